@@ -1,0 +1,34 @@
+# Everything happens in .venv in this checkout; nothing needs to be installed by hand but Python 3.11 or later.
+PYTHON ?= python3
+VENV   := .venv
+BIN    := $(VENV)/bin
+
+.PHONY: demo test check install clean
+
+# From nothing to a picked, verified model. The database stays in this folder for the lines of the README that follow.
+demo: $(VENV)/.installed
+	@if [ -f autocompress.db ] && $(BIN)/autocompress show quickstart >/dev/null 2>&1; \
+	then $(BIN)/autocompress resume quickstart; \
+	else $(BIN)/autocompress run studies/quickstart.yaml; fi
+	$(BIN)/autocompress pick quickstart --max-quality-drop 0.01 --minimize latency_ms --out picked/ --force
+	$(BIN)/python picked/example.py "How far is it from Denver to Aspen ?"
+
+test: $(VENV)/.installed
+	$(BIN)/python -m pytest
+
+check: $(VENV)/.installed
+	$(BIN)/ruff check .
+	$(BIN)/ruff format --check .
+	$(BIN)/mypy
+
+install: $(VENV)/.installed
+
+# torch first and alone: together with the rest, pip would look for a newer build with gigabytes of CUDA
+$(VENV)/.installed: pyproject.toml constraints.txt
+	$(PYTHON) -m venv $(VENV)
+	$(BIN)/pip install --quiet --constraint constraints.txt torch
+	$(BIN)/pip install --quiet --constraint constraints.txt --editable '.[dev]'
+	@touch $@
+
+clean:
+	rm -rf $(VENV) autocompress.db autocompress-artifacts picked

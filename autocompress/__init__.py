@@ -1,0 +1,50 @@
+"""autocompress: hardware-aware compression of transformer encoders.
+
+import autocompress
+
+study = autocompress.run("studies/quickstart.yaml")
+picked = study.pick(max_quality_drop=0.01, minimize="latency_ms", out="picked")
+answers = autocompress.load("picked")(["How far is it from Denver to Aspen ?"])
+"""
+
+from __future__ import annotations
+
+import importlib
+from typing import TYPE_CHECKING, Any
+
+if TYPE_CHECKING:
+    from autocompress.core.policy import CompressionPolicy as CompressionPolicy
+    from autocompress.core.spec import StudySpec as StudySpec
+    from autocompress.deploy.loader import load as load
+    from autocompress.errors import AutocompressError as AutocompressError
+    from autocompress.rebuild import load_torch as load_torch
+    from autocompress.study import Study as Study
+    from autocompress.study import open_study as open_study
+    from autocompress.study import resume as resume
+    from autocompress.study import run as run
+    from autocompress.verification import verify_folder as verify_folder
+
+_HOMES = {
+    "AutocompressError": "autocompress.errors",
+    "CompressionPolicy": "autocompress.core.policy",
+    "Study": "autocompress.study",
+    "StudySpec": "autocompress.core.spec",
+    "load": "autocompress.deploy.loader",
+    "load_torch": "autocompress.rebuild",
+    "open_study": "autocompress.study",
+    "resume": "autocompress.study",
+    "run": "autocompress.study",
+    "verify_folder": "autocompress.verification",
+}
+__all__ = sorted(_HOMES)  # noqa: PLE0605 - one list, not two
+
+
+def __getattr__(name: str) -> Any:
+    """Public names are imported on first use: `autocompress --help` must not wait for torch."""
+    if name in _HOMES:
+        return getattr(importlib.import_module(_HOMES[name]), name)
+    raise AttributeError(f"module 'autocompress' has no attribute {name!r}")
+
+
+def __dir__() -> list[str]:
+    return sorted([*globals(), *_HOMES])

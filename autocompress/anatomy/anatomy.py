@@ -1,0 +1,317 @@
+"""The parts of a live model, found by what they are, and the surgery that makes it physically smaller.
+
+Names move between versions of the modelling library, so parts are found by role and checked by size: the stack is the
+longest list of modules that each hold a query, a key and a value projection; of the other three products in a layer the
+first is the attention output, then come the two of the feed-forward block.
+"""
+
+from __future__ import annotations
+
+import copy
+import re
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
+from typing import cast
+
+import numpy as np
+import torch
+from torch import Tensor, nn
+
+from autocompress.anatomy.family import Family
+from autocompress.anatomy.int8 import Int8Embedding, Int8Linear
+from autocompress.anatomy.weights import (
+    AttentionWeights,
+    EmbeddingWeights,
+    EncoderWeights,
+    FeedForwardWeights,
+    LayerWeights,
+    Linear,
+    Norm,
+)
+from autocompress.core.shape import AttentionShape, Bits, FeedForwardShape, LayerShape, ModelShape
+from autocompress.errors import SpecError, did_you_mean
+
+_ROLES = {
+    "query": re.compile(r"(^|\.)(query|q_lin|q_proj)$"),
+    "key": re.compile(r"(^|\.)(key|k_lin|k_proj)$"),
+    "value": re.compile(r"(^|\.)(value|v_lin|v_proj)$"),
+}
+
+
+@dataclass(frozen=True, slots=True)
+class Slot:
+    """A place in a module tree where a child can be read and replaced."""
+
+    owner: nn.Module
+    name: str
+
+    @property
+    def module(self) -> nn.Module:
+        return cast(nn.Module, getattr(self.owner, self.name))
+
+    @property
+    def linear(self) -> nn.Linear:
+        """The fp32 linear layer, also under quantization."""
+        module = self.module
+        return module.linear if isinstance(module, Int8Linear) else cast(nn.Linear, module)
+
+    def put(self, module: nn.Module) -> None:
+        setattr(self.owner, self.name, module)
+
+
+@dataclass(frozen=True, slots=True)
+class LayerParts:
+    """One encoder layer; `index` is its place in the uncompressed model."""
+
+    index: int
+    module: nn.Module
+    query: Slot
+    key: Slot
+    value: Slot
+    output: Slot
+    up: Slot
+    down: Slot
+    attention_norm: nn.LayerNorm
+    output_norm: nn.LayerNorm
+    head_size: int
+
+    @property
+    def heads(self) -> int:
+        return self.query.linear.out_features // self.head_size
+
+    @property
+    def width(self) -> int:
+        return self.up.linear.out_features
+
+    @property
+    def attention(self) -> tuple[Slot, ...]:
+        return self.query, self.key, self.value, self.output
+
+    @property
+    def feed_forward(self) -> tuple[Slot, ...]:
+        return self.up, self.down
+
+
+class Anatomy:
+    """A sequence classifier and its parts. `model` is changed in place by the `keep_*` and `set_*` methods; tensors
+    are never written to, so that copies may share them."""
+
+    def __init__(self, model: nn.Module, families: dict[str, Family]) -> None:
+        """Raises SpecError when the family is unknown or its parts are not where they belong."""
+        config = getattr(model, "config", None)
+        model_type = str(getattr(config, "model_type", type(model).__name__))
+        if model_type not in families:
+            raise SpecError(f"model: no anatomy for the family {model_type!r}; {did_you_mean(model_type, families)}")
+        self.model = model
+        self.family = families[model_type]
+        self._families = families
+        self._stack = _find_stack(model)
+        indices = getattr(model, "_autocompress_layers", tuple(range(len(self._list))))
+        self.layers = [_find_parts(i, module) for i, module in zip(indices, self._list, strict=True)]
+        self._embeddings = _find_embeddings(model)
+        self._head = [_slot(model, path) for path in self.family.head]
+
+    @property
+    def _list(self) -> nn.ModuleList:
+        return cast(nn.ModuleList, self._stack.module)
+
+    def copy(self) -> Anatomy:
+        """The same model in new modules with the same tensors: milliseconds and no memory."""
+        tensors = {id(t): t for t in (*self.model.parameters(), *self.model.buffers())}
+        return Anatomy(copy.deepcopy(self.model, memo=dict(tensors)), self._families)
+
+    @property
+    def word_embeddings(self) -> nn.Embedding:
+        """The fp32 table of word embeddings, also under quantization."""
+        return _table(self._embeddings[0].module)
+
+    def shape(self) -> ModelShape:
+        """What the model is now."""
+        word, position, token_type, norm = self._embeddings
+        table = _table(word.module)
+        rows = [slot.module for slot in (position, token_type) if slot is not None]
+        return ModelShape(
+            family=self.family.model_type,
+            hidden=int(norm.normalized_shape[0]),
+            word_rows=table.num_embeddings,
+            other_rows=sum(_table(module).num_embeddings for module in rows),
+            lookups=1 + len(rows),
+            layers=tuple(_layer_shape(layer) for layer in self.layers),
+            head_widths=tuple(slot.linear.out_features for slot in self._head),
+            embedding_bits=8 if isinstance(word.module, Int8Embedding) else 32,
+        )
+
+    def layer(self, index: int) -> LayerParts:
+        """The layer at this place of the uncompressed model. Raises KeyError once it is removed."""
+        for layer in self.layers:
+            if layer.index == index:
+                return layer
+        raise KeyError(index)
+
+    def keep_layers(self, indices: Sequence[int]) -> None:
+        """Only these layers stay, in their order."""
+        self.layers = [layer for layer in self.layers if layer.index in set(indices)]
+        self._stack.put(nn.ModuleList([layer.module for layer in self.layers]))
+        self.model._autocompress_layers = tuple(layer.index for layer in self.layers)  # type: ignore[assignment]
+
+    def keep_heads(self, index: int, heads: Sequence[int]) -> None:
+        """Only these heads of a layer stay, in the given order."""
+        layer = self.layer(index)
+        channels = torch.cat([torch.arange(h * layer.head_size, (h + 1) * layer.head_size) for h in heads])
+        for slot in (layer.query, layer.key, layer.value):
+            slot.put(_slice_outputs(slot.linear, channels))
+        layer.output.put(_slice_inputs(layer.output.linear, channels))
+        for name, counts in self.family.counters:
+            setattr(layer.query.owner, name, len(heads) if counts == "heads" else len(channels))
+
+    def keep_channels(self, index: int, channels: Sequence[int]) -> None:
+        """Only these feed-forward channels of a layer stay, in the given order."""
+        layer, kept = self.layer(index), torch.tensor(list(channels))
+        layer.up.put(_slice_outputs(layer.up.linear, kept))
+        layer.down.put(_slice_inputs(layer.down.linear, kept))
+
+    def quantize_embeddings(self) -> None:
+        word = self._embeddings[0]
+        word.put(Int8Embedding(_table(word.module)))
+
+    def quantize(self, slots: Sequence[Slot]) -> None:
+        """These products compute in int8 from now on."""
+        for slot in slots:
+            slot.put(Int8Linear(slot.linear))
+
+    def weights(self) -> EncoderWeights:
+        """The model as plain arrays, to be deployed."""
+        word, position, token_type, norm = self._embeddings
+        positions = _array(_table(position.module).weight)[self.family.first_position(self.model.config) :]
+        if token_type is not None:
+            positions = positions + _array(_table(token_type.module).weight)[0]
+        shape = self.shape()
+        return EncoderWeights(
+            EmbeddingWeights(_array(_table(word.module).weight), positions, _norm(norm), shape.embedding_bits),
+            tuple(_layer_weights(parts, layer) for parts, layer in zip(self.layers, shape.layers, strict=True)),
+            self.family.activation(self.model.config),
+            tuple(_linear(slot) for slot in self._head),
+            self.family.head_activation,
+        )
+
+
+def _layer_shape(layer: LayerParts) -> LayerShape:
+    def bits(slots: tuple[Slot, ...]) -> Bits:
+        return 8 if all(isinstance(slot.module, Int8Linear) for slot in slots) else 32
+
+    return LayerShape(
+        layer.index,
+        AttentionShape(layer.heads, layer.head_size, bits(layer.attention)),
+        FeedForwardShape(layer.width, bits(layer.feed_forward)),
+    )
+
+
+def _layer_weights(parts: LayerParts, shape: LayerShape) -> LayerWeights:
+    query, key, value, output = (_linear(slot) for slot in parts.attention)
+    up, down = (_linear(slot) for slot in parts.feed_forward)
+    return LayerWeights(
+        AttentionWeights(
+            query, key, value, output, _norm(parts.attention_norm), shape.attention.heads, shape.attention.bits
+        ),
+        FeedForwardWeights(up, down, _norm(parts.output_norm), shape.feed_forward.bits),
+    )
+
+
+def _array(tensor: Tensor) -> np.ndarray[tuple[int, ...], np.dtype[np.float32]]:
+    return tensor.detach().float().numpy()
+
+
+def _linear(slot: Slot) -> Linear:
+    return Linear(np.ascontiguousarray(_array(slot.linear.weight).T), _array(slot.linear.bias))
+
+
+def _norm(norm: nn.LayerNorm) -> Norm:
+    return Norm(_array(norm.weight), _array(norm.bias), norm.eps)
+
+
+def _table(module: nn.Module) -> nn.Embedding:
+    return module.embedding if isinstance(module, Int8Embedding) else cast(nn.Embedding, module)
+
+
+def _slice_outputs(linear: nn.Linear, kept: Tensor) -> nn.Linear:
+    return _new_linear(linear.weight.detach()[kept], linear.bias.detach()[kept])
+
+
+def _slice_inputs(linear: nn.Linear, kept: Tensor) -> nn.Linear:
+    return _new_linear(linear.weight.detach()[:, kept], linear.bias.detach())
+
+
+def _new_linear(weight: Tensor, bias: Tensor) -> nn.Linear:
+    linear = nn.Linear(weight.shape[1], weight.shape[0], device="meta")  # no memory is filled just to be replaced
+    linear.weight = nn.Parameter(weight.contiguous())
+    linear.bias = nn.Parameter(bias.contiguous())
+    return linear
+
+
+def _slot(model: nn.Module, path: str) -> Slot:
+    owner, _, name = path.rpartition(".")
+    try:
+        slot = Slot(model.get_submodule(owner), name)
+        assert isinstance(slot.linear, nn.Linear)
+    except (AttributeError, AssertionError) as error:
+        raise SpecError(f"model: no dense layer at {path!r}; is this a sequence classifier of its family?") from error
+    return slot
+
+
+def _linears(module: nn.Module) -> Iterator[tuple[str, Slot]]:
+    for name, child in module.named_modules():
+        if isinstance(child, nn.Linear | Int8Linear) and not name.endswith(".linear"):
+            owner, _, last = name.rpartition(".")
+            yield name, Slot(module.get_submodule(owner), last)
+
+
+def _find_stack(model: nn.Module) -> Slot:
+    """The longest list of modules that all hold a query, a key and a value projection."""
+    best: tuple[int, Slot] | None = None
+    for name, module in model.named_modules():
+        if not isinstance(module, nn.ModuleList) or not len(module):
+            continue
+        complete = all(
+            all(any(role.search(part) for part, _ in _linears(child)) for role in _ROLES.values()) for child in module
+        )
+        if complete and (best is None or len(module) > best[0]):
+            owner, _, last = name.rpartition(".")
+            best = len(module), Slot(model.get_submodule(owner), last)
+    if best is None:
+        raise SpecError(
+            "model: no stack of encoder layers found (a list of modules with query, key and value products)"
+        )
+    return best[1]
+
+
+def _find_parts(index: int, module: nn.Module) -> LayerParts:
+    slots = dict(_linears(module))
+    roles = {role: [name for name in slots if pattern.search(name)] for role, pattern in _ROLES.items()}
+    named = {name for names in roles.values() for name in names}
+    rest = [slot for name, slot in slots.items() if name not in named]
+    norms = [child for child in module.modules() if isinstance(child, nn.LayerNorm)]
+    if any(len(names) != 1 for names in roles.values()) or len(rest) != 3 or len(norms) != 2:
+        raise SpecError(
+            f"model: layer {index} is no plain encoder layer: expected one query, key and value, three other products "
+            f"and two normalisations, found {sorted(slots)} and {len(norms)} normalisations"
+        )
+    query, key, value = (slots[roles[role][0]] for role in ("query", "key", "value"))
+    output, up, down = rest
+    sizes_fit = (
+        output.linear.in_features == query.linear.out_features
+        and up.linear.in_features == query.linear.in_features
+        and down.linear.in_features == up.linear.out_features
+    )
+    if not sizes_fit:
+        raise SpecError(f"model: the products of layer {index} do not fit one another: {sorted(slots)}")
+    head_size = int(query.owner.attention_head_size)  # type: ignore[arg-type]
+    return LayerParts(index, module, query, key, value, output, up, down, norms[0], norms[1], head_size)
+
+
+def _find_embeddings(model: nn.Module) -> tuple[Slot, Slot, Slot | None, nn.LayerNorm]:
+    for module in model.modules():
+        if hasattr(module, "word_embeddings") and hasattr(module, "position_embeddings"):
+            token_type = Slot(module, "token_type_embeddings") if hasattr(module, "token_type_embeddings") else None
+            norm = next(child for child in module.children() if isinstance(child, nn.LayerNorm))
+            return Slot(module, "word_embeddings"), Slot(module, "position_embeddings"), token_type, norm
+    raise SpecError("model: no module holds word and position embeddings")

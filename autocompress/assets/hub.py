@@ -1,0 +1,42 @@
+"""Models and data from the Hugging Face hub, at a pinned revision and without code."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+from autocompress.core.spec import Asset
+from autocompress.errors import HostError, NotFoundError
+
+# Weights as safetensors, settings and tokenizers. No *.bin, *.pt or *.h5 (they can execute code), no *.py.
+_ALLOWED = ["*.safetensors", "*.json", "*.txt", "*.model"]
+
+
+def fetch_hub(asset: Asset) -> Path:
+    """The repository's folder in the hub's own cache, or the asset's member of it.
+
+    Raises NotFoundError when repository, revision or member do not exist, HostError when the hub is out of reach.
+    """
+    assert asset.hub, "only hub assets come here"
+    from huggingface_hub import errors, snapshot_download  # 0.2 s that local paths and wheels need not wait for
+
+    try:
+        folder = Path(
+            snapshot_download(
+                asset.hub,
+                revision=asset.revision,
+                allow_patterns=[*_ALLOWED, *([asset.member, f"{asset.member}/*"] if asset.member else [])],
+            )
+        )
+    except (errors.HFValidationError, errors.RepositoryNotFoundError, errors.RevisionNotFoundError) as error:
+        reason = str(error).splitlines()[0]
+        raise NotFoundError(f"{asset}: not on the hub, or not for you to see: {reason}") from error
+    except OSError as error:  # the hub's own errors, offline mode and the network's are all of this kind
+        raise HostError(
+            f"{asset}: the Hugging Face hub is out of reach. Unset HF_HUB_OFFLINE if it is set, check the network, or "
+            f"download once where there is one and write `path: FOLDER` instead: "
+            f"hf download {asset.hub} --revision {asset.revision} --local-dir FOLDER"
+        ) from error
+    found = folder / asset.member if asset.member else folder
+    if not found.exists():
+        raise NotFoundError(f"{asset}: holds no {asset.member!r}")
+    return found

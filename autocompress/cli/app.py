@@ -1,0 +1,74 @@
+"""Every command in one place."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import Annotated, Any, Final
+
+import typer
+
+from autocompress.cli import database, devices, doctor, files, folders, front, runs, spaces, studies, trials
+from autocompress.cli.options import narrated
+from autocompress.cli.session import session_of
+from autocompress.cli.versions import versions
+
+_EPILOG = (
+    "Exit codes: 0 all is well · 1 unexpected · 2 your input · 3 not found · 4 this machine · 5 the study database · "
+    "6 the search cannot go on · 7 a file is not what it was · 130 interrupted, `resume` goes on."
+)
+_COMMANDS: Final[tuple[Callable[..., None], ...]] = (
+    runs.run,
+    runs.resume,
+    front.pareto,
+    front.pick,
+    folders.export,
+    folders.verify,
+    studies.studies,
+    trials.trials,
+    trials.show,
+    studies.rm,
+    files.check,
+    files.schema,
+    spaces.spaces,
+    devices.devices,
+    doctor.doctor,
+)
+
+
+def command() -> Any:
+    """The whole command line, as a click command."""
+    return typer.main.get_command(_app())
+
+
+def _app() -> typer.Typer:
+    app = typer.Typer(
+        name="autocompress",
+        help="Search smaller, faster versions of a transformer for your device, and verify what you get.",
+        epilog=_EPILOG,
+        no_args_is_help=True,
+        rich_markup_mode=None,  # plain help starts in half the time, and reads well in a pipe
+        pretty_exceptions_enable=False,
+        context_settings={"help_option_names": ["-h", "--help"], "max_content_width": 120},
+    )
+    app.callback()(_root)
+    for function in _COMMANDS:
+        app.command()(narrated(function))
+    app.command("list", help="The same as `studies`.")(narrated(studies.studies))
+    sub = typer.Typer(help="The study database.", no_args_is_help=True, rich_markup_mode=None)
+    sub.command()(narrated(database.upgrade))
+    app.add_typer(sub, name="db")
+    return app
+
+
+def _print_versions(context: typer.Context, asked: bool) -> None:
+    if asked:
+        session_of(context).text("\n".join(f"{name} {number}" for name, number in versions().items()))
+        raise typer.Exit
+
+
+def _root(
+    _: Annotated[
+        bool, typer.Option("--version", help="Versions of everything at work.", is_eager=True, callback=_print_versions)
+    ] = False,
+) -> None:
+    """Holds what stands before a command's name."""

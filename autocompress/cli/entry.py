@@ -1,0 +1,69 @@
+"""`main`: runs a command, and turns whatever it ends with into a message and an exit code."""
+
+from __future__ import annotations
+
+import os
+import tempfile
+import traceback
+from collections.abc import Sequence
+from typing import TYPE_CHECKING
+
+from autocompress.cli.session import Session
+from autocompress.errors import AutocompressError, Interrupted
+
+if TYPE_CHECKING:
+    from types import TracebackType
+
+UNEXPECTED = 1
+
+
+def main(arguments: Sequence[str] | None = None) -> int:
+    """The exit code of one command line, by default the process's own."""
+    from autocompress.cli.app import command
+
+    session = Session()
+    try:
+        command().main(arguments, prog_name="autocompress", obj=session)
+    except SystemExit as ended:  # typer's way out, after success, a usage error (2), Ctrl-C (130) or `| head` (1)
+        return ended.code if isinstance(ended.code, int) else int(bool(ended.code))
+    except AutocompressError as error:
+        return _known(session, error)
+    except Exception as error:  # noqa: BLE001 - the last handler there is
+        return _unexpected(session, error)
+    return 0
+
+
+def _known(session: Session, error: AutocompressError) -> int:
+    if session.debug:
+        session.warn(_traceback(error))
+    if isinstance(error, Interrupted):  # the user's own wish is no error
+        session.warn(str(error))
+    else:
+        session.warn(f"error: {error}", style="red" if session.err.is_terminal else "")
+    return error.exit_code
+
+
+def _unexpected(session: Session, error: Exception) -> int:
+    text = _traceback(error)
+    if session.debug:
+        session.warn(text)
+    session.warn(f"unexpected error: {type(error).__name__}: {error}", style="red" if session.err.is_terminal else "")
+    try:
+        handle, path = tempfile.mkstemp(prefix="autocompress-error-", suffix=".txt")
+        with os.fdopen(handle, "w", encoding="utf-8", errors="replace") as file:
+            file.write(f"{_versions()}\n\n{text}")
+        session.warn(f"This is a fault of autocompress. The traceback is in {path}; please report it.")
+    except OSError:
+        session.warn("This is a fault of autocompress; run the command again with --debug to see the traceback.")
+    return UNEXPECTED
+
+
+def _traceback(error: BaseException) -> str:
+    trace: TracebackType | None = error.__traceback__
+    return "".join(traceback.format_exception(type(error), error, trace)).rstrip()
+
+
+def _versions() -> str:
+    from autocompress.cli.versions import versions
+
+    return "\n".join(f"{name} {version}" for name, version in versions().items())

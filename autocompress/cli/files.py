@@ -1,0 +1,57 @@
+"""`check` and `schema`: the YAML files."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated, get_args
+
+import typer
+
+from autocompress.cli.session import session_of
+
+if TYPE_CHECKING:
+    from autocompress.config import Kind
+
+
+def check(
+    context: typer.Context,
+    files: Annotated[list[Path], typer.Argument(metavar="FILE...", help="Studies, search spaces, device profiles.")],
+) -> None:
+    """Report every mistake in YAML files.
+
+    Exit code 2 when there is one, 3 when a file is missing.
+    """
+    from autocompress.config import check_file
+    from autocompress.errors import AutocompressError
+    from autocompress.operators import OPERATORS
+
+    session = session_of(context)
+    worst = 0
+    for file in files:
+        try:
+            problems = check_file(file, operators=OPERATORS)
+            code = 2 if problems else 0
+        except AutocompressError as error:  # a missing file must not keep the others from being checked
+            problems, code = [str(error)], error.exit_code
+        worst = max(worst, code)
+        if problems:
+            session.text("\n".join(problems))
+        else:
+            session.say(f"{file}: in order")
+    raise typer.Exit(worst)
+
+
+def schema(
+    context: typer.Context,
+    kind: Annotated[str, typer.Argument(metavar="KIND", help="study, space or device.")],
+) -> None:
+    """Print the JSON Schema of a kind of file."""
+    from autocompress.config import json_schema, names
+    from autocompress.errors import SpecError, did_you_mean
+
+    kinds: tuple[Kind, ...] = get_args(names.Kind)
+    for known in kinds:
+        if kind == known:
+            session_of(context).json(json_schema(known))
+            return
+    raise SpecError(f"no kind of file is called {kind!r}; {did_you_mean(kind, kinds)}")

@@ -1,0 +1,53 @@
+"""`export` and `verify`: exported models."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+from autocompress.cli.options import Candidate, Force, Json, Out, Storage, StudyName, reference
+from autocompress.cli.session import session_of
+
+
+def export(
+    context: typer.Context,
+    study: StudyName,
+    candidate: Candidate,
+    out: Out,
+    force: Force = False,
+    storage: Storage = None,
+) -> None:
+    """Write a verified model to a folder of its own."""
+    from autocompress import study as studies
+    from autocompress.store import Store
+
+    session = session_of(context)
+    with Store.open(storage, create=False) as store:
+        digest = store.record(study, reference(candidate)).candidate.digest
+        folder = studies.export(store, study, digest, out, force=force)
+    session.text(str(folder))
+    session.say(f"check it with `autocompress verify {folder}`", style="dim")
+
+
+def verify(
+    context: typer.Context,
+    folder: Annotated[Path, typer.Argument(metavar="FOLDER", help="A folder written by `pick --out` or `export`.")],
+    json: Json = False,
+) -> None:
+    """Check an exported folder, and measure it again.
+
+    Exit code 7 when something differs from what was verified.
+    """
+    from autocompress.errors import IntegrityError
+    from autocompress.verification import verify_folder
+
+    session = session_of(context)
+    found = verify_folder(folder)
+    if json:
+        session.json(found.to_json())
+    else:
+        session.text("\n".join(found.lines))
+    if not found.ok:
+        raise IntegrityError(f"{folder}: not what it was when it was exported; export it again")

@@ -1,0 +1,94 @@
+"""`pareto` and `pick`: what a study found, and the one model to take."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+from autocompress.cli.options import Force, Json, Storage, StudyName
+from autocompress.cli.session import session_of
+
+
+def pareto(
+    context: typer.Context,
+    study: StudyName,
+    json: Json = False,
+    csv: Annotated[bool, typer.Option("--csv", help="Comma-separated values on stdout.")] = False,
+    markdown: Annotated[bool, typer.Option("--markdown", help="A Markdown table on stdout.")] = False,
+    png: Annotated[Path | None, typer.Option("--png", metavar="FILE", help="Write a plot.")] = None,
+    html: Annotated[Path | None, typer.Option("--html", metavar="FILE", help="Write a page with everything.")] = None,
+    storage: Storage = None,
+) -> None:
+    """Show the Pareto front of a study.
+
+    The baseline first, then what is verified, then what is only estimated.
+    """
+    from autocompress import report as reports
+    from autocompress.errors import SpecError
+    from autocompress.store import Store
+
+    session = session_of(context)
+    if sum([json, csv, markdown]) > 1:
+        raise SpecError("give one of --json, --csv and --markdown: each of them writes to stdout")
+    with Store.open(storage, create=False) as store:
+        front = reports.front_report(store, study)
+    if png:
+        reports.as_png(front, png)
+        session.wrote(png)
+    if html:
+        reports.as_html(front, html)
+        session.wrote(html)
+    if json:
+        session.json(front.to_json())
+    elif csv:
+        session.text(reports.as_csv(front))
+    elif markdown:
+        session.text(reports.as_markdown(front))
+    elif not (png or html):
+        session.data(reports.as_table(front))
+
+
+def pick(
+    context: typer.Context,
+    study: StudyName,
+    max_latency_ms: Annotated[float | None, typer.Option(metavar="MS", help="At most this median latency.")] = None,
+    min_quality: Annotated[float | None, typer.Option(metavar="SHARE", help="At least this quality.")] = None,
+    max_quality_drop: Annotated[
+        float | None, typer.Option(metavar="SHARE", help="At most this far below the baseline; 0.01 is one point.")
+    ] = None,
+    max_size_mb: Annotated[float | None, typer.Option(metavar="MB", help="At most this size on disk.")] = None,
+    minimize: Annotated[str | None, typer.Option(metavar="METRIC", help="Take the lowest, e.g. latency_ms.")] = None,
+    maximize: Annotated[str | None, typer.Option(metavar="METRIC", help="Take the highest, e.g. quality.")] = None,
+    knee: Annotated[bool, typer.Option("--knee", help="Take the knee of the front (the default).")] = False,
+    candidate: Annotated[str | None, typer.Option(metavar="DIGEST", help="Take this one, if it fits.")] = None,
+    out: Annotated[Path | None, typer.Option(metavar="FOLDER", help="Export the model to this folder.")] = None,
+    force: Force = False,
+    json: Json = False,
+    storage: Storage = None,
+) -> None:
+    """Pick one verified model by bounds and a rule, and say why.
+
+    Bounds and rules use the validation split; the test split is reported and never selected on.
+    """
+    from autocompress import report as reports
+    from autocompress.store import Store
+
+    session = session_of(context)
+    bounds = reports.PickBounds(max_latency_ms, min_quality, max_quality_drop, max_size_mb)
+    with Store.open(storage, create=False) as store:
+        picked = reports.pick(
+            store, study, bounds=bounds, minimize=minimize, maximize=maximize, knee=knee, candidate=candidate
+        )
+        if out:
+            from autocompress import study as studies
+
+            folder = studies.export(store, study, picked.digest, out, force=force)
+            session.wrote(folder)
+    if json:
+        session.json(picked.to_json())
+        return
+    session.data(reports.as_picked(picked))
+    if not out:
+        session.say(f"export it with `autocompress export {study} {picked.digest} --out FOLDER`", style="dim")

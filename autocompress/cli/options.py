@@ -1,0 +1,77 @@
+"""Options and arguments that several commands share."""
+
+from __future__ import annotations
+
+import functools
+import inspect
+from collections.abc import Callable
+from pathlib import Path
+from typing import Annotated, Any
+
+import typer
+
+from autocompress.cli.session import session_of
+
+
+def stored_studies(incomplete: str) -> list[str]:
+    """Names for shell completion; nothing when there is no database to ask."""
+    from autocompress.errors import AutocompressError
+    from autocompress.store import Store
+
+    try:
+        with Store.open(None, create=False) as store:
+            return [study.name for study in store.studies() if study.name.startswith(incomplete)]
+    except AutocompressError:
+        return []
+
+
+StudyName = Annotated[str, typer.Argument(metavar="STUDY", help="A stored study.", autocompletion=stored_studies)]
+Candidate = Annotated[
+    str, typer.Argument(metavar="CANDIDATE", help="The beginning of a digest, or a candidate's number.")
+]
+Storage = Annotated[
+    str | None,
+    typer.Option(
+        "--storage",
+        metavar="URL",
+        help="The study database: a file, sqlite:///FILE or postgresql://... "
+        "[default: $AUTOCOMPRESS_STORAGE, else ./autocompress.db]",
+        show_default=False,
+    ),
+]
+Json = Annotated[bool, typer.Option("--json", help="One JSON document on stdout.")]
+Out = Annotated[Path, typer.Option("--out", metavar="FOLDER", help="The folder to write the model to.")]
+Force = Annotated[bool, typer.Option("--force", help="Replace what is there.")]
+
+
+_NUMBER_DIGITS = 6  # a longer run of digits is the beginning of a digest
+
+
+def reference(candidate: str) -> int | str:
+    """What `Store.record` takes: a candidate's number, or the beginning of its digest."""
+    return int(candidate) if candidate.isdecimal() and len(candidate) <= _NUMBER_DIGITS else candidate
+
+
+Quiet = Annotated[bool, typer.Option("--quiet", "-q", help="Errors and results only.")]
+Verbose = Annotated[int, typer.Option("--verbose", "-v", count=True, show_default=False, help="Say more; -vv all.")]
+Debug = Annotated[bool, typer.Option("--debug", help="Show the traceback of an error.")]
+
+
+def narrated(command: Callable[..., None]) -> Callable[..., None]:
+    """The command with `--quiet`, `--verbose` and `--debug` of its own, so that they may stand where people write them:
+    behind the command's name."""
+
+    @functools.wraps(command)
+    def call(*, quiet: bool, verbose: int, debug: bool, **given: Any) -> None:
+        session = session_of(given["context"])
+        session.quiet, session.verbosity, session.debug = quiet, verbose, debug
+        session.start_logging()
+        command(**given)
+
+    signature = inspect.signature(command, eval_str=True)
+    shared = [
+        inspect.Parameter(name, inspect.Parameter.KEYWORD_ONLY, default=default, annotation=annotation)
+        for name, default, annotation in (("quiet", False, Quiet), ("verbose", 0, Verbose), ("debug", False, Debug))
+    ]
+    vars(call)["__signature__"] = signature.replace(parameters=[*signature.parameters.values(), *shared])
+    return call

@@ -1,0 +1,169 @@
+"""`run` and `resume`: launching a search, and going on with one."""
+
+from __future__ import annotations
+
+from contextlib import contextmanager
+from dataclasses import replace
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated, Any, Final
+
+import typer
+
+from autocompress.cli.options import Json, Storage, StudyName
+from autocompress.cli.session import Session, session_of
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+
+    from autocompress.core.spec import StudySpec
+
+DRY_RUN_SCHEMA: Final = "autocompress.dry-run/1"
+
+Workers = Annotated[
+    int | None, typer.Option(min=0, metavar="N", help="Candidates judged at a time, 0 without Ray. [default: cores]")
+]
+RayAddress = Annotated[
+    str | None, typer.Option("--ray-address", metavar="ADDRESS", help="An existing Ray cluster to use.")
+]
+
+
+def run(
+    context: typer.Context,
+    spec: Annotated[str, typer.Argument(metavar="SPEC", help="A study's YAML file, or the name of one.")],
+    name: Annotated[str | None, typer.Option(metavar="NAME", help="Store it under another name.")] = None,
+    trials: Annotated[int | None, typer.Option(metavar="N", help="Judge so many candidates instead.")] = None,
+    minutes: Annotated[float | None, typer.Option(metavar="M", help="Search so long instead.")] = None,
+    workers: Workers = None,
+    ray_address: RayAddress = None,
+    dry_run: Annotated[bool, typer.Option("--dry-run", help="Say what would be done, and do nothing.")] = False,
+    json: Json = False,
+    storage: Storage = None,
+) -> None:
+    """Launch the search of a study.
+
+    Candidates are searched; the best are trained, exported and verified.
+    """
+    from autocompress import config
+    from autocompress.config.document import read_document
+    from autocompress.operators import OPERATORS
+
+    session = session_of(context)
+    overrides = {key: value for key, value in (("name", name), ("trials", trials), ("minutes", minutes))
+                 if value is not None}  # fmt: skip
+    loaded = _overridden(config.load_study(spec, operators=OPERATORS), overrides)
+    if dry_run:
+        _dry_run(session, loaded, json=json)
+        return
+    source: Path = config.locate("study", spec)
+    given = {"file": str(source), "study": read_document(source).value, "overrides": overrides}
+    from autocompress import study as studies
+    from autocompress.cli.live import watching
+
+    with resumable(session, loaded.name, storage=storage), watching(session) as observer:
+        studies.run(
+            loaded, storage=storage, workers=workers, ray_address=ray_address, observer=observer, given=given
+        ).close()
+    _result(session, loaded.name, storage, json=json)
+
+
+def resume(
+    context: typer.Context,
+    study: StudyName,
+    workers: Workers = None,
+    ray_address: RayAddress = None,
+    json: Json = False,
+    storage: Storage = None,
+) -> None:
+    """Go on with a study after anything.
+
+    After Ctrl-C, a crash or a restart: what was finished is kept, what was running is run again.
+    """
+    from autocompress.cli.live import watching
+    from autocompress.store import Store
+
+    session = session_of(context)
+    with Store.open(storage, create=False) as store:
+        store.study(study)  # a wrong name is told before anything heavy is loaded
+    from autocompress import study as studies
+
+    with resumable(session, study, storage=storage), watching(session) as observer:
+        studies.resume(study, storage=storage, workers=workers, ray_address=ray_address, observer=observer).close()
+    _result(session, study, storage, json=json)
+
+
+@contextmanager
+def resumable(session: Session, name: str, *, storage: str | None) -> Iterator[None]:
+    """Says how to go on when Ctrl-C came before or after the part of a study that handles it itself."""
+    try:
+        yield
+    except KeyboardInterrupt:
+        if _is_stored(name, storage):
+            session.warn(f"stopped; everything finished is stored. Go on with `autocompress resume {name}`.")
+        else:
+            session.warn("stopped; nothing was stored yet. Run it again; what was fetched is kept.")
+        raise typer.Exit(130) from None
+
+
+def _is_stored(name: str, storage: str | None) -> bool:
+    from autocompress.errors import AutocompressError
+    from autocompress.store import Store
+
+    try:
+        with Store.open(storage, create=False) as store:
+            store.study(name)
+    except AutocompressError:
+        return False
+    return True
+
+
+def _overridden(spec: StudySpec, overrides: dict[str, Any]) -> StudySpec:
+    from autocompress.errors import SpecError
+
+    budget = {key: overrides[key] for key in ("trials", "minutes") if key in overrides}
+    try:
+        return replace(spec, name=overrides.get("name", spec.name), budget=replace(spec.budget, **budget))
+    except ValueError as error:
+        raise SpecError(f"--{', --'.join(overrides)}: {error}") from error
+
+
+def _result(session: Session, name: str, storage: str | None, *, json: bool) -> None:
+    """The front, and what to do with it."""
+    from autocompress import report as reports
+    from autocompress.store import Store
+
+    with Store.open(storage, create=False) as store:
+        front = reports.front_report(store, name)
+    if json:
+        session.json(front.to_json())
+    else:
+        session.data(reports.as_table(front))
+    session.say(f"look closer:   autocompress pareto {name} --html {name}.html", style="dim")
+    if front.verified:
+        session.say(f"take a model:  autocompress pick {name} --knee --out picked/", style="dim")
+
+
+def _dry_run(session: Session, spec: StudySpec, *, json: bool) -> None:
+    """What the study asks for. Neither model nor data are fetched, so nothing that depends on them is said."""
+    from autocompress.config import spec_to_json
+
+    if json:
+        session.json({"schema": DRY_RUN_SCHEMA, "study": spec_to_json(spec)})
+        return
+    budget, limit = spec.budget, "" if spec.budget.minutes is None else f" or {spec.budget.minutes:g} minutes"
+    bounds = ", ".join(f"{metric} {bound}" for metric, bound in spec.constraints.items()) or "none"
+    goals = ", ".join(f"{way} {metric}" for metric, way in spec.objectives.items())
+    lines = {
+        "study": spec.name,
+        "model": str(spec.model),
+        "data": f"{spec.task.data.source}, scored by {spec.task.metric}",
+        "space": f"{spec.space.name}: {', '.join(step.name or step.operator for step in spec.space.steps)}",
+        "device": f"{spec.device}, {spec.workload}",
+        "objectives": goals,
+        "constraints": bounds,
+        "search": f"{spec.sampler}, {budget.trials} candidates{limit}, seed {spec.seed}",
+        "finalists": f"{spec.finalists.count} trained for {spec.finalists.training.epochs} epochs, exported, verified",
+        "measured": "quality and latency of exported files; latency during the search is predicted from a profile",
+    }
+    width = max(map(len, lines))
+    session.text("\n".join(f"{name:<{width}}  {text}" for name, text in lines.items()))
+    session.say("nothing was fetched, run or stored", style="dim")

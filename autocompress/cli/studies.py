@@ -1,0 +1,95 @@
+"""`studies` (or `list`) and `rm`: what is in the study database."""
+
+from __future__ import annotations
+
+from dataclasses import asdict
+from datetime import UTC, datetime
+from typing import TYPE_CHECKING, Annotated, Final
+
+import typer
+
+from autocompress.cli.options import Json, Storage, StudyName
+from autocompress.cli.session import Session, session_of
+
+if TYPE_CHECKING:
+    from autocompress.store import StudySummary
+
+SCHEMA: Final = "autocompress.studies/1"
+
+
+def studies(context: typer.Context, json: Json = False, storage: Storage = None) -> None:
+    """List the stored studies and how far they are."""
+    from autocompress.store import Store
+
+    session = session_of(context)
+    with Store.open(storage, create=False) as store:
+        found, where = store.studies(), store.url
+    if json:
+        session.json({"schema": SCHEMA, "studies": [_as_json(study) for study in found]})
+    elif found:
+        _table(session, found)
+    else:
+        session.say(f"no studies in {where}; start one with `autocompress run quickstart`")
+
+
+def rm(
+    context: typer.Context,
+    study: StudyName,
+    yes: Annotated[bool, typer.Option("--yes", "-y", help="Do not ask.")] = False,
+    storage: Storage = None,
+) -> None:
+    """Remove a study from the database. Its exported files stay."""
+    import sys
+
+    from autocompress.errors import SpecError
+    from autocompress.store import Store
+
+    session = session_of(context)
+    with Store.open(storage, create=False) as store:
+        counts = store.counts(study)
+        what = f"study {study!r} with {counts.candidates} candidates, {counts.verified} of them verified"
+        if not yes:
+            if not sys.stdin.isatty():
+                raise SpecError(f"{what} would be removed and there is nobody to ask; give --yes")
+            if not typer.confirm(f"Remove {what}?", err=True):
+                session.say("nothing was removed")
+                return
+        store.delete_study(study)
+        files = store.artifacts / study
+    session.say(f"removed {what}" + (f"; its files stay in {files}" if files.exists() else ""))
+
+
+def ago(moment: datetime) -> str:
+    """`3 min ago`."""
+    seconds = max(0.0, (datetime.now(UTC) - moment).total_seconds())
+    for size, name in ((86400, "d"), (3600, "h"), (60, "min")):
+        if seconds >= size:
+            return f"{seconds / size:.0f} {name} ago"
+    return "just now"
+
+
+def _table(session: Session, found: list[StudySummary]) -> None:
+    from rich import box
+    from rich.table import Table
+
+    table = Table(box=box.SIMPLE_HEAD, pad_edge=False)
+    table.add_column("study")
+    table.add_column("state")
+    for heading in ("candidates", "evaluated", "infeasible", "failed", "verified"):
+        table.add_column(heading, justify="right")
+    table.add_column("last activity")
+    for study in found:
+        counts = study.counts
+        numbers = (counts.candidates, counts.evaluated, counts.infeasible, counts.failed, counts.verified)
+        table.add_row(study.name, study.state, *map(str, numbers), ago(study.last_activity))
+    session.data(table)
+
+
+def _as_json(study: StudySummary) -> dict[str, object]:
+    return {
+        "name": study.name,
+        "state": study.state,
+        "counts": asdict(study.counts),
+        "created": study.created.isoformat(),
+        "last_activity": study.last_activity.isoformat(),
+    }

@@ -1,0 +1,179 @@
+"""`trials` and `show`: the candidates of a study."""
+
+from __future__ import annotations
+
+import collections
+from collections.abc import Sequence
+from typing import TYPE_CHECKING, Annotated, Any, Final
+
+import typer
+
+from autocompress.cli.options import Candidate, Json, Storage, StudyName, reference
+from autocompress.cli.session import Session, session_of
+
+if TYPE_CHECKING:
+    from autocompress.core.outcome import Measurements, Record
+    from autocompress.core.shape import ModelShape
+    from autocompress.store import Finalist
+
+SCHEMA: Final = "autocompress.trials/1"
+SHOW_SCHEMA: Final = "autocompress.candidate/1"
+STATES: Final = ("evaluated", "infeasible", "failed", "unfinished")
+
+
+def trials(
+    context: typer.Context,
+    study: StudyName,
+    state: Annotated[str | None, typer.Option(metavar="STATE", help=f"Only these: {', '.join(STATES)}.")] = None,
+    json: Json = False,
+    csv: Annotated[bool, typer.Option("--csv", help="Comma-separated values on stdout.")] = False,
+    storage: Storage = None,
+) -> None:
+    """List the candidates that a search judged."""
+    from autocompress.errors import SpecError, did_you_mean
+    from autocompress.report import shape_from_json
+    from autocompress.report.spreadsheet import csv_text
+    from autocompress.store import Store
+
+    session = session_of(context)
+    if state is not None and state not in STATES:
+        raise SpecError(f"--state: unknown state {state!r}; {did_you_mean(state, STATES)}")
+    with Store.open(storage, create=False) as store:
+        shape = shape_from_json(store.study(study).facts.get("shape"))
+        records = [one for one in store.records(study) if state in (None, state_of(one))]
+    rows = [_as_json(record, shape) for record in records]
+    if json:
+        session.json({"schema": SCHEMA, "study": study, "trials": rows})
+    elif csv:
+        session.text(csv_text(*_csv(rows)))
+    else:
+        _table(session, rows)
+        _causes(session, rows, study)
+
+
+def show(
+    context: typer.Context, study: StudyName, candidate: Candidate, json: Json = False, storage: Storage = None
+) -> None:
+    """Show one candidate, layer by layer.
+
+    Its policy, what was measured in the search and of the exported file, how it failed.
+    """
+    from autocompress.cli.candidate_view import candidate_view
+    from autocompress.report import explain_policy, shape_from_json
+    from autocompress.store import Store
+
+    session = session_of(context)
+    with Store.open(storage, create=False) as store:
+        record = store.record(study, reference(candidate))
+        shape = shape_from_json(store.study(study).facts.get("shape"))
+        number = record.candidate.number
+        finalist = next((one for one in store.finalists(study) if one.candidate.number == number), None)
+    explained = explain_policy(record.candidate.policy, shape)
+    if not json:
+        session.data(candidate_view(record, explained, finalist))
+        return
+    session.json(
+        {
+            "schema": SHOW_SCHEMA,
+            "study": study,
+            **_as_json(record, shape),
+            "policy": record.candidate.policy.to_json(),
+            "explained": explained.to_json(),
+            "provenance": dict(record.provenance),
+            "finalist": _finalist_json(finalist) if finalist else None,
+        }
+    )
+
+
+def state_of(record: Record) -> str:
+    """`unfinished` while there is no outcome."""
+    return type(record.outcome).__name__.lower() if record.outcome is not None else "unfinished"
+
+
+def metrics_json(measurements: Measurements) -> dict[str, Any]:
+    return {one.metric: one.to_json() for one in measurements}
+
+
+def _as_json(record: Record, shape: ModelShape | None) -> dict[str, Any]:
+    from autocompress.core.outcome import Failed, Infeasible
+    from autocompress.report import explain_policy
+
+    candidate, outcome = record.candidate, record.outcome
+    row: dict[str, Any] = {
+        "number": candidate.number,
+        "digest": candidate.digest,
+        "state": state_of(record),
+        "attempt": record.attempt,
+        "seconds": record.seconds,
+        "summary": explain_policy(candidate.policy, shape).summary,
+        "metrics": {} if outcome is None or isinstance(outcome, Failed) else metrics_json(outcome.measurements),
+    }
+    if isinstance(outcome, Infeasible):
+        row["constraint"] = outcome.constraint
+    if isinstance(outcome, Failed):
+        row |= {"stage": outcome.stage, "error": outcome.error, "message": outcome.message}
+        row["traceback"] = outcome.traceback
+    return row
+
+
+def _finalist_json(finalist: Finalist) -> dict[str, Any]:
+    return {
+        "state": finalist.state,
+        "reason": finalist.reason,
+        "metrics": metrics_json(finalist.measurements),
+        "provenance": dict(finalist.provenance),
+        "artifacts": [{"path": one.path, "sha256": one.sha256, "bytes": one.bytes} for one in finalist.artifacts],
+    }
+
+
+def _detail(row: dict[str, Any]) -> str:
+    if row["state"] == "failed":
+        return f"{row['stage']}: {row['error']}: {row['message']}"
+    return str(row.get("constraint", ""))
+
+
+def _csv(rows: Sequence[dict[str, Any]]) -> tuple[list[str], list[list[Any]]]:
+    metrics = list(dict.fromkeys(metric for row in rows for metric in row["metrics"]))
+    about = ["number", "digest", "state", "attempt", "seconds"]
+    lines = [
+        [row[key] for key in about]
+        + [row["metrics"].get(metric, {}).get("value") for metric in metrics]
+        + [_detail(row), row["summary"]]
+        for row in rows
+    ]
+    return [*about, *metrics, "detail", "policy"], lines
+
+
+def _table(session: Session, rows: Sequence[dict[str, Any]]) -> None:
+    from rich import box
+    from rich.table import Table
+    from rich.text import Text
+
+    from autocompress.report.plain_text import one_line
+    from autocompress.report.wording import with_unit
+
+    table = Table(box=box.SIMPLE_HEAD, pad_edge=False)
+    metrics = ("quality", "latency_ms", "size_mb")
+    for heading in ("#", *metrics):
+        table.add_column(heading, justify="right", no_wrap=True)
+    for heading in ("digest", "state", "model", "detail"):
+        table.add_column(heading, no_wrap=heading != "detail", overflow="ellipsis")
+    styles = {"failed": "red", "infeasible": "yellow", "unfinished": "cyan"}
+    for row in rows:
+        known = row["metrics"]
+        found = [with_unit(metric, known[metric]["value"]) if metric in known else "" for metric in metrics]
+        detail = Text(one_line(_detail(row), width=90))
+        state = Text(row["state"], style=styles.get(row["state"], ""))
+        table.add_row(str(row["number"]), *found, row["digest"][:8], state, row["summary"], detail)
+    session.data(table)
+
+
+def _causes(session: Session, rows: Sequence[dict[str, Any]], study: str) -> None:
+    """One line for every cause of failure, the most frequent first."""
+    from autocompress.report.plain_text import one_line
+
+    causes = collections.Counter(_detail(row) for row in rows if row["state"] == "failed")
+    for cause, times in causes.most_common(5):
+        session.say(f"{times} failed: {one_line(cause, width=160)}")
+    if causes:
+        session.say(f"see a traceback with `autocompress show {study} NUMBER`", style="dim")

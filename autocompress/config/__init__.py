@@ -1,0 +1,25 @@
+"""YAML into core's values: the only validation of outside input."""
+
+from autocompress.config.checking import check_file
+from autocompress.config.devices import dump_device, load_device
+from autocompress.config.differences import diff_specs
+from autocompress.config.names import HOST, Kind, locate, named
+from autocompress.config.schemas import json_schema
+from autocompress.config.spaces import load_space
+from autocompress.config.studies import load_study, spec_to_json, study_from_json
+
+__all__ = [
+    "HOST",
+    "Kind",
+    "check_file",
+    "diff_specs",
+    "dump_device",
+    "json_schema",
+    "load_device",
+    "load_space",
+    "load_study",
+    "locate",
+    "named",
+    "spec_to_json",
+    "study_from_json",
+]

@@ -1,0 +1,40 @@
+"""JSON Schema of the YAML files, for editors."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from autocompress.config.names import FOLDERS, Kind
+from autocompress.config.validation import adapter
+from autocompress.core.device import DeviceProfile
+from autocompress.core.metrics import METRICS
+from autocompress.core.space import SearchSpace
+from autocompress.core.spec import StudySpec
+
+_TYPES: dict[Kind, type[StudySpec | SearchSpace | DeviceProfile]] = {
+    "study": StudySpec,
+    "space": SearchSpace,
+    "device": DeviceProfile,
+}
+
+
+def json_schema(kind: Kind) -> dict[str, Any]:
+    """The JSON Schema (draft 2020-12) of what a user may write in a file of this kind."""
+    schema: dict[str, Any] = adapter(_TYPES[kind]).json_schema()
+    definitions = schema.get("$defs", {})
+    if "StepSpace" in definitions:
+        del definitions["StepSpace"]["properties"]["targets"]  # filled in by binding, never written
+    if "Share" in definitions:
+        share = {"type": "string", "pattern": r"^\d+(\.\d+)?\s*%$", "description": "A share of what the model has."}
+        definitions["Share"] = share
+    properties = schema["properties"]
+    if kind == "study":
+        by_name = {"type": "string", "description": "A search space's name, or a path relative to this file."}
+        properties["space"] = {"anyOf": [by_name, properties["space"]]}
+        for part in ("objectives", "constraints"):
+            properties[part]["propertyNames"] = {"enum": sorted(METRICS)}
+    return {
+        "$schema": "https://json-schema.org/draft/2020-12/schema",
+        "$id": f"autocompress/{FOLDERS[kind]}.schema.json",
+        **schema,
+    }

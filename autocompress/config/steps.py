@@ -1,0 +1,104 @@
+"""Whether the operators can do what a space asks of them: names, order, targets, settings."""
+
+from __future__ import annotations
+
+import fnmatch
+from collections.abc import Mapping
+
+from autocompress.config.document import Place
+from autocompress.config.problems import Problems
+from autocompress.core.policy import Setting
+from autocompress.core.ports import Operator, Phase, SettingRule
+from autocompress.core.space import Choice, Integer, Knob, Real, SearchSpace, Share, StepSpace
+from autocompress.errors import did_you_mean
+
+
+def check_steps(space: SearchSpace, operators: Mapping[str, Operator], problems: Problems, *, at: Place = ()) -> None:
+    """Reports every step that no operator can carry out; `at` is where the space stands in its document."""
+    latest: Operator | None = None
+    for position, step in enumerate(space.steps):
+        place = (*at, "steps", position)
+        operator = operators.get(step.operator)
+        if operator is None:
+            nearest = did_you_mean(step.operator, operators)
+            problems.add((*place, "operator"), f"no operator is called {step.operator!r}; {nearest}")
+            continue
+        if latest is not None and operator.phase < latest.phase:
+            problems.add((*place, "operator"), _backwards(operator, latest))
+        else:
+            latest = operator
+        if not any(_fits(step.target, part) for part in operator.parts):
+            problems.add(
+                (*place, "target"),
+                f"{operator.name!r} cannot work on {step.target!r}; {did_you_mean(step.target, operator.parts)}",
+            )
+        _check_settings(step, operator, problems, at=place)
+
+
+def _backwards(operator: Operator, earlier: Operator) -> str:
+    order = " < ".join(_word(phase) for phase in Phase)
+    return (
+        f"{operator.name!r} ({_word(operator.phase)}) stands after {earlier.name!r} ({_word(earlier.phase)}); "
+        f"move it up, the order is {order}"
+    )
+
+
+def _word(phase: Phase) -> str:
+    return phase.name.lower().replace("_", " ")
+
+
+def _fits(target: str, part: str) -> bool:
+    return part == "*" or (target.count(".") == part.count(".") and fnmatch.fnmatchcase(target, part))
+
+
+def _check_settings(step: StepSpace, operator: Operator, problems: Problems, *, at: Place) -> None:
+    for name, knob in step.knobs.items():
+        place = (*at, "knobs", name)
+        if rule := _rule(name, operator, problems, at=place):
+            for inside, message in _knob_problems(knob, rule):
+                problems.add((*place, *inside), message)
+    for name, value in step.settings.items():
+        place = (*at, "settings", name)
+        rule = _rule(name, operator, problems, at=place)
+        if rule and (problem := rule.problem(value)):
+            is_share = rule.size and isinstance(value, str) and value.endswith("%")
+            hint = f"; a share is written as a knob: {{choices: [{value}]}}" if is_share else ""
+            problems.add(place, problem + hint)
+    for name, rule in operator.rules.items():
+        given = name in step.knobs or name in step.settings
+        is_broken = any(problems.knows_inside((*at, part, name)) for part in ("knobs", "settings"))
+        if rule.default is None and not given and not is_broken:
+            problems.add(
+                (*at, "knobs", name), f"is missing: {operator.name!r} needs it, under `knobs` or fixed under `settings`"
+            )
+
+
+def _rule(name: str, operator: Operator, problems: Problems, *, at: Place) -> SettingRule | None:
+    rule = operator.rules.get(name)
+    if rule is None:
+        problems.add(at, f"{operator.name!r} has no setting {name!r}; {did_you_mean(name, operator.rules)}")
+    return rule
+
+
+def _knob_problems(knob: Knob, rule: SettingRule) -> list[tuple[Place, str]]:
+    match knob:
+        case Choice():
+            found = ((("choices", i), _choice_problem(value, rule)) for i, value in enumerate(knob.choices))
+            return [(place, problem) for place, problem in found if problem]
+        case Integer() if not rule.values:
+            problem = rule.problem(knob.low)
+            return [(("low",), problem)] if problem else []
+        case Real() if not rule.values:
+            return [((), "must be whole numbers; write `low` and `high` without a decimal point and no `log`")]
+        case _:
+            offered = ", ".join(map(str, rule.values))
+            return [((), f"must be one of {offered}, not a range; write {{choices: [{offered}]}}")]
+
+
+def _choice_problem(value: Setting | Share, rule: SettingRule) -> str | None:
+    if not isinstance(value, Share):
+        return rule.problem(value)
+    if rule.size:
+        return None
+    allowed = f" (allowed: {', '.join(map(str, rule.values))})" if rule.values else ""
+    return f"{value.fraction:.4g} of what? A share is for sizes, and this setting is none{allowed}"

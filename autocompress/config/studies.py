@@ -1,0 +1,138 @@
+"""Studies: a YAML file, or the JSON a study is stored as, into a `StudySpec`."""
+
+from __future__ import annotations
+
+import copy
+import os
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
+
+from autocompress.config.document import Document, read_document
+from autocompress.config.names import HOST, locate
+from autocompress.config.problems import Problems, shown
+from autocompress.config.spaces import STAND_IN as SPACE_STAND_IN
+from autocompress.config.spaces import canonical, space_of, space_to_json
+from autocompress.config.steps import check_steps
+from autocompress.config.validation import adapter, validated
+from autocompress.core.policy import canonical_json
+from autocompress.core.ports import Operator
+from autocompress.core.spec import StudySpec
+from autocompress.errors import NotFoundError, SpecError
+
+_ASSET = {"path": "x"}
+STAND_IN: dict[str, Any] = {
+    "name": "x",
+    "version": 1,
+    "model": _ASSET,
+    "task": {"data": {"source": _ASSET, "format": "csv"}},
+    "space": SPACE_STAND_IN,
+    "device": HOST,
+    "objectives": {"quality": "maximize"},
+    "budget": {"trials": 1},
+}
+
+
+def load_study(ref: str | Path, *, operators: Mapping[str, Operator]) -> StudySpec:
+    """A study by name or path, with its space read, and its paths absolute.
+
+    Paths in the file are relative to the file. Raises NotFoundError, or SpecError with every mistake in the study and
+    in the space it names.
+    """
+    path = locate("study", ref)
+    document = read_document(path)
+    problems = Problems(document)
+    spec = study_of(document, problems, base=path.parent, operators=operators)
+    problems.raise_any()
+    assert spec is not None, "no value and no problem"
+    return spec
+
+
+def study_of(
+    document: Document, problems: Problems, *, base: Path, operators: Mapping[str, Operator]
+) -> StudySpec | None:
+    """The study a document holds; its mistakes, and those of the space it names, go to `problems`."""
+    tree = copy.deepcopy(document.value)
+    data = _mapping(_mapping(tree, "task"), "data")
+    for asset in (_mapping(tree, "model"), _mapping(data, "source")):
+        if isinstance(asset.get("path"), str):
+            asset["path"] = _absolute(asset["path"], base)
+    _place_device(tree, problems, base=base)
+    is_inline = isinstance(tree.get("space"), dict)
+    _place_space(tree, problems, base=base, operators=operators)
+    spec = validated(StudySpec, tree, problems, stand_in=STAND_IN)
+    if spec is not None and is_inline:
+        check_steps(spec.space, operators, problems, at=("space",))
+    return spec
+
+
+def spec_to_json(spec: StudySpec) -> dict[str, Any]:
+    """Plain data that `study_from_json` reads back as an equal spec."""
+    tree: dict[str, Any] = adapter(StudySpec).dump_python(spec, mode="json")
+    return tree
+
+
+def study_from_json(
+    stored: Mapping[str, Any], *, operators: Mapping[str, Operator], source: str = "stored study"
+) -> StudySpec:
+    """The inverse of `spec_to_json`. Raises SpecError when this version cannot run what was stored."""
+    try:
+        canonical_json(stored)
+    except (TypeError, ValueError) as error:
+        raise SpecError(f"{source}: holds what JSON cannot: {error}") from error
+    problems = Problems(Document(source, dict(stored)))
+    spec = validated(StudySpec, dict(stored), problems, stand_in=STAND_IN)
+    if spec is not None:
+        check_steps(spec.space, operators, problems, at=("space",))
+    problems.raise_any()
+    assert spec is not None, "no value and no problem"
+    return spec
+
+
+def _mapping(tree: dict[str, Any], key: str) -> dict[str, Any]:
+    value = tree.get(key)
+    return value if isinstance(value, dict) else {}
+
+
+def _absolute(path: str, base: Path) -> str:
+    # Not resolved: a link is what the user named, and may point elsewhere tomorrow.
+    return os.path.abspath(base / Path(path).expanduser())
+
+
+def _place_device(tree: dict[str, Any], problems: Problems, *, base: Path) -> None:
+    device = tree.get("device")
+    if not isinstance(device, str) or device == HOST:
+        return
+    try:
+        path = locate("device", device, base=base)
+    except NotFoundError as error:
+        problems.add(("device",), f"{error}; or write `{HOST}` for this machine")
+        return
+    if device.endswith((".yaml", ".yml")):
+        tree["device"] = os.path.abspath(path)
+
+
+def _place_space(tree: dict[str, Any], problems: Problems, *, base: Path, operators: Mapping[str, Operator]) -> None:
+    """Puts the space's own tree where the study names it."""
+    written = tree.get("space")
+    if isinstance(written, dict):
+        tree["space"] = canonical(written, problems, at=("space",))
+        return
+    if written is None and "space" not in tree:
+        return
+    tree["space"] = copy.deepcopy(SPACE_STAND_IN)
+    if not isinstance(written, str):
+        problems.add(("space",), f"must be a name, a path or a mapping, got {shown(written)}")
+        return
+    try:
+        document = read_document(locate("space", written, base=base))
+    except NotFoundError as error:
+        problems.add(("space",), str(error))
+    except SpecError as error:
+        problems.include(error.problems)
+    else:
+        inner = Problems(document)
+        space = space_of(document, inner, operators=operators)
+        problems.include(inner.lines())
+        if space is not None:
+            tree["space"] = space_to_json(space)

@@ -1,0 +1,1 @@
+"""Plain values and the laws between them. Standard library only."""

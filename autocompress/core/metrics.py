@@ -1,0 +1,31 @@
+"""The metrics a study may optimise, bound or report: name, unit, which way is better."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Literal
+
+Direction = Literal["minimize", "maximize"]
+
+
+@dataclass(frozen=True, slots=True)
+class Metric:
+    """`worst` is what a sampler is told for a candidate that was rejected before this metric was known."""
+
+    name: str
+    unit: str
+    direction: Direction
+    worst: float
+    meaning: str
+
+
+METRICS: dict[str, Metric] = {
+    metric.name: metric
+    for metric in (
+        Metric("quality", "share", "maximize", 0.0, "the task's score on validation data, e.g. accuracy"),
+        Metric("latency_ms", "ms", "minimize", 1e6, "median time of one inference under the study's workload"),
+        Metric("size_mb", "MB", "minimize", 1e6, "the exported file on disk, 1 MB = 10^6 bytes"),
+        Metric("parameters", "count", "minimize", 1e12, "number of weights, embeddings included"),
+        Metric("macs", "count", "minimize", 1e15, "multiply-accumulates of one inference; 1 MAC = 2 FLOPs"),
+    )
+}

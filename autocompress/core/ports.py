@@ -1,0 +1,193 @@
+"""Every socket of the program on one page. Whoever passes a port's contract suite in `autocompress.testing` fits."""
+
+from __future__ import annotations
+
+import collections
+import enum
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass, field
+from typing import TYPE_CHECKING, Any, Protocol
+
+from autocompress.core.outcome import Outcome, Proposal
+from autocompress.core.policy import CompressionPolicy, Setting, Step
+from autocompress.core.shape import ModelShape
+
+if TYPE_CHECKING:
+    from autocompress.anatomy.anatomy import Anatomy
+    from autocompress.importance import Importance
+
+
+class Phase(enum.IntEnum):
+    """The order in which steps must stand in a policy."""
+
+    DEPTH = 1
+    WIDTH = 2
+    RANK = 3
+    ATTENTION_PATTERN = 4
+    RECOVERY = 5
+    PRECISION = 6
+
+
+@dataclass(frozen=True, slots=True)
+class SettingRule:
+    """What a setting of an operator may be: one of `values`, or a whole number from `low` on (a `size`, which may also
+    be written as a share of what the model has). Without a `default` it must be given."""
+
+    values: tuple[Setting, ...] = ()
+    low: int | None = None
+    size: bool = False
+    default: Setting | None = None
+
+    def problem(self, value: object) -> str | None:
+        """What is wrong with a value, or None."""
+        if self.values:
+            if any(value == allowed and type(value) is type(allowed) for allowed in self.values):
+                return None
+            return f"{value!r} is not offered (allowed: {', '.join(map(str, self.values))})"
+        if isinstance(value, bool) or not isinstance(value, int):
+            return f"{value!r} is not a whole number"
+        if self.low is not None and value < self.low:
+            return f"{value} is less than {self.low}"
+        return None
+
+
+class Operator(Protocol):
+    """One way to make a model smaller. `parts` are the kinds of part it may target: `layers.*`, `layers.*.attention`,
+    `layers.*.feed_forward`, `embeddings`, `*`.
+
+    `reshape` says what the step does to the model's shape; a step whose shape comes back equal does nothing and is
+    dropped. `apply` does it to the model, physically, in place; weights it does not keep are gone, weights it keeps are
+    never written to (they may be shared between workers). `apply` and `reshape` must agree:
+    `anatomy.shape()` after `apply` equals `reshape` of the shape before.
+    """
+
+    @property
+    def name(self) -> str: ...
+
+    @property
+    def phase(self) -> Phase: ...
+
+    @property
+    def parts(self) -> tuple[str, ...]: ...
+
+    @property
+    def rules(self) -> Mapping[str, SettingRule]: ...
+
+    def size_of(self, shape: ModelShape, target: str, setting: str) -> int | None:
+        """How many units the target has, for settings that are sizes; None otherwise."""
+
+    def reshape(self, shape: ModelShape, step: Step) -> ModelShape:
+        """The shape afterwards. Raises CandidateError when the step cannot be applied to this shape."""
+
+    def apply(self, anatomy: Anatomy, step: Step, importance: Importance) -> None:
+        """Shrink the model in place."""
+
+
+class Sampler(Protocol):
+    """Proposes points and learns from their outcomes.
+
+    Given the same seed and the same tells in the same order, the same points are proposed, whether or not the process
+    was restarted in between.
+    """
+
+    def ask(self) -> Proposal: ...
+
+    def tell(self, number: int, outcome: Outcome) -> None: ...
+
+
+@dataclass(frozen=True, slots=True)
+class Job:
+    """One candidate to evaluate."""
+
+    number: int
+    policy: CompressionPolicy
+    attempt: int
+
+
+@dataclass(frozen=True, slots=True)
+class Done:
+    """A job's outcome."""
+
+    job: Job
+    outcome: Outcome
+    seconds: float
+
+
+@dataclass(frozen=True, slots=True)
+class Lost:
+    """A job whose worker died, hung or ran out of memory; it may be tried again."""
+
+    job: Job
+    reason: str
+
+
+Evaluate = Callable[[CompressionPolicy], Outcome]
+
+
+class Runner(Protocol):
+    """Where evaluations run. At most `slots` jobs are in flight."""
+
+    @property
+    def slots(self) -> int: ...
+
+    def submit(self, job: Job) -> None: ...
+
+    def wait(self, seconds: float) -> Sequence[Done | Lost]:
+        """Whatever ended, waiting at most this long for the first."""
+
+    def close(self) -> None: ...
+
+
+@dataclass(slots=True)
+class Tally:
+    """Where a search is: `target` candidates to judge, what became of those so far, the front, the seconds since
+    the search began, of which `driver` were not spent waiting for workers."""
+
+    target: int
+    evaluated: int = 0
+    failed: int = 0
+    infeasible: int = 0
+    repeated: int = 0
+    running: int = 0
+    front: int = 0
+    seconds: float = 0.0
+    driver: float = 0.0
+    causes: collections.Counter[str] = field(default_factory=collections.Counter)
+
+    @property
+    def judged(self) -> int:
+        return self.evaluated + self.failed
+
+
+class Observer(Protocol):
+    """Who watches a study run. Called from the driver's thread; must not raise."""
+
+    def stage(self, name: str, detail: str = "") -> None:
+        """A stage begins: assets, teacher, importance, device, workers, search, finalists, verification, done."""
+
+    def progress(self, done: float, total: float | None, text: str = "") -> None:
+        """How far the stage is."""
+
+    def tally(self, tally: Tally) -> None:
+        """How far the search is."""
+
+    def note(self, text: str) -> None:
+        """A line worth keeping, such as the range a metric can reach."""
+
+
+class Task(Protocol):
+    """What a model is for: examples of each split, and how predictions are scored."""
+
+    @property
+    def labels(self) -> tuple[str, ...]: ...
+
+    def examples(self, split: str) -> Any: ...
+
+    def score(self, predicted: Sequence[int], truth: Sequence[int]) -> tuple[float, tuple[float, float]]:
+        """The score and its 95 % interval."""
+
+
+class Meter(Protocol):
+    """Milliseconds of one inference of several exported models, measured side by side."""
+
+    def __call__(self, files: Sequence[Any]) -> Sequence[Sequence[float]]: ...

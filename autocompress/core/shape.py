@@ -1,0 +1,173 @@
+"""The shape of a transformer encoder as numbers: enough to count, to predict and to refuse, without a tensor.
+
+Operators map shapes to shapes (`Operator.reshape`), so that a policy's cost is known in microseconds and an
+infeasible candidate never reaches a worker. One MAC is two FLOPs.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass, replace
+from typing import Literal
+
+Bits = Literal[8, 32]
+BITS: tuple[Bits, ...] = (8, 32)
+
+
+@dataclass(frozen=True, slots=True)
+class AttentionShape:
+    """`heads` of `head_size` channels each; q, k, v and o are [heads * head_size, hidden] and its transpose."""
+
+    heads: int
+    head_size: int
+    bits: Bits = 32
+
+
+@dataclass(frozen=True, slots=True)
+class FeedForwardShape:
+    """Two products, hidden -> width -> hidden."""
+
+    width: int
+    bits: Bits = 32
+
+
+@dataclass(frozen=True, slots=True)
+class LayerShape:
+    """One encoder layer; `index` is its place in the uncompressed model."""
+
+    index: int
+    attention: AttentionShape
+    feed_forward: FeedForwardShape
+
+
+@dataclass(frozen=True, slots=True)
+class ModelShape:
+    """An encoder with an embedding table below and a classification head above.
+
+    `head_widths` are the output widths of the dense layers of the head, first to last (the last is the number of
+    classes). `other_rows` are the position and token-type rows; `lookups` counts the embedding tables.
+    """
+
+    family: str
+    hidden: int
+    word_rows: int
+    other_rows: int
+    lookups: int
+    layers: tuple[LayerShape, ...]
+    head_widths: tuple[int, ...]
+    embedding_bits: Bits = 32
+
+    @property
+    def depth(self) -> int:
+        return len(self.layers)
+
+    def layer(self, index: int) -> LayerShape | None:
+        """The layer that had this place in the uncompressed model, or None once it is removed."""
+        return next((layer for layer in self.layers if layer.index == index), None)
+
+    def with_layer(self, index: int, change: Callable[[LayerShape], LayerShape]) -> ModelShape:
+        """The shape with one layer changed; the same shape once that layer is removed."""
+        return replace(self, layers=tuple(change(layer) if layer.index == index else layer for layer in self.layers))
+
+    def names(self) -> tuple[str, ...]:
+        """Every part a step may target, in the order in which data flows."""
+        parts = ["embeddings"]
+        for layer in self.layers:
+            parts += [f"layers.{layer.index}", f"layers.{layer.index}.attention", f"layers.{layer.index}.feed_forward"]
+        return (*parts, "head")
+
+
+def describe(shape: ModelShape) -> str:
+    """A shape in one line: `4 layers (0, 1, 3, 5), heads 6 6 3 9, feed-forward 768 384 768 1536, int8`."""
+
+    def sizes(values: list[int]) -> str:
+        return str(values[0]) if len(set(values)) == 1 else " ".join(map(str, values))
+
+    kept = ", ".join(str(layer.index) for layer in shape.layers)
+    bits = {part.bits for layer in shape.layers for part in (layer.attention, layer.feed_forward)}
+    precision = {8: "int8", 32: "fp32"}
+    layers = "/".join(precision[b] for b in sorted(bits)) or "fp32"
+    table = "" if {shape.embedding_bits} == bits else f", {precision[shape.embedding_bits]} embeddings"
+    return (
+        f"{shape.depth} layers ({kept}), heads {sizes([layer.attention.heads for layer in shape.layers])}, "
+        f"feed-forward {sizes([layer.feed_forward.width for layer in shape.layers])}, {layers}{table}"
+    )
+
+
+def layer_index(target: str) -> int:
+    """The layer a name belongs to: `layers.3.attention` -> 3. Raises ValueError for a name outside the layers."""
+    root, _, rest = target.partition(".")
+    if root != "layers" or not rest:
+        raise ValueError(f"{target!r} names no layer")
+    return int(rest.split(".")[0])
+
+
+def _linear(inputs: int, outputs: int) -> int:
+    return inputs * outputs + outputs
+
+
+def attention_parameters(hidden: int, attention: AttentionShape) -> int:
+    inner = attention.heads * attention.head_size
+    return 3 * _linear(hidden, inner) + _linear(inner, hidden)
+
+
+def feed_forward_parameters(hidden: int, feed_forward: FeedForwardShape) -> int:
+    return _linear(hidden, feed_forward.width) + _linear(feed_forward.width, hidden)
+
+
+def head_parameters(shape: ModelShape) -> int:
+    total, inputs = 0, shape.hidden
+    for outputs in shape.head_widths:
+        total += _linear(inputs, outputs)
+        inputs = outputs
+    return total
+
+
+def parameters(shape: ModelShape) -> int:
+    """Number of weights, embeddings and normalisation included."""
+    norms = 2 * shape.hidden * (1 + 2 * shape.depth)
+    embeddings = (shape.word_rows + shape.other_rows) * shape.hidden
+    layers = sum(
+        attention_parameters(shape.hidden, layer.attention) + feed_forward_parameters(shape.hidden, layer.feed_forward)
+        for layer in shape.layers
+    )
+    return embeddings + norms + layers + head_parameters(shape)
+
+
+def macs(shape: ModelShape, *, batch: int, length: int) -> int:
+    """Multiply-accumulates of one forward pass: weight products and the two attention products (q.k and p.v)."""
+    total = 0
+    for layer in shape.layers:
+        inner = layer.attention.heads * layer.attention.head_size
+        total += length * 4 * shape.hidden * inner + 2 * length * length * inner
+        total += length * 2 * shape.hidden * layer.feed_forward.width
+    head, inputs = 0, shape.hidden
+    for outputs in shape.head_widths:
+        head += inputs * outputs
+        inputs = outputs
+    return batch * (total + head)
+
+
+def weight_bytes(shape: ModelShape) -> int:
+    """Bytes of the weights as deployed.
+
+    int8 matrices hold one byte a weight and one fp32 scale an output channel (embeddings: one scale a row);
+    biases, normalisation and the head stay fp32.
+    """
+    hidden = shape.hidden
+    total = 4 * 2 * hidden * (1 + 2 * shape.depth) + 4 * head_parameters(shape)
+    rows = shape.word_rows
+    total += rows * (hidden + 4) if shape.embedding_bits == 8 else rows * hidden * 4
+    total += shape.other_rows * hidden * 4
+    for layer in shape.layers:
+        inner = layer.attention.heads * layer.attention.head_size
+        total += _matrix_bytes(hidden, 3 * inner, layer.attention.bits)
+        total += _matrix_bytes(inner, hidden, layer.attention.bits)
+        total += _matrix_bytes(hidden, layer.feed_forward.width, layer.feed_forward.bits)
+        total += _matrix_bytes(layer.feed_forward.width, hidden, layer.feed_forward.bits)
+    return total
+
+
+def _matrix_bytes(inputs: int, outputs: int, bits: Bits) -> int:
+    weights = inputs * outputs
+    return weights + 8 * outputs if bits == 8 else 4 * (weights + outputs)

@@ -1,0 +1,248 @@
+"""Search spaces: knobs, the steps that hold them, and how a point of the space becomes a policy.
+
+A space is written for no model in particular: targets are globs (`layers.*.attention`) and sizes may be shares
+(`50%`). `SearchSpace.bind` resolves both against a `ModelShape`; only a bound space can be sampled.
+"""
+
+from __future__ import annotations
+
+import fnmatch
+import math
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, field
+from typing import ClassVar, Literal
+
+from autocompress.core.policy import CompressionPolicy, Setting, Step
+from autocompress.errors import did_you_mean
+
+_FORBID = {"extra": "forbid"}
+
+
+@dataclass(frozen=True, slots=True)
+class Share:
+    """A size as a share of what the model has; resolved to a whole number when the space is bound."""
+
+    fraction: float
+
+    def __post_init__(self) -> None:
+        if not 0 < self.fraction <= 1:
+            raise ValueError(f"a share must lie in (0 %, 100 %], got {self.fraction:.6g}")
+
+    def __str__(self) -> str:
+        return f"{100 * self.fraction:g}%"
+
+    def of(self, size: int) -> int:
+        return max(1, round(self.fraction * size))
+
+
+@dataclass(frozen=True, slots=True)
+class Choice:
+    """One of several values."""
+
+    choices: tuple[Setting | Share, ...]
+    __pydantic_config__: ClassVar[dict[str, str]] = _FORBID
+
+    def __post_init__(self) -> None:
+        if not self.choices:
+            raise ValueError("`choices` must hold at least one value")
+        if len(set(map(repr, self.choices))) < len(self.choices):
+            raise ValueError(f"`choices` must be distinct, got {', '.join(map(str, self.choices))}")
+
+    @property
+    def size(self) -> float:
+        return len(self.choices)
+
+
+@dataclass(frozen=True, slots=True)
+class Integer:
+    """A whole number, both ends included."""
+
+    low: int
+    high: int
+    step: int = 1
+    __pydantic_config__: ClassVar[dict[str, str]] = _FORBID
+
+    def __post_init__(self) -> None:
+        if self.low > self.high:
+            raise ValueError(f"`low <= high` must hold, got low={self.low}, high={self.high}")
+        if self.step < 1:
+            raise ValueError(f"`step >= 1` must hold, got step={self.step}")
+
+    @property
+    def size(self) -> float:
+        return (self.high - self.low) // self.step + 1
+
+
+@dataclass(frozen=True, slots=True)
+class Real:
+    """A real number, both ends included; `log` spreads it over orders of magnitude."""
+
+    low: float
+    high: float
+    log: bool = False
+    __pydantic_config__: ClassVar[dict[str, str]] = _FORBID
+
+    def __post_init__(self) -> None:
+        if not (math.isfinite(self.low) and math.isfinite(self.high)):
+            raise ValueError(f"`low` and `high` must be finite, got low={self.low}, high={self.high}")
+        if self.low > self.high:
+            raise ValueError(f"`low <= high` must hold, got low={self.low}, high={self.high}")
+        if self.log and self.low <= 0:
+            raise ValueError(f"a logarithmic range needs `low > 0`, got low={self.low}")
+
+    @property
+    def size(self) -> float:
+        return 1 if self.low == self.high else math.inf
+
+
+Knob = Choice | Integer | Real
+Suggest = Callable[[str, Knob], Setting]
+SizeOf = Callable[[str, str, str], int | None]
+"""(operator, target, knob) -> the size the model has there, or None where a share means nothing."""
+
+
+@dataclass(frozen=True, slots=True)
+class StepSpace:
+    """One step of every policy of the space.
+
+    `per: target` (the default) asks the knobs anew for every part the glob matches; `per: step` asks once for all.
+    `optional` adds a knob that switches the step on or off. `when` keeps the step only where other knobs of the same
+    space, named `step.knob`, have one of the listed values; those knobs must be asked once (`per: step`).
+    """
+
+    operator: str
+    target: str
+    knobs: Mapping[str, Knob] = field(default_factory=dict)
+    settings: Mapping[str, Setting] = field(default_factory=dict)
+    name: str = ""
+    per: Literal["target", "step"] = "target"
+    optional: bool = False
+    when: Mapping[str, tuple[Setting, ...]] = field(default_factory=dict)
+    targets: tuple[str, ...] = ()
+    __pydantic_config__: ClassVar[dict[str, str]] = _FORBID
+
+    def __post_init__(self) -> None:
+        if not self.name:
+            object.__setattr__(self, "name", self.operator)
+        both = sorted(set(self.knobs) & set(self.settings))
+        if both:
+            raise ValueError(f"{', '.join(both)}: a setting is either a knob or fixed, not both")
+
+    def asked(self) -> list[tuple[str, Knob]]:
+        """The knobs of this bound step under the names a sampler sees."""
+        knobs = ([("apply", Choice((True, False)))] if self.optional else []) + list(self.knobs.items())
+        places = self.targets if self.per == "target" else ("",)
+        return [(knob_name(self.name, place, knob), space) for place in places for knob, space in knobs]
+
+
+@dataclass(frozen=True, slots=True)
+class SearchSpace:
+    """Every policy that may be tried."""
+
+    name: str
+    version: int
+    steps: tuple[StepSpace, ...]
+    description: str = ""
+    __pydantic_config__: ClassVar[dict[str, str]] = _FORBID
+
+    def __post_init__(self) -> None:
+        if not self.steps:
+            raise ValueError("a search space must hold at least one step")
+        names = [step.name for step in self.steps]
+        twice = sorted({name for name in names if names.count(name) > 1})
+        if twice:
+            raise ValueError(f"steps must have distinct names, got {', '.join(twice)} twice: set `name`")
+        asked_once = {f"{s.name}.{knob}": s for s in self.steps if s.per == "step" for knob in (*s.knobs, "apply")}
+        for position, step in enumerate(self.steps):
+            for key in step.when:
+                if key not in asked_once:
+                    raise ValueError(
+                        f"steps[{position}].when: {key!r} is no knob asked once; {did_you_mean(key, asked_once)}"
+                    )
+                if self.steps.index(asked_once[key]) >= position:
+                    raise ValueError(f"steps[{position}].when: {key!r} must belong to an earlier step")
+
+    def bind(self, names: tuple[str, ...], size_of: SizeOf) -> SearchSpace:
+        """Resolve globs and shares against a model's parts.
+
+        Raises ValueError when a target matches nothing, or when a size is larger than the model's own.
+        """
+        return SearchSpace(
+            self.name,
+            self.version,
+            tuple(_bind_step(step, position, names, size_of) for position, step in enumerate(self.steps)),
+            self.description,
+        )
+
+    def knobs(self) -> dict[str, Knob]:
+        """Every knob of a bound space by the name a sampler sees, in the order in which they are asked."""
+        return {name: knob for step in self.steps for name, knob in step.asked()}
+
+    def size(self) -> float:
+        """How many points the bound space has; infinite with a real knob."""
+        return math.prod(knob.size for knob in self.knobs().values())
+
+    def policy(self, suggest: Suggest) -> CompressionPolicy:
+        """The policy at one point. Every knob is asked, also of steps that end up left out, so that samplers see a
+        space of fixed dimension; the point's repeated policies are found by their digest."""
+        values = {name: suggest(name, knob) for name, knob in self.knobs().items()}
+        steps = []
+        for step in self.steps:
+            if not all(values[_when_name(key)] in allowed for key, allowed in step.when.items()):
+                continue
+            for target in step.targets:
+                place = target if step.per == "target" else ""
+                if step.optional and not values[knob_name(step.name, place, "apply")]:
+                    continue
+                chosen = {knob: values[knob_name(step.name, place, knob)] for knob in step.knobs}
+                steps.append(Step(step.operator, target, {**step.settings, **chosen}))
+        return CompressionPolicy(tuple(steps))
+
+
+def knob_name(step: str, target: str, knob: str) -> str:
+    """`prune_heads/layers.3.attention/heads`, or `prune_heads/heads` for a knob asked once."""
+    return "/".join(part for part in (step, target, knob) if part)
+
+
+def _when_name(key: str) -> str:
+    step, _, knob = key.rpartition(".")
+    return knob_name(step, "", knob)
+
+
+def _bind_step(step: StepSpace, position: int, names: tuple[str, ...], size_of: SizeOf) -> StepSpace:
+    where = f"steps[{position}] ({step.name})"
+    targets = tuple(name for name in names if fnmatch.fnmatchcase(name, step.target) and _same_depth(name, step.target))
+    if not targets:
+        raise ValueError(
+            f"{where}.target: {step.target!r} fits no part of the model; {did_you_mean(step.target, names)}"
+        )
+    knobs = {
+        name: _bind_knob(knob, f"{where}.{name}", step.operator, targets, name, size_of)
+        for name, knob in step.knobs.items()
+    }
+    return StepSpace(
+        step.operator, step.target, knobs, step.settings, step.name, step.per, step.optional, step.when, targets
+    )
+
+
+def _same_depth(name: str, pattern: str) -> bool:
+    """`layers.*` names layers, not what lies inside them; a bare `*` names everything."""
+    return pattern == "*" or name.count(".") == pattern.count(".")
+
+
+def _bind_knob(knob: Knob, where: str, operator: str, targets: tuple[str, ...], name: str, size_of: SizeOf) -> Knob:
+    sizes = {size for target in targets if (size := size_of(operator, target, name)) is not None}
+    if isinstance(knob, Choice):
+        shares = [value for value in knob.choices if isinstance(value, Share)]
+        if shares and len(sizes) != 1:
+            raise ValueError(
+                f"{where}: a share needs one size to be a share of, the model has {sorted(sizes) or 'none'}"
+            )
+        resolved = [value.of(next(iter(sizes))) if isinstance(value, Share) else value for value in knob.choices]
+        knob = Choice(tuple(dict.fromkeys(resolved)))
+        largest = max((v for v in resolved if isinstance(v, int) and not isinstance(v, bool)), default=0)
+    else:
+        largest = int(knob.high)
+    if sizes and largest > min(sizes):
+        raise ValueError(f"{where}: {largest} is more than the model has ({min(sizes)}); offer at most that")
+    return knob

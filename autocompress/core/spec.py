@@ -1,0 +1,264 @@
+"""What a study is asked to do. Every rule a value must keep is checked where the value is made."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from typing import ClassVar, Literal
+
+from autocompress.core.device import Workload
+from autocompress.core.metrics import METRICS, Direction
+from autocompress.core.space import SearchSpace
+from autocompress.errors import did_you_mean
+
+_FORBID = {"extra": "forbid"}
+_STUDY_NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9._-]{0,127}")
+
+SamplerName = Literal["nsga2", "nsga3", "tpe", "gp", "qmc", "random"]
+
+
+def check_study_name(name: str) -> str:
+    """Returns the name. Raises ValueError for anything that could be a path, an escape code or a surprise."""
+    if not _STUDY_NAME.fullmatch(name):
+        raise ValueError(
+            f"a study name holds 1 to 128 letters, digits, '.', '_', '-', starting with a letter or digit; got {name!r}"
+        )
+    return name
+
+
+@dataclass(frozen=True, slots=True)
+class Asset:
+    """A file or folder: a local `path`, a `hub` repository at a pinned `revision`, or a `member` of a package `wheel`
+    (`name==version`, checked against `sha256`)."""
+
+    path: str | None = None
+    hub: str | None = None
+    revision: str | None = None
+    wheel: str | None = None
+    member: str | None = None
+    sha256: str | None = None
+    __pydantic_config__: ClassVar[dict[str, str]] = _FORBID
+
+    def __post_init__(self) -> None:
+        given = [name for name in ("path", "hub", "wheel") if getattr(self, name)]
+        if len(given) != 1:
+            raise ValueError(f"give exactly one of path, hub, wheel; got {', '.join(given) or 'none'}")
+        if self.hub and not self.revision:
+            raise ValueError("a hub asset needs a pinned `revision` (a commit, not a branch)")
+        if self.wheel and not re.fullmatch(r"[A-Za-z0-9._-]+==[A-Za-z0-9._+!-]+", self.wheel):
+            raise ValueError(f"`wheel` must read name==version, got {self.wheel!r}")
+        if self.wheel and not self.sha256:
+            raise ValueError("a wheel asset needs the `sha256` of the wheel")
+        if self.wheel and not self.member:
+            raise ValueError("a wheel asset needs the `member` inside the wheel")
+        if self.sha256 and not re.fullmatch(r"[0-9a-f]{64}", self.sha256):
+            raise ValueError("`sha256` must be 64 lower-case hex digits")
+        if self.member and (self.member.startswith("/") or ".." in self.member.split("/")):
+            raise ValueError(f"`member` must lie inside the wheel, got {self.member!r}")
+
+    def __str__(self) -> str:
+        if self.hub:
+            return f"{self.hub}@{self.revision}"
+        return self.path or f"{self.wheel}:{self.member}"
+
+
+@dataclass(frozen=True, slots=True)
+class DataSpec:
+    """Labelled texts.
+
+    `csv`, `tsv` and `jsonl` name their `text` and `label` columns (a header-less tsv or csv uses `columns`); `lines`
+    gives a `pattern` with the groups `text` and `label`. With `threshold` the label column is a number and the classes
+    are `at or below` and `above` it. Repeated texts are dropped when `distinct`; of texts with several labels the first
+    is kept. `split` is training, validation, test.
+    """
+
+    source: Asset
+    format: Literal["csv", "tsv", "jsonl", "lines"]
+    text: str = "text"
+    label: str = "label"
+    columns: tuple[str, ...] = ()
+    pattern: str | None = None
+    encoding: str = "utf-8"
+    threshold: float | None = None
+    distinct: bool = True
+    split: tuple[float, float, float] = (0.8, 0.1, 0.1)
+    split_seed: int = 0
+    __pydantic_config__: ClassVar[dict[str, str]] = _FORBID
+
+    def __post_init__(self) -> None:
+        if (self.format == "lines") != (self.pattern is not None):
+            raise ValueError("`pattern` belongs to format `lines`, and `lines` needs it")
+        if self.pattern is not None:
+            try:
+                groups = set(re.compile(self.pattern).groupindex)
+            except re.error as error:
+                raise ValueError(f"`pattern` is no regular expression: {error}") from error
+            if not {"text", "label"} <= groups:
+                raise ValueError("`pattern` must name the groups (?P<text>...) and (?P<label>...)")
+        if any(share <= 0 for share in self.split) or abs(sum(self.split) - 1) > 1e-6:
+            raise ValueError(f"`split` must be three positive shares that sum to 1, got {list(self.split)}")
+
+
+@dataclass(frozen=True, slots=True)
+class TaskSpec:
+    """What the model is for. Texts are cut at `max_length` tokens."""
+
+    data: DataSpec
+    kind: Literal["text-classification"] = "text-classification"
+    metric: Literal["accuracy", "macro-f1"] = "accuracy"
+    max_length: int = 128
+    __pydantic_config__: ClassVar[dict[str, str]] = _FORBID
+
+    def __post_init__(self) -> None:
+        if self.max_length < 8:
+            raise ValueError(f"`max_length >= 8` must hold, got {self.max_length}")
+
+
+@dataclass(frozen=True, slots=True)
+class TrainingSpec:
+    """How a model is trained: AdamW, linear warm-up and decay, best checkpoint on validation data."""
+
+    epochs: int = 4
+    batch_size: int = 32
+    learning_rate: float = 2e-4
+    weight_decay: float = 0.01
+    warmup: float = 0.1
+    clip_norm: float = 1.0
+    label_smoothing: float = 0.0
+    precision: Literal["auto", "fp32", "bf16"] = "auto"
+    __pydantic_config__: ClassVar[dict[str, str]] = _FORBID
+
+    def __post_init__(self) -> None:
+        for name in ("epochs", "batch_size"):
+            if getattr(self, name) < 1:
+                raise ValueError(f"`{name} >= 1` must hold, got {getattr(self, name)}")
+        for name in ("learning_rate", "clip_norm"):
+            if not getattr(self, name) > 0:
+                raise ValueError(f"`{name} > 0` must hold, got {getattr(self, name)}")
+        for name in ("weight_decay", "warmup", "label_smoothing"):
+            if not 0 <= getattr(self, name) < 1:
+                raise ValueError(f"`0 <= {name} < 1` must hold, got {getattr(self, name)}")
+
+
+@dataclass(frozen=True, slots=True)
+class DistillationSpec:
+    """What a student learns from: `temperature` softens the teacher's logits; `hard_weight` is the share of the loss
+    that the true labels keep (Hinton et al. 2015, section 2)."""
+
+    temperature: float = 2.0
+    hard_weight: float = 0.1
+    __pydantic_config__: ClassVar[dict[str, str]] = _FORBID
+
+    def __post_init__(self) -> None:
+        if not self.temperature > 0:
+            raise ValueError(f"`temperature > 0` must hold, got {self.temperature}")
+        if not 0 <= self.hard_weight <= 1:
+            raise ValueError(f"`0 <= hard_weight <= 1` must hold, got {self.hard_weight}")
+
+
+@dataclass(frozen=True, slots=True)
+class FinalistSpec:
+    """How many members of the front are trained, exported and verified, and how.
+
+    `freeze_embeddings` keeps the word embeddings as the teacher had them: on small students that halves the time of an
+    epoch and costs no quality that two seeds could show (studies/benchmarks/recovery.py).
+    """
+
+    count: int = 5
+    freeze_embeddings: bool = True
+    training: TrainingSpec = field(default_factory=TrainingSpec)
+    distillation: DistillationSpec = field(default_factory=DistillationSpec)
+    __pydantic_config__: ClassVar[dict[str, str]] = _FORBID
+
+    def __post_init__(self) -> None:
+        if self.count < 1:
+            raise ValueError(f"`count >= 1` must hold, got {self.count}")
+
+
+@dataclass(frozen=True, slots=True)
+class Budget:
+    """When the search ends: after `trials` candidates (the baseline is the first), or after `minutes`, whichever comes
+    first. Infeasible and repeated candidates cost nothing and do not count. A candidate that takes longer than
+    `timeout_seconds` is stopped. The search also stops when at least five candidates were judged and more than
+    `failure_share` of them failed."""
+
+    trials: int
+    minutes: float | None = None
+    timeout_seconds: float = 120.0
+    failure_share: float = 0.5
+    __pydantic_config__: ClassVar[dict[str, str]] = _FORBID
+
+    def __post_init__(self) -> None:
+        if self.trials < 1:
+            raise ValueError(f"`trials >= 1` must hold, got {self.trials}")
+        for name in ("minutes", "timeout_seconds", "failure_share"):
+            value = getattr(self, name)
+            if value is not None and not value > 0:
+                raise ValueError(f"`{name} > 0` must hold, got {value}")
+
+
+@dataclass(frozen=True, slots=True)
+class Bound:
+    """What a metric must keep: at least `min`, at most `max`."""
+
+    min: float | None = None
+    max: float | None = None
+    __pydantic_config__: ClassVar[dict[str, str]] = _FORBID
+
+    def __post_init__(self) -> None:
+        if self.min is None and self.max is None:
+            raise ValueError("a constraint needs `min`, `max` or both")
+        if self.min is not None and self.max is not None and self.min > self.max:
+            raise ValueError(f"`min <= max` must hold, got min={self.min}, max={self.max}")
+
+    def violation(self, value: float) -> float:
+        """How far a value lies outside the bound; 0 inside."""
+        below = self.min - value if self.min is not None else 0.0
+        above = value - self.max if self.max is not None else 0.0
+        return max(below, above, 0.0)
+
+    def __str__(self) -> str:
+        return " and ".join(
+            text
+            for text in (self.min is not None and f">= {self.min:g}", self.max is not None and f"<= {self.max:g}")
+            if text
+        )
+
+
+@dataclass(frozen=True, slots=True)
+class StudySpec:
+    """One study: a model, what it is for, where it must run, what may be done to it and what counts."""
+
+    name: str
+    version: int
+    model: Asset
+    task: TaskSpec
+    space: SearchSpace
+    device: str
+    objectives: Mapping[str, Direction]
+    budget: Budget
+    workload: Workload = field(default_factory=Workload)
+    constraints: Mapping[str, Bound] = field(default_factory=dict)
+    sampler: SamplerName = "nsga2"
+    teacher: TrainingSpec = field(default_factory=TrainingSpec)
+    finalists: FinalistSpec = field(default_factory=FinalistSpec)
+    seed: int = 0
+    description: str = ""
+    __pydantic_config__: ClassVar[dict[str, str]] = _FORBID
+
+    def __post_init__(self) -> None:
+        check_study_name(self.name)
+        if not self.objectives:
+            raise ValueError("`objectives` must name at least one metric")
+        for part in ("objectives", "constraints"):
+            for metric in getattr(self, part):
+                if metric not in METRICS:
+                    raise ValueError(f"{part}: unknown metric {metric!r}; {did_you_mean(metric, METRICS)}")
+        for metric, way in self.objectives.items():
+            if way != METRICS[metric].direction:
+                raise ValueError(f"objectives.{metric}: `{METRICS[metric].direction}` must hold, got {way}")
+        if self.workload.length > self.task.max_length:
+            raise ValueError(
+                f"`workload.length <= task.max_length` must hold, got {self.workload.length} > {self.task.max_length}"
+            )

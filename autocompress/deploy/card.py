@@ -1,0 +1,77 @@
+"""The model card of an exported folder."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from typing import Any
+
+from autocompress.deploy.folder import Manifest
+
+_NAMES = {
+    "quality": "quality (validation)",
+    "test_quality": "quality (test, never searched on)",
+    "latency_ms": "latency, median",
+    "latency_p90_ms": "latency, 90th percentile",
+    "size_mb": "model.onnx on disk",
+    "parameters": "parameters",
+    "macs": "multiply-accumulates (1 MAC = 2 FLOPs)",
+    "parity": "largest difference torch against ONNX, fp32",
+}
+
+
+def model_card(manifest: Manifest, *, summary: str, steps: Sequence[str]) -> str:
+    """Markdown: what it is, where it comes from, how good and how fast, on what machine, and how to use it."""
+    about = manifest.provenance
+    lines = [
+        f"# {manifest.study} / {manifest.digest}",
+        "",
+        f"A compressed text classifier: {summary}. Labels: {', '.join(manifest.task['labels'])}.",
+        "",
+        "| | this model | uncompressed (stock fp32 export) |",
+        "|---|---|---|",
+        *(
+            f"| {text} | {_cell(manifest.metrics.get(name))} | {_cell(manifest.baseline.get(name))} |"
+            for name, text in _NAMES.items()
+            if name in manifest.metrics
+        ),
+        "",
+        f"Latency: {_workload(manifest.workload)}, one inference at a time, both models in turn in one process. "
+        "Quality is that of `model.onnx` itself; intervals are 95 %.",
+        "",
+        "## Use",
+        "",
+        "```",
+        "pip install onnxruntime tokenizers numpy",
+        'python example.py "some text"',
+        "```",
+        "",
+        "From Python: `autocompress.load(folder)`; the torch form: `autocompress.load_torch(folder)`; "
+        "to check the folder: `autocompress verify FOLDER`.",
+        "",
+        "## Made from",
+        "",
+        f"- base model: {about['model']}; licence as stated by its authors",
+        f"- data: {about['data']}",
+        f"- device: {about['device']}",
+        f"- versions: {', '.join(f'{name} {version}' for name, version in about['versions'].items())}",
+        f"- seed: {about['seed']}",
+        "",
+        "## Policy",
+        "",
+        *(f"- {step}" for step in steps),
+        "",
+    ]
+    return "\n".join(lines)
+
+
+def _cell(metric: Mapping[str, Any] | None) -> str:
+    if metric is None:
+        return ""
+    value, unit = metric["value"], metric["unit"]
+    number = f"{value:,.0f}" if unit == "count" else f"{value:.4g}"
+    interval = f" ({metric['interval'][0]:.4g} to {metric['interval'][1]:.4g})" if metric.get("interval") else ""
+    return f"{number} {'' if unit == 'count' else unit}{interval}, {metric['source']}".replace("  ", " ")
+
+
+def _workload(workload: Mapping[str, int]) -> str:
+    return f"batch {workload['batch']}, {workload['length']} tokens, {workload['threads']} thread(s)"

@@ -1,0 +1,170 @@
+"""An encoder's weights as an ONNX graph, written node by node.
+
+Writing the graph ourselves, instead of tracing the module, decides what the runtime gets to see: q, k and v are one
+product, the attention scale is folded into the query, the mask is made once, embeddings are gathered from the precision
+they are stored in, and a tensor that feeds several int8 products is quantized once. Every operator is standard ONNX, so
+that any runtime can read the file. Batch and length stay dynamic.
+"""
+
+from __future__ import annotations
+
+from typing import Any
+
+import numpy as np
+import onnx
+from numpy.typing import NDArray
+from onnx import TensorProto, helper, numpy_helper
+
+from autocompress.anatomy.int8 import quantize_columns, quantize_rows
+from autocompress.anatomy.weights import AttentionWeights, EmbeddingWeights, EncoderWeights, LayerWeights, Linear, Norm
+from autocompress.core.shape import Bits
+
+OPSET = 20
+MASKED = -10000.0
+"""Added to the scores of padding; large enough that softmax gives exactly 0 in fp32, small enough not to overflow."""
+
+ACTIVATIONS = {"gelu": "Gelu", "relu": "Relu", "tanh": "Tanh"}
+
+
+def write_graph(weights: EncoderWeights) -> onnx.ModelProto:
+    """The model `(input_ids, attention_mask) [batch, length] int64 -> logits [batch, classes] float32`."""
+    graph = _Graph()
+    mask = graph.node("Cast", "attention_mask", to=TensorProto.FLOAT)
+    mask = graph.node("Sub", graph.scalar(1.0), mask)
+    mask = graph.node("Mul", mask, graph.scalar(MASKED))
+    mask = graph.node("Unsqueeze", mask, graph.ints([1, 2]))  # [batch, 1, 1, length]
+    hidden = _embeddings(graph, weights.embeddings)  # [batch, length, hidden]
+    for layer in weights.layers:
+        hidden = _layer(graph, layer, hidden, mask, weights.activation)
+    pooled = graph.node("Gather", hidden, graph.integer(0), axis=1)  # [batch, hidden]
+    for position, linear in enumerate(weights.head):
+        if position:
+            pooled = graph.node(ACTIVATIONS[weights.head_activation], pooled)
+        pooled = graph.node("Gemm", pooled, graph.array(linear.weight), graph.array(linear.bias))
+    graph.nodes[-1].output[0] = "logits"
+    return graph.model(classes=len(weights.head[-1].bias))
+
+
+def _embeddings(graph: _Graph, embeddings: EmbeddingWeights) -> str:
+    if embeddings.bits == 8:
+        table, scales = quantize_rows(embeddings.word)
+        rows = graph.node("Cast", graph.node("Gather", graph.array(table), "input_ids"), to=TensorProto.FLOAT)
+        words = graph.node("Mul", rows, graph.node("Gather", graph.array(scales), "input_ids"))
+    else:
+        words = graph.node("Gather", graph.array(embeddings.word), "input_ids")
+    length = graph.node("Shape", "input_ids", start=1, end=2)
+    positions = graph.node("Slice", graph.array(embeddings.position), graph.ints([0]), length, graph.ints([0]))
+    return graph.norm(graph.node("Add", words, positions), embeddings.norm)
+
+
+def _layer(graph: _Graph, layer: LayerWeights, hidden: str, mask: str, activation: str) -> str:
+    if layer.attention:
+        attended = _attend(graph, layer.attention, hidden, mask)
+        hidden = graph.norm(graph.node("Add", attended, hidden), layer.attention.norm)
+    if layer.feed_forward:
+        block = layer.feed_forward
+        wide = graph.node(ACTIVATIONS[activation], graph.linear(hidden, [block.up], block.bits))
+        narrow = graph.linear(wide, [block.down], block.bits)
+        hidden = graph.norm(graph.node("Add", narrow, hidden), block.norm)
+    return hidden
+
+
+def _attend(graph: _Graph, block: AttentionWeights, hidden: str, mask: str) -> str:
+    """softmax(q k' / sqrt(head size) + mask) v, heads joined and projected: [batch, length, hidden]."""
+    inner = len(block.query.bias)
+    scale = np.float32((inner // block.heads) ** -0.5)
+    query = Linear(block.query.weight * scale, block.query.bias * scale)
+    joined = graph.linear(hidden, [query, block.key, block.value], block.bits)
+    heads = graph.ints([0, 0, block.heads, inner // block.heads])
+    query_heads, key_heads, value_heads = (
+        graph.node("Transpose", graph.node("Reshape", part, heads), perm=order)
+        for part, order in zip(graph.split(joined, 3), ([0, 2, 1, 3], [0, 2, 3, 1], [0, 2, 1, 3]), strict=True)
+    )
+    scores = graph.node("Add", graph.node("MatMul", query_heads, key_heads), mask)
+    context = graph.node("MatMul", graph.node("Softmax", scores, axis=-1), value_heads)
+    context = graph.node("Reshape", graph.node("Transpose", context, perm=[0, 2, 1, 3]), graph.ints([0, 0, inner]))
+    return graph.linear(context, [block.output], block.bits)
+
+
+class _Graph:
+    """Nodes and initializers, named as they come."""
+
+    def __init__(self) -> None:
+        self.nodes: list[onnx.NodeProto] = []
+        self._initializers: dict[str, onnx.TensorProto] = {}
+        self._small: dict[tuple[str, bytes], str] = {}
+        self._quantized: dict[str, tuple[str, str, str]] = {}
+
+    def node(self, operator: str, *inputs: str, outputs: int = 1, **attributes: Any) -> str:
+        names = [f"{operator}_{len(self.nodes)}" + (f"_{i}" if i else "") for i in range(outputs)]
+        self.nodes.append(helper.make_node(operator, inputs, names, name=names[0], **attributes))
+        return names[0]
+
+    def split(self, tensor: str, parts: int) -> list[str]:
+        self.node("Split", tensor, outputs=parts, axis=-1, num_outputs=parts)
+        return list(self.nodes[-1].output)
+
+    def array(self, array: NDArray[np.generic]) -> str:
+        name = f"weight_{len(self._initializers)}"
+        self._initializers[name] = numpy_helper.from_array(np.asarray(array, order="C"), name)
+        return name
+
+    def _shared(self, array: NDArray[np.generic]) -> str:
+        key = (f"{array.dtype}{array.shape}", array.tobytes())
+        if key not in self._small:
+            self._small[key] = self.array(array)
+        return self._small[key]
+
+    def ints(self, values: list[int]) -> str:
+        return self._shared(np.array(values, np.int64))
+
+    def integer(self, value: int) -> str:
+        return self._shared(np.array(value, np.int64))
+
+    def scalar(self, value: float) -> str:
+        return self._shared(np.array(value, np.float32))
+
+    def norm(self, tensor: str, norm: Norm) -> str:
+        return self.node(
+            "LayerNormalization", tensor, self.array(norm.scale), self.array(norm.bias), axis=-1, epsilon=norm.epsilon
+        )
+
+    def linear(self, tensor: str, parts: list[Linear], bits: Bits) -> str:
+        """x W + b for several products of the same x at once, side by side in the last axis."""
+        weight = np.concatenate([part.weight for part in parts], axis=1)
+        bias = np.concatenate([part.bias for part in parts])
+        if bits == 32:
+            product = self.node("MatMul", tensor, self.array(weight))
+        else:
+            product = self._integer_product(tensor, weight)
+        return self.node("Add", product, self.array(bias))
+
+    def _integer_product(self, tensor: str, weight: NDArray[np.float32]) -> str:
+        """Activations in 8 bits as they come (one scale and zero point for the whole tensor), weights in signed 8 bits
+        with a scale an output channel. In this form ONNX Runtime fuses the four nodes into one kernel."""
+        if tensor not in self._quantized:
+            self.node("DynamicQuantizeLinear", tensor, outputs=3)
+            values, scale, zero = self.nodes[-1].output
+            self._quantized[tensor] = (values, scale, zero)
+        values, scale, zero = self._quantized[tensor]
+        columns, scales = quantize_columns(weight)
+        zeros = self.array(np.zeros(len(scales), np.int8))
+        product = self.node("MatMulInteger", values, self.array(columns), zero, zeros)
+        product = self.node("Cast", product, to=TensorProto.FLOAT)
+        return self.node("Mul", product, self.node("Mul", scale, self.array(scales)))
+
+    def model(self, *, classes: int) -> onnx.ModelProto:
+        tokens = ["batch", "length"]
+        graph = helper.make_graph(
+            self.nodes,
+            "encoder",
+            [
+                helper.make_tensor_value_info(name, TensorProto.INT64, tokens)
+                for name in ("input_ids", "attention_mask")
+            ],
+            [helper.make_tensor_value_info("logits", TensorProto.FLOAT, ["batch", classes])],
+            list(self._initializers.values()),
+        )
+        model = helper.make_model(graph, opset_imports=[helper.make_opsetid("", OPSET)], producer_name="autocompress")
+        model.ir_version = 10
+        return model

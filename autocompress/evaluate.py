@@ -1,0 +1,120 @@
+"""The life of one candidate: a policy is priced, applied to the teacher, scored."""
+
+from __future__ import annotations
+
+import traceback
+import warnings
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+from transformers import AutoConfig, AutoModelForSequenceClassification
+
+from autocompress import operators
+from autocompress.anatomy import FAMILIES, Anatomy
+from autocompress.core.device import LatencyPredictor, Workload
+from autocompress.core.metrics import METRICS
+from autocompress.core.outcome import Evaluated, Failed, Measurement, Measurements, Outcome, Priced, Stage
+from autocompress.core.policy import CompressionPolicy
+from autocompress.core.shape import ModelShape, macs, parameters, weight_bytes
+from autocompress.core.spec import Bound
+from autocompress.distill import predict
+from autocompress.errors import CandidateError
+from autocompress.importance import Importance
+from autocompress.tasks import TextClassification, batches
+
+_BATCH = 32
+
+
+@dataclass(frozen=True, slots=True)
+class Pricing:
+    """Rung 0: everything that follows from a policy's shape. Microseconds a call."""
+
+    shape: ModelShape
+    workload: Workload
+    predictor: LatencyPredictor
+    constraints: Mapping[str, Bound]
+
+    def __call__(self, policy: CompressionPolicy) -> Priced:
+        try:
+            kept, shape = operators.effective(policy, self.shape)
+        except CandidateError as error:
+            return Priced(policy, (), str(error))
+        known = self.count(shape)
+        for measurement in known:
+            bound = self.constraints.get(measurement.metric)
+            if bound and bound.violation(measurement.value) > 0:
+                return Priced(kept, known, f"{measurement.metric} {bound}")
+        return Priced(kept, known)
+
+    def count(self, shape: ModelShape) -> Measurements:
+        """Counted and predicted metrics of a shape."""
+        load = self.workload
+        return (
+            Measurement("latency_ms", self.predictor(shape), METRICS["latency_ms"].unit, "predicted"),
+            Measurement("size_mb", weight_bytes(shape) / 1e6, METRICS["size_mb"].unit, "counted"),
+            Measurement("parameters", parameters(shape), "count", "counted"),
+            Measurement("macs", macs(shape, batch=load.batch, length=load.length), "count", "counted"),
+        )
+
+
+@dataclass(frozen=True, slots=True)
+class Setup:
+    """All that a worker needs, as plain values: the teacher's config and tensors, the data, the importance scores.
+
+    Tensors are numpy arrays, so that an object store can hand them to every worker of a machine without a copy.
+    """
+
+    config: Mapping[str, Any]
+    tensors: Mapping[str, NDArray[Any]]
+    importance: Importance
+    task: TextClassification
+    precision: str
+
+    @staticmethod
+    def of(model: Any, importance: Importance, task: TextClassification, *, precision: str) -> Setup:
+        tensors = {name: tensor.detach().numpy() for name, tensor in model.state_dict().items()}
+        return Setup(model.config.to_dict(), tensors, importance, task, precision)
+
+    def teacher(self) -> Anatomy:
+        """The teacher over the shared tensors; they must not be written to."""
+        config = AutoConfig.for_model(**self.config)
+        with torch.random.fork_rng():
+            model = AutoModelForSequenceClassification.from_config(config)
+        with warnings.catch_warnings():
+            warnings.filterwarnings("ignore", message="The given NumPy array is not writable")
+            tensors = {name: torch.from_numpy(array) for name, array in self.tensors.items()}
+        model.load_state_dict(tensors, assign=True)
+        model.eval()
+        return Anatomy(model, FAMILIES)
+
+
+class SliceEvaluator:
+    """Rung 1: the candidate's quality with the weights it inherits from the teacher, on validation data."""
+
+    def __init__(self, setup: Setup) -> None:
+        self._setup = setup
+        self._teacher = setup.teacher()
+        self._examples = setup.task.examples("validation")
+        self._batches = batches(self._examples, _BATCH)
+
+    def __call__(self, policy: CompressionPolicy) -> Outcome:
+        """Never raises: whatever goes wrong with one candidate is its outcome, and the search goes on."""
+        stage: Stage = "build"
+        try:
+            student = self._teacher.copy()
+            operators.apply(policy, student, self._setup.importance)
+            stage = "score"
+            logits = predict(student.model, self._batches, precision=self._setup.precision)
+            return Evaluated((quality(self._setup.task, logits, "validation"),))
+        except Exception as error:  # noqa: BLE001 - the one broad handler: see the docstring
+            return Failed(stage, type(error).__name__, str(error), traceback.format_exc())
+
+
+def quality(task: TextClassification, logits: NDArray[np.float32], split: str) -> Measurement:
+    """The task's score of some logits [texts, classes], as a measurement with its interval."""
+    score = task.score(logits.argmax(axis=1), task.examples(split).labels)
+    return Measurement("quality", score.value, task.metric, "measured", interval=score.interval)

@@ -1,0 +1,140 @@
+"""The life of a finalist: chosen from the front, trained from the teacher, its weights handed on to be deployed."""
+
+from __future__ import annotations
+
+import copy
+import logging
+import math
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+
+from autocompress import operators
+from autocompress.anatomy import Anatomy
+from autocompress.core.metrics import METRICS, Direction
+from autocompress.core.outcome import Evaluated, Record, values
+from autocompress.core.pareto import front, oriented
+from autocompress.core.policy import CompressionPolicy
+from autocompress.core.ports import Phase
+from autocompress.core.spec import FinalistSpec
+from autocompress.distill import Progress, Trained, distillation_loss, predict, train
+from autocompress.evaluate import Setup
+from autocompress.tasks import Batch, batches
+
+logger = logging.getLogger(__name__)
+
+_BATCH = 32
+
+
+def choose(records: Sequence[Record], objectives: Mapping[str, Direction], count: int) -> list[Record]:
+    """Members of the front, spread over what they cost.
+
+    Quality before training says little about quality after it (a model without two of its layers scores 70 % and is
+    trained back to 94 %), so finalists are spread evenly over the logarithm of the costs, and quality only decides
+    between neighbours: the range of the first cost is cut into `count` equal parts, and each gives its best.
+    """
+    found = [
+        (record, values(record.outcome.measurements))
+        for record in records
+        if isinstance(record.outcome, Evaluated) and not record.candidate.policy.is_baseline
+    ]
+    complete = [(record, known) for record, known in found if all(metric in known for metric in objectives)]
+    members = [complete[i] for i in front([oriented(known, objectives) for _, known in complete])]
+    costs = [metric for metric, way in objectives.items() if way == "minimize"]
+    if not costs or len(members) <= count:
+        return [record for record, _ in members[:count]]
+    return [record for record, _ in _spread(members, costs[0], count)]
+
+
+def _spread(
+    members: list[tuple[Record, dict[str, float]]], cost: str, count: int
+) -> list[tuple[Record, dict[str, float]]]:
+    logs = [math.log(max(known[cost], 1e-9)) for _, known in members]
+    low, width = min(logs), (max(logs) - min(logs)) / count or 1.0
+    parts: dict[int, list[tuple[Record, dict[str, float]]]] = {}
+    for member, position in zip(members, logs, strict=True):
+        parts.setdefault(min(count - 1, int((position - low) / width)), []).append(member)
+    chosen = [max(part, key=_quality) for _, part in sorted(parts.items())]
+    left = sorted((m for m in members if m not in chosen), key=_quality, reverse=True)
+    return sorted(chosen + left[: count - len(chosen)], key=lambda member: member[1][cost])
+
+
+def _quality(member: tuple[Record, dict[str, float]]) -> float:
+    return member[1].get("quality", METRICS["quality"].worst)
+
+
+def trainable_student(setup: Setup, policy: CompressionPolicy, *, freeze_embeddings: bool = False) -> Anatomy:
+    """The policy's student with tensors of its own, before any step of the precision phase."""
+    student = setup.teacher()
+    operators.apply(policy, student, setup.importance, before=Phase.PRECISION)
+    own = Anatomy(copy.deepcopy(student.model), {student.family.model_type: student.family})
+    own.model.requires_grad_(True)
+    if freeze_embeddings:
+        own.word_embeddings.requires_grad_(False)
+    return own
+
+
+def deployed_student(setup: Setup, policy: CompressionPolicy, weights: Mapping[str, torch.Tensor]) -> Anatomy:
+    """The trained student, quantized as its policy says."""
+    student = trainable_student(setup, policy)
+    student.model.load_state_dict(dict(weights))
+    student.model.eval()
+    operators.apply(policy, student, setup.importance, since=Phase.PRECISION)
+    return student
+
+
+@dataclass(frozen=True, slots=True)
+class Recovery:
+    """Trains students from the teacher's answers. `teacher_logits` [training texts, classes]."""
+
+    setup: Setup
+    teacher_logits: NDArray[np.float32]
+    spec: FinalistSpec
+    seed: int
+
+    @staticmethod
+    def of(setup: Setup, spec: FinalistSpec, *, seed: int) -> Recovery:
+        data = batches(setup.task.examples("train"), _BATCH)
+        return Recovery(setup, predict(setup.teacher().model, data, precision=setup.precision), spec, seed)
+
+    def __call__(
+        self,
+        policy: CompressionPolicy,
+        *,
+        folder: Path,
+        on_epoch: Callable[[int, float], None] | None = None,
+        on_progress: Callable[[Progress], None] | None = None,
+    ) -> Trained:
+        """Distils into the policy's student, from the last checkpoint in `folder` on; the best weights end up there.
+
+        `on_epoch(epoch, validation score)` is called after each epoch, once its checkpoint is on disk.
+        """
+        task, student = (
+            self.setup.task,
+            trainable_student(self.setup, policy, freeze_embeddings=self.spec.freeze_embeddings),
+        )
+        validation, teacher = task.examples("validation"), torch.from_numpy(self.teacher_logits)
+        judged = batches(validation, _BATCH)
+
+        def score(model: torch.nn.Module) -> float:
+            logits = predict(model, judged, precision=self.setup.precision)
+            return task.score(logits.argmax(axis=1), validation.labels).value
+
+        def loss(logits: torch.Tensor, batch: Batch) -> torch.Tensor:
+            return distillation_loss(logits, teacher[batch.rows], batch.labels, self.spec.distillation)
+
+        return train(
+            student.model,
+            task.examples("train"),
+            loss,
+            spec=self.spec.training,
+            score=score,
+            seed=self.seed,
+            checkpoint=folder,
+            on_epoch=on_epoch,
+            progress=on_progress,
+        )

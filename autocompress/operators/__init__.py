@@ -1,0 +1,62 @@
+"""The compression operators, and what a policy does to a shape and to a model.
+
+To add one: write its file, pass `autocompress.testing.operator_contract`, add a line to `OPERATORS`.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import TYPE_CHECKING, Final
+
+from autocompress.core.policy import CompressionPolicy, Step
+from autocompress.core.ports import Operator, Phase
+from autocompress.core.shape import ModelShape
+from autocompress.operators.prune_channels import PruneChannels
+from autocompress.operators.prune_heads import PruneHeads
+from autocompress.operators.quantize import Quantize
+from autocompress.operators.remove_layer import RemoveLayer
+
+if TYPE_CHECKING:
+    from autocompress.anatomy import Anatomy
+    from autocompress.importance import Importance
+
+OPERATORS: Final[Mapping[str, Operator]] = {
+    operator.name: operator for operator in (RemoveLayer(), PruneHeads(), PruneChannels(), Quantize())
+}
+
+
+def effective(policy: CompressionPolicy, shape: ModelShape) -> tuple[CompressionPolicy, ModelShape]:
+    """The policy without the steps that change nothing, and the shape it leads to.
+
+    A step on a removed layer, or one that keeps all heads, leaves no trace: policies that do the same to the model get
+    the same digest and are evaluated once. Raises CandidateError when a step cannot be applied.
+    """
+    kept = []
+    for step in policy.steps:
+        after = OPERATORS[step.operator].reshape(shape, _with_defaults(step))
+        if after != shape:
+            kept.append(_with_defaults(step))
+        shape = after
+    return CompressionPolicy(tuple(kept)), shape
+
+
+def apply(
+    policy: CompressionPolicy,
+    anatomy: Anatomy,
+    importance: Importance,
+    *,
+    since: Phase = Phase.DEPTH,
+    before: Phase | None = None,
+) -> None:
+    """Shrink a model in place by an effective policy, or by those of its steps that belong to the phases from `since`
+    to just before `before`: training happens between two of them."""
+    for step in policy.steps:
+        operator = OPERATORS[step.operator]
+        if operator.phase >= since and (before is None or operator.phase < before):
+            operator.apply(anatomy, step, importance)
+
+
+def _with_defaults(step: Step) -> Step:
+    rules = OPERATORS[step.operator].rules
+    defaults = {name: rule.default for name, rule in rules.items() if rule.default is not None}
+    return Step(step.operator, step.target, {**defaults, **step.settings})

@@ -1,0 +1,39 @@
+"""The torch form of an exported folder: weights in a file, structure from the policy."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+from typing import Any
+
+import torch
+from safetensors.torch import load_file
+from transformers import AutoConfig, AutoModelForSequenceClassification
+
+from autocompress import operators
+from autocompress.anatomy import FAMILIES, Anatomy
+from autocompress.core.policy import CompressionPolicy
+from autocompress.core.ports import Phase
+from autocompress.deploy.folder import verify_files
+from autocompress.importance import no_preference
+
+
+def load_torch(folder: str | Path) -> Any:
+    """The compressed model as a torch module, ready for more training or another export; with int8 steps its products
+    compute as the deployed file does.
+
+    A pruned model's sizes differ from layer to layer, which no config can say; the policy is applied to an empty model
+    and the weights are put into what is left. Raises IntegrityError when a file of the folder changed.
+    """
+    place = Path(folder)
+    verify_files(place)
+    config = AutoConfig.from_pretrained(str(place), trust_remote_code=False)
+    with torch.random.fork_rng():
+        anatomy = Anatomy(AutoModelForSequenceClassification.from_config(config), FAMILIES)
+    policy = CompressionPolicy.from_json(json.loads((place / "policy.json").read_text(encoding="utf-8"))["steps"])
+    importance = no_preference(anatomy.shape())
+    operators.apply(policy, anatomy, importance, before=Phase.PRECISION)
+    anatomy.model.load_state_dict(load_file(place / "weights.safetensors"))
+    anatomy.model.eval()
+    operators.apply(policy, anatomy, importance, since=Phase.PRECISION)
+    return anatomy.model

@@ -1,0 +1,33 @@
+"""Reading a study's result: the Pareto front as table, plot, page and file, and the one member to take."""
+
+from autocompress.report.front import Baseline, FrontReport, Hypervolume, Member, Relative, Tie, front_report
+from autocompress.report.html import as_html
+from autocompress.report.markdown import as_markdown
+from autocompress.report.picking import PickBounds, Picked, pick
+from autocompress.report.png import as_png
+from autocompress.report.policies import Explained, LayerRow, explain_policy, shape_from_json
+from autocompress.report.spreadsheet import as_csv
+from autocompress.report.table import as_picked, as_table
+
+__all__ = [
+    "Baseline",
+    "Explained",
+    "FrontReport",
+    "Hypervolume",
+    "LayerRow",
+    "Member",
+    "PickBounds",
+    "Picked",
+    "Relative",
+    "Tie",
+    "as_csv",
+    "as_html",
+    "as_markdown",
+    "as_picked",
+    "as_png",
+    "as_table",
+    "explain_policy",
+    "front_report",
+    "pick",
+    "shape_from_json",
+]

@@ -1,0 +1,362 @@
+"""The Pareto front of a study as one value: what every table, plot and page shows."""
+
+from __future__ import annotations
+
+import dataclasses
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
+from typing import Any, Final, Literal
+
+from autocompress.core.metrics import Direction
+from autocompress.core.outcome import (
+    RUNG_FINALIST,
+    RUNG_SLICED,
+    Evaluated,
+    Measurement,
+    Measurements,
+    Record,
+    values,
+)
+from autocompress.core.pareto import Point, hypervolume, knee, oriented
+from autocompress.core.policy import CompressionPolicy
+from autocompress.core.shape import ModelShape
+from autocompress.errors import NotFoundError
+from autocompress.report.policies import explain_policy, shape_from_json
+from autocompress.store import Counts, Finalist, Store, StudyRow
+
+SCHEMA: Final = "autocompress.front/1"
+
+State = Literal["verified", "rejected", "nominated", "estimate"]
+Metrics = Mapping[str, Measurement]
+
+
+@dataclass(frozen=True, slots=True)
+class Relative:
+    """A candidate beside the baseline under the same meter; None where either was not measured.
+
+    `speedup` is baseline latency / latency, the drops are baseline - candidate (negative: the candidate is better),
+    and `size_ratio` is size / baseline size.
+    """
+
+    speedup: float | None = None
+    quality_drop: float | None = None
+    test_quality_drop: float | None = None
+    size_ratio: float | None = None
+
+    def to_json(self) -> dict[str, float | None]:
+        return dataclasses.asdict(self)
+
+
+@dataclass(frozen=True, slots=True)
+class Baseline:
+    """The uncompressed model. `metrics` are those of its exported file once there is one (`measured`), and
+    `searched` what the search knows of it: the scale that estimates are read on."""
+
+    digest: str
+    summary: str
+    measured: bool
+    metrics: Metrics
+    searched: Metrics = field(default_factory=dict)
+
+    def to_json(self) -> dict[str, Any]:
+        return {"digest": self.digest, "policy": self.summary, "measured": self.measured, **_metrics(self.metrics)}
+
+
+@dataclass(frozen=True, slots=True)
+class Member:
+    """A candidate worth looking at. Only a verified one was trained, exported and measured; what is known of any other
+    is an estimate: quality before training, latency predicted."""
+
+    number: int
+    digest: str
+    policy: CompressionPolicy
+    summary: str
+    state: State
+    metrics: Metrics
+    relative: Relative
+    on_front: bool = True
+    knee: bool = False
+    reason: str = ""
+
+    @property
+    def verified(self) -> bool:
+        return self.state == "verified"
+
+    def to_json(self) -> dict[str, Any]:
+        return {
+            "number": self.number,
+            "digest": self.digest,
+            "policy": self.summary,
+            "state": self.state,
+            "verified": self.verified,
+            "on_front": self.on_front,
+            "knee": self.knee,
+            **({"reason": self.reason} if self.reason else {}),
+            **_metrics(self.metrics),
+            "relative": self.relative.to_json(),
+        }
+
+
+@dataclass(frozen=True, slots=True)
+class Hypervolume:
+    """What the fronts dominate inside the study's reference point; None before there is one."""
+
+    verified: float | None
+    searched: float | None
+    reference: Mapping[str, float] | None
+
+
+@dataclass(frozen=True, slots=True)
+class Tie:
+    """Verified members whose 95 % intervals of a metric all overlap: no measurement tells them apart."""
+
+    metric: str
+    numbers: tuple[int, ...]
+
+
+@dataclass(frozen=True, slots=True)
+class FrontReport:
+    """`members` are the verified front first, then other verified ones, then the front of the search, each by the
+    first cost the study minimises."""
+
+    study: str
+    state: str
+    description: str
+    baseline: Baseline | None
+    members: tuple[Member, ...]
+    hypervolume: Hypervolume
+    counts: Counts
+    objectives: Mapping[str, Direction]
+    constraints: Mapping[str, Mapping[str, float]]
+    ties: tuple[Tie, ...]
+    facts: Mapping[str, Any]
+
+    @property
+    def verified(self) -> tuple[Member, ...]:
+        return tuple(member for member in self.members if member.verified)
+
+    @property
+    def estimates(self) -> tuple[Member, ...]:
+        return tuple(member for member in self.members if not member.verified)
+
+    @property
+    def cost(self) -> str | None:
+        """The first metric the study minimises."""
+        return next((metric for metric, way in self.objectives.items() if way == "minimize"), None)
+
+    def to_json(self) -> dict[str, Any]:
+        return {
+            "schema": SCHEMA,
+            "study": self.study,
+            "state": self.state,
+            "objectives": dict(self.objectives),
+            "constraints": {metric: dict(bound) for metric, bound in self.constraints.items()},
+            "baseline": self.baseline.to_json() if self.baseline else None,
+            "members": [member.to_json() for member in self.members],
+            "ties": [{"metric": tie.metric, "numbers": list(tie.numbers)} for tie in self.ties],
+            "hypervolume": dataclasses.asdict(self.hypervolume),
+            "counts": dataclasses.asdict(self.counts),
+        }
+
+
+def front_report(store: Store, name: str) -> FrontReport:
+    """Reads a study's fronts. Raises NotFoundError for an unknown study."""
+    row = store.study(name)
+    shape = shape_from_json(row.facts.get("shape"))
+    finalists = store.finalists(name)
+    searched = [store.record(name, number) for number in store.front(name, rung=RUNG_SLICED)]
+    baseline = _baseline(store, name, finalists, shape)
+    numbers = store.front(name, rung=RUNG_FINALIST)
+    concluded = [one for one in finalists if not one.candidate.policy.is_baseline]
+    verified = with_knee(
+        [_finalist(one, baseline, shape, numbers) for one in concluded if one.state == "verified"], row.objectives
+    )
+    others = _estimates(store, name, concluded, searched, baseline, shape)
+    return FrontReport(
+        study=name,
+        state=row.state,
+        description=str(row.resolved.get("description") or ""),
+        baseline=baseline,
+        members=(*_sorted(verified, row.objectives), *_sorted(others, row.objectives)),
+        hypervolume=_hypervolume(row, finalists, numbers, searched),
+        counts=store.counts(name),
+        objectives=row.objectives,
+        constraints=_constraints(row),
+        ties=ties(verified),
+        facts=row.facts,
+    )
+
+
+def with_knee(members: Sequence[Member], objectives: Mapping[str, Direction]) -> list[Member]:
+    """The same members, the one at the knee of their front marked."""
+    on_front = [member for member in members if member.on_front and objectives.keys() <= member.metrics.keys()]
+    if not on_front:
+        return list(members)
+    chosen = on_front[knee([point(member, objectives) for member in on_front])]
+    return [dataclasses.replace(member, knee=member is chosen) for member in members]
+
+
+def point(member: Member, objectives: Mapping[str, Direction]) -> Point:
+    """Where a member lies; smaller is better everywhere."""
+    return oriented({metric: member.metrics[metric].value for metric in objectives}, objectives)
+
+
+def overlap(a: Measurement | None, b: Measurement | None) -> bool:
+    """Whether the 95 % intervals of two measurements meet; False when either has none."""
+    if a is None or b is None or a.interval is None or b.interval is None:
+        return False
+    return a.interval[0] <= b.interval[1] and b.interval[0] <= a.interval[1]
+
+
+def ties(members: Sequence[Member]) -> tuple[Tie, ...]:
+    """The largest groups of members that quality, or latency, does not tell apart."""
+    found: list[Tie] = []
+    for metric in ("quality", "latency_ms"):
+        groups: list[frozenset[int]] = []
+        for member in members:
+            group = _common_at(member, members, metric)
+            if len(group) > 1 and not any(group <= other for other in groups):
+                groups = [*(other for other in groups if not other <= group), group]
+        found += [Tie(metric, tuple(sorted(group))) for group in groups]
+    return tuple(found)
+
+
+def relative(metrics: Metrics, baseline: Metrics) -> Relative:
+    """How a candidate compares with the baseline."""
+
+    def pair(metric: str) -> tuple[float, float] | None:
+        both = metric in metrics and metric in baseline
+        return (metrics[metric].value, baseline[metric].value) if both else None
+
+    latency, size = pair("latency_ms"), pair("size_mb")
+    quality, test = pair("quality"), pair("test_quality")
+    return Relative(
+        speedup=latency[1] / latency[0] if latency and latency[0] > 0 else None,
+        quality_drop=quality[1] - quality[0] if quality else None,
+        test_quality_drop=test[1] - test[0] if test else None,
+        size_ratio=size[0] / size[1] if size and size[1] > 0 else None,
+    )
+
+
+def _common_at(member: Member, members: Sequence[Member], metric: str) -> frozenset[int]:
+    """Everyone whose interval holds the lower end of this member's: intervals that share a point overlap pairwise."""
+    own = member.metrics.get(metric)
+    if own is None or own.interval is None:
+        return frozenset()
+    low = own.interval[0]
+    spans = {other.number: other.metrics[metric].interval for other in members if metric in other.metrics}
+    return frozenset(number for number, span in spans.items() if span and span[0] <= low <= span[1])
+
+
+def _baseline(store: Store, name: str, finalists: Sequence[Finalist], shape: ModelShape | None) -> Baseline | None:
+    try:
+        record = store.record(name, 0)
+    except NotFoundError:  # the study was created, and nothing more
+        return None
+    candidate, searched = record.candidate, _measured(record)
+    concluded = next((one for one in finalists if one.candidate.policy.is_baseline and one.measurements), None)
+    return Baseline(
+        digest=candidate.digest,
+        summary=explain_policy(candidate.policy, shape).summary,
+        measured=concluded is not None,
+        metrics=_by_name(concluded.measurements) if concluded else searched,
+        searched=searched,
+    )
+
+
+def _finalist(one: Finalist, baseline: Baseline | None, shape: ModelShape | None, front: Sequence[int]) -> Member:
+    metrics = _by_name(one.measurements)
+    return Member(
+        number=one.candidate.number,
+        digest=one.candidate.digest,
+        policy=one.candidate.policy,
+        summary=explain_policy(one.candidate.policy, shape).summary,
+        state=one.state,
+        metrics=metrics,
+        relative=relative(metrics, baseline.metrics) if baseline and baseline.measured else Relative(),
+        on_front=one.candidate.number in front,
+        reason=one.reason,
+    )
+
+
+def _estimates(
+    store: Store,
+    name: str,
+    concluded: Sequence[Finalist],
+    searched: Sequence[Record],
+    baseline: Baseline | None,
+    shape: ModelShape | None,
+) -> list[Member]:
+    """The front of the search and every finalist that is not verified, as the search knows them."""
+    states = {one.candidate.number: one for one in concluded}
+    records = {record.candidate.number: record for record in searched}
+    for number in states.keys() - records.keys():
+        records[number] = store.record(name, number)
+    members = []
+    for number, record in records.items():
+        finalist = states.get(number)
+        if record.candidate.policy.is_baseline or (finalist and finalist.state == "verified"):
+            continue
+        metrics = _measured(record)
+        members.append(
+            Member(
+                number=number,
+                digest=record.candidate.digest,
+                policy=record.candidate.policy,
+                summary=explain_policy(record.candidate.policy, shape).summary,
+                state=finalist.state if finalist else "estimate",
+                metrics=metrics,
+                relative=relative(metrics, baseline.searched) if baseline else Relative(),
+                on_front=any(number == one.candidate.number for one in searched),
+                reason=finalist.reason if finalist else "",
+            )
+        )
+    return members
+
+
+def _sorted(members: Sequence[Member], objectives: Mapping[str, Direction]) -> list[Member]:
+    cost = next((metric for metric, way in objectives.items() if way == "minimize"), None)
+
+    def order(member: Member) -> tuple[bool, float, int]:
+        known = member.metrics.get(cost or "")
+        return (member.verified and not member.on_front, known.value if known else float("inf"), member.number)
+
+    return sorted(members, key=order)
+
+
+def _hypervolume(
+    row: StudyRow, finalists: Sequence[Finalist], numbers: Sequence[int], searched: Sequence[Record]
+) -> Hypervolume:
+    reference: Mapping[str, float] | None = row.facts.get("reference_point")
+    if not reference or not row.objectives.keys() <= reference.keys():
+        return Hypervolume(None, None, None)
+
+    def volume(found: Sequence[Measurements]) -> float:
+        by_name = [values(measurements) for measurements in found]
+        points = [oriented(known, row.objectives) for known in by_name if row.objectives.keys() <= known.keys()]
+        return hypervolume(points, oriented(reference, row.objectives))
+
+    return Hypervolume(
+        verified=volume([one.measurements for one in finalists if one.candidate.number in numbers]),
+        searched=volume([record.outcome.measurements for record in searched if isinstance(record.outcome, Evaluated)]),
+        reference={metric: reference[metric] for metric in row.objectives},
+    )
+
+
+def _constraints(row: StudyRow) -> dict[str, dict[str, float]]:
+    given: Mapping[str, Mapping[str, float | None]] = row.resolved.get("constraints") or {}
+    return {
+        metric: {end: value for end, value in bound.items() if value is not None} for metric, bound in given.items()
+    }
+
+
+def _measured(record: Record) -> dict[str, Measurement]:
+    return _by_name(record.outcome.measurements) if isinstance(record.outcome, Evaluated) else {}
+
+
+def _by_name(measurements: Measurements) -> dict[str, Measurement]:
+    return {measurement.metric: measurement for measurement in measurements}
+
+
+def _metrics(metrics: Metrics) -> dict[str, Any]:
+    return {"metrics": {name: measurement.to_json() for name, measurement in metrics.items()}}

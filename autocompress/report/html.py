@@ -1,0 +1,217 @@
+"""The front as one page: no script, no request, everything inside the file."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Mapping, Sequence
+from html import escape
+from pathlib import Path
+from typing import Any, Final
+
+from autocompress.errors import HostError
+from autocompress.report.front import Baseline, FrontReport, Member, Metrics
+from autocompress.report.notes import notes
+from autocompress.report.plain_text import one_line
+from autocompress.report.plot import plot_of
+from autocompress.report.style import STYLE
+from autocompress.report.svg import as_svg
+from autocompress.report.wording import change, drop, interval, label, times, with_unit
+
+ESTIMATES_SHOWN: Final = 500
+"""Some 400 bytes each: the page stays far below a megabyte."""
+
+_POLICY: Final = "default-src 'none'; style-src 'unsafe-inline'; base-uri 'none'; form-action 'none'"
+
+
+def as_html(report: FrontReport, path: Path) -> None:
+    """Write the page. Raises HostError when the file cannot be written."""
+    try:
+        path.write_text(page(report), encoding="utf-8")
+    except OSError as error:
+        raise HostError(f"{path}: cannot be written: {error.strerror or error}") from error
+
+
+def page(report: FrontReport) -> str:
+    """The page's text. Whatever comes from the study is escaped; the browser is told to load and run nothing."""
+    return "\n".join(
+        [
+            "<!doctype html>",
+            '<html lang="en">',
+            "<head>",
+            '<meta charset="utf-8">',
+            f'<meta http-equiv="Content-Security-Policy" content="{_POLICY}">',
+            '<meta name="viewport" content="width=device-width, initial-scale=1">',
+            '<meta name="referrer" content="no-referrer">',
+            f"<title>{_safe(report.study)} · autocompress</title>",
+            f"<style>{STYLE}</style>",
+            "</head>",
+            "<body>",
+            "<main>",
+            _header(report),
+            _tiles(report),
+            _figure(report),
+            _candidates(report),
+            _facts(report),
+            "<footer>Written by autocompress. Nothing in this page is loaded from elsewhere.</footer>",
+            "</main>",
+            "</body>",
+            "</html>",
+            "",
+        ]
+    )
+
+
+def _header(report: FrontReport) -> str:
+    about = f"<p>{_safe(report.description)}</p>" if report.description else ""
+    return f'<header><h1>{_safe(report.study)}</h1><span class="badge">{_safe(report.state)}</span>{about}</header>'
+
+
+def _tiles(report: FrontReport) -> str:
+    """What the knee of the front gains and costs."""
+    knee = next((member for member in report.members if member.knee), None)
+    if knee is None or report.baseline is None:
+        return ""
+    known, relative = report.baseline.metrics, knee.relative
+    quality = label("quality", known)
+    tiles = [
+        (times(relative.speedup), "faster at the knee"),
+        (change(relative.size_ratio), "size on disk"),
+        (f"{drop(relative.quality_drop)} pt" if relative.quality_drop is not None else "", f"{quality}, validation"),
+        (f"{len(report.verified)}", "verified models to pick from"),
+    ]
+    return f'<section class="tiles">{"".join(_tile(*tile) for tile in tiles if tile[0])}</section>'
+
+
+def _tile(figure: str, about: str) -> str:
+    return f"<div><b>{_safe(figure)}</b><span>{_safe(about)}</span></div>"
+
+
+def _figure(report: FrontReport) -> str:
+    plot = plot_of(report)
+    if plot is None:
+        return "<section><h2>Pareto front</h2><p>No candidate was judged yet.</p></section>"
+    kinds = {dot.kind for dot in plot.dots}
+    keys = [
+        ("verified", "verified, with 95 % interval", "verified" in kinds),
+        ("baseline", "baseline, uncompressed", "baseline" in kinds),
+        ("estimate", "estimate, before training", "estimate" in kinds),
+        ("knee", "knee", any(dot.knee for dot in plot.dots)),
+    ]
+    legend = "".join(f'<span class="key {kind}">{_safe(text)}</span>' for kind, text, shown in keys if shown)
+    if plot.hidden:
+        legend += f"<span>{plot.hidden} estimates lie outside this range</span>"
+    figure = f'<figure><div class="scroll">{as_svg(report, plot)}</div><figcaption>{legend}</figcaption></figure>'
+    return f"<section><h2>Pareto front</h2>{figure}</section>"
+
+
+def _candidates(report: FrontReport) -> str:
+    known: Metrics = report.baseline.metrics if report.baseline else {}
+    rows = [_baseline_row(report.baseline)] if report.baseline else []
+    rows += [_row(member) for member in report.verified]
+    said = "".join(f"<li>{_safe(note)}</li>" for note in notes(report))
+    estimates = report.estimates[:ESTIMATES_SHOWN]
+    more = ""
+    if estimates:
+        table = _table(known, [_row(member) for member in estimates])
+        more = f"<details><summary>{len(report.estimates)} candidates not verified</summary>{table}</details>"
+    return f'<section><h2>Candidates</h2>{_table(known, rows)}{more}<ul class="notes">{said}</ul></section>'
+
+
+def _table(known: Metrics, rows: Sequence[str]) -> str:
+    heads = ["candidate", label("quality", known), label("test_quality", known), "latency", "faster", "size", "Δ size"]
+    head = "".join(f'<th scope="col">{_safe(text)}</th>' for text in [*heads, "model"])
+    return f'<div class="scroll"><table><thead><tr>{head}</tr></thead><tbody>{"".join(rows)}</tbody></table></div>'
+
+
+def _baseline_row(baseline: Baseline) -> str:
+    metrics = baseline.metrics
+    cells = [
+        "baseline",
+        _cell("quality", metrics, interval("quality", metrics["quality"]) if "quality" in metrics else ""),
+        _cell("test_quality", metrics, _interval_of("test_quality", metrics)),
+        _cell("latency_ms", metrics),
+        "",
+        _cell("size_mb", metrics),
+        "",
+        _safe(baseline.summary),
+    ]
+    return _tr("baseline", cells)
+
+
+def _row(member: Member) -> str:
+    metrics, relative = member.metrics, member.relative
+    points = drop(relative.quality_drop)
+    name = f"<code>{_safe(member.digest[:8])}</code>{' ◆' if member.knee else ''}"
+    state = "" if member.verified and member.on_front else "dominated" if member.verified else member.state
+    cells = [
+        f"{name}{f'<small>{_safe(state)}</small>' if state not in ('', 'estimate') else ''}",
+        _cell("quality", metrics, f"{points} pt" if points else ""),
+        _cell("test_quality", metrics, _interval_of("test_quality", metrics)),
+        _cell("latency_ms", metrics),
+        _safe(times(relative.speedup)),
+        _cell("size_mb", metrics),
+        _safe(change(relative.size_ratio)),
+        f"{_safe(member.summary)}{f'<small>{_safe(member.reason)}</small>' if member.state == 'rejected' else ''}",
+    ]
+    return _tr("knee" if member.knee else "verified" if member.verified else "estimate", cells)
+
+
+def _interval_of(metric: str, metrics: Metrics) -> str:
+    return interval(metric, metrics[metric]) if metric in metrics else ""
+
+
+def _cell(metric: str, metrics: Metrics, below: str = "") -> str:
+    if metric not in metrics:
+        return ""
+    mark = "~" if metrics[metric].source in ("predicted", "modelled") else ""
+    small = f"<small>{_safe(below)}</small>" if below else ""
+    return f"{mark}{_safe(with_unit(metric, metrics[metric].value))}{small}"
+
+
+def _tr(kind: str, cells: Iterable[str]) -> str:
+    return f'<tr class="{kind}">{"".join(f"<td>{cell}</td>" for cell in cells)}</tr>'
+
+
+def _facts(report: FrontReport) -> str:
+    counts = report.counts
+    goals: dict[str, str] = dict(report.objectives)
+    for metric, bound in report.constraints.items():
+        goals[f"{metric} bound"] = ", ".join(f"{end} {value:g}" for end, value in bound.items())
+    search: dict[str, Any] = {
+        "candidates": counts.candidates,
+        "evaluated": counts.evaluated,
+        "infeasible": counts.infeasible,
+        "failed": counts.failed,
+        "repeated proposals": counts.repeated,
+        "finalists": f"{counts.verified} verified, {counts.rejected} rejected",
+    }
+    if "search_seconds" in report.facts:
+        search["search time"] = f"{float(report.facts['search_seconds']):.0f} s"
+    blocks: list[tuple[str, Mapping[str, Any]]] = [("Goals", goals), ("Search", search)]
+    blocks += [(title, _scalars(report.facts.get(key))) for title, key in (("Task", "task"), ("Device", "device"))]
+    seconds = report.facts.get("timings")
+    if isinstance(seconds, Mapping):
+        blocks.append(("Time spent", {stage: f"{float(took):.1f} s" for stage, took in seconds.items()}))
+    shown = "".join(_block(title, facts) for title, facts in blocks if facts)
+    return f'<section class="facts">{shown}</section>'
+
+
+def _block(title: str, facts: Mapping[str, Any]) -> str:
+    items = "".join(f"<dt>{_safe(key)}</dt><dd>{_safe(value)}</dd>" for key, value in facts.items())
+    return f"<div><h2>{_safe(title)}</h2><dl>{items}</dl></div>"
+
+
+def _scalars(facts: object) -> dict[str, Any]:
+    """A fact's entries, one level of nesting flattened, lists joined."""
+    found: dict[str, Any] = {}
+    for key, value in facts.items() if isinstance(facts, Mapping) else ():
+        if isinstance(value, Mapping):
+            found |= {str(inner): deep for inner, deep in value.items() if not isinstance(deep, (Mapping, list))}
+        elif isinstance(value, (list, tuple)):
+            found[str(key)] = ", ".join(map(str, value))
+        else:
+            found[str(key)] = value
+    return found
+
+
+def _safe(value: object) -> str:
+    return escape(one_line(value), quote=True)

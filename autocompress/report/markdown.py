@@ -1,0 +1,49 @@
+"""The front as a Markdown table, for a README or an issue."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Sequence
+
+from autocompress.report.front import FrontReport, Metrics
+from autocompress.report.notes import notes
+from autocompress.report.plain_text import one_line
+from autocompress.report.wording import change, drop, interval, label, times, with_unit
+
+_SPECIAL = re.compile(r"([\\`*_\[\]<>|#~&])")
+
+
+def as_markdown(report: FrontReport) -> str:
+    """A heading, the baseline and the verified members, and the notes. Estimates are left out: they are no result."""
+    known: Metrics = report.baseline.metrics if report.baseline else {}
+    quality, test = label("quality", known), label("test_quality", known)
+    lines = [f"## {_escaped(report.study)}", ""]
+    if report.description:
+        lines += [_escaped(report.description), ""]
+    heads = ["candidate", _escaped(quality), "Δ points", f"{_escaped(test)} (95 %)", "latency", "faster", "size", "Δ"]
+    lines += [f"| {' | '.join(heads)} | model |", f"|---|{'---:|' * (len(heads) - 1)}---|"]
+    if report.baseline:
+        lines.append(_row("baseline", report.baseline.metrics, ["", "", ""], report.baseline.summary))
+    for member in report.verified:
+        relative = member.relative
+        compared = [drop(relative.quality_drop), times(relative.speedup), change(relative.size_ratio)]
+        name = f"{member.digest[:8]}{' ◆' if member.knee else ''}"
+        lines.append(_row(name, member.metrics, compared, member.summary))
+    said = [note for note in notes(report) if not note.startswith("Estimates")]
+    return "\n".join([*lines, "", *(f"- {_escaped(note)}" for note in said)]).rstrip() + "\n"
+
+
+def _row(name: str, metrics: Metrics, compared: Sequence[str], summary: str) -> str:
+    def value(metric: str) -> str:
+        return with_unit(metric, metrics[metric].value) if metric in metrics else ""
+
+    test = value("test_quality")
+    if "test_quality" in metrics and metrics["test_quality"].interval:
+        test += f" ({interval('test_quality', metrics['test_quality'])})"
+    points, faster, smaller = compared
+    cells = [name, value("quality"), points, test, value("latency_ms"), faster, value("size_mb"), smaller]
+    return f"| {' | '.join(cells)} | {_escaped(summary)} |"
+
+
+def _escaped(text: str) -> str:
+    return _SPECIAL.sub(r"\\\1", one_line(text))

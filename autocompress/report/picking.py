@@ -1,0 +1,300 @@
+"""Choosing one verified member by a rule, and saying why."""
+
+from __future__ import annotations
+
+import functools
+import math
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any, Final
+
+from autocompress.core.pareto import front, knee
+from autocompress.errors import NotFoundError, SpecError, did_you_mean
+from autocompress.report.front import Baseline, FrontReport, Member, front_report, overlap, point
+from autocompress.report.plain_text import one_line
+from autocompress.report.wording import label, listed, with_unit
+from autocompress.store import Store
+
+SCHEMA: Final = "autocompress.pick/1"
+
+# 0.95 - 0.94 is 0.010000000000000009, and a drop of one point must fit a bound of one point.
+_ROUNDING: Final = 1e-9
+
+
+@dataclass(frozen=True, slots=True)
+class PickBounds:
+    """What a member must keep. Qualities are shares on validation data; the test split is never selected on."""
+
+    max_latency_ms: float | None = None
+    min_quality: float | None = None
+    max_quality_drop: float | None = None
+    max_size_mb: float | None = None
+
+    def __post_init__(self) -> None:
+        for name in self.__slots__:
+            value = getattr(self, name)
+            if value is not None and not math.isfinite(value):
+                raise SpecError(f"{_option(name)}: must be a finite number, got {value}")
+
+
+@dataclass(frozen=True, slots=True)
+class Picked:
+    """One verified member, what it is compared with, and why it was chosen."""
+
+    study: str
+    member: Member
+    baseline: Baseline
+    why: str
+
+    @property
+    def digest(self) -> str:
+        return self.member.digest
+
+    def to_json(self) -> dict[str, Any]:
+        return {
+            "schema": SCHEMA,
+            "study": self.study,
+            "number": self.member.number,
+            "digest": self.member.digest,
+            "summary": self.member.summary,
+            "policy": self.member.policy.to_json(),
+            "verified": True,
+            "metrics": self.member.to_json()["metrics"],
+            "baseline": self.baseline.to_json(),
+            "relative": self.member.relative.to_json(),
+            "why": self.why,
+        }
+
+
+@dataclass(frozen=True, slots=True)
+class _Limit:
+    """One bound: `low` or `high` on a metric. In words: its `name`, the `bound`, and a value `shown` beside it."""
+
+    metric: str
+    name: str
+    bound: str
+    shown: Callable[[float], str]
+    low: float = -math.inf
+    high: float = math.inf
+
+    def violation(self, member: Member) -> float:
+        """How far the member lies outside, as a share of the bound; infinite when the metric is unknown."""
+        if self.metric not in member.metrics:
+            return math.inf
+        value = member.metrics[self.metric].value
+        outside = max(self.low - value, value - self.high)
+        bound = self.low if math.isfinite(self.low) else self.high
+        return 0.0 if outside <= _ROUNDING * max(1.0, abs(bound)) else outside / max(abs(bound), _ROUNDING)
+
+
+@dataclass(frozen=True, slots=True)
+class _Rule:
+    """`best` chooses among members; `said` is the sentence about the one chosen of `n` members, `shown` its figure."""
+
+    best: Callable[[Sequence[Member]], Member]
+    said: Callable[[Member, str], str]
+    shown: Callable[[Member], str]
+
+
+def pick(
+    store: Store,
+    name: str,
+    *,
+    bounds: PickBounds | None = None,
+    minimize: str | None = None,
+    maximize: str | None = None,
+    knee: bool = False,
+    candidate: str | None = None,
+) -> Picked:
+    """The best verified member within the bounds, by one rule; without any, the knee of the front.
+
+    Raises SpecError for two rules or an unknown metric, NotFoundError when nothing is verified or nothing fits, naming
+    the nearest member and what it breaks.
+    """
+    bounds = bounds or PickBounds()
+    if sum([minimize is not None, maximize is not None, knee, candidate is not None]) > 1:
+        raise SpecError("give one of --minimize, --maximize, --knee and --candidate: each is a rule to choose by")
+    report = front_report(store, name)
+    verified, baseline = report.verified, report.baseline
+    if not verified or baseline is None:
+        raise NotFoundError(_nothing_verified(report))
+    offered = [_named(report, candidate)] if candidate is not None else list(verified)
+    rule = _given() if candidate is not None else _rule(report, minimize, maximize)
+    limits = _limits(bounds, baseline)
+    fitting = [member for member in offered if not any(limit.violation(member) for limit in limits)]
+    if not fitting:
+        raise NotFoundError(_nothing_fits(report, offered, limits))
+    chosen = rule.best(fitting)
+    return Picked(name, chosen, baseline, _why(rule, chosen, fitting, len(verified), limits))
+
+
+def _rule(report: FrontReport, minimize: str | None, maximize: str | None) -> _Rule:
+    if minimize is None and maximize is None:
+        return _knee(report)
+    metric = minimize or maximize or ""
+    known = {name for member in report.verified for name in member.metrics} - {"test_quality"}
+    if metric not in known:
+        option = "--maximize" if minimize is None else "--minimize"
+        why = " (the test split is reported, never selected on)" if metric == "test_quality" else ""
+        raise SpecError(f"{option}: no verified member has a metric {metric!r}{why}; {did_you_mean(metric, known)}")
+    return _extreme(report, metric, lowest=minimize is not None)
+
+
+def _extreme(report: FrontReport, metric: str, *, lowest: bool) -> _Rule:
+    sign = 1 if lowest else -1
+
+    def order(member: Member) -> tuple[float, ...]:
+        # Equal values are decided by the study's objectives, then by age: the same question has the same answer.
+        known = member.metrics.get(metric)
+        own = sign * known.value if known else math.inf
+        complete = report.objectives.keys() <= member.metrics.keys()
+        return (own, *(point(member, report.objectives) if complete else ()), member.number)
+
+    def shown(member: Member) -> str:
+        known = member.metrics.get(metric)
+        return with_unit(metric, known.value) if known else "not measured"
+
+    word = "lowest" if lowest else "highest"
+    return _Rule(
+        best=lambda members: min(members, key=order),
+        said=lambda member, among: f"It has the {word} {label(metric, member.metrics)} of {among}: {shown(member)}.",
+        shown=shown,
+    )
+
+
+def _knee(report: FrontReport) -> _Rule:
+    objectives = report.objectives
+
+    def best(members: Sequence[Member]) -> Member:
+        complete = [member for member in members if objectives.keys() <= member.metrics.keys()]
+        if not complete:
+            return min(members, key=lambda member: member.number)
+        points = [point(member, objectives) for member in complete]
+        kept = front(points)
+        return complete[kept[knee([points[i] for i in kept])]]
+
+    def shown(member: Member) -> str:
+        wanted = [metric for metric in objectives if metric in member.metrics]
+        return listed([f"{label(m, member.metrics)} {with_unit(m, member.metrics[m].value)}" for m in wanted])
+
+    return _Rule(
+        best=best,
+        said=lambda member, among: (
+            f"It is the knee of {among}, the nearest to the best of every objective at once: {shown(member)}."
+        ),
+        shown=shown,
+    )
+
+
+def _given() -> _Rule:
+    return _Rule(
+        best=lambda members: members[0],
+        said=lambda _, among: f"You asked for it by its digest; it is one of {among}.",
+        shown=lambda _: "",
+    )
+
+
+def _why(rule: _Rule, chosen: Member, fitting: Sequence[Member], verified: int, limits: Sequence[_Limit]) -> str:
+    kept = listed([f"{limit.name} {limit.bound}" for limit in limits])
+    members = f"{verified} verified member{'' if verified == 1 else 's'}"
+    among = f"the {len(fitting)} of {members} with {kept}" if kept else f"the {members}"
+    said = [rule.said(chosen, among)]
+    others = [member for member in fitting if member is not chosen]
+    if others:
+        second = rule.best(others)
+        said.append(f"The runner-up is {second.digest[:8]} with {rule.shown(second)}.")
+        tied = [m for m in ("quality", "latency_ms") if overlap(chosen.metrics.get(m), second.metrics.get(m))]
+        if tied:
+            names = listed([label(metric, chosen.metrics) for metric in tied])
+            said.append(f"The two are tied in {names}: their 95 % intervals overlap.")
+    if not chosen.on_front:
+        said.append("Another verified member is better in every objective.")
+    return " ".join(said)
+
+
+def _limits(bounds: PickBounds, baseline: Baseline) -> list[_Limit]:
+    found = []
+    for option, metric in (("max_latency_ms", "latency_ms"), ("max_size_mb", "size_mb"), ("min_quality", "quality")):
+        value = getattr(bounds, option)
+        if value is not None:
+            least = option.startswith("min")
+            ends = {"low": value} if least else {"high": value}
+            shown = functools.partial(_exact, metric=metric)
+            bound = f"{'>=' if least else '<='} {shown(value)}"
+            found.append(_Limit(metric, label(metric, baseline.metrics), bound, shown, **ends))
+    if bounds.max_quality_drop is not None:
+        found.append(_drop_limit(bounds.max_quality_drop, baseline))
+    return found
+
+
+def _drop_limit(allowed: float, baseline: Baseline) -> _Limit:
+    """A bound on the drop is a floor under quality: a share of the drop itself would blow up near zero."""
+    known = baseline.metrics.get("quality")
+    if known is None or not baseline.measured:
+        raise NotFoundError(
+            "--max-quality-drop: the baseline of this study is not measured yet, so there is nothing to drop from; "
+            "use --min-quality, or go on with `autocompress resume`"
+        )
+    top = known.value
+    name = f"{label('quality', baseline.metrics)} drop"
+    return _Limit("quality", name, f"<= {allowed:g}", lambda value: f"{top - value:.4g}", low=top - allowed)
+
+
+def _exact(value: float, metric: str) -> str:
+    unit = "ms" if metric == "latency_ms" else "MB" if metric == "size_mb" else ""
+    return f"{value:.4g} {unit}".rstrip()
+
+
+def _named(report: FrontReport, ref: str) -> Member:
+    found = [member for member in report.members if member.digest.startswith(ref)] if ref else []
+    verified = [member for member in found if member.verified]
+    if len(verified) == 1:
+        return verified[0]
+    if len(verified) > 1:
+        raise SpecError(f"--candidate {ref!r} fits {listed([m.digest for m in verified])}; write more of the digest")
+    offered = ", ".join(member.digest for member in report.verified)
+    if found:
+        state = f"is {found[0].state}" if found[0].state != "estimate" else "was never trained and exported"
+        reason = f" ({one_line(found[0].reason, width=160)})" if found[0].reason else ""
+        raise NotFoundError(f"candidate {found[0].digest} {state}{reason}; verified are: {offered}")
+    raise NotFoundError(f"study {report.study!r} has no verified member {ref!r}; verified are: {offered}")
+
+
+def _nothing_fits(report: FrontReport, offered: Sequence[Member], limits: Sequence[_Limit]) -> str:
+    nearest = min(offered, key=lambda member: sum(limit.violation(member) for limit in limits))
+    broken = [
+        f"{limit.name} {_value(limit, nearest)} where {limit.bound} was asked"
+        for limit in limits
+        if limit.violation(nearest)
+    ]
+    one = len(offered) == 1
+    none = "the one member asked for" if one else f"none of the {len(offered)} verified members"
+    fits = "does not fit: it" if one else "fits; the nearest"
+    return (
+        f"{none} of study {report.study!r} {fits} is {nearest.digest} ({nearest.summary}), with {listed(broken)}. "
+        f"Loosen the bound, or see them all with `autocompress pareto {report.study}`."
+    )
+
+
+def _value(limit: _Limit, member: Member) -> str:
+    return limit.shown(member.metrics[limit.metric].value) if limit.metric in member.metrics else "not measured"
+
+
+def _nothing_verified(report: FrontReport) -> str:
+    study, counts = report.study, report.counts
+    judged = counts.evaluated + counts.infeasible + counts.failed
+    if report.state != "complete":
+        return (
+            f"study {study!r} has no verified member yet: it is {report.state}, with {judged} candidates judged; "
+            f"unless it is running elsewhere, go on with `autocompress resume {study}`"
+        )
+    reasons: Mapping[str, str] = {m.digest: m.reason for m in report.members if m.state == "rejected"}
+    first = next((f"; {digest[:8]}: {one_line(why, width=200)}" for digest, why in reasons.items()), "")
+    return (
+        f"study {study!r} is complete, but none of its finalists was verified ({counts.rejected} rejected{first}); "
+        f"see `autocompress pareto {study}`, and give more trials or longer finalist training in a new study"
+    )
+
+
+def _option(name: str) -> str:
+    return f"--{name.replace('_', '-')}"

@@ -1,0 +1,191 @@
+"""What a plot of the front shows and where: the same for PNG and SVG, drawn by neither."""
+
+from __future__ import annotations
+
+import itertools
+import math
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import Final, Literal
+
+from autocompress.core.metrics import METRICS
+from autocompress.report.front import FrontReport, Metrics
+from autocompress.report.labels import Box, place_labels
+from autocompress.report.wording import label, number, times, unit
+
+WIDTH: Final = 860
+HEIGHT: Final = 480
+LEFT, RIGHT, TOP, BOTTOM = 84, 24, 24, 58
+"""The frame around the axes, in pixels."""
+LABEL_SIZE: Final = 12
+"""Font size of a label in pixels; a character of a sans-serif font is about 0.56 of it wide."""
+
+Kind = Literal["baseline", "verified", "estimate"]
+
+
+@dataclass(frozen=True, slots=True)
+class Dot:
+    """A candidate in data units; `spans` are its 95 % intervals along x and y."""
+
+    x: float
+    y: float
+    kind: Kind
+    label: str = ""
+    knee: bool = False
+    spans: tuple[tuple[float, float] | None, tuple[float, float] | None] = (None, None)
+
+
+@dataclass(frozen=True, slots=True)
+class Axis:
+    metric: str
+    title: str
+    low: float
+    high: float
+    log: bool
+    ticks: tuple[tuple[float, str], ...]
+
+    def share(self, value: float) -> float:
+        """Where a value lies between the ends, 0 to 1."""
+        if self.log:
+            return math.log(value / self.low) / math.log(self.high / self.low)
+        return (value - self.low) / (self.high - self.low)
+
+
+@dataclass(frozen=True, slots=True)
+class Plot:
+    """`front` joins the verified members on the front; `hidden` estimates lie below the range shown."""
+
+    x: Axis
+    y: Axis
+    dots: tuple[Dot, ...]
+    front: tuple[tuple[float, float], ...]
+    hidden: int
+
+    def at(self, x: float, y: float) -> tuple[float, float]:
+        """Pixels from the upper left corner."""
+        across = LEFT + self.x.share(x) * (WIDTH - LEFT - RIGHT)
+        return across, TOP + (1 - self.y.share(y)) * (HEIGHT - TOP - BOTTOM)
+
+    def labels(self) -> list[tuple[Dot, Box]]:
+        """Every labelled dot with the box of its label; no label covers another, a dot or an interval."""
+        labelled = [dot for dot in self.dots if dot.label]
+        anchors = [self.at(dot.x, dot.y) for dot in labelled]
+        sizes = [(0.56 * LABEL_SIZE * len(dot.label) + 4, LABEL_SIZE + 3.0) for dot in labelled]
+        boxes = place_labels(anchors, sizes, obstacles=self._obstacles(), within=self._inside())
+        return list(zip(labelled, boxes, strict=True))
+
+    def _obstacles(self) -> list[Box]:
+        found = []
+        for dot in self.dots:
+            x, y = self.at(dot.x, dot.y)
+            reach = 4 if dot.kind == "estimate" else 8
+            found.append(Box(x - reach, y - reach, 2 * reach, 2 * reach))
+            if dot.spans[1] and dot.kind != "estimate":
+                top, bottom = (self.at(dot.x, end)[1] for end in reversed(dot.spans[1]))
+                found.append(Box(x - 4, top - 1, 8, bottom - top + 2))
+            if dot.kind == "baseline":
+                found.append(Box(LEFT, y - 1, WIDTH - LEFT - RIGHT, 2))
+        for (x1, y1), (x2, y2) in itertools.pairwise(self.at(*place) for place in self.front):
+            steps = [i / 40 for i in range(41)]
+            found += [Box(x1 + (x2 - x1) * t - 2, y1 + (y2 - y1) * t - 2, 4, 4) for t in steps]
+        return found
+
+    @staticmethod
+    def _inside() -> Box:
+        return Box(LEFT + 4, TOP, WIDTH - LEFT - RIGHT - 4, HEIGHT - TOP - BOTTOM - 4)
+
+
+def plot_of(report: FrontReport) -> Plot | None:
+    """The first cost against quality; None while there is nothing to draw."""
+    x, y = _axes(report)
+    everyone = _dots(report, x, y)
+    if not everyone:
+        return None
+    shown = [dot for dot in everyone if dot.kind == "verified" or dot.kind == "baseline"] or everyone
+    low, high = _y_range(shown)
+    dots = [dot for dot in everyone if dot in shown or low <= dot.y <= high]
+    known: Metrics = report.baseline.metrics if report.baseline else report.members[0].metrics
+    members = [member for member in report.verified if member.on_front and {x, y} <= member.metrics.keys()]
+    return Plot(
+        x=_cost_axis(x, _title(x, known), dots),
+        y=Axis(y, _title(y, known), low, high, False, _linear_ticks(y, low, high)),
+        dots=tuple(sorted(dots, key=lambda dot: ("estimate", "baseline", "verified").index(dot.kind))),
+        front=tuple(sorted((member.metrics[x].value, member.metrics[y].value) for member in members)),
+        hidden=len(everyone) - len(dots),
+    )
+
+
+def _axes(report: FrontReport) -> tuple[str, str]:
+    best = [metric for metric, way in report.objectives.items() if way == "maximize"]
+    costs = [metric for metric, way in report.objectives.items() if way == "minimize"]
+    y = best[0] if best else "quality"
+    x = next((metric for metric in (*costs, "latency_ms", "size_mb") if metric != y), "latency_ms")
+    return x, y
+
+
+def _dots(report: FrontReport, x: str, y: str) -> list[Dot]:
+    dots = []
+    if report.baseline and {x, y} <= report.baseline.metrics.keys():
+        kind: Kind = "baseline" if report.baseline.measured else "estimate"
+        dots.append(_dot(report.baseline.metrics, x, y, kind, "baseline", knee=False))
+    for member in report.members:
+        if {x, y} <= member.metrics.keys():
+            faster = times(member.relative.speedup)
+            text = f"{faster} {member.digest[:8]}".strip() if member.verified else ""
+            dots.append(_dot(member.metrics, x, y, "verified" if member.verified else "estimate", text, member.knee))
+    return dots
+
+
+def _dot(metrics: Metrics, x: str, y: str, kind: Kind, text: str, knee: bool) -> Dot:
+    spans = (metrics[x].interval, metrics[y].interval)
+    return Dot(metrics[x].value, metrics[y].value, kind, text, knee, spans if kind != "estimate" else (None, None))
+
+
+def _title(metric: str, known: Metrics) -> str:
+    name, of = label(metric, known), unit(metric)
+    better = "higher" if metric in METRICS and METRICS[metric].direction == "maximize" else "lower"
+    return f"{name}{f', {of}' if of else ''} ({better} is better)"
+
+
+def _y_range(dots: Sequence[Dot]) -> tuple[float, float]:
+    """What is measured fills the plot: scores before training reach far down and would flatten it."""
+    ends = [end for dot in dots for end in (dot.spans[1] or (dot.y, dot.y))]
+    low, high = min(ends), max(ends)
+    span = (high - low) or 0.1 * abs(high) or 1.0
+    return low - 0.25 * span, high + 0.08 * span
+
+
+def _cost_axis(metric: str, title: str, dots: Sequence[Dot]) -> Axis:
+    ends = [end for dot in dots for end in (dot.spans[0] or (dot.x, dot.x))]
+    low, high = min(ends), max(ends)
+    if low <= 0:
+        pad = 0.1 * ((high - low) or 1.0)
+        return Axis(metric, title, low - pad, high + pad, False, _linear_ticks(metric, low - pad, high + pad))
+    pad = max((high / low) ** 0.08, 1.08)
+    low, high = low / pad, high * pad
+    return Axis(metric, title, low, high, True, _log_ticks(metric, low, high))
+
+
+def _log_ticks(metric: str, low: float, high: float) -> tuple[tuple[float, str], ...]:
+    """The coarsest of three sets of round numbers that gives at least four ticks."""
+    ticks: list[float] = []
+    for steps in ((1, 10), (1, 2, 5), (1, 1.5, 2, 3, 4, 5, 6, 8)):
+        decades = range(math.floor(math.log10(low)), math.ceil(math.log10(high)) + 1)
+        ticks = sorted({step * 10.0**decade for decade in decades for step in steps})
+        ticks = [tick for tick in ticks if low <= tick <= high]
+        if len(ticks) >= 4:
+            return tuple((tick, _tick(metric, tick)) for tick in ticks)
+    return _linear_ticks(metric, low, high)
+
+
+def _linear_ticks(metric: str, low: float, high: float) -> tuple[tuple[float, str], ...]:
+    rough = (high - low) / 5
+    unit_step = 10.0 ** math.floor(math.log10(rough))
+    step = next(m * unit_step for m in (1, 2, 2.5, 5, 10) if m * unit_step >= rough)
+    ticks = [step * i for i in range(math.ceil(low / step), math.floor(high / step) + 1)]
+    return tuple((tick, _tick(metric, tick)) for tick in ticks)
+
+
+def _tick(metric: str, value: float) -> str:
+    """Round numbers: `5`, where a measured value reads `5.00`."""
+    return f"{value:.5g}" if metric.endswith(("_ms", "_mb")) else number(metric, value)

@@ -1,0 +1,180 @@
+"""The front as a table for the terminal."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import Final, Literal, final
+
+from rich import box
+from rich.console import Console, ConsoleOptions, Group, RenderableType, RenderResult
+from rich.table import Table
+from rich.text import Text
+
+from autocompress.report.front import Baseline, FrontReport, Member, Metrics
+from autocompress.report.notes import notes
+from autocompress.report.picking import Picked
+from autocompress.report.plain_text import one_line
+from autocompress.report.wording import change, drop, interval, label, times, with_unit
+
+ESTIMATES_SHOWN: Final = 8
+"""Further ones are counted; all of them are in `--json` and `--csv`."""
+
+_WIDE: Final = 120
+_FIXED: Final = ("quality", "test_quality", "latency_ms", "size_mb")
+_STATE_STYLES: Final = {"verified": "green", "rejected": "red", "nominated": "yellow", "estimate": "dim"}
+
+
+def as_table(report: FrontReport) -> RenderableType:
+    """Baseline first, then verified members, then estimates, with notes below. On a narrow terminal the columns that
+    can be asked for by `show` are left out rather than cut."""
+    return _Front(report)
+
+
+@final
+class _Front:
+    """The table, laid out for the width it is printed at."""
+
+    def __init__(self, report: FrontReport) -> None:
+        self._report = report
+
+    def __rich_console__(self, console: Console, options: ConsoleOptions) -> RenderResult:
+        report, wide = self._report, options.max_width >= _WIDE
+        estimates = report.estimates
+        yield _title(report)
+        yield _table(report, wide=wide)
+        left = len(estimates) - ESTIMATES_SHOWN
+        for line in notes(report):
+            yield Text(one_line(line), style="dim")
+        if left > 0:
+            yield Text(f"{left} more estimate{'' if left == 1 else 's'}: --csv and --json list them all.", style="dim")
+
+
+def _table(report: FrontReport, *, wide: bool) -> Table:
+    table = Table(box=box.SIMPLE_HEAD, pad_edge=False)
+    extra = [metric for metric in report.objectives if metric not in _FIXED] if wide else []
+    known: Metrics = report.baseline.metrics if report.baseline else {}
+    columns = _columns(known, extra)
+    shown = [i for i, column in enumerate(columns) if wide or not column.wide_only]
+    for i in shown:
+        table.add_column(columns[i].heading, justify=columns[i].justify, no_wrap=columns[i].heading != "model")
+
+    def add(cells: Sequence[RenderableType], style: str) -> None:
+        table.add_row(*(cells[i] for i in shown), style=style)
+
+    if report.baseline:
+        add(_baseline_cells(report.baseline, extra), "")
+        table.add_section()
+    for member in report.verified:
+        add(_cells(member, extra), "" if member.on_front else "dim")
+    if report.verified and report.estimates:
+        table.add_section()
+    for member in report.estimates[:ESTIMATES_SHOWN]:
+        add(_cells(member, extra), "dim")
+    return table
+
+
+def as_picked(picked: Picked) -> RenderableType:
+    """The picked model beside the baseline, and why it was picked."""
+    table = Table(box=box.SIMPLE_HEAD, pad_edge=False)
+    member, baseline = picked.member, picked.baseline
+    for heading in ("", "picked", "baseline", "change"):
+        table.add_column(heading, justify="right" if heading else "left", no_wrap=True)
+    changes = {
+        "quality": f"{drop(member.relative.quality_drop)} pt",
+        "test_quality": f"{drop(member.relative.test_quality_drop)} pt",
+        "latency_ms": f"{times(member.relative.speedup)} faster",
+        "size_mb": change(member.relative.size_ratio),
+    }
+    for metric in dict.fromkeys((*_FIXED, *member.metrics)):
+        if metric in member.metrics:
+            mine, its = (_with_interval(metric, metrics) for metrics in (member.metrics, baseline.metrics))
+            table.add_row(label(metric, member.metrics), mine, its, changes.get(metric, ""))
+    title = Text(member.digest, style="bold")
+    title.append(f"  {one_line(member.summary)}", style="not bold")
+    return Group(title, table, Text(one_line(picked.why)))
+
+
+def _title(report: FrontReport) -> Text:
+    title = Text(report.study, style="bold")
+    title.append(f"  {report.state}", style="not bold")
+    if report.description:
+        title.append(f"  {one_line(report.description, width=100)}", style="dim not bold")
+    return title
+
+
+@dataclass(frozen=True, slots=True)
+class _Column:
+    heading: str
+    justify: Literal["left", "right"] = "right"
+    wide_only: bool = False
+
+
+def _columns(known: Metrics, extra: Sequence[str]) -> list[_Column]:
+    """In the order of `_cells`."""
+    return [
+        _Column("", "left"),
+        _Column("candidate", "left"),
+        _Column(label("quality", known)),
+        _Column("Δ pt"),
+        _Column(f"{label('test_quality', known)} [95 %]", wide_only=True),
+        _Column("latency"),
+        _Column("faster"),
+        _Column("size"),
+        _Column("Δ", wide_only=True),
+        *(_Column(label(metric, known)) for metric in extra),
+        _Column("state", "left"),
+        _Column("model", "left", wide_only=True),
+    ]
+
+
+def _baseline_cells(baseline: Baseline, extra: Sequence[str]) -> list[RenderableType]:
+    metrics = baseline.metrics
+    return [
+        "",
+        Text("baseline", style="bold"),
+        _value("quality", metrics),
+        "",
+        _with_interval("test_quality", metrics),
+        _value("latency_ms", metrics),
+        "",
+        _value("size_mb", metrics),
+        "",
+        *(_value(metric, metrics) for metric in extra),
+        "measured" if baseline.measured else "estimate",
+        one_line(baseline.summary),
+    ]
+
+
+def _cells(member: Member, extra: Sequence[str]) -> list[RenderableType]:
+    metrics, relative = member.metrics, member.relative
+    return [
+        Text("◆" if member.knee else "", style="bold magenta"),
+        member.digest[:8],
+        _value("quality", metrics),
+        drop(relative.quality_drop),
+        _with_interval("test_quality", metrics),
+        _value("latency_ms", metrics),
+        times(relative.speedup),
+        _value("size_mb", metrics),
+        change(relative.size_ratio),
+        *(_value(metric, metrics) for metric in extra),
+        Text(member.state if member.on_front or not member.verified else "dominated", _STATE_STYLES[member.state]),
+        one_line(member.summary),
+    ]
+
+
+def _value(metric: str, metrics: Metrics) -> str:
+    """A value, with `~` in front of what was predicted or modelled rather than measured or counted."""
+    if metric not in metrics:
+        return ""
+    known = metrics[metric]
+    mark = "~" if known.source in ("predicted", "modelled") else ""
+    return f"{mark}{with_unit(metric, known.value)}"
+
+
+def _with_interval(metric: str, metrics: Metrics) -> Text:
+    text = Text(_value(metric, metrics))
+    if metric in metrics and metrics[metric].interval:
+        text.append(f" [{interval(metric, metrics[metric])}]", style="dim")
+    return text

@@ -1,0 +1,92 @@
+"""How metrics and their values are written for people, the same in every table, plot and sentence."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import Final
+
+from autocompress.core.outcome import Measurement
+
+_LABELS: Final = {
+    "quality": "quality",
+    "test_quality": "test quality",
+    "latency_ms": "latency",
+    "latency_p90_ms": "latency p90",
+    "size_mb": "size",
+    "parameters": "parameters",
+    "macs": "MACs",
+    "parity": "parity",
+}
+_NO_NAMES: Final = {"", "share", "count"}
+_MINUS: Final = "\N{MINUS SIGN}"
+
+
+def label(metric: str, metrics: Mapping[str, Measurement]) -> str:
+    """What a metric is called. A quality's unit names the task's metric: `accuracy` rather than `quality`."""
+    known = metrics.get(metric)
+    if metric in ("quality", "test_quality") and known is not None and known.unit not in _NO_NAMES:
+        return f"test {known.unit}" if metric == "test_quality" else known.unit
+    return _LABELS.get(metric, metric)
+
+
+def unit(metric: str) -> str:
+    if metric.endswith("_ms"):
+        return "ms"
+    return "MB" if metric.endswith("_mb") else ""
+
+
+def number(metric: str, value: float) -> str:
+    """A value without its unit. Qualities are shares, as `--min-quality` takes them, to a tenth of a point."""
+    if metric in ("quality", "test_quality"):
+        return f"{value:.3f}"
+    if metric in ("parameters", "macs"):
+        return _counted(value)
+    if metric == "parity":
+        return f"{value:.1e}"
+    return f"{value:#.3g}" if abs(value) < 99.95 else f"{value:,.0f}"
+
+
+def with_unit(metric: str, value: float) -> str:
+    return f"{number(metric, value)} {unit(metric)}".rstrip()
+
+
+def interval(metric: str, measurement: Measurement) -> str:
+    """`0.942–0.975`, or nothing without a 95 % interval."""
+    if measurement.interval is None:
+        return ""
+    low, high = measurement.interval
+    return f"{number(metric, low)}–{number(metric, high)}"
+
+
+def drop(value: float | None) -> str:
+    """A quality drop as the change in points (hundredths): a drop of 0.0123 is `−1.2`."""
+    if value is None:
+        return ""
+    points = -100 * value
+    if abs(points) < 0.05:
+        return "±0.0"
+    return f"{'+' if points > 0 else _MINUS}{abs(points):.1f}"
+
+
+def change(ratio: float | None) -> str:
+    """A ratio to the baseline as a change in percent: 0.13 is `−87 %`."""
+    if ratio is None:
+        return ""
+    percent = round(100 * (ratio - 1))
+    return f"{'+' if percent > 0 else _MINUS if percent < 0 else '±'}{abs(percent)} %"
+
+
+def times(speedup: float | None) -> str:
+    return "" if speedup is None else f"{speedup:.1f}×"
+
+
+def listed(words: list[str]) -> str:
+    """`a`, `a and b`, `a, b and c`."""
+    return " and ".join(part for part in (", ".join(words[:-1]), *words[-1:]) if part)
+
+
+def _counted(value: float) -> str:
+    for size, letter in ((1e9, "G"), (1e6, "M"), (1e3, "k")):
+        if abs(value) >= size:
+            return f"{value / size:.3g} {letter}"
+    return f"{value:.0f}"

@@ -1,0 +1,224 @@
+"""Optuna behind ask and tell.
+
+The Optuna study lives in memory and is rebuilt from the stored proposals; nothing of a sampler survives from one ask to
+the next but what those proposals say. Every ask gets a random state of its own, derived from the study's seed and the
+proposal's number: a resumed study therefore proposes what the uninterrupted one would have.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import warnings
+from collections.abc import Callable, Iterable, Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any, Final, final
+
+import optuna
+from optuna.distributions import BaseDistribution, CategoricalDistribution, FloatDistribution, IntDistribution
+from optuna.samplers import BaseSampler
+from optuna.trial import FrozenTrial, TrialState
+
+from autocompress.core.metrics import METRICS, Direction
+from autocompress.core.outcome import Evaluated, Failed, Infeasible, Outcome, Proposal, values
+from autocompress.core.policy import Setting
+from autocompress.core.space import Choice, Integer, Knob
+from autocompress.core.spec import Bound
+from autocompress.errors import SpecError, did_you_mean
+
+# what Optuna calls experimental has been there for years; its version is pinned and its behaviour is under contract
+warnings.filterwarnings("ignore", category=optuna.exceptions.ExperimentalWarning)
+optuna.logging.set_verbosity(optuna.logging.WARNING)
+
+Make = Callable[[int, int], BaseSampler]
+"""(seed, population size) -> a sampler."""
+
+SAMPLERS: Final[Mapping[str, Make]] = {
+    "nsga2": lambda seed, population: optuna.samplers.NSGAIISampler(seed=seed, population_size=population),
+    "nsga3": lambda seed, population: optuna.samplers.NSGAIIISampler(seed=seed, population_size=population),
+    "tpe": lambda seed, population: optuna.samplers.TPESampler(seed=seed, n_startup_trials=population),
+    "gp": lambda seed, population: optuna.samplers.GPSampler(seed=seed, n_startup_trials=population),
+    "qmc": lambda seed, _: optuna.samplers.QMCSampler(seed=seed, scramble=True),
+    "random": lambda seed, _: optuna.samplers.RandomSampler(seed=seed),
+}
+_SEQUENCES: Final = {"qmc"}
+"""Samplers that walk one sequence: they keep one seed, and count their asks in the Optuna study."""
+
+History = Iterable[tuple[Proposal, Outcome | None]]
+
+
+def population_for(trials: int) -> int:
+    """Individuals a generation (or random starts) for a budget: about six generations, never fewer than 8 nor more
+    than Optuna's 50."""
+    return min(50, max(8, trials // 6))
+
+
+@final
+class OptunaSampler:
+    """A `Sampler` over any Optuna sampler."""
+
+    def __init__(
+        self,
+        name: str,
+        *,
+        knobs: Mapping[str, Knob],
+        objectives: Mapping[str, Direction],
+        constraints: Mapping[str, Bound],
+        seed: int,
+        population: int,
+        history: History = (),
+    ) -> None:
+        """`history` are the proposals of the study so far, in order, with what became of them (None: still running)."""
+        if name not in SAMPLERS:
+            raise SpecError(f"sampler: unknown sampler {name!r}; {did_you_mean(name, SAMPLERS)}")
+        self._codes = {knob_name: _code(knob) for knob_name, knob in knobs.items()}
+        self._space = {knob_name: code.distribution for knob_name, code in self._codes.items()}
+        self._objectives, self._constraints = dict(objectives), dict(constraints)
+        self._sampler = _Reseeded(name, seed=seed, population=population, space=self._space)
+        self._study = optuna.create_study(directions=list(objectives.values()), sampler=self._sampler)
+        self._live: dict[int, optuna.Trial] = {}
+        self._running: dict[int, Proposal] = {}
+        self._next = 0
+        firsts: dict[int, int] = {}
+        for proposal, outcome in history:
+            self._recall(proposal, outcome)
+            for generation in proposal.attributes.values():
+                firsts.setdefault(generation, proposal.number)
+        self._sampler.warm(self._study, firsts)
+
+    def ask(self) -> Proposal:
+        number, self._next = self._next, self._next + 1
+        self._sampler.reseed(number)
+        trial = self._study.ask(self._space)
+        self._live[number] = trial
+        parameters = {name: self._codes[name].decode(value) for name, value in trial.params.items()}
+        kept = self._study.get_trials(deepcopy=False)[trial.number].system_attrs
+        generation = {key: value for key, value in kept.items() if key.endswith(":generation")}
+        return Proposal(number, parameters, generation)
+
+    def tell(self, number: int, outcome: Outcome) -> None:
+        if number in self._running:
+            self._add(self._running.pop(number), outcome)
+            return
+        trial = self._live.pop(number)
+        found = self._values(outcome)
+        if found is None:
+            self._study.tell(trial, state=TrialState.FAIL)
+            return
+        for name, violation in self._violations(outcome).items():
+            trial.set_constraint(name, violation)
+        self._study.tell(trial, found)
+
+    def _recall(self, proposal: Proposal, outcome: Outcome | None) -> None:
+        self._next = proposal.number + 1
+        if self._sampler.walks_a_sequence:
+            self._live[proposal.number] = self._study.ask(self._space)
+            if outcome is not None:
+                self.tell(proposal.number, outcome)
+        elif outcome is None:
+            self._running[proposal.number] = proposal  # Optuna hears of it once there is something to tell
+        else:
+            self._add(proposal, outcome)
+
+    def _add(self, proposal: Proposal, outcome: Outcome) -> None:
+        found = self._values(outcome)
+        self._study.add_trial(
+            optuna.create_trial(
+                state=TrialState.FAIL if found is None else TrialState.COMPLETE,
+                values=found,
+                params={name: self._codes[name].encode(value) for name, value in proposal.parameters.items()},
+                distributions=self._space,
+                system_attrs=dict(proposal.attributes),
+                # not even an empty mapping: a genetic sampler ranks such a trial as if it were constrained
+                constraints=(self._violations(outcome) or None) if found else None,
+            )
+        )
+
+    def _values(self, outcome: Outcome) -> list[float] | None:
+        """Objective values; an infeasible candidate has the worst where it was never measured, and a failed one, or one
+        that could not even be counted, has none."""
+        if isinstance(outcome, Failed):
+            return None
+        known = values(outcome.measurements)
+        if isinstance(outcome, Infeasible) and not known:
+            return None
+        return [known.get(metric, METRICS[metric].worst) for metric in self._objectives]
+
+    def _violations(self, outcome: Outcome) -> dict[str, float]:
+        """How far each bound is broken; 0 where it holds or is not known yet."""
+        assert isinstance(outcome, Evaluated | Infeasible)
+        known = values(outcome.measurements)
+        return {
+            metric: bound.violation(known[metric]) if metric in known else 0.0
+            for metric, bound in self._constraints.items()
+        }
+
+
+@dataclass(frozen=True, slots=True)
+class _Code:
+    """A knob as an Optuna distribution, and the way between their values."""
+
+    distribution: BaseDistribution
+    decode: Callable[[Any], Setting]
+    encode: Callable[[Setting], Any]
+
+
+def _code(knob: Knob) -> _Code:
+    if isinstance(knob, Integer):
+        return _Code(IntDistribution(knob.low, knob.high, step=knob.step), int, int)
+    if not isinstance(knob, Choice):
+        return _Code(FloatDistribution(knob.low, knob.high, log=knob.log), float, float)
+    choices: tuple[Any, ...] = knob.choices
+    if all(isinstance(value, int | float) and not isinstance(value, bool) for value in choices):
+        # numbers have an order that categories would hide from the sampler
+        ordered = tuple(sorted(choices))
+        return _Code(IntDistribution(0, len(ordered) - 1), lambda place: ordered[place], ordered.index)
+    return _Code(CategoricalDistribution(choices), lambda value: value, lambda value: value)
+
+
+@final
+class _Reseeded(BaseSampler):
+    """Hands every trial to a sampler made for it alone, over a search space known beforehand.
+
+    Optuna's samplers infer the space by reading all past trials; knowing it keeps an ask cheap in a long study.
+    """
+
+    def __init__(self, name: str, *, seed: int, population: int, space: Mapping[str, BaseDistribution]) -> None:
+        self._make, self._seed, self._population = SAMPLERS[name], seed, population
+        self._space = {key: value for key, value in space.items() if not value.single()}
+        self.walks_a_sequence = name in _SEQUENCES
+        self._inner = self._make(seed, population)
+
+    def warm(self, study: optuna.Study, firsts: Mapping[int, int]) -> None:
+        """Finds the parents of every generation again, as its first proposal (`firsts`, by generation) once did: with
+        that proposal's random state, and from the first generation on, because the look-up is recursive."""
+        for generation, number in sorted(firsts.items()):
+            self.reseed(number)
+            if isinstance(self._inner, optuna.samplers.NSGAIISampler | optuna.samplers.NSGAIIISampler):
+                self._inner.get_parent_population(study, generation)
+
+    def infer_relative_search_space(self, study: optuna.Study, trial: FrozenTrial) -> dict[str, BaseDistribution]:
+        return self._space
+
+    def reseed(self, number: int) -> None:
+        """The next trial is proposal `number`."""
+        if not self.walks_a_sequence:
+            text = f"{self._seed}/{number}".encode()
+            self._inner = self._make(int.from_bytes(hashlib.sha256(text).digest()[:4], "big"), self._population)
+
+    def before_trial(self, study: optuna.Study, trial: FrozenTrial) -> None:
+        self._inner.before_trial(study, trial)
+
+    def sample_relative(
+        self, study: optuna.Study, trial: FrozenTrial, search_space: dict[str, BaseDistribution]
+    ) -> dict[str, Any]:
+        return self._inner.sample_relative(study, trial, search_space)
+
+    def sample_independent(
+        self, study: optuna.Study, trial: FrozenTrial, param_name: str, param_distribution: BaseDistribution
+    ) -> Any:
+        return self._inner.sample_independent(study, trial, param_name, param_distribution)
+
+    def after_trial(
+        self, study: optuna.Study, trial: FrozenTrial, state: TrialState, values: Sequence[float] | None
+    ) -> None:
+        self._inner.after_trial(study, trial, state, values)

@@ -1,0 +1,214 @@
+"""The search loop: ask, look up, price, run, record, tell, stop.
+
+It knows neither torch nor Ray nor Optuna: it is handed a sampler, a runner and a price. An outcome is recorded before
+the sampler hears of it; whatever is killed in between is healed when the sampler is rebuilt from the records.
+"""
+
+from __future__ import annotations
+
+import collections
+import logging
+import time
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
+from typing import Any, Final
+
+from autocompress.core.outcome import (
+    RUNG_SLICED,
+    Evaluated,
+    Failed,
+    Infeasible,
+    Outcome,
+    Priced,
+)
+from autocompress.core.policy import CompressionPolicy
+from autocompress.core.ports import Done, Job, Lost, Runner, Sampler, Tally
+from autocompress.core.space import SearchSpace
+from autocompress.core.spec import Budget
+from autocompress.errors import ExhaustedError
+from autocompress.store import Lease, Store
+
+logger = logging.getLogger(__name__)
+
+MAX_ATTEMPTS: Final = 2
+"""A candidate whose worker died is tried once more; then it counts as failed."""
+
+_FEW: Final = 5
+_TICK: Final = 0.5
+
+
+Price = Callable[[CompressionPolicy], Priced]
+
+
+@dataclass(frozen=True, slots=True)
+class Watch:
+    """How a search is observed and stopped from outside."""
+
+    on_change: Callable[[Tally], None] = lambda _: None
+    stopped: Callable[[], bool] = lambda: False
+    clock: Callable[[], float] = time.monotonic
+
+
+class Search:
+    """One study's search phase over an open lease."""
+
+    def __init__(
+        self,
+        *,
+        store: Store,
+        lease: Lease,
+        sampler: Sampler,
+        space: SearchSpace,
+        price: Price,
+        runner: Runner,
+        budget: Budget,
+        provenance: Mapping[str, Any],
+        watch: Watch | None = None,
+    ) -> None:
+        self._store, self._lease = store, lease
+        self._sampler, self._space, self._price, self._runner = sampler, space, price, runner
+        self._budget, self._provenance, self._watch = budget, dict(provenance), watch or Watch()
+        counts = store.counts(lease.study)
+        self._tally = Tally(budget.trials, counts.evaluated, counts.failed, counts.infeasible, counts.repeated)
+        self._tally.seconds = float(store.study(lease.study).facts.get("search_seconds", 0.0))
+        self._flying: dict[int, Priced] = {}
+        self._backlog: collections.deque[tuple[Job, Priced]] = collections.deque()
+        self._waiting: dict[str, list[int]] = collections.defaultdict(list)
+        self._idle = 0
+
+    def run(self) -> Tally:
+        """Searches until the budget is spent, the space is exhausted or somebody stops it; in-flight candidates are
+        always finished. Raises ExhaustedError when too many candidates fail."""
+        started, before = self._watch.clock(), self._tally.seconds
+        try:
+            self._readmit()
+            while True:
+                begun = self._watch.clock()
+                self._fill()
+                self._tally.seconds = before + self._watch.clock() - started
+                self._tally.driver += self._watch.clock() - begun
+                if not self._flying:
+                    break
+                for event in self._runner.wait(_TICK):
+                    begun = self._watch.clock()
+                    self._absorb(event)
+                    self._tally.driver += self._watch.clock() - begun
+                self._watch.on_change(self._tally)
+                self._check_failures()
+        finally:
+            self._tally.seconds = before + self._watch.clock() - started
+            self._store.set_fact(self._lease, "search_seconds", self._tally.seconds)
+        return self._tally
+
+    @property
+    def exhausted(self) -> bool:
+        """Whether the space seems to have no new candidates left."""
+        return self._idle >= max(200, 10 * self._budget.trials)
+
+    def _fill(self) -> None:
+        while self._backlog and len(self._flying) < self._runner.slots:
+            self._launch(*self._backlog.popleft())
+        while self._may_ask():
+            self._propose()
+
+    def _may_ask(self) -> bool:
+        late = self._budget.minutes is not None and self._tally.seconds >= 60 * self._budget.minutes
+        return (
+            len(self._flying) < self._runner.slots
+            and self._tally.judged + len(self._flying) < self._budget.trials
+            and not late
+            and not self.exhausted
+            and not self._watch.stopped()
+        )
+
+    def _readmit(self) -> None:
+        """Candidates that were running when the last driver ended run again; the baseline goes first."""
+        self._store.insert_baseline(self._lease)
+        digests: dict[str, list[int]] = collections.defaultdict(list)
+        for proposal, digest in self._store.proposals(self._lease.study):
+            digests[digest].append(proposal.number)
+        for record in self._store.records(self._lease.study):
+            if record.outcome is not None:
+                continue
+            candidate = record.candidate
+            self._waiting[candidate.digest] = digests[candidate.digest]
+            attempt = self._store.restart(self._lease, candidate.number)
+            self._backlog.append((Job(candidate.number, candidate.policy, attempt), self._price(candidate.policy)))
+
+    def _propose(self) -> None:
+        proposal = self._sampler.ask()
+        priced = self._price(self._space.policy(lambda name, _: proposal.parameters[name]))
+        proposed = self._store.propose(self._lease, proposal, priced.policy)
+        if not proposed.is_new:
+            self._tally.repeated += 1
+            self._idle += 1
+            if proposed.outcome is None:
+                self._waiting[proposed.candidate.digest].append(proposal.number)
+            else:
+                self._sampler.tell(proposal.number, proposed.outcome)
+            return
+        self._waiting[proposed.candidate.digest].append(proposal.number)
+        self._launch(Job(proposed.candidate.number, priced.policy, attempt=1), priced)
+
+    def _launch(self, job: Job, priced: Priced) -> None:
+        """A candidate that breaks a bound ends here; the baseline is scored even so, to be compared with."""
+        if priced.broken is not None and not job.policy.is_baseline:
+            self._idle += 1
+            self._record(job, Infeasible(priced.broken, priced.measurements), 0.0)
+            return
+        self._idle = 0
+        self._flying[job.number] = priced
+        self._tally.running = len(self._flying)
+        self._runner.submit(job)
+
+    def _absorb(self, event: Done | Lost) -> None:
+        job = event.job
+        priced = self._flying.pop(job.number)
+        self._tally.running = len(self._flying)
+        if isinstance(event, Lost):
+            if job.attempt < MAX_ATTEMPTS:
+                logger.warning("candidate %d: %s; trying once more", job.number, event.reason)
+                attempt = self._store.restart(self._lease, job.number)
+                self._launch(Job(job.number, job.policy, attempt), priced)
+                return
+            self._record(job, Failed("worker", "WorkerLost", event.reason), 0.0)
+            return
+        outcome = event.outcome
+        if isinstance(outcome, Evaluated):
+            outcome = Evaluated((*priced.measurements, *outcome.measurements))
+        self._record(job, outcome, event.seconds)
+
+    def _record(self, job: Job, outcome: Outcome, seconds: float) -> None:
+        self._store.finish(
+            self._lease,
+            job.number,
+            attempt=job.attempt,
+            outcome=outcome,
+            rung=RUNG_SLICED,
+            seconds=seconds,
+            provenance=self._provenance,
+        )
+        self._count(job, outcome)
+        for number in self._waiting.pop(job.policy.digest, []):
+            self._sampler.tell(number, outcome)
+
+    def _count(self, job: Job, outcome: Outcome) -> None:
+        match outcome:
+            case Evaluated():
+                self._tally.evaluated += 1
+            case Infeasible():
+                self._tally.infeasible += 1
+            case Failed(stage, error, message):
+                self._tally.failed += 1
+                self._tally.causes[f"{stage}: {error}: {message}"] += 1
+                logger.warning("candidate %d failed (%s): %s: %s", job.number, stage, error, message)
+
+    def _check_failures(self) -> None:
+        tally = self._tally
+        if tally.judged >= _FEW and tally.failed > self._budget.failure_share * tally.judged:
+            ((cause, times),) = tally.causes.most_common(1) or [("failures of an earlier run", tally.failed)]
+            raise ExhaustedError(
+                f"{tally.failed} of {tally.judged} candidates failed, more than the failure budget of "
+                f"{self._budget.failure_share:.0%} allows; most often ({times}x): {cause}. "
+                f"See `autocompress trials {self._lease.study} --state failed`."
+            )

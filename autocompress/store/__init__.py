@@ -1,0 +1,35 @@
+"""The study database: every proposal, candidate, measurement and front, in SQLite or PostgreSQL.
+
+    with Store.open() as store, store.lease("my-study") as lease:
+        proposed = store.propose(lease, proposal, policy)
+
+Readers need no lease; whoever writes holds the study's lease, and only one process does at a time.
+"""
+
+from autocompress.store.lease import Lease
+from autocompress.store.rows import (
+    Artifact,
+    Counts,
+    Finalist,
+    FinalistState,
+    Proposed,
+    StudyRow,
+    StudyState,
+    StudySummary,
+)
+from autocompress.store.store import Store
+from autocompress.store.versions import upgrade
+
+__all__ = [
+    "Artifact",
+    "Counts",
+    "Finalist",
+    "FinalistState",
+    "Lease",
+    "Proposed",
+    "Store",
+    "StudyRow",
+    "StudyState",
+    "StudySummary",
+    "upgrade",
+]

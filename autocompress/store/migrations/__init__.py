@@ -1,0 +1,1 @@
+"""Alembic's environment, shipped with the package. Run through `autocompress.store.versions`."""

@@ -1,0 +1,318 @@
+"""A study from outside: run it, resume it, read its front, pick from it, carry a model away.
+
+Reading a study needs neither torch nor Ray; they are imported when something is run.
+"""
+
+from __future__ import annotations
+
+import logging
+import shutil
+import signal
+import threading
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
+from dataclasses import replace
+from pathlib import Path
+from types import FrameType, TracebackType
+from typing import Any, Self, final
+
+from autocompress import config
+from autocompress.assets import atomic_folder
+from autocompress.core.outcome import Record
+from autocompress.core.ports import Observer, Tally
+from autocompress.core.spec import StudySpec
+from autocompress.errors import AutocompressError, Interrupted, NotFoundError, SpecError
+from autocompress.operators import OPERATORS
+from autocompress.report import FrontReport, PickBounds, Picked, front_report, pick
+from autocompress.store import Lease, Store, StudyRow
+
+logger = logging.getLogger(__name__)
+
+
+@final
+class SilentObserver:
+    """Watches and says nothing."""
+
+    def stage(self, name: str, detail: str = "") -> None: ...
+
+    def progress(self, done: float, total: float | None, text: str = "") -> None: ...
+
+    def tally(self, tally: Tally) -> None: ...
+
+    def note(self, text: str) -> None:
+        logger.info("%s", text)
+
+
+@final
+class Study:
+    """A stored study. A context manager: it holds the database open."""
+
+    def __init__(self, store: Store, name: str) -> None:
+        """Raises NotFoundError when the store has no such study."""
+        self.store, self.name = store, name
+        self.store.study(name)
+
+    @property
+    def row(self) -> StudyRow:
+        """State, spec, fingerprint and facts as stored now."""
+        return self.store.study(self.name)
+
+    @property
+    def spec(self) -> StudySpec:
+        return config.study_from_json(self.row.resolved, operators=OPERATORS)
+
+    def records(self) -> list[Record]:
+        """Every candidate with its outcome; the first is the baseline."""
+        return self.store.records(self.name)
+
+    def pareto(self) -> FrontReport:
+        return front_report(self.store, self.name)
+
+    def pick(
+        self,
+        *,
+        max_latency_ms: float | None = None,
+        min_quality: float | None = None,
+        max_quality_drop: float | None = None,
+        max_size_mb: float | None = None,
+        minimize: str | None = None,
+        maximize: str | None = None,
+        knee: bool = False,
+        candidate: str | None = None,
+        out: str | Path | None = None,
+    ) -> Picked:
+        """One verified member of the front by bounds and a rule; with `out`, exported there too.
+
+        Raises NotFoundError, naming the nearest member and the bounds it breaks, when none fits.
+        """
+        bounds = PickBounds(
+            max_latency_ms=max_latency_ms,
+            min_quality=min_quality,
+            max_quality_drop=max_quality_drop,
+            max_size_mb=max_size_mb,
+        )
+        picked = pick(
+            self.store, self.name, bounds=bounds, minimize=minimize, maximize=maximize, knee=knee, candidate=candidate
+        )
+        if out is not None:
+            self.export(picked.digest, out)
+        return picked
+
+    def export(self, digest: str, out: str | Path, *, force: bool = False) -> Path:
+        return export(self.store, self.name, digest, Path(out), force=force)
+
+    def resume(
+        self,
+        *,
+        workers: int | None = None,
+        ray_address: str | None = None,
+        observer: Observer | None = None,
+    ) -> Self:
+        """Goes on where the study stopped; does nothing once it is complete.
+
+        Raises SpecError when the model or the data are no longer those of the study.
+        """
+        watching, spec = observer or SilentObserver(), self.spec
+        if self.row.state == "complete":
+            watching.note(f"study {self.name!r} is complete")
+            return self
+        from autocompress.stages import gather
+
+        inputs = gather(spec, watching)
+        changes = config.diff_specs(dict(self.row.fingerprint), dict(inputs.digests))
+        if changes:
+            raise SpecError(
+                f"study {self.name!r} was begun with other inputs; put them back, or run a new study under another "
+                "name:",
+                *(f"  {line}" for line in changes),
+            )
+        with self.store.lease(self.name) as lease:
+            _conduct(spec, inputs, self.store, lease, watching, workers=workers, ray_address=ray_address)
+        return self
+
+    def close(self) -> None:
+        self.store.close()
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, traceback: TracebackType | None
+    ) -> None:
+        self.close()
+
+
+def open_study(name: str, *, storage: str | None = None) -> Study:
+    """Opens a stored study. Raises NotFoundError when there is no such database or study."""
+    store = Store.open(storage, create=False)
+    try:
+        return Study(store, name)
+    except BaseException:
+        store.close()
+        raise
+
+
+def resume(
+    name: str,
+    *,
+    storage: str | None = None,
+    workers: int | None = None,
+    ray_address: str | None = None,
+    observer: Observer | None = None,
+) -> Study:
+    """Opens a stored study and goes on with it."""
+    return open_study(name, storage=storage).resume(workers=workers, ray_address=ray_address, observer=observer)
+
+
+def run(
+    spec: StudySpec | str | Path,
+    *,
+    storage: str | None = None,
+    workers: int | None = None,
+    ray_address: str | None = None,
+    observer: Observer | None = None,
+    given: Mapping[str, Any] | None = None,
+    name: str | None = None,
+) -> Study:
+    """Runs a new study: a spec, or the name or path of a study file. `workers` defaults to the cores of this machine;
+    0 runs without Ray. `given` is the spec as the user wrote it, kept beside the resolved one.
+
+    Raises SpecError when the name is taken, with the differences if the stored spec is another.
+    """
+    if not isinstance(spec, StudySpec):
+        spec = config.load_study(spec, operators=OPERATORS)
+    if name is not None:
+        spec = replace(spec, name=name)
+    watching = observer or SilentObserver()
+    resolved = config.spec_to_json(spec)
+    store = Store.open(storage)
+    try:
+        _refuse_taken(store, spec.name, resolved)
+        from autocompress.stages import gather
+
+        inputs = gather(spec, watching)
+        store.create_study(
+            spec.name,
+            given=dict(given or resolved),
+            resolved=resolved,
+            fingerprint=dict(inputs.digests),
+            objectives=spec.objectives,
+        )
+        with store.lease(spec.name) as lease:
+            _conduct(spec, inputs, store, lease, watching, workers=workers, ray_address=ray_address)
+        return Study(store, spec.name)
+    except BaseException:
+        store.close()
+        raise
+
+
+def export(store: Store, name: str, ref: str, out: Path, *, force: bool = False) -> Path:
+    """Copies a verified finalist's folder to `out`, after checking that every byte is what was verified.
+
+    Raises NotFoundError when it was not verified, IntegrityError when its stored files changed, SpecError when `out`
+    exists and `force` is not given.
+    """
+    record = store.record(name, ref)
+    finalist = next((f for f in store.finalists(name) if f.candidate.number == record.candidate.number), None)
+    if finalist is None or finalist.state != "verified":
+        why = f": {finalist.reason}" if finalist and finalist.reason else ""
+        raise NotFoundError(
+            f"candidate {record.candidate.digest} of {name!r} was not verified{why}; only verified "
+            f"members are exported, see `autocompress pareto {name}`"
+        )
+    from autocompress.deploy.folder import verify_files
+
+    source = store.artifacts / name / record.candidate.digest
+    verify_files(source)
+    with atomic_folder(out, replace=force) as draft:
+        shutil.copytree(source, draft, dirs_exist_ok=True)
+    return out
+
+
+def _refuse_taken(store: Store, name: str, resolved: Mapping[str, Any]) -> None:
+    stored = next((study for study in store.studies() if study.name == name), None)
+    if stored is None:
+        return
+    changes = config.diff_specs(dict(store.study(name).resolved), dict(resolved))
+    differs = ["its stored spec differs from this one:", *(f"  {line}" for line in changes)] if changes else []
+    raise SpecError(
+        f"a study named {name!r} exists already ({stored.state}); go on with `autocompress resume {name}`, "
+        f"or start another one with `--name`",
+        *differs,
+    )
+
+
+def _conduct(
+    spec: StudySpec,
+    inputs: Any,
+    store: Store,
+    lease: Lease,
+    observer: Observer,
+    *,
+    workers: int | None,
+    ray_address: str | None,
+) -> None:
+    """Runs the stages; a stop or an error leaves a state that says so and everything that was finished."""
+    from autocompress.stages import Conductor
+
+    with _interruptible() as switch:
+        try:
+            Conductor(
+                spec,
+                inputs,
+                store,
+                lease,
+                observer=observer,
+                workers=workers,
+                ray_address=ray_address,
+                stopped=lambda: switch.thrown is not None,
+                patient=switch.patient,
+            ).run()
+        except KeyboardInterrupt:
+            switch.thrown = switch.thrown or signal.SIGINT
+        except AutocompressError:
+            store.set_state(lease, "failed")
+            raise
+        if switch.thrown is not None:
+            store.set_state(lease, "interrupted")
+            stop = Interrupted(f"stopped; go on with `autocompress resume {spec.name}`")
+            stop.exit_code = 128 + switch.thrown
+            raise stop
+
+
+class _Switch:
+    """Which signal asked to stop, and whether whoever runs just now stops by itself when it sees that."""
+
+    def __init__(self) -> None:
+        self.thrown: signal.Signals | None = None
+        self._patient = False
+
+    @contextmanager
+    def patient(self) -> Iterator[None]:
+        """Inside, a first signal is only noted; outside, and the second time, it interrupts at once."""
+        self._patient = True
+        try:
+            yield
+        finally:
+            self._patient = False
+
+    def throw(self, number: int, frame: FrameType | None) -> None:
+        again = self.thrown is not None
+        self.thrown = signal.Signals(number)
+        if again or not self._patient:
+            raise KeyboardInterrupt
+
+
+@contextmanager
+def _interruptible() -> Iterator[_Switch]:
+    """Ctrl-C and SIGTERM throw a switch while the context lasts; outside the main thread nothing is caught."""
+    switch = _Switch()
+    if threading.current_thread() is not threading.main_thread():
+        yield switch
+        return
+    before = {number: signal.signal(number, switch.throw) for number in (signal.SIGINT, signal.SIGTERM)}
+    try:
+        yield switch
+    finally:
+        for number, handler in before.items():
+            signal.signal(number, handler)

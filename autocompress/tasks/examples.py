@@ -1,0 +1,67 @@
+"""Tokenized, labelled texts, and batches of texts of similar length."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+from torch import Tensor
+
+
+@dataclass(frozen=True, slots=True)
+class Examples:
+    """`tokens[i]` are the token ids of text i, special tokens included; `labels` its class, [texts]."""
+
+    texts: tuple[str, ...]
+    tokens: tuple[NDArray[np.int64], ...]
+    labels: NDArray[np.int64]
+    pad: int
+
+    def __len__(self) -> int:
+        return len(self.tokens)
+
+    def take(self, rows: Sequence[int] | NDArray[np.int64]) -> Examples:
+        """Only these texts."""
+        return Examples(
+            tuple(self.texts[i] for i in rows), tuple(self.tokens[i] for i in rows), self.labels[list(rows)], self.pad
+        )
+
+
+@dataclass(frozen=True, slots=True)
+class Batch:
+    """`input_ids`, `attention_mask` [texts, longest], `labels` [texts]; `rows` are the texts' places in the split."""
+
+    input_ids: Tensor
+    attention_mask: Tensor
+    labels: Tensor
+    rows: NDArray[np.int64]
+
+
+def batches(examples: Examples, size: int, *, shuffle: int | None = None) -> list[Batch]:
+    """Batches padded to their own longest text. Texts of similar length share a batch, which halves the work.
+
+    With `shuffle`, a seed, lengths are perturbed before sorting and the batches come in random order, so that no epoch
+    sees the same batches again; without it the order is fixed.
+    """
+    lengths = np.array([len(tokens) for tokens in examples.tokens], dtype=np.float64)
+    generator = np.random.default_rng(shuffle)
+    if shuffle is not None:
+        lengths = lengths * generator.uniform(0.8, 1.25, len(lengths)) + generator.uniform(0, 1, len(lengths))
+    order = np.argsort(lengths, kind="stable")
+    groups = [order[start : start + size] for start in range(0, len(order), size)]
+    if shuffle is not None:
+        groups = [groups[i] for i in generator.permutation(len(groups))]
+    return [_batch(examples, rows) for rows in groups]
+
+
+def _batch(examples: Examples, rows: NDArray[np.int64]) -> Batch:
+    longest = max(len(examples.tokens[i]) for i in rows)
+    ids = np.full((len(rows), longest), examples.pad, np.int64)
+    mask = np.zeros((len(rows), longest), np.int64)
+    for place, i in enumerate(rows):
+        ids[place, : len(examples.tokens[i])] = examples.tokens[i]
+        mask[place, : len(examples.tokens[i])] = 1
+    return Batch(torch.from_numpy(ids), torch.from_numpy(mask), torch.from_numpy(examples.labels[rows]), rows)

@@ -1,0 +1,115 @@
+"""Text classification: the splits, and how predictions are scored."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+import numpy as np
+from numpy.typing import NDArray
+from transformers import AutoTokenizer
+
+from autocompress.core.spec import TaskSpec
+from autocompress.errors import SpecError
+from autocompress.tasks.examples import Examples
+from autocompress.tasks.reading import read_rows
+
+SPLITS = ("train", "validation", "test")
+_RESAMPLES = 1000
+
+
+@dataclass(frozen=True, slots=True)
+class Score:
+    """A score with its 95 % interval."""
+
+    value: float
+    interval: tuple[float, float]
+
+
+@dataclass(frozen=True, slots=True)
+class TextClassification:
+    """Labelled texts in three splits that share no text."""
+
+    metric: str
+    labels: tuple[str, ...]
+    splits: dict[str, Examples]
+
+    def examples(self, split: str) -> Examples:
+        return self.splits[split]
+
+    def score(self, predicted: NDArray[np.int64], truth: NDArray[np.int64]) -> Score:
+        """Accuracy with Wilson's interval, or macro-averaged F1 with a bootstrap interval."""
+        if self.metric == "accuracy":
+            return accuracy(predicted, truth)
+        return macro_f1(predicted, truth, classes=len(self.labels))
+
+
+def load_text_classification(
+    spec: TaskSpec, path: Path, tokenizer_folder: Path, *, labels: Sequence[str] | None = None
+) -> TextClassification:
+    """Reads, splits and tokenizes. `labels` fixes the order of the classes (that of a model already fine-tuned).
+
+    Raises SpecError when the data do not fit the spec, the labels, or are too few to split.
+    """
+    pairs = read_rows(spec.data, path)
+    found = sorted({label for _, label in pairs})
+    names = list(labels or found)
+    strange = sorted(set(found) - set(names))
+    if strange:
+        raise SpecError(f"{path}: labels {strange} are unknown to the model (it knows {names})")
+    tokenizer = AutoTokenizer.from_pretrained(str(tokenizer_folder), trust_remote_code=False)
+    encoded = tokenizer(
+        [text for text, _ in pairs], truncation=True, max_length=spec.max_length, return_attention_mask=False
+    )["input_ids"]
+    everything = Examples(
+        tuple(text for text, _ in pairs),
+        tuple(np.asarray(ids, dtype=np.int64) for ids in encoded),
+        np.array([names.index(label) for _, label in pairs], dtype=np.int64),
+        int(tokenizer.pad_token_id or 0),
+    )
+    return TextClassification(spec.metric, tuple(names), _split(spec, path, everything, classes=len(names)))
+
+
+def _split(spec: TaskSpec, path: Path, examples: Examples, *, classes: int) -> dict[str, Examples]:
+    order = np.random.default_rng(spec.data.split_seed).permutation(len(examples))
+    ends = np.rint(np.cumsum(spec.data.split) * len(examples)).astype(int)
+    parts = np.split(order, ends[:-1])
+    splits = {name: examples.take(rows) for name, rows in zip(SPLITS, parts, strict=True)}
+    for name, part in splits.items():
+        if len(part) < classes:
+            raise SpecError(
+                f"{path}: {len(examples)} texts leave {len(part)} for {name}; too few for {classes} classes"
+            )
+    if len(set(splits["train"].labels.tolist())) < classes:
+        raise SpecError(f"{path}: the training split lacks a class; give more rows or another `split_seed`")
+    return splits
+
+
+def accuracy(predicted: NDArray[np.int64], truth: NDArray[np.int64]) -> Score:
+    """Share of right answers, with Wilson's score interval (Wilson 1927)."""
+    right, n, z = int((predicted == truth).sum()), len(truth), 1.959964
+    share = right / n
+    centre = (share + z * z / (2 * n)) / (1 + z * z / n)
+    half = z / (1 + z * z / n) * math.sqrt(share * (1 - share) / n + z * z / (4 * n * n))
+    return Score(share, (max(0.0, centre - half), min(1.0, centre + half)))
+
+
+def macro_f1(predicted: NDArray[np.int64], truth: NDArray[np.int64], *, classes: int) -> Score:
+    """F1 averaged over classes, with a percentile bootstrap interval of 1,000 resamples (fixed seed)."""
+    generator = np.random.default_rng(0)
+    resampled = [
+        _macro_f1(predicted[rows], truth[rows], classes)
+        for rows in generator.integers(0, len(truth), (_RESAMPLES, len(truth)))
+    ]
+    low, high = np.quantile(resampled, [0.025, 0.975])
+    return Score(_macro_f1(predicted, truth, classes), (float(low), float(high)))
+
+
+def _macro_f1(predicted: NDArray[np.int64], truth: NDArray[np.int64], classes: int) -> float:
+    table = np.bincount(truth * classes + predicted, minlength=classes * classes).reshape(classes, classes)
+    hits = np.diag(table).astype(float)
+    totals = table.sum(0) + table.sum(1)
+    present = totals > 0
+    return float((2 * hits[present] / totals[present]).mean())

@@ -1,0 +1,186 @@
+"""Is the exported file as good and as fast as promised? Asked of every finalist before it is offered, and again of any
+exported folder at any time."""
+
+from __future__ import annotations
+
+import json
+import logging
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any, Final
+
+import numpy as np
+import onnx
+import torch
+from numpy.typing import NDArray
+
+from autocompress.anatomy import Anatomy
+from autocompress.core.device import Workload
+from autocompress.core.metrics import METRICS
+from autocompress.core.outcome import Measurement, Measurements, values
+from autocompress.core.shape import ModelShape, macs, parameters
+from autocompress.core.spec import Bound
+from autocompress.deploy.folder import CHECK, MODEL, verify_files
+from autocompress.deploy.graph import write_graph
+from autocompress.deploy.session import Session
+from autocompress.devices.timing import Timed, time_side_by_side, timing_lane, workload_run
+from autocompress.tasks import TextClassification, batches
+
+logger = logging.getLogger(__name__)
+
+PARITY: Final = 1e-4
+"""Largest difference allowed between torch and ONNX logits in fp32."""
+
+_COLLAPSE: Final = 0.05
+_LOGIT_TOLERANCE: Final = 0.05
+"""int8 kernels of another CPU round differently; fp32 ones stay far below."""
+_PARITY_TEXTS: Final = 64
+
+
+def parity(student: Anatomy, task: TextClassification) -> Measurement:
+    """Largest difference between the logits of the torch model and of its ONNX graph, in fp32, on padded batches of
+    validation texts."""
+    session = Session(write_graph(student.weights()).SerializeToString())
+    worst = 0.0
+    examples = task.examples("validation")
+    some = examples.take(range(min(_PARITY_TEXTS, len(examples))))
+    for batch in batches(some, 16):
+        with torch.inference_mode():
+            expected = student.model(input_ids=batch.input_ids, attention_mask=batch.attention_mask).logits.numpy()
+        got = session.run(session.feed(batch.input_ids.numpy(), batch.attention_mask.numpy()))
+        worst = max(worst, float(np.abs(got - expected).max()))
+    return Measurement("parity", worst, "logit", "measured")
+
+
+def deploy(student: Anatomy, path: Path) -> None:
+    """Writes a student, quantized or not, as an ONNX file."""
+    model = write_graph(student.weights())
+    onnx.checker.check_model(model)
+    path.write_bytes(model.SerializeToString())
+
+
+@dataclass(frozen=True, slots=True)
+class Judged:
+    """A file with what was measured of it so far, and its logits on the validation split."""
+
+    path: Path
+    session: Session
+    measurements: Measurements
+    validation_logits: NDArray[np.float32]
+
+
+def judge_file(path: Path, task: TextClassification, shape: ModelShape, workload: Workload) -> Judged:
+    """Quality of the file itself, text by text as it will be served, on validation and test data, and its sizes."""
+    session = Session(path, threads=workload.threads)
+    logits = session.predict(task.examples("validation").tokens)
+    found = []
+    for metric, split, split_logits in (
+        ("quality", "validation", logits),
+        ("test_quality", "test", session.predict(task.examples("test").tokens)),
+    ):
+        score = task.score(split_logits.argmax(axis=1), task.examples(split).labels)
+        found.append(Measurement(metric, score.value, task.metric, "measured", score.interval))
+    count = macs(shape, batch=workload.batch, length=workload.length)
+    found += [
+        Measurement("size_mb", path.stat().st_size / 1e6, METRICS["size_mb"].unit, "measured"),
+        Measurement("parameters", parameters(shape), "count", "counted"),
+        Measurement("macs", count, "count", "counted"),
+    ]
+    return Judged(path, session, tuple(found), logits)
+
+
+def time_files(judged: Sequence[Judged], workload: Workload, *, rows: int, device: str) -> list[Measurements]:
+    """Latency of several files, in turns, alone on the machine; the first is the reference."""
+    runs = [workload_run(file.session, workload, rows=rows) for file in judged]
+    with timing_lane():
+        timed = time_side_by_side(runs, rounds=100, seconds=30)
+    return [_latencies(found, device) for found in timed]
+
+
+def _latencies(timed: Timed, device: str) -> Measurements:
+    p90 = Measurement("latency_p90_ms", timed.quantile(0.9), "ms", "measured", device=device)
+    return timed.measurement(device), p90
+
+
+def objections(measurements: Measurements, *, trained_quality: float, constraints: Mapping[str, Bound]) -> list[str]:
+    """Why a finalist may not be offered; empty when it may."""
+    known = values(measurements)
+    found = []
+    if known["parity"] > PARITY:
+        found.append(f"torch and ONNX differ by {known['parity']:.2g} in fp32, more than {PARITY:g}")
+    if known["quality"] < trained_quality - _COLLAPSE:
+        found.append(
+            f"the exported file scores {known['quality']:.4f}, the trained model {trained_quality:.4f}: "
+            "it does not survive its precision"
+        )
+    for metric, bound in constraints.items():
+        if metric in known and bound.violation(known[metric]) > 0:
+            found.append(f"{metric} is {known[metric]:.4g}, the study asks for {bound}")
+    return found
+
+
+@dataclass(frozen=True, slots=True)
+class FolderReport:
+    """What was promised and what was found; `problems` is empty for a folder that keeps its word."""
+
+    folder: str
+    digest: str
+    files: int
+    largest_difference: float
+    agreement: float
+    accuracy: float
+    promised_accuracy: float
+    latency_ms: float
+    promised_latency_ms: float
+    problems: tuple[str, ...]
+
+    @property
+    def ok(self) -> bool:
+        return not self.problems
+
+    @property
+    def lines(self) -> list[str]:
+        return [
+            f"{self.files} files match their SHA-256",
+            f"outputs: largest difference {self.largest_difference:.2g}, {self.agreement:.1%} of answers the same",
+            f"accuracy on the folder's check texts: {self.accuracy:.4f} (was {self.promised_accuracy:.4f})",
+            f"latency: {self.latency_ms:.3g} ms here and now (was {self.promised_latency_ms:.3g} ms when exported)",
+            *self.problems,
+        ]
+
+    def to_json(self) -> dict[str, Any]:
+        return {name: getattr(self, name) for name in self.__slots__} | {"ok": self.ok}
+
+
+def verify_folder(folder: Path, *, rounds: int = 50) -> FolderReport:
+    """Checks every file, runs the model on the texts that travel with it, and times it again.
+
+    A latency that differs is reported, not refused: it is this machine's, now. Raises IntegrityError when a file is not
+    what it was.
+    """
+    manifest = verify_files(folder)
+    check = json.loads((folder / CHECK).read_text(encoding="utf-8"))
+    workload = Workload(**manifest.workload)
+    session = Session(folder / MODEL, threads=workload.threads)
+    logits = session.predict(tuple(np.asarray(ids, dtype=np.int64) for ids in check["tokens"]))
+    promised, labels = np.asarray(check["logits"], dtype=np.float32), np.asarray(check["labels"])
+    answers, expected = logits.argmax(axis=1), promised.argmax(axis=1)
+    with timing_lane():
+        (timed,) = time_side_by_side([workload_run(session, workload, rows=1000)], rounds=rounds, seconds=10)
+    difference = float(np.abs(logits - promised).max())
+    problems = []
+    if difference > _LOGIT_TOLERANCE:
+        problems.append(f"{folder / MODEL}: answers moved by {difference:.3g}, more than {_LOGIT_TOLERANCE}")
+    return FolderReport(
+        folder=str(folder),
+        digest=manifest.digest,
+        files=len(manifest.files),
+        largest_difference=difference,
+        agreement=float((answers == expected).mean()),
+        accuracy=float((answers == labels).mean()),
+        promised_accuracy=float((expected == labels).mean()),
+        latency_ms=timed.median,
+        promised_latency_ms=float(manifest.metrics["latency_ms"]["value"]),
+        problems=tuple(problems),
+    )

@@ -1,0 +1,159 @@
+"""Commands that read: what they print where, and how they end."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+
+import pytest
+
+from autocompress.store import Store
+from tests.report import given
+
+from .conftest import Run
+
+READS = (
+    ("pareto", "quickstart"),
+    ("pick", "quickstart"),
+    ("trials", "quickstart"),
+    ("show", "quickstart", "2"),
+    ("studies",),
+    ("list",),
+    ("spaces",),
+    ("devices",),
+)
+
+
+@pytest.mark.parametrize("command", READS, ids=" ".join)
+def test_every_read_command_prints_one_versioned_json_document(
+    store: Store, run: Run, command: tuple[str, ...]
+) -> None:
+    ended = run(*command, "--json")
+    assert (ended.code, ended.err) == (0, "")
+    assert json.loads(ended.out)["schema"].startswith("autocompress.")
+
+
+@pytest.mark.parametrize("command", READS, ids=" ".join)
+def test_every_read_command_prints_plain_text_without_a_terminal(
+    store: Store, run: Run, command: tuple[str, ...]
+) -> None:
+    ended = run(*command)
+    assert ended.code == 0
+    assert "\x1b" not in ended.out + ended.err
+    assert ended.out.strip()
+
+
+def test_pareto_as_json_has_the_keys_of_the_acceptance(store: Store, run: Run) -> None:
+    tree = json.loads(run("pareto", "quickstart", "--json").out)
+    assert {"baseline", "members", "hypervolume", "counts"} <= tree.keys()
+
+
+def test_pick_as_json_has_the_keys_of_the_acceptance(store: Store, run: Run) -> None:
+    ended = run("pick", "quickstart", "--max-quality-drop", "0.01", "--minimize", "latency_ms", "--json")
+    tree = json.loads(ended.out)
+    assert {"digest", "policy", "verified", "metrics", "baseline", "relative", "why"} <= tree.keys()
+    assert tree["digest"] == store.record("quickstart", 3).candidate.digest
+
+
+def test_pick_says_why_on_stdout_and_what_next_on_stderr(store: Store, run: Run) -> None:
+    ended = run("pick", "quickstart")
+    assert "It is the knee of the 4 verified members" in ended.out
+    assert "autocompress export quickstart" in ended.err
+    assert run("pick", "quickstart", "--quiet").err == ""
+
+
+def test_pick_ends_with_3_when_nothing_fits(store: Store, run: Run) -> None:
+    ended = run("pick", "quickstart", "--max-latency-ms", "0.1")
+    assert (ended.code, ended.out) == (3, "")
+    assert "with latency 1.12 ms where <= 0.1 ms was asked" in ended.err
+
+
+def test_pareto_writes_files_and_says_so_on_stderr(store: Store, run: Run, folder: Path) -> None:
+    ended = run("pareto", "quickstart", "--png", "front.png", "--html", "front.html")
+    assert (ended.code, ended.out) == (0, "")
+    assert ended.err.split() == ["wrote", "front.png", "wrote", "front.html"]
+    assert (folder / "front.png").read_bytes().startswith(b"\x89PNG")
+    assert (folder / "front.html").read_text(encoding="utf-8").startswith("<!doctype html>")
+
+
+@pytest.mark.parametrize(("option", "start"), [("--csv", "study,number,digest"), ("--markdown", "## quickstart")])
+def test_pareto_has_other_forms(store: Store, run: Run, option: str, start: str) -> None:
+    assert run("pareto", "quickstart", option).out.startswith(start)
+
+
+def test_two_forms_at_once_are_refused(store: Store, run: Run) -> None:
+    ended = run("pareto", "quickstart", "--json", "--csv")
+    assert ended.code == 2
+    assert "give one of --json, --csv and --markdown" in ended.err
+
+
+def test_trials_can_be_narrowed_to_a_state(store: Store, run: Run) -> None:
+    rows = json.loads(run("trials", "quickstart", "--state", "infeasible", "--json").out)["trials"]
+    assert [(row["number"], row["constraint"]) for row in rows] == [(16, "size_mb <= 60")]
+    ended = run("trials", "quickstart", "--state", "fail")
+    assert ended.code == 2
+    assert "did you mean 'failed'" in ended.err
+
+
+def test_failures_are_told_by_cause_and_without_their_escape_codes(store: Store, run: Run) -> None:
+    ended = run("trials", "quickstart")
+    assert "score: RuntimeError: boom [bold]" in ended.out
+    assert "1 failed: score: RuntimeError: boom [bold]" in ended.err
+    assert "Traceback: boom" in run("show", "quickstart", "17").out
+
+
+def test_trials_as_csv_hold_no_formula(folder: Path, run: Run) -> None:
+    from autocompress.core.outcome import Infeasible
+
+    with Store.open() as store:
+        given.study(store, "sheet")
+        with store.lease("sheet") as lease:
+            given.propose(store, lease, 0, given.policy(3, 3), Infeasible("=HYPERLINK(1)"))
+    assert ",'=HYPERLINK(1)," in run("trials", "sheet", "--csv").out
+
+
+def test_show_finds_a_candidate_by_number_or_digest(store: Store, run: Run) -> None:
+    digest = store.record("quickstart", 2).candidate.digest
+    by_number, by_digest = (json.loads(run("show", "quickstart", ref, "--json").out) for ref in ("2", digest[:7]))
+    assert by_number == by_digest
+    assert by_number["finalist"]["state"] == "verified"
+    assert by_number["finalist"]["metrics"]["latency_ms"]["n"] == 41
+    assert by_number["explained"]["layers"][5]["bits"] == "removed"
+
+
+def test_only_verified_candidates_are_exported(store: Store, run: Run, folder: Path) -> None:
+    ended = run("export", "quickstart", "6", "--out", "picked")
+    assert ended.code == 3
+    assert "was not verified" in ended.err
+    assert not (folder / "picked").exists()
+
+
+def test_the_list_counts_candidates_and_verified_models(store: Store, run: Run) -> None:
+    (row,) = json.loads(run("list", "--json").out)["studies"]
+    assert (row["name"], row["state"], row["counts"]["candidates"], row["counts"]["verified"]) == (
+        "quickstart", "complete", 18, 4,
+    )  # fmt: skip
+
+
+def test_an_unknown_study_ends_with_3_and_the_nearest_name(store: Store, run: Run) -> None:
+    for command in (("pareto",), ("pick",), ("trials",), ("resume",), ("rm", "--yes")):
+        ended = run(command[0], "quikstart", *command[1:])
+        assert (ended.code, ended.out) == (3, "")
+        assert "did you mean 'quickstart'" in ended.err
+
+
+def test_without_a_database_nothing_is_made(run: Run, folder: Path) -> None:
+    ended = run("list")
+    assert ended.code == 3
+    assert "there is no study database" in ended.err
+    assert list(folder.iterdir()) == []
+
+
+def test_another_database_is_named_by_option_or_variable(
+    run: Run, folder: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    with Store.open(str(folder / "other.db")) as store:
+        given.study(store, "elsewhere")
+    assert "elsewhere" in run("list", "--storage", "other.db").out
+    monkeypatch.setenv("AUTOCOMPRESS_STORAGE", "other.db")
+    assert "elsewhere" in run("list").out

@@ -1,0 +1,69 @@
+"""Small real models, of every family, with weights that are not yet trained: enough for everything but quality."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import Any
+
+import numpy as np
+import pytest
+import torch
+
+from autocompress.anatomy import FAMILIES, Anatomy
+from autocompress.importance import CRITERIA, Importance, measure_importance
+from autocompress.tasks import Examples, TextClassification, batches
+
+torch.set_num_threads(1)
+
+
+def build_model(family: str, *, seed: int = 0) -> Any:
+    """3 layers, 4 heads of 16, 96 channels, 3 classes; larger weights than usual, so that every unit matters."""
+    from transformers import AutoConfig, AutoModelForSequenceClassification
+
+    if family == "distilbert":
+        sizes = {"dim": 64, "n_layers": 3, "n_heads": 4, "hidden_dim": 96}
+    else:
+        sizes = {"hidden_size": 64, "num_hidden_layers": 3, "num_attention_heads": 4, "intermediate_size": 96}
+    config = AutoConfig.for_model(
+        family, vocab_size=100, num_labels=3, max_position_embeddings=64, pad_token_id=1, initializer_range=0.2, **sizes
+    )
+    torch.manual_seed(seed)
+    return AutoModelForSequenceClassification.from_config(config).eval()
+
+
+@pytest.fixture(params=sorted(FAMILIES))
+def family(request: pytest.FixtureRequest) -> str:
+    return str(request.param)
+
+
+@pytest.fixture
+def anatomy(family: str) -> Anatomy:
+    return Anatomy(build_model(family), FAMILIES)
+
+
+@pytest.fixture
+def bert() -> Anatomy:
+    return Anatomy(build_model("bert"), FAMILIES)
+
+
+@pytest.fixture
+def make_examples() -> Callable[..., Examples]:
+    def make(count: int = 24, *, seed: int = 0) -> Examples:
+        generator = np.random.default_rng(seed)
+        tokens = tuple(generator.integers(5, 100, generator.integers(4, 12)) for _ in range(count))
+        # the class is that of the second token: learnable within seconds
+        labels = np.array([int(ids[1]) % 3 for ids in tokens])
+        return Examples(tuple(f"text {i}" for i in range(count)), tokens, labels, 1)
+
+    return make
+
+
+@pytest.fixture
+def small_task(make_examples: Callable[..., Examples]) -> TextClassification:
+    splits = {"train": make_examples(96), "validation": make_examples(32, seed=1), "test": make_examples(32, seed=2)}
+    return TextClassification("accuracy", ("a", "b", "c"), splits)
+
+
+@pytest.fixture
+def importance(anatomy: Anatomy, make_examples: Callable[..., Examples]) -> Importance:
+    return measure_importance(anatomy, batches(make_examples(), 8), CRITERIA)

@@ -1,0 +1,57 @@
+from typing import Any
+
+import pytest
+import torch
+from torch import nn
+
+from autocompress.anatomy import FAMILIES, Anatomy
+from autocompress.core.shape import AttentionShape, macs, weight_bytes
+from autocompress.deploy.graph import write_graph
+from autocompress.errors import SpecError
+from autocompress.testing import family_contract
+from tests.conftest import build_model
+
+
+def test_every_family_passes_the_contract(family: str) -> None:
+    family_contract(build_model(family), FAMILIES)
+
+
+def test_shape_says_what_the_model_is(anatomy: Anatomy) -> None:
+    shape = anatomy.shape()
+    assert (shape.depth, shape.hidden, shape.word_rows) == (3, 64, 100)
+    assert shape.layers[1].attention == AttentionShape(4, 16, 32)
+    assert shape.head_widths == (64, 3)
+
+
+def test_macs_equal_those_that_torch_counts_on_eager_attention(bert: Anatomy) -> None:
+    from torch.utils.flop_counter import FlopCounterMode
+
+    model: Any = bert.model
+    model.set_attn_implementation("eager")  # the default one hides the attention products from the counter
+    ids = torch.ones((2, 10), dtype=torch.int64)
+    with FlopCounterMode(display=False) as counter, torch.no_grad():
+        model(input_ids=ids, attention_mask=torch.ones_like(ids))
+    assert counter.get_total_flops() == 2 * macs(bert.shape(), batch=2, length=10)
+
+
+def test_predicted_size_is_that_of_the_file(anatomy: Anatomy) -> None:
+    for quantized in (False, True):
+        if quantized:
+            anatomy.quantize([slot for layer in anatomy.layers for slot in (*layer.attention, *layer.feed_forward)])
+            anatomy.quantize_embeddings()
+        written = len(write_graph(anatomy.weights()).SerializeToString())
+        # what is left is the graph itself: names and nodes, about 6 kB a layer whatever the model's size
+        assert 0 < written - weight_bytes(anatomy.shape()) + 8 * 64 * 4 < 40_000
+
+
+def test_a_model_of_an_unknown_family_is_refused_by_name() -> None:
+    model = nn.Linear(2, 2)
+    with pytest.raises(SpecError, match="no anatomy for the family 'Linear'"):
+        Anatomy(model, FAMILIES)
+
+
+def test_a_model_whose_layers_are_not_plain_is_refused(bert: Anatomy) -> None:
+    layer = bert.layers[0].module
+    layer.extra = nn.Linear(4, 4)
+    with pytest.raises(SpecError, match="layer 0 is no plain encoder layer"):
+        Anatomy(bert.model, FAMILIES)

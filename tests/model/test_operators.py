@@ -1,0 +1,139 @@
+"""Each operator against an independent reference: the same model with the removed units masked to zero."""
+
+from collections.abc import Callable
+from typing import Any
+
+import pytest
+import torch
+from torch import Tensor
+
+from autocompress.anatomy import Anatomy
+from autocompress.core.policy import CompressionPolicy, Step
+from autocompress.errors import CandidateError
+from autocompress.importance import Importance
+from autocompress.operators import OPERATORS, apply, effective
+from autocompress.testing import operator_contract
+
+STEPS = {
+    "remove_layer": [Step("remove_layer", f"layers.{i}") for i in range(3)],
+    "prune_heads": [
+        Step("prune_heads", "layers.1.attention", {"heads": heads, "importance": criterion})
+        for heads, criterion in ((1, "fisher"), (2, "taylor"), (3, "confidence"), (3, "entropy"), (2, "magnitude"))
+    ],
+    "prune_channels": [
+        Step("prune_channels", "layers.2.feed_forward", {"channels": channels, "importance": criterion})
+        for channels, criterion in ((1, "fisher"), (40, "taylor"), (95, "magnitude"))
+    ],
+    "quantize": [
+        Step("quantize", target, {"bits": 8})
+        for target in ("embeddings", "layers.0", "layers.1.attention", "layers.2.feed_forward")
+    ],
+}
+IDENTITY = [
+    Step("prune_heads", "layers.0.attention", {"heads": 4, "importance": "fisher"}),
+    Step("prune_channels", "layers.0.feed_forward", {"channels": 96, "importance": "fisher"}),
+    Step("quantize", "layers.0", {"bits": 32}),
+]
+
+
+def logits(anatomy: Anatomy) -> Tensor:
+    ids = torch.randint(5, 100, (4, 9), generator=torch.Generator().manual_seed(3))
+    with torch.inference_mode():
+        return anatomy.model(input_ids=ids, attention_mask=torch.ones_like(ids)).logits
+
+
+def masking(kept: list[int], size: int) -> Callable[..., Any]:
+    def hook(_: object, inputs: tuple[Tensor, ...]) -> tuple[Tensor, ...]:
+        (hidden,) = inputs
+        mask = torch.zeros(hidden.shape[-1] // size)
+        mask[kept] = 1.0
+        return (hidden * mask.repeat_interleave(size),)
+
+    return hook
+
+
+def test_every_shipped_operator_is_tested_here() -> None:
+    assert set(STEPS) == set(OPERATORS)
+
+
+@pytest.mark.parametrize("name", sorted(STEPS))
+def test_every_operator_passes_the_contract(name: str, anatomy: Anatomy, importance: Importance) -> None:
+    operator_contract(OPERATORS[name], STEPS[name], anatomy, importance)
+
+
+@pytest.mark.parametrize("step", STEPS["prune_heads"], ids=lambda step: str(step.settings["importance"]))
+def test_sliced_heads_equal_masked_heads(step: Step, anatomy: Anatomy, importance: Importance) -> None:
+    kept = importance.best_heads(str(step.settings["importance"]), 1, int(step.settings["heads"]))
+    sliced, whole = anatomy.copy(), logits(anatomy)
+    OPERATORS["prune_heads"].apply(sliced, step, importance)
+    assert not torch.allclose(logits(sliced), whole, atol=1e-3), "the heads that went did nothing: no test"
+    anatomy.layer(1).output.module.register_forward_pre_hook(masking(kept, 16))
+    assert torch.allclose(logits(sliced), logits(anatomy), atol=1e-5)
+
+
+@pytest.mark.parametrize("step", STEPS["prune_channels"], ids=lambda step: str(step.settings["channels"]))
+def test_sliced_channels_equal_masked_channels(step: Step, anatomy: Anatomy, importance: Importance) -> None:
+    kept = importance.best_channels(str(step.settings["importance"]), 2, int(step.settings["channels"]))
+    sliced = anatomy.copy()
+    OPERATORS["prune_channels"].apply(sliced, step, importance)
+    anatomy.layer(2).down.module.register_forward_pre_hook(masking(kept, 1))
+    assert torch.allclose(logits(sliced), logits(anatomy), atol=1e-5)
+
+
+def test_a_removed_layer_passes_its_input_on(anatomy: Anatomy, importance: Importance) -> None:
+    removed = anatomy.copy()
+    OPERATORS["remove_layer"].apply(removed, Step("remove_layer", "layers.1"), importance)
+    anatomy.layer(1).module.register_forward_hook(
+        lambda _, inputs, output: (inputs[0],) if isinstance(output, tuple) else inputs[0]
+    )
+    assert torch.allclose(logits(removed), logits(anatomy), atol=1e-5)
+
+
+@pytest.mark.parametrize("step", IDENTITY, ids=lambda step: step.operator)
+def test_identity_settings_change_nothing(step: Step, anatomy: Anatomy, importance: Importance) -> None:
+    same = anatomy.copy()
+    OPERATORS[step.operator].apply(same, step, importance)
+    assert torch.equal(logits(same), logits(anatomy))
+    policy, shape = effective(CompressionPolicy((step,)), anatomy.shape())
+    assert policy.is_baseline
+    assert shape == anatomy.shape()
+
+
+def test_operators_work_after_every_earlier_phase(anatomy: Anatomy, importance: Importance) -> None:
+    policy = CompressionPolicy(
+        (
+            Step("remove_layer", "layers.0"),
+            Step("prune_heads", "layers.1.attention", {"heads": 2, "importance": "taylor"}),
+            Step("prune_channels", "layers.1.feed_forward", {"channels": 17, "importance": "magnitude"}),
+            Step("quantize", "layers.1", {"bits": 8}),
+            Step("quantize", "embeddings", {"bits": 8}),
+        )
+    )
+    kept, expected = effective(policy, anatomy.shape())
+    student = anatomy.copy()
+    apply(kept, student, importance)
+    assert student.shape() == expected
+    assert torch.isfinite(logits(student)).all()
+
+
+@pytest.mark.parametrize(
+    ("step", "message"),
+    [
+        (
+            Step("prune_heads", "layers.0.attention", {"heads": 5, "importance": "fisher"}),
+            "`heads <= 4` must hold, got 5",
+        ),
+        (
+            Step("prune_channels", "layers.0.feed_forward", {"channels": 97, "importance": "fisher"}),
+            "`channels <= 96` must hold, got 97",
+        ),
+    ],
+)
+def test_more_than_there_is_cannot_be_kept(step: Step, message: str, anatomy: Anatomy) -> None:
+    with pytest.raises(CandidateError, match=message):
+        effective(CompressionPolicy((step,)), anatomy.shape())
+
+
+def test_the_last_layer_must_stay(anatomy: Anatomy) -> None:
+    with pytest.raises(CandidateError, match="the last layer must stay"):
+        effective(CompressionPolicy(tuple(STEPS["remove_layer"])), anatomy.shape())

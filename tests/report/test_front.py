@@ -1,0 +1,103 @@
+"""The front as a value: what is in it, in which order, compared with what."""
+
+from __future__ import annotations
+
+import json
+
+import pytest
+
+from autocompress.core.pareto import hypervolume
+from autocompress.errors import NotFoundError
+from autocompress.report import front_report
+from autocompress.store import Store
+
+from . import given
+
+
+def test_verified_members_come_first_by_cost_and_estimates_after_them(store: Store) -> None:
+    report = front_report(store, "quickstart")
+    assert [member.number for member in report.verified] == [4, 3, 2, 1]
+    assert [member.verified for member in report.members] == [True] * 4 + [False] * len(report.estimates)
+    costs = [member.metrics["latency_ms"].value for member in report.estimates]
+    assert costs == sorted(costs)
+
+
+def test_a_rejected_finalist_is_shown_as_such_with_its_reason(store: Store) -> None:
+    (rejected,) = (member for member in front_report(store, "quickstart").members if member.state == "rejected")
+    assert (rejected.number, rejected.verified) == (5, False)
+    assert "4.1 points below" in rejected.reason
+
+
+def test_verified_members_are_compared_with_the_measured_baseline(store: Store) -> None:
+    report = front_report(store, "quickstart")
+    assert report.baseline is not None
+    assert report.baseline.measured
+    member = next(member for member in report.members if member.number == 2)
+    quality, test, latency, size = given.FINALISTS[1]
+    assert member.relative.speedup == pytest.approx(given.BASELINE[2] / latency)
+    assert member.relative.quality_drop == pytest.approx(given.BASELINE[0] - quality)
+    assert member.relative.test_quality_drop == pytest.approx(given.BASELINE[1] - test)
+    assert member.relative.size_ratio == pytest.approx(size / given.BASELINE[3])
+
+
+def test_an_estimate_is_compared_with_the_baseline_of_the_search(store: Store) -> None:
+    """A predicted latency beside a measured one would be an error of the predictor, shown as a speedup."""
+    estimate = front_report(store, "quickstart").estimates[0]
+    assert estimate.relative.speedup == pytest.approx(14.1 / estimate.metrics["latency_ms"].value)
+    assert estimate.relative.test_quality_drop is None
+
+
+def test_one_verified_member_is_the_knee(store: Store) -> None:
+    assert [member.number for member in front_report(store, "quickstart").members if member.knee] == [2]
+
+
+def test_members_that_no_measurement_tells_apart_are_ties(store: Store) -> None:
+    ties = {(tie.metric, tie.numbers) for tie in front_report(store, "quickstart").ties}
+    assert ties == {("quality", (1, 2, 3, 4)), ("latency_ms", (2, 3))}
+
+
+def test_the_hypervolume_is_that_of_the_verified_front(store: Store) -> None:
+    volume = front_report(store, "quickstart").hypervolume
+    points = [(-quality, latency, size) for quality, _, latency, size in given.FINALISTS[:4]]
+    assert volume.verified == pytest.approx(hypervolume(points, (0.0, 20.0, 100.0)))
+    assert volume.reference == {"quality": 0.0, "latency_ms": 20.0, "size_mb": 100.0}
+
+
+def test_a_policy_is_told_in_words(store: Store) -> None:
+    report = front_report(store, "quickstart")
+    assert report.baseline is not None
+    assert report.baseline.summary == "6 layers · heads 12 · ffn 1536 · fp32"
+    assert report.verified[0].summary == "3 layers · heads 8 · ffn 1536 · int8"
+
+
+def test_the_json_has_what_the_documentation_says(store: Store) -> None:
+    tree = json.loads(json.dumps(front_report(store, "quickstart").to_json(), allow_nan=False))
+    assert tree["schema"] == "autocompress.front/1"
+    assert {"study", "baseline", "members", "hypervolume", "counts", "objectives", "constraints"} <= tree.keys()
+    first = tree["members"][0]
+    assert first["metrics"]["latency_ms"].keys() == {"value", "unit", "source", "interval", "n"}
+    assert first["relative"].keys() == {"speedup", "quality_drop", "test_quality_drop", "size_ratio"}
+    assert tree["counts"]["verified"] == 4
+
+
+def test_a_study_with_nothing_in_it_has_an_empty_front(empty: Store) -> None:
+    given.study(empty, "new")
+    report = front_report(empty, "new")
+    assert (report.baseline, report.members, report.hypervolume.verified) == (None, (), None)
+    json.dumps(report.to_json())
+
+
+def test_before_verification_everything_is_an_estimate(empty: Store) -> None:
+    given.study(empty, "searching")
+    with empty.lease("searching") as lease:
+        given.search(empty, lease)
+    report = front_report(empty, "searching")
+    assert report.baseline is not None
+    assert not report.baseline.measured
+    assert report.verified == ()
+    assert report.estimates[0].summary.startswith("remove_layer"), "no shape is known: the steps are counted"
+
+
+def test_an_unknown_study_is_named_with_the_nearest(store: Store) -> None:
+    with pytest.raises(NotFoundError, match="did you mean 'quickstart'"):
+        front_report(store, "quikstart")

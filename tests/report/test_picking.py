@@ -1,0 +1,124 @@
+"""Picking one member: bounds, rules, and what is said about the choice."""
+
+from __future__ import annotations
+
+import json
+import math
+
+import pytest
+
+from autocompress.errors import NotFoundError, SpecError
+from autocompress.report import PickBounds, pick
+from autocompress.store import Store
+
+from . import given
+
+
+def test_without_a_rule_the_knee_is_picked(store: Store) -> None:
+    assert pick(store, "quickstart").member.number == 2
+    assert pick(store, "quickstart", knee=True).member.knee
+
+
+def test_the_fastest_within_a_quality_drop_is_picked_and_explained(store: Store) -> None:
+    picked = pick(store, "quickstart", bounds=PickBounds(max_quality_drop=0.01), minimize="latency_ms")
+    assert picked.member.number == 3
+    assert "lowest latency of the 3 of 4 verified members with accuracy drop <= 0.01" in picked.why
+    runner_up = store.record("quickstart", 2).candidate.digest[:8]
+    assert f"The runner-up is {runner_up} with 2.31 ms." in picked.why
+
+
+def test_a_tie_with_the_runner_up_is_said(store: Store) -> None:
+    assert "tied in accuracy and latency" in pick(store, "quickstart", minimize="latency_ms",
+                                                   bounds=PickBounds(min_quality=0.95)).why  # fmt: skip
+    assert "tied in accuracy: their" in pick(store, "quickstart", maximize="quality").why
+
+
+def test_a_drop_of_exactly_the_bound_fits(empty: Store) -> None:
+    """0.95 - 0.94 is more than 0.01 in floating point."""
+    given.study(empty, "exact")
+    with empty.lease("exact") as lease:
+        given.search(empty, lease)
+        empty.nominate(lease, [1])
+        for number, quality in ((0, 0.95), (1, 0.94)):
+            empty.conclude(
+                lease, number, verified=True, reason="", measurements=given.exported(quality, 0.9, 5.0, 20.0),
+                artifacts=[], provenance={},
+            )  # fmt: skip
+    assert pick(empty, "exact", bounds=PickBounds(max_quality_drop=0.01)).member.number == 1
+
+
+def test_bounds_are_never_on_the_test_split(store: Store) -> None:
+    picked = pick(store, "quickstart", bounds=PickBounds(min_quality=0.96))
+    assert picked.member.number == 1, "its test quality is 0.948"
+    with pytest.raises(SpecError, match="test split is reported, never selected on"):
+        pick(store, "quickstart", maximize="test_quality")
+
+
+def test_when_nothing_fits_the_nearest_member_and_every_broken_bound_are_named(store: Store) -> None:
+    nearest = store.record("quickstart", 4).candidate.digest
+    with pytest.raises(NotFoundError) as caught:
+        pick(store, "quickstart", bounds=PickBounds(max_latency_ms=0.5, min_quality=0.95, max_size_mb=50))
+    said = str(caught.value)
+    assert f"the nearest is {nearest}" in said
+    assert "latency 1.12 ms where <= 0.5 ms was asked" in said
+    assert "accuracy 0.9406 where >= 0.95 was asked" in said
+    assert "size" not in said
+
+
+def test_a_drop_that_nobody_keeps_is_told_as_a_drop(store: Store) -> None:
+    with pytest.raises(NotFoundError, match="accuracy drop -0.0018 where <= -0.01 was asked"):
+        pick(store, "quickstart", bounds=PickBounds(max_quality_drop=-0.01))
+
+
+def test_a_named_candidate_is_picked_by_the_beginning_of_its_digest(store: Store) -> None:
+    digest = store.record("quickstart", 4).candidate.digest
+    assert pick(store, "quickstart", candidate=digest[:6]).digest == digest
+
+
+def test_a_candidate_that_was_not_verified_is_refused_with_its_state(store: Store) -> None:
+    rejected, estimate = (store.record("quickstart", number).candidate.digest for number in (5, 6))
+    with pytest.raises(NotFoundError, match=r"is rejected \(quality of the exported file"):
+        pick(store, "quickstart", candidate=rejected)
+    with pytest.raises(NotFoundError, match="was never trained and exported; verified are: "):
+        pick(store, "quickstart", candidate=estimate)
+    with pytest.raises(NotFoundError, match="has no verified member 'zz'"):
+        pick(store, "quickstart", candidate="zz")
+
+
+def test_a_study_without_verified_members_says_where_it_is_and_how_to_go_on(empty: Store) -> None:
+    given.study(empty, "young")
+    with empty.lease("young") as lease:
+        given.search(empty, lease)
+        empty.set_state(lease, "interrupted")
+    with pytest.raises(NotFoundError, match="it is interrupted, with 18 candidates judged.*autocompress resume young"):
+        pick(empty, "young")
+
+
+def test_a_study_whose_finalists_were_all_rejected_says_why(empty: Store) -> None:
+    given.study(empty, "unlucky")
+    with empty.lease("unlucky") as lease:
+        given.search(empty, lease)
+        empty.nominate(lease, [1])
+        empty.conclude(lease, 1, verified=False, reason="parity 0.2", measurements=(), artifacts=[], provenance={})
+        empty.set_state(lease, "complete")
+    with pytest.raises(NotFoundError, match="none of its finalists was verified.*parity 0.2"):
+        pick(empty, "unlucky")
+
+
+def test_two_rules_an_unknown_metric_and_no_number_are_refused(store: Store) -> None:
+    with pytest.raises(SpecError, match="give one of --minimize"):
+        pick(store, "quickstart", minimize="latency_ms", knee=True)
+    with pytest.raises(SpecError, match="did you mean 'latency_ms'"):
+        pick(store, "quickstart", minimize="latency")
+    with pytest.raises(SpecError, match="--max-latency-ms: must be a finite number"):
+        PickBounds(max_latency_ms=math.nan)
+
+
+def test_the_json_is_what_acceptance_asks_for(store: Store) -> None:
+    tree = json.loads(json.dumps(pick(store, "quickstart").to_json(), allow_nan=False))
+    assert {"digest", "policy", "verified", "metrics", "baseline", "relative", "why"} <= tree.keys()
+    assert tree["verified"] is True
+    assert all({"value", "unit", "source"} <= metric.keys() for metric in tree["metrics"].values())
+    assert tree["relative"].keys() == {"speedup", "quality_drop", "test_quality_drop", "size_ratio"}
+    assert tree["policy"][0].keys() == {"operator", "target", "settings"}
+    assert tree["baseline"]["metrics"]["latency_ms"]["source"] == "measured"

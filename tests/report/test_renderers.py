@@ -1,0 +1,207 @@
+"""Tables, plots and pages: what they show, and what cannot get through them."""
+
+from __future__ import annotations
+
+import csv
+import io
+import re
+import subprocess
+import sys
+from html.parser import HTMLParser
+from itertools import combinations
+from pathlib import Path
+
+import pytest
+from rich.console import Console
+
+from autocompress.errors import HostError, NotFoundError
+from autocompress.report import as_csv, as_html, as_markdown, as_picked, as_png, as_table, front_report, pick
+from autocompress.report.plain_text import one_line, plain, spreadsheet_cell
+from autocompress.report.plot import plot_of
+from autocompress.store import Store
+
+from . import given
+
+HOSTILE = "<script>alert(1)</script> \x1b[31mred\x1b[0m [bold]x[/bold] =1+1 | \x1b]0;title\x07\u202eevil"
+
+
+@pytest.fixture
+def hostile(empty: Store) -> Store:
+    given.finished(empty, description=HOSTILE)
+    return empty
+
+
+def printed(renderable: object, *, width: int = 200) -> str:
+    console = Console(width=width, file=io.StringIO(), force_terminal=False)
+    console.print(renderable)
+    file = console.file
+    assert isinstance(file, io.StringIO)
+    return file.getvalue()
+
+
+def test_the_table_shows_baseline_knee_differences_and_where_numbers_come_from(store: Store) -> None:
+    text = printed(as_table(front_report(store, "quickstart")))
+    (baseline,) = (line for line in text.splitlines() if line.strip().startswith("baseline"))
+    (knee,) = (line for line in text.splitlines() if line.strip().startswith("◆") and "verified" in line)
+    assert "14.1 ms" in baseline
+    assert re.search(r"0\.957 +−0\.4 +0\.952 \[0\.932–0\.968\] +2\.31 ms +6\.1× +18\.1 MB +−80 % +verified", knee)
+    assert "~0.640 ms" in text
+    assert "Tied in latency, as their 95 % intervals overlap" in text
+
+
+def test_a_narrow_terminal_gets_fewer_columns_and_whole_words(store: Store) -> None:
+    text = printed(as_table(front_report(store, "quickstart")), width=80)
+    assert "…" not in text
+    assert "76bcfcf5" in text
+    assert "verified" in text
+
+
+def test_the_picked_member_stands_beside_the_baseline(store: Store) -> None:
+    text = printed(as_picked(pick(store, "quickstart")))
+    assert re.search(r"latency +2\.31 ms \[2\.26–2\.38\] +14\.1 ms \[13\.8–14\.5\] +6\.1× faster", text)
+
+
+def test_text_of_others_reaches_no_terminal_as_a_command(hostile: Store) -> None:
+    text = printed(as_table(front_report(hostile, "quickstart")))
+    assert "\x1b" not in text
+    assert "\u202e" not in text
+    assert "[bold]x[/bold]" in text, "markup is shown, not obeyed"
+
+
+@pytest.mark.parametrize(
+    ("given_text", "shown"),
+    [
+        ("\x1b[2J\x1b[1;31mhi\x1b[0m", "hi"),
+        ("\x1b]8;;http://x\x1b\\link\x1b]8;;\x1b\\", "link"),
+        ("a\x00\x08b\x9b31mc", "ab31mc"),
+        ("tab\tand\nline", "tab\tand\nline"),
+    ],
+)
+def test_escape_codes_are_taken_out(given_text: str, shown: str) -> None:
+    assert plain(given_text) == shown
+
+
+def test_a_long_line_is_cut() -> None:
+    assert one_line("a  b\nc", width=4) == "a b…"
+
+
+@pytest.mark.parametrize("formula", ["=1+1", "+1", "-1+cmd|' /C calc'!A0", "@SUM(A1)", "\t=1"])
+def test_a_formula_becomes_text_in_csv(formula: str) -> None:
+    assert spreadsheet_cell(formula).startswith("'")
+
+
+def test_numbers_stay_numbers_in_csv(store: Store) -> None:
+    assert spreadsheet_cell(-0.5) == "-0.5"
+    rows = list(csv.DictReader(io.StringIO(as_csv(front_report(store, "quickstart")))))
+    assert rows[0]["state"] == "baseline"
+    best = next(row for row in rows if row["number"] == "1")
+    assert float(best["quality_drop"]) == pytest.approx(-0.0018)
+    assert best["latency_ms_source"] == "measured"
+
+
+def test_markdown_lists_what_is_verified_and_escapes_the_rest(hostile: Store) -> None:
+    text = as_markdown(front_report(hostile, "quickstart"))
+    assert text.count("\n| ") == 1 + 1 + 4, "the head, the baseline and four members"
+    assert "<script>" not in text.replace("\\<", "")
+    assert r"\|" in text
+
+
+class Page(HTMLParser):
+    """The tags of a page, and whether they are balanced."""
+
+    def __init__(self, text: str) -> None:
+        super().__init__()
+        self.tags: list[str] = []
+        self.open: list[str] = []
+        self.links: list[str] = []
+        self.feed(text)
+
+    def handle_starttag(self, tag: str, attrs: list[tuple[str, str | None]]) -> None:
+        self.tags.append(tag)
+        self.links += [value or "" for name, value in attrs if name in ("src", "href")]
+        if tag not in ("meta", "line", "circle", "rect", "polyline"):
+            self.open.append(tag)
+
+    def handle_startendtag(self, tag: str, attrs: list[tuple[str, str | None]]) -> None:
+        self.tags.append(tag)
+
+    def handle_endtag(self, tag: str) -> None:
+        assert self.open.pop() == tag
+
+
+def test_the_page_is_one_file_without_script_or_request(hostile: Store, tmp_path: Path) -> None:
+    file = tmp_path / "front.html"
+    as_html(front_report(hostile, "quickstart"), file)
+    text = file.read_text(encoding="utf-8")
+    page = Page(text)
+    assert page.open == []
+    assert "script" not in page.tags
+    assert page.links == []
+    assert "default-src 'none'" in text
+    assert "&lt;script&gt;" in text
+    assert "Xeon &lt;b&gt;8488C" in text
+    assert "\x1b" not in text
+    assert file.stat().st_size < 1_000_000
+
+
+def test_the_plot_of_the_page_says_what_it_shows(store: Store, tmp_path: Path) -> None:
+    as_html(front_report(store, "quickstart"), tmp_path / "front.html")
+    text = (tmp_path / "front.html").read_text(encoding="utf-8")
+    assert 'role="img" aria-labelledby="plot-title plot-text"' in text
+    assert "6.1× 76bcfcf5: latency_ms 2.31, quality 0.9573." in text
+
+
+def test_labels_cover_neither_each_other_nor_a_verified_dot(store: Store) -> None:
+    plot = plot_of(front_report(store, "quickstart"))
+    assert plot is not None
+    placed = plot.labels()
+    assert len(placed) == 5
+    assert all(a.overlap(b) == 0 for (_, a), (_, b) in combinations(placed, 2))
+    for dot in plot.dots:
+        x, y = plot.at(dot.x, dot.y)
+        assert not any(box.x < x < box.x + box.width and box.y < y < box.y + box.height for _, box in placed)
+
+
+def test_estimates_far_below_do_not_flatten_the_plot(store: Store) -> None:
+    plot = plot_of(front_report(store, "quickstart"))
+    assert plot is not None
+    assert plot.y.low > 0.85
+    assert plot.hidden > 0
+
+
+def test_the_png_is_a_picture(store: Store, tmp_path: Path) -> None:
+    file = tmp_path / "front.png"
+    as_png(front_report(store, "quickstart"), file)
+    assert file.read_bytes().startswith(b"\x89PNG")
+
+
+def test_files_that_cannot_be_written_are_named(store: Store, tmp_path: Path) -> None:
+    report = front_report(store, "quickstart")
+    for write in (as_png, as_html):
+        with pytest.raises(HostError, match="nowhere/front.*cannot be written"):
+            write(report, tmp_path / "nowhere" / "front")
+
+
+def test_a_study_with_nothing_in_it_is_shown_as_such(empty: Store, tmp_path: Path) -> None:
+    given.study(empty, "new")
+    report = front_report(empty, "new")
+    assert "autocompress resume new" in printed(as_table(report))
+    assert as_csv(report).count("\n") == 1
+    assert as_markdown(report).startswith("## new")
+    as_html(report, tmp_path / "new.html")
+    with pytest.raises(NotFoundError, match="nothing to draw yet"):
+        as_png(report, tmp_path / "new.png")
+
+
+def test_a_missing_matplotlib_is_an_extra_to_install(store: Store, tmp_path: Path) -> None:
+    """In a process of its own, where the import finds nothing."""
+    program = (
+        "import sys; sys.modules['matplotlib'] = None\n"
+        "from pathlib import Path\n"
+        "from autocompress.report import as_png, front_report\n"
+        "from autocompress.store import Store\n"
+        f"with Store.open({str(tmp_path / 'studies.db')!r}) as store:\n"
+        "    as_png(front_report(store, 'quickstart'), Path('x.png'))\n"
+    )
+    done = subprocess.run([sys.executable, "-c", program], capture_output=True, text=True, timeout=60, check=False)
+    assert "pip install 'autocompress[plots]'" in done.stderr

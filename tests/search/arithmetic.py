@@ -1,0 +1,83 @@
+"""A whole search over arithmetic instead of models. Run as a program, it can be killed at any moment:
+
+python -m tests.search.arithmetic DATABASE SAMPLER TRIALS
+"""
+
+from __future__ import annotations
+
+import sys
+import time
+from collections.abc import Callable
+from pathlib import Path
+
+from autocompress.core.outcome import Outcome
+from autocompress.core.policy import CompressionPolicy
+from autocompress.core.ports import Runner, Tally
+from autocompress.core.space import SearchSpace
+from autocompress.core.spec import Bound, Budget
+from autocompress.runners import InProcessRunner
+from autocompress.samplers import OptunaSampler, population_for
+from autocompress.search import Price, Search, Watch
+from autocompress.store import Store
+from autocompress.testing import OBJECTIVES, arithmetic_evaluate, arithmetic_price, arithmetic_space
+
+STUDY = "arithmetic"
+SEED = 11
+
+
+def slow_evaluate(policy: CompressionPolicy) -> Outcome:
+    """As long as a kill needs to hit it sometimes."""
+    time.sleep(0.02)
+    return arithmetic_evaluate(policy)
+
+
+def run_search(
+    database: Path,
+    *,
+    sampler: str = "nsga2",
+    budget: Budget | None = None,
+    evaluate: Callable[[CompressionPolicy], Outcome] = arithmetic_evaluate,
+    runner: Runner | None = None,
+    price: Price = arithmetic_price,
+    space: SearchSpace | None = None,
+    constraints: dict[str, Bound] | None = None,
+    watch: Watch | None = None,
+) -> Tally:
+    """Begins the study in a database, or goes on with it."""
+    budget, space = budget or Budget(30), space or arithmetic_space()
+    with Store.open(str(database)) as store:
+        if STUDY not in [study.name for study in store.studies()]:
+            store.create_study(STUDY, given={}, resolved={}, fingerprint={}, objectives=OBJECTIVES)
+        with store.lease(STUDY) as lease:
+            outcomes = {record.candidate.digest: record.outcome for record in store.records(STUDY)}
+            asked = OptunaSampler(
+                sampler,
+                knobs=space.knobs(),
+                objectives=OBJECTIVES,
+                constraints=constraints or {},
+                seed=SEED,
+                population=population_for(budget.trials),
+                history=[(proposal, outcomes[digest]) for proposal, digest in store.proposals(STUDY)],
+            )
+            search = Search(
+                store=store,
+                lease=lease,
+                sampler=asked,
+                space=space,
+                price=price,
+                runner=runner or InProcessRunner(evaluate),
+                budget=budget,
+                provenance={},
+                watch=watch,
+            )
+            return search.run()
+
+
+def digests(database: Path) -> list[str]:
+    """The candidates' digests, in order."""
+    with Store.open(str(database)) as store:
+        return [record.candidate.digest for record in store.records(STUDY)]
+
+
+if __name__ == "__main__":
+    run_search(Path(sys.argv[1]), sampler=sys.argv[2], budget=Budget(int(sys.argv[3])), evaluate=slow_evaluate)

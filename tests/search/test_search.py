@@ -1,0 +1,215 @@
+"""The search loop over an arithmetic evaluator: budgets, failures, repeats, and death at any moment."""
+
+import os
+import random
+import signal
+import subprocess
+import sys
+import time
+from collections import deque
+from collections.abc import Sequence
+from pathlib import Path
+
+import pytest
+
+from autocompress.core.outcome import RUNG_SLICED, Evaluated, Failed, Infeasible, Outcome, Priced
+from autocompress.core.policy import CompressionPolicy
+from autocompress.core.ports import Done, Job, Lost, Tally
+from autocompress.core.space import Choice, SearchSpace, StepSpace
+from autocompress.core.spec import Bound, Budget
+from autocompress.errors import ExhaustedError
+from autocompress.search import Watch
+from autocompress.store import Store
+from autocompress.testing import arithmetic_evaluate, arithmetic_price
+from tests.search.arithmetic import STUDY, digests, run_search
+
+ROOT = Path(__file__).parents[2]
+KILLS = 4
+
+
+@pytest.fixture
+def database(tmp_path: Path) -> Path:
+    return tmp_path / "study.db"
+
+
+class LossyRunner:
+    """Two slots; the first attempt of every third candidate loses its worker, all attempts of a poisonous one do."""
+
+    slots = 2
+
+    def __init__(self, *, poison: int | None = None) -> None:
+        self._queue: deque[Job] = deque()
+        self._poison = poison
+        self.most = 0
+
+    def submit(self, job: Job) -> None:
+        self._queue.append(job)
+        self.most = max(self.most, len(self._queue))
+
+    def wait(self, seconds: float) -> Sequence[Done | Lost]:
+        job = self._queue.popleft()
+        if job.number == self._poison or (job.number % 3 == 2 and job.attempt == 1):
+            return [Lost(job, "the worker died: signal 9")]
+        return [Done(job, arithmetic_evaluate(job.policy), 0.0)]
+
+    def close(self) -> None: ...
+
+
+def test_the_budget_is_exact_and_the_baseline_comes_first(database: Path) -> None:
+    tally = run_search(database, budget=Budget(25))
+    with Store.open(str(database)) as store:
+        records = store.records(STUDY)
+        assert records[0].candidate.policy.is_baseline
+        assert sum(isinstance(record.outcome, Evaluated) for record in records) == tally.evaluated == 25
+        assert store.check(STUDY) == []
+
+
+def test_a_finished_search_resumed_does_nothing(database: Path) -> None:
+    run_search(database)
+    before = digests(database)
+    run_search(database)
+    assert digests(database) == before
+
+
+def test_a_larger_budget_goes_on_where_the_smaller_ended(database: Path) -> None:
+    # the population follows the budget, so only a sampler without one must agree
+    run_search(database, sampler="random", budget=Budget(10))
+    first = digests(database)
+    run_search(database, sampler="random", budget=Budget(20))
+    assert digests(database)[: len(first)] == first
+    assert len(digests(database)) == 20
+
+
+def test_outcomes_hold_what_was_known_before_and_what_was_found(database: Path) -> None:
+    run_search(database)
+    with Store.open(str(database)) as store:
+        found = store.measurements(STUDY, rung=RUNG_SLICED)
+    assert all({m.metric for m in each} == {"quality", "latency_ms", "size_mb"} for each in found.values())
+
+
+def test_a_repeated_policy_is_answered_from_the_store(database: Path) -> None:
+    tiny = SearchSpace(
+        "tiny", 1, (StepSpace("shrink", "layers.0", {"size": Choice((1, 2, 3))}, targets=("layers.0",)),)
+    )
+    evaluated: list[str] = []
+
+    def evaluate(policy: CompressionPolicy) -> Outcome:
+        evaluated.append(policy.digest)
+        return arithmetic_evaluate(policy)
+
+    tally = run_search(database, space=tiny, evaluate=evaluate, budget=Budget(30))
+    assert len(evaluated) == len(set(evaluated)) == tally.evaluated == 4, "three points and the baseline, each once"
+    assert tally.repeated > 0, "and the search ended although its budget was not spent"
+
+
+def test_an_infeasible_candidate_is_recorded_and_never_evaluated(database: Path) -> None:
+    bound = Bound(max=12.0)
+
+    def price(policy: CompressionPolicy) -> Priced:
+        priced = arithmetic_price(policy)
+        latency = priced.measurements[0].value
+        return priced if latency <= 12 else Priced(policy, priced.measurements, f"latency_ms {bound}")
+
+    tally = run_search(database, price=price, constraints={"latency_ms": bound}, budget=Budget(15))
+    with Store.open(str(database)) as store:
+        rejected = [r for r in store.records(STUDY) if isinstance(r.outcome, Infeasible)]
+        kept = store.measurements(STUDY, rung=RUNG_SLICED)
+        front = store.front(STUDY, rung=RUNG_SLICED)
+    assert tally.evaluated == 15, "infeasible candidates cost none of the budget"
+    assert tally.infeasible == len(rejected) > 0
+    assert not {record.candidate.number for record in rejected} & set(front)
+    assert all(r.outcome.constraint == "latency_ms <= 12" for r in rejected if isinstance(r.outcome, Infeasible))
+    assert kept
+
+
+def test_a_lost_worker_costs_one_retry(database: Path) -> None:
+    runner = LossyRunner()
+    tally = run_search(database, runner=runner, budget=Budget(12))
+    assert (tally.evaluated, tally.failed) == (12, 0)
+    assert runner.most == 2, "both slots were used and no more"
+    with Store.open(str(database)) as store:
+        assert {record.attempt for record in store.records(STUDY)} == {1, 2}
+
+
+def test_a_candidate_that_always_kills_its_worker_fails_and_the_others_go_on(database: Path) -> None:
+    tally = run_search(database, runner=LossyRunner(poison=4), budget=Budget(12))
+    assert (tally.evaluated, tally.failed) == (11, 1)
+    with Store.open(str(database)) as store:
+        outcome = store.record(STUDY, 4).outcome
+    assert isinstance(outcome, Failed)
+    assert outcome.stage == "worker"
+    assert "signal 9" in outcome.message
+
+
+def test_too_many_failures_stop_the_search_and_name_the_cause(database: Path) -> None:
+    def broken(policy: CompressionPolicy) -> Outcome:
+        return Failed("score", "ValueError", "no such thing")
+
+    with pytest.raises(ExhaustedError, match=r"5 of 5 candidates failed.*score: ValueError: no such thing"):
+        run_search(database, evaluate=broken)
+    with Store.open(str(database)) as store:
+        assert store.counts(STUDY).failed == 5
+
+
+def test_a_stop_finishes_what_is_running_and_asks_nothing_more(database: Path) -> None:
+    seen: list[int] = []
+
+    def on_change(tally: Tally) -> None:
+        seen.append(tally.judged)
+
+    run_search(database, watch=Watch(on_change=on_change, stopped=lambda: len(seen) >= 7))
+    with Store.open(str(database)) as store:
+        counts = store.counts(STUDY)
+    assert counts.evaluated == 7
+    assert counts.running == counts.pending == 0
+
+
+def test_time_is_a_budget_too_and_counts_over_interruptions(database: Path) -> None:
+    now = [0.0]
+
+    def clock() -> float:
+        now[0] += 1.0
+        return now[0]
+
+    first = run_search(database, budget=Budget(1000, minutes=1.0), watch=Watch(clock=clock))
+    assert 1 < first.evaluated < 60
+    again = run_search(database, budget=Budget(1000, minutes=1.0), watch=Watch(clock=clock))
+    assert again.evaluated == first.evaluated
+
+
+def start(database: Path, sampler: str) -> subprocess.Popen[bytes]:
+    return subprocess.Popen([sys.executable, "-m", "tests.search.arithmetic", str(database), sampler, "40"], cwd=ROOT)
+
+
+def judged(database: Path) -> int:
+    with Store.open(str(database)) as store:
+        return store.counts(STUDY).evaluated if STUDY in [study.name for study in store.studies()] else 0
+
+
+def kill_while_searching(database: Path, sampler: str, generator: random.Random) -> None:
+    """SIGKILL at a random moment after the process has finished at least one candidate more."""
+    before = judged(database)
+    process = start(database, sampler)
+    while judged(database) == before and process.poll() is None:
+        time.sleep(0.005)
+    time.sleep(generator.uniform(0, 0.1))
+    assert process.poll() is None, "the process ended before it could be killed"
+    process.send_signal(signal.SIGKILL)
+    process.wait()
+
+
+@pytest.mark.parametrize("sampler", ["nsga2", "nsga3", "tpe", "qmc", "random"])
+def test_killed_at_any_moment_it_ends_where_the_uninterrupted_search_does(sampler: str, tmp_path: Path) -> None:
+    whole, broken = tmp_path / "whole.db", tmp_path / "broken.db"
+    run_search(whole, sampler=sampler, budget=Budget(40))
+    seed = int(os.environ.get("AUTOCOMPRESS_TEST_SEED", "1"))
+    generator = random.Random(f"{seed}/{sampler}")
+    for _ in range(KILLS):
+        kill_while_searching(broken, sampler, generator)
+    assert start(broken, sampler).wait(60) == 0
+    with Store.open(str(broken)) as store:
+        assert store.check(STUDY) == []
+        counts = store.counts(STUDY)
+    assert counts.evaluated == 40
+    assert counts.running == counts.pending == counts.failed == 0
+    assert digests(broken) == digests(whole), f"after {KILLS} kills (seed {seed})"

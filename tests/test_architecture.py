@@ -1,0 +1,124 @@
+"""Who may import whom: strictly downwards, and one home for each third-party library."""
+
+import ast
+from collections.abc import Iterator
+from pathlib import Path
+
+PACKAGE = Path(__file__).parent.parent / "autocompress"
+
+LINES = [
+    {"errors"},
+    {"core"},
+    {"config", "assets", "anatomy", "samplers", "runners", "store"},
+    {"operators", "distill", "tasks", "devices", "deploy", "importance"},
+    {"evaluate", "search", "report", "finalists", "verification", "teacher", "reach", "rebuild"},
+    {"stages"},
+    {"study"},
+    {"cli", "testing", "__init__"},
+]
+SIDEWAYS = {
+    ("devices", "deploy"),  # a profile times the graphs that are deployed
+    ("distill", "tasks"),  # training runs over batches
+    ("importance", "tasks"),
+    ("finalists", "evaluate"),  # a finalist is trained from the setup that candidates were scored with
+    ("reach", "evaluate"),
+}
+HOMES = {
+    "optuna": {"samplers"},
+    "ray": {"runners"},
+    "sqlalchemy": {"store"},
+    "alembic": {"store"},
+    "onnx": {"deploy", "verification"},
+    "onnxruntime": {"deploy"},
+    "typer": {"cli"},
+    "rich": {"cli", "report"},
+    "pydantic": {"config"},
+    "yaml": {"config"},
+    "huggingface_hub": {"assets"},
+    "transformers": {"tasks", "teacher", "evaluate", "rebuild"},
+}
+STANDARD_ONLY = {"errors", "core"}
+
+
+def room(path: Path) -> str:
+    return path.relative_to(PACKAGE).parts[0].removesuffix(".py")
+
+
+def imports(path: Path) -> Iterator[tuple[str, bool]]:
+    """(module, only for type checking) of every import in a file."""
+    tree = ast.parse(path.read_text(encoding="utf-8"))
+    checking = {
+        id(node)
+        for block in ast.walk(tree)
+        if isinstance(block, ast.If) and ast.unparse(block.test) == "TYPE_CHECKING"
+        for node in ast.walk(block)
+    }
+    for node in ast.walk(tree):
+        if isinstance(node, ast.Import):
+            yield from ((alias.name, id(node) in checking) for alias in node.names)
+        elif isinstance(node, ast.ImportFrom):
+            assert node.level == 0, f"{path}:{node.lineno}: imports are absolute"
+            assert node.module is not None
+            if node.module == "autocompress":
+                yield from ((f"autocompress.{alias.name}", id(node) in checking) for alias in node.names)
+            else:
+                yield node.module, id(node) in checking
+
+
+def files() -> Iterator[Path]:
+    return (path for path in sorted(PACKAGE.rglob("*.py")) if "migrations" not in path.parts)
+
+
+def test_imports_point_downwards() -> None:
+    height = {name: level for level, names in enumerate(LINES) for name in names}
+    wrong = []
+    for path in files():
+        here = room(path)
+        for module, checking in imports(path):
+            if checking or not module.startswith("autocompress."):
+                continue
+            there = module.split(".")[1]
+            if there != here and height[there] >= height[here] and (here, there) not in SIDEWAYS:
+                wrong.append(f"{path.relative_to(PACKAGE)} imports {module}")
+    assert wrong == []
+
+
+def test_every_library_has_one_home() -> None:
+    wrong = [
+        f"{path.relative_to(PACKAGE)} imports {module}"
+        for path in files()
+        for module, _ in imports(path)
+        if (homes := HOMES.get(module.split(".")[0])) is not None and room(path) not in homes
+    ]
+    assert wrong == []
+
+
+def test_the_core_needs_the_standard_library_alone() -> None:
+    import sys
+
+    wrong = [
+        f"{path.relative_to(PACKAGE)} imports {module}"
+        for path in files()
+        if room(path) in STANDARD_ONLY
+        for module, checking in imports(path)
+        if not checking and module.split(".")[0] not in {*sys.stdlib_module_names, "autocompress"}
+    ]
+    assert wrong == []
+
+
+def test_nothing_is_pickled() -> None:
+    forbidden = {"pickle", "joblib", "dill", "cloudpickle"}
+    wrong = [str(path) for path in files() for module, _ in imports(path) if module.split(".")[0] in forbidden]
+    assert wrong == []
+    assert not [
+        path for path in files() if "torch.save(" in path.read_text("utf-8") or "torch.load(" in path.read_text("utf-8")
+    ]
+
+
+def test_the_search_loop_knows_neither_torch_nor_ray_nor_optuna() -> None:
+    import subprocess
+    import sys
+
+    code = "import sys, autocompress.search; print(*{'torch', 'ray', 'optuna', 'transformers'} & set(sys.modules))"
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
+    assert done.stdout.strip() == ""
