@@ -30,41 +30,67 @@ logger = logging.getLogger(__name__)
 _BATCH = 32
 
 
+@dataclass(frozen=True, slots=True)
+class _Member:
+    """A candidate of the front: its quality with the lower end of its interval, and what it costs."""
+
+    record: Record
+    quality: float
+    at_least: float
+    costs: tuple[float, ...]
+
+
 def choose(records: Sequence[Record], objectives: Mapping[str, Direction], count: int) -> list[Record]:
     """Members of the front, spread over what they cost.
 
     Quality before training says little about quality after it (a model without two of its layers scores 70 % and is
     trained back to 94 %), so finalists are spread evenly over the logarithm of the costs, and quality only decides
-    between neighbours: the range of the first cost is cut into `count` equal parts, and each gives its best.
+    between neighbours: the range of the first cost is cut into `count` equal parts, and each gives its best. A member
+    that the data cannot tell from a cheaper one is left out.
     """
-    found = [
-        (record, values(record.outcome.measurements))
-        for record in records
-        if isinstance(record.outcome, Evaluated) and not record.candidate.policy.is_baseline
-    ]
-    complete = [(record, known) for record, known in found if all(metric in known for metric in objectives)]
-    members = [complete[i] for i in front([oriented(known, objectives) for _, known in complete])]
-    costs = [metric for metric, way in objectives.items() if way == "minimize"]
-    if not costs or len(members) <= count:
-        return [record for record, _ in members[:count]]
-    return [record for record, _ in _spread(members, costs[0], count)]
-
-
-def _spread(
-    members: list[tuple[Record, dict[str, float]]], cost: str, count: int
-) -> list[tuple[Record, dict[str, float]]]:
-    logs = [math.log(max(known[cost], 1e-9)) for _, known in members]
+    members = _told_apart(_front(records, objectives))
+    if not members or not members[0].costs or len(members) <= count:
+        return [member.record for member in sorted(members, key=_quality, reverse=True)[:count]]
+    logs = [math.log(max(member.costs[0], 1e-9)) for member in members]
     low, width = min(logs), (max(logs) - min(logs)) / count or 1.0
-    parts: dict[int, list[tuple[Record, dict[str, float]]]] = {}
+    parts: dict[int, list[_Member]] = {}
     for member, position in zip(members, logs, strict=True):
         parts.setdefault(min(count - 1, int((position - low) / width)), []).append(member)
     chosen = [max(part, key=_quality) for _, part in sorted(parts.items())]
-    left = sorted((m for m in members if m not in chosen), key=_quality, reverse=True)
-    return sorted(chosen + left[: count - len(chosen)], key=lambda member: member[1][cost])
+    left = sorted((member for member in members if member not in chosen), key=_quality, reverse=True)
+    return [member.record for member in sorted(chosen + left[: count - len(chosen)], key=lambda m: m.costs)]
 
 
-def _quality(member: tuple[Record, dict[str, float]]) -> float:
-    return member[1].get("quality", METRICS["quality"].worst)
+def _front(records: Sequence[Record], objectives: Mapping[str, Direction]) -> list[_Member]:
+    costs = [metric for metric, way in objectives.items() if way == "minimize"]
+    members, points = [], []
+    for record in records:
+        if not isinstance(record.outcome, Evaluated) or record.candidate.policy.is_baseline:
+            continue
+        found = {measurement.metric: measurement for measurement in record.outcome.measurements}
+        if not all(metric in found for metric in objectives):
+            continue
+        known = values(record.outcome.measurements)
+        interval = found["quality"].interval if "quality" in found else None
+        quality = known.get("quality", METRICS["quality"].worst)
+        at_least = interval[0] if interval else quality
+        members.append(_Member(record, quality, at_least, tuple(known[metric] for metric in costs)))
+        points.append(oriented(known, objectives))
+    return [members[i] for i in front(points)]
+
+
+def _told_apart(members: Sequence[_Member]) -> list[_Member]:
+    """Without the members whose interval holds the quality of one that costs no more in any way."""
+    kept: list[_Member] = []
+    for member in sorted(members, key=lambda m: m.costs):
+        cheaper = (other for other in kept if all(a <= b for a, b in zip(other.costs, member.costs, strict=True)))
+        if not any(other.quality >= member.at_least for other in cheaper):
+            kept.append(member)
+    return kept
+
+
+def _quality(member: _Member) -> float:
+    return member.quality
 
 
 def trainable_student(setup: Setup, policy: CompressionPolicy, *, freeze_embeddings: bool = False) -> Anatomy:

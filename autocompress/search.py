@@ -86,14 +86,15 @@ class Search:
                 begun = self._watch.clock()
                 self._fill()
                 self._tally.seconds = before + self._watch.clock() - started
+                self._watch.on_change(self._tally)
                 self._tally.driver += self._watch.clock() - begun
                 if not self._flying:
                     break
-                for event in self._runner.wait(_TICK):
-                    begun = self._watch.clock()
+                events = self._runner.wait(_TICK)
+                begun = self._watch.clock()
+                for event in events:
                     self._absorb(event)
-                    self._tally.driver += self._watch.clock() - begun
-                self._watch.on_change(self._tally)
+                self._tally.driver += self._watch.clock() - begun
                 self._check_failures()
         finally:
             self._tally.seconds = before + self._watch.clock() - started
@@ -196,6 +197,7 @@ class Search:
         match outcome:
             case Evaluated():
                 self._tally.evaluated += 1
+                self._tally.front = len(self._store.front(self._lease.study, rung=RUNG_SLICED))
             case Infeasible():
                 self._tally.infeasible += 1
             case Failed(stage, error, message):

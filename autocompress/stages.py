@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 import logging
 import time
 from collections.abc import Callable, Iterator, Mapping
@@ -20,12 +19,12 @@ from autocompress.assets import atomic_folder, cache_folder, fetch, file_digest
 from autocompress.core.device import DeviceProfile, KernelTable, LatencyPredictor
 from autocompress.core.metrics import METRICS
 from autocompress.core.outcome import Measurement, Measurements, values
-from autocompress.core.policy import BASELINE, CompressionPolicy
+from autocompress.core.policy import BASELINE, CompressionPolicy, content_digest
 from autocompress.core.ports import Observer, Runner
 from autocompress.core.shape import ModelShape, describe
 from autocompress.core.space import SearchSpace
 from autocompress.core.spec import Asset, StudySpec
-from autocompress.deploy.card import model_card
+from autocompress.deploy.card import model_card, step_line
 from autocompress.deploy.export import export_stock
 from autocompress.deploy.folder import (
     MODEL,
@@ -36,10 +35,11 @@ from autocompress.deploy.folder import (
     write_manifest,
     write_static_files,
 )
+from autocompress.deploy.session import runtime
 from autocompress.devices.host import fingerprint, fingerprint_digest, usable_cores
-from autocompress.devices.profiling import profile_host
+from autocompress.devices.profiling import RECIPE, profile_host
 from autocompress.distill import Progress, best_weights
-from autocompress.errors import CandidateError, HostError, SpecError
+from autocompress.errors import CandidateError, ExhaustedError, HostError, SpecError
 from autocompress.evaluate import Pricing, Setup, SliceEvaluator
 from autocompress.finalists import Recovery, choose, deployed_student, trainable_student
 from autocompress.operators import OPERATORS, effective
@@ -128,7 +128,7 @@ class Conductor:
                 return
             self._store.set_state(self._lease, "verifying")
             with self._stage("finalists"):
-                trained = self._train(setup, ray)
+                trained = self._train(setup, pricing, ray)
         with self._stage("verification"):
             self._verify(teacher, setup, profile, pricing, trained)
         self._store.set_state(self._lease, "complete")
@@ -175,8 +175,8 @@ class Conductor:
                 )
             return profile
         load, head_size = spec.workload, shape.layers[0].attention.head_size
-        name = f"{fingerprint_digest(here)}-h{shape.hidden}x{head_size}-b{load.batch}l{load.length}t{load.threads}.yaml"
-        path = cache_folder() / "profiles" / name
+        sizes = f"h{shape.hidden}x{head_size}-b{load.batch}l{load.length}t{load.threads}"
+        path = cache_folder() / "profiles" / f"{content_digest([here, asdict(runtime()), RECIPE])}-{sizes}.yaml"
         if not path.exists():
             profile = profile_host(shape, load, progress=lambda done, total: self._observer.progress(done, total))
             path.parent.mkdir(parents=True, exist_ok=True)
@@ -206,7 +206,7 @@ class Conductor:
                 asked = f"; asked for {bound}" if bound else ""
                 unit = METRICS[metric].unit
                 self._observer.note(f"reachable {metric}: {low:.4g} to {high:.4g} {unit}{asked}")
-            if bound and min(bound.violation(low), bound.violation(high)) > 0 and not low <= (bound.min or low) <= high:
+            if bound and not bound.overlaps(low, high):
                 problems.append(
                     f"constraints.{metric}: {bound} cannot be met; this space reaches {low:.4g} to {high:.4g}"
                 )
@@ -274,17 +274,21 @@ class Conductor:
 
     # Finalists
 
-    def _train(self, setup: Setup, ray: Any) -> dict[str, Path | str]:
+    def _train(self, setup: Setup, pricing: Pricing, ray: Any) -> dict[str, Path | str]:
         """Digest -> the checkpoint of its best weights, or the reason why there is none."""
         name, store = self._spec.name, self._store
         if not [f for f in store.finalists(name) if f.candidate.number]:
             chosen = choose(store.records(name), self._spec.objectives, self._spec.finalists.count)
             if not chosen:
-                raise CandidateError("the search found no feasible candidate to train; see `autocompress trials`")
+                raise ExhaustedError(
+                    f"the search found no feasible candidate to train; see `autocompress trials {name}`"
+                )
             store.nominate(self._lease, [record.candidate.number for record in chosen])
         waiting = [f.candidate.policy for f in store.finalists(name) if f.state == "nominated" and f.candidate.number]
         if not waiting:
             return {}
+        # the longest training first: begun last, it would end alone while the other workers have nothing left to do
+        waiting.sort(key=lambda policy: values(pricing(policy).measurements)["macs"], reverse=True)
         torch.set_num_threads(usable_cores())
         recovery = Recovery.of(setup, self._spec.finalists, seed=self._spec.seed)
         torch.set_num_threads(1)
@@ -387,6 +391,12 @@ class Conductor:
                 artifacts=_artifacts(folder, self._store.artifacts),
                 provenance={"versions": dict(versions()), "trained_quality": part.trained_quality},
             )
+            known, base = values(found), values(baseline)
+            self._observer.note(
+                f"verified {part.policy.digest[:8]}: {known['quality']:.4f} {self._spec.task.metric}, "
+                f"{known['latency_ms']:.3g} ms ({base['latency_ms'] / known['latency_ms']:.1f}x faster), "
+                f"{known['size_mb']:.3g} MB"
+            )
         part.judged.path.unlink(missing_ok=True)
 
     def _reject(self, number: int, reason: str, found: Measurements) -> None:
@@ -440,7 +450,7 @@ class Conductor:
                 },
                 files={},
             )
-            steps = [json.dumps(step.to_json(), sort_keys=True) for step in part.policy.steps]
+            steps = [step_line(step) for step in part.policy.steps]
             card = model_card(manifest, summary=describe(part.shape), steps=steps)
             (draft / "README.md").write_text(card, encoding="utf-8")
             write_manifest(draft, replace(manifest, files=file_digests(draft)))

@@ -15,12 +15,16 @@ if TYPE_CHECKING:
     from types import TracebackType
 
 UNEXPECTED = 1
+_QUIET = {"HF_HUB_DISABLE_PROGRESS_BARS": "1", "TRANSFORMERS_VERBOSITY": "error", "TOKENIZERS_PARALLELISM": "false"}
+"""Libraries that would write between the lines of a live view; read when they are imported."""
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
     """The exit code of one command line, by default the process's own."""
     from autocompress.cli.app import command
 
+    for name, value in _QUIET.items():
+        os.environ.setdefault(name, value)
     session = Session()
     try:
         command().main(arguments, prog_name="autocompress", obj=session)

@@ -218,6 +218,10 @@ class Bound:
         above = value - self.max if self.max is not None else 0.0
         return max(below, above, 0.0)
 
+    def overlaps(self, low: float, high: float) -> bool:
+        """Whether some value between `low` and `high` lies inside the bound."""
+        return (self.max is None or low <= self.max) and (self.min is None or high >= self.min)
+
     def __str__(self) -> str:
         return " and ".join(
             text

@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from typing import Any
 
+from autocompress.core.policy import Step
 from autocompress.deploy.folder import Manifest
 
 _NAMES = {
@@ -68,9 +69,15 @@ def _cell(metric: Mapping[str, Any] | None) -> str:
     if metric is None:
         return ""
     value, unit = metric["value"], metric["unit"]
-    number = f"{value:,.0f}" if unit == "count" else f"{value:.4g}"
+    number = f"{value:,.0f}" if unit == "count" else f"{value:.4g} {unit}"
     interval = f" ({metric['interval'][0]:.4g} to {metric['interval'][1]:.4g})" if metric.get("interval") else ""
-    return f"{number} {'' if unit == 'count' else unit}{interval}, {metric['source']}".replace("  ", " ")
+    return f"{number}{interval}, {metric['source']}"
+
+
+def step_line(step: Step) -> str:
+    """`prune_heads on layers.0.attention (heads 6, importance fisher)`."""
+    settings = ", ".join(f"{name} {value}" for name, value in step.settings.items())
+    return f"{step.operator} on {step.target}" + (f" ({settings})" if settings else "")
 
 
 def _workload(workload: Mapping[str, int]) -> str:

@@ -19,6 +19,7 @@ def export_stock(model: Any, path: Path, *, opset: int = 20) -> None:
     if "token_type_ids" in model.forward.__code__.co_varnames:
         inputs["token_type_ids"] = torch.zeros_like(ids)
     axes = {name: {0: torch.export.Dim("batch"), 1: torch.export.Dim("length", max=512)} for name in inputs}
+    logging.getLogger("torch.onnx").setLevel(logging.ERROR)  # it lists every optional library that is not there
     with warnings.catch_warnings(), torch.no_grad():
         warnings.simplefilter("ignore")
         torch.onnx.export(

@@ -24,6 +24,9 @@ from autocompress.devices.timing import Timed, time_side_by_side, timing_lane, w
 
 logger = logging.getLogger(__name__)
 
+RECIPE: Final = 2
+"""Raised whenever profiling changes what it measures: cached profiles of another recipe are measured again."""
+
 _SHARES: Final = (0.0, 0.25, 0.5, 0.75, 1.0)
 _STACK: Final = 4
 _VOCABULARY: Final = 1000
@@ -34,7 +37,7 @@ def profile_host(
     shape: ModelShape,
     workload: Workload,
     *,
-    rounds: int = 30,
+    rounds: int = 12,
     seconds: float = 40.0,
     progress: Callable[[int, int], None] | None = None,
 ) -> DeviceProfile:

@@ -1,7 +1,9 @@
 """Measuring latency on a machine that is never quite still.
 
-Models are timed in turns, round after round, so that a drift of the machine meets all of them alike; a round whose
-reference model runs clearly slower than it can is repeated. Latency is measured in one process at a time: a lock keeps
+Models are timed in turns, round after round, so that a drift of the machine meets all of them alike. A turn is one
+inference that is not counted, because the model before it has just filled the caches, and then a few that are: what is
+measured is a model that is served, not one that is woken up. A round whose reference model runs clearly slower than it
+can is repeated. Latency is measured in one process at a time: a lock keeps
 every other measurement of this machine waiting.
 """
 
@@ -25,6 +27,9 @@ from autocompress.core.outcome import Measurement
 from autocompress.deploy.session import Session
 
 logger = logging.getLogger(__name__)
+
+_TURN: Final = 3
+"""Inferences counted a turn."""
 
 _DISTURBED: Final = 1.25
 """A round counts as disturbed when the reference takes this many times its best."""
@@ -66,25 +71,23 @@ def timing_lane() -> Iterator[None]:
         yield
 
 
-def time_side_by_side(
-    runs: Sequence[Run], *, rounds: int, seconds: float, reference: int = 0, warm_up: int = 3
-) -> list[Timed]:
-    """Times all runs in turn, `rounds` times or until `seconds` have passed (but at least five rounds)."""
-    for run in runs:
-        for _ in range(warm_up):
-            run()
+def time_side_by_side(runs: Sequence[Run], *, rounds: int, seconds: float, reference: int = 0) -> list[Timed]:
+    """Times all runs in turns, `rounds` times or until `seconds` have passed (but at least five rounds)."""
     samples: list[list[float]] = [[] for _ in runs]
     best, disturbed, tried = float("inf"), 0, 0
     deadline = time.monotonic() + seconds
-    while len(samples[0]) < rounds and (time.monotonic() < deadline or len(samples[0]) < min(5, rounds)):
-        reading = [_milliseconds(run) for run in runs]
+    kept_rounds = 0
+    while kept_rounds < rounds and (time.monotonic() < deadline or kept_rounds < min(5, rounds)):
+        turns = [_turn(run) for run in runs]
         tried += 1
-        best = min(best, reading[reference])
-        if reading[reference] > _DISTURBED * best and tried < 3 * rounds:
+        typical = float(np.median(turns[reference]))
+        best = min(best, typical)
+        if typical > _DISTURBED * best and tried < 3 * rounds:
             disturbed += 1
             continue
-        for kept, value in zip(samples, reading, strict=True):
-            kept.append(value)
+        kept_rounds += 1
+        for kept, turn in zip(samples, turns, strict=True):
+            kept.extend(turn)
     if disturbed:
         logger.info("timing: %d of %d rounds were disturbed and repeated", disturbed, tried)
     return [Timed(tuple(kept), disturbed / tried) for kept in samples]
@@ -98,7 +101,12 @@ def workload_run(session: Session, workload: Workload, *, rows: int, seed: int =
     return lambda: session.run(feed)
 
 
-def _milliseconds(run: Run) -> float:
-    start = time.perf_counter()
+def _turn(run: Run) -> list[float]:
+    """Milliseconds of a few inferences in a row, after one that is not counted."""
     run()
-    return (time.perf_counter() - start) * 1e3
+    milliseconds = []
+    for _ in range(_TURN):
+        start = time.perf_counter()
+        run()
+        milliseconds.append((time.perf_counter() - start) * 1e3)
+    return milliseconds

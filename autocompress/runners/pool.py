@@ -53,6 +53,10 @@ class RayPool:
         self._flying: dict[Any, tuple[Job, Any, float]] = {}
         self.slots = workers
 
+    def warm(self) -> None:
+        """Returns once every worker is ready to evaluate, so that a clock may start."""
+        self._ray.get([worker.ready.remote() for worker in self._free])
+
     def submit(self, job: Job) -> None:
         worker = self._free.popleft()
         self._flying[worker.evaluate.remote(job.policy)] = (job, worker, time.monotonic())
@@ -99,8 +103,7 @@ class RayPool:
 
 
 def _reason(error: Exception) -> str:
-    text = str(error)
-    if "OutOfMemory" in type(error).__name__ or "memory" in text.lower():
+    if type(error).__name__ == "OutOfMemoryError" or "running low on memory" in str(error):
         return "the worker ran out of memory"
-    lines = [line.strip() for line in text.splitlines() if line.strip()]
+    lines = [line.strip() for line in str(error).splitlines() if line.strip()]
     return f"the worker died: {lines[-1] if lines else type(error).__name__}"

@@ -76,8 +76,8 @@ def artifact_folder(url: URL) -> Path:
     """Where the files of a database's studies lie: beside a SQLite file, else $AUTOCOMPRESS_ARTIFACTS."""
     if is_sqlite(url):
         file = database_file(url)
-        return file.with_name(f"{file.stem}-artifacts")
-    return Path(os.environ.get(ARTIFACTS_VARIABLE) or "autocompress-artifacts")
+        return (file.with_name(f"{file.stem}-artifacts")).absolute()
+    return (Path(os.environ.get(ARTIFACTS_VARIABLE) or "autocompress-artifacts")).absolute()
 
 
 def _refuse_memory(url: URL) -> None:

@@ -36,7 +36,10 @@ def read_rows(spec: DataSpec, path: Path) -> list[tuple[str, str]]:
         raise SpecError(f"{path}: {len(unlabelled)} rows have no label (lines {_first(unlabelled)})")
     pairs = [(text.strip(), _label(spec, path, line, label.strip())) for line, text, label in rows]
     if spec.distinct:
-        pairs = list({text: (text, label) for text, label in reversed(pairs)}.values())[::-1]
+        first: dict[str, str] = {}
+        for text, label in pairs:
+            first.setdefault(text, label)
+        pairs = list(first.items())
     classes = {label for _, label in pairs}
     if len(classes) < 2:
         raise SpecError(f"{path}: classification needs at least two classes, found {sorted(classes) or 'no rows'}")

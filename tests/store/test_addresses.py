@@ -48,7 +48,7 @@ def test_without_an_address_the_environment_decides_then_the_folder(
 def test_the_artifacts_of_a_server_lie_where_the_environment_says(monkeypatch: pytest.MonkeyPatch) -> None:
     url = parse_address("postgresql://me@db/x")
     monkeypatch.delenv("AUTOCOMPRESS_ARTIFACTS", raising=False)
-    assert artifact_folder(url) == Path("autocompress-artifacts")
+    assert artifact_folder(url) == Path("autocompress-artifacts").absolute()
     monkeypatch.setenv("AUTOCOMPRESS_ARTIFACTS", "/srv/models")
     assert artifact_folder(url) == Path("/srv/models")
 

@@ -1,0 +1,83 @@
+"""The quickstart, ready to be searched: what every benchmark of the search starts from."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import torch
+
+from autocompress import config
+from autocompress.core.device import LatencyPredictor
+from autocompress.core.space import SearchSpace
+from autocompress.core.spec import Budget, StudySpec
+from autocompress.devices.host import usable_cores
+from autocompress.devices.profiling import profile_host
+from autocompress.evaluate import Pricing, Setup, SliceEvaluator
+from autocompress.operators import OPERATORS
+from autocompress.runners import RayPool
+from autocompress.samplers import OptunaSampler, population_for
+from autocompress.search import Search
+from autocompress.stages import gather
+from autocompress.store import Store
+from autocompress.study import SilentObserver
+from autocompress.teacher import prepare_importance, prepare_teacher
+
+
+@dataclass(frozen=True)
+class Prepared:
+    """A study with its teacher trained (from the cache, if it is there) and its device measured."""
+
+    spec: StudySpec
+    setup: Setup
+    pricing: Pricing
+    space: SearchSpace
+
+
+def prepare(study: str = "quickstart") -> Prepared:
+    spec = config.load_study(study, operators=OPERATORS)
+    torch.set_num_threads(usable_cores())
+    inputs = gather(spec, SilentObserver())
+    teacher = prepare_teacher(spec, inputs.model, inputs.data, on_progress=lambda _: None)
+    importance = prepare_importance(spec, teacher)
+    shape = teacher.anatomy.shape()
+    profile = profile_host(shape, spec.workload)
+    pricing = Pricing(shape, spec.workload, LatencyPredictor(profile.tables[0]), spec.constraints)
+    space = spec.space.bind(
+        shape.names(), lambda operator, target, knob: OPERATORS[operator].size_of(shape, target, knob)
+    )
+    setup = Setup.of(teacher.anatomy.model, importance, teacher.task, precision=spec.teacher.precision)
+    torch.set_num_threads(1)
+    return Prepared(spec, setup, pricing, space)
+
+
+def search(prepared: Prepared, ray: Any, database: Path, *, workers: int, trials: int) -> Any:
+    """Runs the search phase alone in a new database; returns its tally. Workers are warm before the clock starts."""
+    spec = prepared.spec
+    with Store.open(str(database)) as store:
+        store.create_study("benchmark", given={}, resolved={}, fingerprint={}, objectives=spec.objectives)
+        pool = RayPool(ray, SliceEvaluator, prepared.setup, workers=workers, timeout_seconds=120)
+        pool.warm()
+        try:
+            with store.lease("benchmark") as lease:
+                sampler = OptunaSampler(
+                    spec.sampler,
+                    knobs=prepared.space.knobs(),
+                    objectives=spec.objectives,
+                    constraints=spec.constraints,
+                    seed=spec.seed,
+                    population=population_for(trials),
+                )
+                return Search(
+                    store=store,
+                    lease=lease,
+                    sampler=sampler,
+                    space=prepared.space,
+                    price=prepared.pricing,
+                    runner=pool,
+                    budget=Budget(trials),
+                    provenance={},
+                ).run()
+        finally:
+            pool.close()

@@ -1,0 +1,100 @@
+"""A user's own small project: a BERT of two layers with its tokenizer, a CSV of labelled texts, a study file."""
+
+from __future__ import annotations
+
+import csv
+import random
+from pathlib import Path
+from typing import Any
+
+import torch
+import yaml
+
+WORDS = {
+    "sports": ["goal", "team", "match", "coach", "league"],
+    "food": ["bread", "soup", "spice", "oven", "salad"],
+    "travel": ["train", "hotel", "beach", "ticket", "border"],
+}
+FILLERS = ["the", "a", "we", "saw", "very", "good", "and", "then", "some", "more"]
+
+
+def write_data(path: Path, *, rows: int = 240) -> None:
+    """Texts whose class is that of the one telling word in them."""
+    generator = random.Random(0)
+    with path.open("w", newline="", encoding="utf-8") as file:
+        writer = csv.writer(file)
+        writer.writerow(["text", "label"])
+        for number in range(rows):
+            label = generator.choice(sorted(WORDS))
+            words = [*generator.choices(FILLERS, k=generator.randint(3, 9)), generator.choice(WORDS[label])]
+            generator.shuffle(words)
+            writer.writerow([f"{' '.join(words)} {number}", label])
+
+
+def write_model(folder: Path, *, head: bool) -> None:
+    """A model with random weights; with `head`, a classifier that somebody fine-tuned (here: not very well)."""
+    from tokenizers import Tokenizer, models, pre_tokenizers, processors
+    from transformers import AutoModel, AutoModelForSequenceClassification, BertConfig, PreTrainedTokenizerFast
+
+    special = ["[PAD]", "[UNK]", "[CLS]", "[SEP]", "[MASK]"]
+    words = [*special, *FILLERS, *(word for group in WORDS.values() for word in group)]
+    tokenizer = Tokenizer(models.WordLevel({word: i for i, word in enumerate(words)}, unk_token="[UNK]"))
+    tokenizer.pre_tokenizer = pre_tokenizers.Whitespace()
+    tokenizer.post_processor = processors.TemplateProcessing(
+        single="[CLS] $A [SEP]", special_tokens=[("[CLS]", 2), ("[SEP]", 3)]
+    )
+    names = {"pad_token": "[PAD]", "unk_token": "[UNK]", "cls_token": "[CLS]", "sep_token": "[SEP]"}
+    PreTrainedTokenizerFast(tokenizer_object=tokenizer, **names).save_pretrained(str(folder))
+    config = BertConfig(
+        vocab_size=len(words),
+        hidden_size=32,
+        num_hidden_layers=2,
+        num_attention_heads=4,
+        intermediate_size=64,
+        max_position_embeddings=32,
+        num_labels=len(WORDS),
+        id2label=dict(enumerate(sorted(WORDS))),
+        label2id={name: i for i, name in enumerate(sorted(WORDS))},
+    )
+    torch.manual_seed(0)
+    maker: Any = AutoModelForSequenceClassification if head else AutoModel
+    maker.from_config(config).save_pretrained(str(folder))
+
+
+def write_study(folder: Path, *, name: str = "mine", **changes: Any) -> Path:
+    """The study file; `changes` replace its top-level keys."""
+    tree: dict[str, Any] = {
+        "name": name,
+        "version": 1,
+        "model": {"path": "model"},
+        "task": {"max_length": 16, "data": {"source": {"path": "texts.csv"}, "format": "csv"}},
+        "space": {
+            "name": "tiny",
+            "version": 1,
+            "steps": [
+                {"operator": "remove_layer", "target": "layers.*", "optional": True},
+                {
+                    "operator": "prune_heads",
+                    "target": "layers.*.attention",
+                    "knobs": {"heads": {"choices": ["50%", "100%"]}},
+                },
+                {
+                    "operator": "prune_channels",
+                    "target": "layers.*.feed_forward",
+                    "knobs": {"channels": {"low": 16, "high": 64, "step": 16}},
+                    "settings": {"importance": "magnitude"},
+                },
+                {"operator": "quantize", "target": "layers.*", "per": "step", "knobs": {"bits": {"choices": [8, 32]}}},
+            ],
+        },
+        "device": "host",
+        "workload": {"batch": 1, "length": 16, "threads": 1},
+        "objectives": {"quality": "maximize", "latency_ms": "minimize", "size_mb": "minimize"},
+        "budget": {"trials": 14},
+        "teacher": {"epochs": 16, "batch_size": 16, "learning_rate": 3.0e-3},
+        "finalists": {"count": 2, "training": {"epochs": 2, "batch_size": 16, "learning_rate": 5.0e-3}},
+        "seed": 0,
+    }
+    path = folder / f"{name}.yaml"
+    path.write_text(yaml.safe_dump({**tree, **changes}, sort_keys=False), encoding="utf-8")
+    return path

@@ -1,0 +1,108 @@
+from pathlib import Path
+
+import numpy as np
+import pytest
+from sklearn.metrics import f1_score
+
+from autocompress.core.spec import Asset, DataSpec
+from autocompress.errors import SpecError
+from autocompress.tasks.reading import read_rows
+from autocompress.tasks.text_classification import accuracy, macro_f1
+
+
+def spec(kind: str, **settings: object) -> DataSpec:
+    return DataSpec(Asset(path="x"), kind, **settings)  # type: ignore[arg-type]
+
+
+def write(folder: Path, text: str) -> Path:
+    path = folder / "data"
+    path.write_text(text, encoding="utf-8")
+    return path
+
+
+@pytest.mark.parametrize(
+    ("settings", "text"),
+    [
+        ({"kind": "csv"}, 'text,label\n"a, b",x\nc,y\n'),
+        ({"kind": "csv", "columns": ("label", "text")}, 'x,"a, b"\ny,c\n'),
+        ({"kind": "tsv", "text": "t", "label": "l"}, "l\tt\tother\nx\ta, b\t1\ny\tc\t2\n"),
+        ({"kind": "jsonl"}, '{"text": "a, b", "label": "x"}\n\n{"label": "y", "text": "c", "more": 1}\n'),
+        ({"kind": "lines", "pattern": r"(?P<label>\w)\|(?P<text>.+)"}, "x|a, b\ny|c\n"),
+    ],
+)
+def test_every_format_gives_the_same_rows(settings: dict[str, object], text: str, tmp_path: Path) -> None:
+    kind = str(settings.pop("kind"))
+    assert read_rows(spec(kind, **settings), write(tmp_path, text)) == [("a, b", "x"), ("c", "y")]
+
+
+def test_repeated_texts_are_dropped_and_the_first_label_kept(tmp_path: Path) -> None:
+    path = write(tmp_path, "text,label\na,x\nb,y\na,y\n")
+    assert read_rows(spec("csv"), path) == [("a", "x"), ("b", "y")]
+    assert len(read_rows(spec("csv", distinct=False), path)) == 3
+
+
+def test_a_threshold_turns_scores_into_two_classes(tmp_path: Path) -> None:
+    path = write(tmp_path, "text,label\na,0\nb,1.5\nc,-2\n")
+    assert [label for _, label in read_rows(spec("csv", threshold=0.0), path)] == [
+        "at or below",
+        "above",
+        "at or below",
+    ]
+
+
+def test_a_lone_quotation_mark_in_a_tsv_swallows_nothing(tmp_path: Path) -> None:
+    assert len(read_rows(spec("tsv"), write(tmp_path, 'text\tlabel\n"a\tx\nb\ty\n'))) == 2
+
+
+@pytest.mark.parametrize(
+    ("settings", "text", "message"),
+    [
+        ({"kind": "csv"}, "txt,label\na,x\n", r"no text column 'text'; did you mean 'txt'.*set `task.data.text`"),
+        ({"kind": "csv"}, "text,lbl\na,x\n", r"no label column 'label'"),
+        ({"kind": "csv"}, "text,label\na,x\nb,x\n", r"at least two classes, found \['x'\]"),
+        ({"kind": "csv"}, "", "no text column"),
+        ({"kind": "csv"}, "text,label\n", "at least two classes, found no rows"),
+        ({"kind": "csv"}, "text,label\na,x\n ,y\n,x\n", r"2 rows have no text \(lines 3, 4\)"),
+        ({"kind": "csv"}, "text,label\na,x\nb\n", r"1 rows have no label \(lines 3\)"),
+        (
+            {"kind": "csv", "threshold": 1.0},
+            "text,label\na,x\n",
+            r"data:2: `threshold` needs a number in 'label', got 'x'",
+        ),
+        ({"kind": "jsonl"}, "{}\n", "no text column 'text'"),
+        ({"kind": "jsonl"}, "[1]\n", "data:1: not a JSON object"),
+        ({"kind": "jsonl"}, '{"text"\n', "data:1: not a JSON object"),
+        (
+            {"kind": "lines", "pattern": "(?P<label>.):(?P<text>.+)"},
+            "x:a\nno\n",
+            r"1 lines do not fit `pattern` \(lines 2\)",
+        ),
+    ],
+)
+def test_mistakes_in_data_are_named_by_file_and_line(
+    settings: dict[str, object], text: str, message: str, tmp_path: Path
+) -> None:
+    kind = str(settings.pop("kind"))
+    with pytest.raises(SpecError, match=message):
+        read_rows(spec(kind, **settings), write(tmp_path, text))
+
+
+def test_a_wrong_encoding_is_named(tmp_path: Path) -> None:
+    path = tmp_path / "data"
+    path.write_bytes("text,label\ncaf\xe9,x\n".encode("latin-1"))
+    with pytest.raises(SpecError, match="not readable as utf-8.*set `task.data.encoding`"):
+        read_rows(spec("csv"), path)
+
+
+def test_accuracy_has_wilsons_interval() -> None:
+    score = accuracy(np.array([1] * 90 + [0] * 10), np.ones(100, int))
+    assert score.value == 0.9
+    assert score.interval == (pytest.approx(0.8256, abs=1e-4), pytest.approx(0.9448, abs=1e-4))
+
+
+def test_macro_f1_equals_that_of_an_independent_library() -> None:
+    generator = np.random.default_rng(0)
+    truth, predicted = generator.integers(0, 4, 200), generator.integers(0, 4, 200)
+    score = macro_f1(predicted, truth, classes=5)
+    assert score.value == pytest.approx(f1_score(truth, predicted, average="macro"))
+    assert score.interval[0] < score.value < score.interval[1]

@@ -1,0 +1,124 @@
+from collections.abc import Callable
+from dataclasses import replace
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+import torch
+from torch import nn
+from torch.nn import functional
+
+from autocompress.core.spec import DistillationSpec, TrainingSpec
+from autocompress.distill import CHECKPOINT, best_weights, distillation_loss, predict, train
+from autocompress.errors import CandidateError
+from autocompress.tasks import Batch, Examples, batches
+from tests.conftest import build_model
+
+SPEC = TrainingSpec(epochs=4, batch_size=8, learning_rate=2e-3, precision="fp32")
+
+
+class Interruption(Exception):
+    """Stands for whatever ends a process between two epochs."""
+
+
+def cross_entropy(logits: torch.Tensor, batch: Batch) -> torch.Tensor:
+    return functional.cross_entropy(logits, batch.labels)
+
+
+def scorer(examples: Examples) -> Callable[[nn.Module], float]:
+    data = batches(examples, 8)
+    return lambda model: float((predict(model, data, precision="fp32").argmax(1) == examples.labels).mean())
+
+
+def same(first: nn.Module, second: nn.Module) -> bool:
+    return all(
+        torch.equal(a, b) for a, b in zip(first.state_dict().values(), second.state_dict().values(), strict=True)
+    )
+
+
+def test_training_learns_and_keeps_its_best_epoch(make_examples: Callable[..., Examples]) -> None:
+    model, examples = build_model("bert"), make_examples(96)
+    score = scorer(examples)
+    before = score(model)
+    trained = train(model, examples, cross_entropy, spec=replace(SPEC, epochs=16), score=score, seed=0)
+    assert score(model) == trained.best == max(trained.scores)
+    assert trained.best > before + 0.3
+
+
+def test_interrupted_between_epochs_it_ends_with_the_same_weights(
+    make_examples: Callable[..., Examples], tmp_path: Path
+) -> None:
+    examples = make_examples(40)
+    score = scorer(examples)
+    whole: Any = build_model("bert")
+    first = train(whole, examples, cross_entropy, spec=SPEC, score=score, seed=5)
+
+    def interrupt(epoch: int, value: float) -> None:
+        if epoch == 1:
+            raise Interruption
+
+    with pytest.raises(Interruption):
+        train(
+            build_model("bert"),
+            examples,
+            cross_entropy,
+            spec=SPEC,
+            score=score,
+            seed=5,
+            checkpoint=tmp_path,
+            on_epoch=interrupt,
+        )
+    resumed: Any = build_model("bert", seed=99)  # its weights come from the checkpoint
+    second = train(resumed, examples, cross_entropy, spec=SPEC, score=score, seed=5, checkpoint=tmp_path)
+    assert second == first
+    assert same(resumed, whole)
+    weights, history = best_weights(tmp_path / CHECKPOINT)
+    assert history == first
+    assert all(torch.equal(weights[name], tensor) for name, tensor in whole.state_dict().items())
+
+
+def test_a_loss_that_is_no_number_ends_the_training_with_its_cause(make_examples: Callable[..., Examples]) -> None:
+    with pytest.raises(CandidateError, match="the training loss became nan; lower `learning_rate`"):
+        train(
+            build_model("bert"),
+            make_examples(),
+            lambda logits, batch: logits.sum() * float("nan"),
+            spec=SPEC,
+            score=lambda _: 0.0,
+            seed=0,
+        )
+
+
+def test_predictions_come_in_the_order_of_the_split(make_examples: Callable[..., Examples]) -> None:
+    model, examples = build_model("bert"), make_examples(17)
+    singly = np.concatenate([predict(model, batches(examples.take([i]), 1), precision="fp32") for i in range(17)])
+    assert np.allclose(predict(model, batches(examples, 4), precision="fp32"), singly, atol=1e-5)
+
+
+def test_shuffled_batches_hold_every_text_once_and_change_with_the_seed(make_examples: Callable[..., Examples]) -> None:
+    examples = make_examples(50)
+    orders = [np.concatenate([batch.rows for batch in batches(examples, 8, shuffle=seed)]) for seed in (1, 1, 2)]
+    assert sorted(orders[0]) == list(range(50))
+    assert np.array_equal(orders[0], orders[1])
+    assert not np.array_equal(orders[0], orders[2])
+
+
+def test_distillation_loss_is_zero_only_for_the_teachers_own_answers() -> None:
+    teacher, labels = torch.randn(6, 4), torch.randint(0, 4, (6,))
+    soft = DistillationSpec(temperature=3.0, hard_weight=0.0)
+    assert distillation_loss(teacher, teacher, labels, soft).abs() < 1e-6
+    assert distillation_loss(teacher.flip(1), teacher, labels, soft) > 0.01
+    hard = DistillationSpec(hard_weight=1.0)
+    expected = functional.cross_entropy(teacher, labels)
+    assert torch.allclose(distillation_loss(teacher, torch.zeros(6, 4), labels, hard), expected)
+
+
+def test_distillation_gradients_keep_their_size_over_temperatures() -> None:
+    teacher, labels = torch.randn(64, 4), torch.randint(0, 4, (64,))
+    norms = []
+    for temperature in (4.0, 8.0):
+        logits = torch.zeros(64, 4, requires_grad=True)
+        distillation_loss(logits, teacher, labels, DistillationSpec(temperature, 0.0)).backward()
+        norms.append(float(logits.grad.norm()))  # type: ignore[union-attr]
+    assert norms[1] == pytest.approx(norms[0], rel=0.15)

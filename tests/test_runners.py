@@ -1,0 +1,194 @@
+"""Where evaluations run, with a real Ray: warm workers, lost workers, late workers."""
+
+import ctypes
+import os
+import signal
+import time
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from autocompress.core.outcome import Evaluated, Outcome
+from autocompress.core.policy import CompressionPolicy, Step
+from autocompress.core.ports import Done, Job, Lost
+from autocompress.core.spec import Budget
+from autocompress.errors import CandidateError, HostError
+from autocompress.runners import InProcessRunner, RayPool
+from autocompress.runners.cluster import cluster
+from autocompress.runners.tune import CHECKPOINT, OnEpoch, tune_finalists
+from autocompress.testing import arithmetic_evaluate, runner_contract
+from tests.search.arithmetic import digests, run_search
+
+
+@pytest.fixture(scope="module")
+def ray() -> Iterator[Any]:
+    with cluster(workers=2) as started:
+        yield started
+
+
+class Dangerous:
+    """Evaluates arithmetic, and does to its own process what the policy's first step says, the first time or always."""
+
+    def __init__(self, folder: Path) -> None:
+        self._folder = folder
+
+    def __call__(self, policy: CompressionPolicy) -> Outcome:
+        step = policy.steps[0] if policy.steps else None
+        if step and (step.settings.get("always") or not (self._folder / policy.digest).exists()):
+            (self._folder / policy.digest).touch()
+            if step.operator == "kill":
+                os.kill(os.getpid(), signal.SIGKILL)
+            if step.operator == "segfault":
+                ctypes.string_at(0)
+            if step.operator == "exit":
+                os._exit(3)
+            if step.operator == "hang":
+                time.sleep(600)
+        return arithmetic_evaluate(policy)
+
+
+def danger(operator: str, *, always: bool = False) -> CompressionPolicy:
+    return CompressionPolicy((Step(operator, "x", {"always": always}),))
+
+
+def pool(ray: Any, folder: Path, *, timeout: float = 60.0) -> RayPool:
+    return RayPool(ray, Dangerous, folder, workers=2, timeout_seconds=timeout)
+
+
+def drain(runner: RayPool, count: int) -> list[Done | Lost]:
+    found: list[Done | Lost] = []
+    deadline = time.monotonic() + 60
+    while len(found) < count and time.monotonic() < deadline:
+        found += runner.wait(1.0)
+    return found
+
+
+def test_both_runners_pass_the_contract(ray: Any) -> None:
+    runner_contract(InProcessRunner)
+    runner_contract(lambda evaluate: RayPool(ray, _Handed, evaluate, workers=2, timeout_seconds=60))
+
+
+class _Handed:
+    """A worker's evaluator that arrives as its own setup."""
+
+    def __init__(self, evaluate: Any) -> None:
+        self._evaluate = evaluate
+
+    def __call__(self, policy: CompressionPolicy) -> Outcome:
+        outcome: Outcome = self._evaluate(policy)
+        return outcome
+
+
+@pytest.mark.parametrize("way", ["kill", "segfault", "exit"])
+def test_a_worker_that_dies_is_reported_and_replaced(way: str, ray: Any, tmp_path: Path) -> None:
+    runner = pool(ray, tmp_path)
+    try:
+        runner.submit(Job(1, danger(way), 1))
+        (event,) = drain(runner, 1)
+        assert isinstance(event, Lost)
+        assert "the worker died" in event.reason
+        runner.submit(Job(1, danger(way), 2))
+        runner.submit(Job(2, CompressionPolicy(), 1))
+        assert all(isinstance(event, Done) for event in drain(runner, 2))
+    finally:
+        runner.close()
+
+
+def test_a_worker_that_hangs_is_stopped_at_its_timeout_and_replaced(ray: Any, tmp_path: Path) -> None:
+    runner = pool(ray, tmp_path, timeout=8.0)
+    try:
+        runner.submit(Job(0, CompressionPolicy(), 1))
+        drain(runner, 1)  # the workers are warm now
+        started = time.monotonic()
+        runner.submit(Job(1, danger("hang"), 1))
+        (event,) = drain(runner, 1)
+        assert isinstance(event, Lost)
+        assert "took longer than timeout_seconds=8" in event.reason
+        assert time.monotonic() - started < 8 + 5
+        runner.submit(Job(1, danger("hang"), 2))
+        assert isinstance(drain(runner, 1)[0], Done)
+    finally:
+        runner.close()
+
+
+def test_a_search_over_ray_workers_keeps_its_budget_and_counts_nobody_twice(ray: Any, tmp_path: Path) -> None:
+    runner = RayPool(ray, _Handed, arithmetic_evaluate, workers=2, timeout_seconds=60)
+    try:
+        tally = run_search(tmp_path / "study.db", runner=runner, budget=Budget(40))
+    finally:
+        runner.close()
+    assert tally.evaluated == 40
+    found = digests(tmp_path / "study.db")
+    assert len(found) == len(set(found))
+
+
+def test_a_cluster_that_is_not_there_is_an_error_with_a_way_out() -> None:
+    with (
+        pytest.raises(HostError, match="cannot join the Ray cluster at .*--workers 0"),
+        cluster(workers=1, address="127.0.0.1:1"),
+    ):
+        pass
+
+
+class Counting:
+    """A training of three epochs that counts them in its checkpoint, and dies in the second the first time."""
+
+    def __init__(self, folder: Path) -> None:
+        self._marks = folder
+
+    def __call__(self, policy: CompressionPolicy, *, folder: Path, on_epoch: OnEpoch) -> None:
+        if policy.steps[0].operator == "diverge":
+            raise CandidateError("the training loss became nan")
+        file = folder / CHECKPOINT
+        done = int(file.read_text()) if file.exists() else 0
+        for epoch in range(done, 3):
+            mark = self._marks / f"{policy.digest}-died"
+            if policy.steps[0].operator == "kill" and epoch == 1 and not mark.exists():
+                mark.touch()
+                os.kill(os.getpid(), signal.SIGKILL)
+            file.write_text(str(epoch + 1))
+            (self._marks / f"{policy.digest}-{epoch}-{time.monotonic_ns()}").touch()
+            on_epoch(epoch, epoch / 10)
+
+
+def epochs_run(folder: Path, policy: CompressionPolicy) -> list[str]:
+    return sorted(path.name.split("-")[1] for path in folder.glob(f"{policy.digest}-[0-9]-*"))
+
+
+def test_finalists_train_as_tune_trials_and_survive_a_lost_worker(ray: Any, tmp_path: Path) -> None:
+    marks, folder = tmp_path / "marks", tmp_path / "training"
+    marks.mkdir()
+    folder.mkdir()
+    good, killed, bad = danger("good"), danger("kill"), danger("diverge")
+    seen: list[tuple[str, int, float]] = []
+    ended = tune_finalists(
+        ray, Counting(marks), [good, killed, bad], folder=folder, on_result=lambda *result: seen.append(result)
+    )
+    by_digest = {end.policy.digest: end for end in ended}
+    for policy in (good, killed):
+        checkpoint = by_digest[policy.digest].checkpoint
+        assert checkpoint is not None
+        assert checkpoint.read_text() == "3"
+        assert epochs_run(marks, policy) == ["0", "1", "2"], "each epoch was trained once"
+    assert by_digest[bad.digest].checkpoint is None
+    assert by_digest[bad.digest].reason == "the training loss became nan"
+    assert (good.digest, 2, 0.2) in seen
+    # a new driver finds what the old one left
+    (again,) = tune_finalists(ray, Counting(marks), [good], folder=folder, on_result=lambda *_: None)
+    assert again.checkpoint is not None
+    assert again.checkpoint.read_text() == "3"
+    assert epochs_run(marks, good) == ["0", "1", "2"]
+
+
+def test_evaluated_outcomes_cross_the_process_border_unchanged(ray: Any, tmp_path: Path) -> None:
+    runner = pool(ray, tmp_path)
+    try:
+        runner.submit(Job(0, CompressionPolicy(), 1))
+        (event,) = drain(runner, 1)
+    finally:
+        runner.close()
+    assert isinstance(event, Done)
+    assert isinstance(event.outcome, Evaluated)
+    assert event.outcome == arithmetic_evaluate(CompressionPolicy())

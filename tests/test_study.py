@@ -1,0 +1,271 @@
+"""The main job on a user's own model and data: run, resume, read, pick, carry away, verify. Real throughout."""
+
+import json
+import os
+import signal
+import subprocess
+import sys
+import time
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+import torch
+
+import autocompress
+from autocompress.core.outcome import RUNG_FINALIST
+from autocompress.errors import IntegrityError, NotFoundError, SpecError
+from tests.given_study import WORDS, write_data, write_model, write_study
+
+
+@pytest.fixture(scope="module")
+def project(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    folder = tmp_path_factory.mktemp("project")
+    write_data(folder / "texts.csv")
+    write_model(folder / "model", head=False)
+    return folder
+
+
+@pytest.fixture(scope="module")
+def storage(project: Path) -> str:
+    return str(project / "autocompress.db")
+
+
+@pytest.fixture(scope="module")
+def study(project: Path, storage: str) -> Iterator[autocompress.Study]:
+    """Run once, in this process; the tests below only read it."""
+    with autocompress.run(write_study(project), storage=storage, workers=0) as done:
+        yield done
+
+
+def command(project: Path, *arguments: str, **settings: Any) -> subprocess.CompletedProcess[str]:
+    return subprocess.run(
+        [sys.executable, "-m", "autocompress.cli", *arguments], cwd=project, capture_output=True, text=True, **settings
+    )
+
+
+def test_the_study_is_complete_and_sound(study: autocompress.Study) -> None:
+    row, counts = study.row, study.store.counts(study.name)
+    assert row.state == "complete"
+    assert counts.evaluated == 14
+    assert counts.verified + counts.rejected == 2
+    assert study.store.check(study.name) == []
+    assert study.records()[0].candidate.policy.is_baseline
+    assert {"teacher", "search", "finalists", "verification"} <= set(row.facts["timings"])
+
+
+def test_the_teacher_learned_the_task(study: autocompress.Study) -> None:
+    quality = {m.metric: m for m in study.store.measurements(study.name, rung=RUNG_FINALIST)[0]}["quality"]
+    assert quality.value > 0.9
+    assert quality.unit == "accuracy"
+
+
+def test_what_is_offered_was_measured_on_the_exported_file(study: autocompress.Study) -> None:
+    members = [member for member in study.pareto().to_json()["members"] if member["verified"]]
+    assert members
+    for member in members:
+        metrics = member["metrics"]
+        assert metrics["latency_ms"]["source"] == metrics["size_mb"]["source"] == "measured"
+        assert metrics["latency_ms"]["n"] >= 15
+        assert metrics["parity"]["value"] < 1e-4
+        assert metrics["quality"]["interval"][0] <= metrics["quality"]["value"] <= metrics["quality"]["interval"][1]
+
+
+def test_a_picked_model_answers_without_us(study: autocompress.Study, project: Path, tmp_path: Path) -> None:
+    picked = study.pick(maximize="quality", out=tmp_path / "picked")
+    done = subprocess.run(
+        [sys.executable, str(tmp_path / "picked" / "example.py"), "we saw the oven and some soup"],
+        capture_output=True,
+        text=True,
+        check=True,
+        cwd=tmp_path,
+    )
+    assert done.stdout.split()[0] in WORDS
+    model = autocompress.load(tmp_path / "picked")
+    answers = model(["we saw the oven and some soup", "the team and the goal"])
+    assert answers[0].label == done.stdout.split()[0]
+    assert sum(answers[1].shares.values()) == pytest.approx(1.0)
+    assert model.policy.digest == picked.digest
+
+
+def test_the_torch_form_computes_what_the_file_computes(study: autocompress.Study, tmp_path: Path) -> None:
+    study.pick(knee=True, out=tmp_path / "picked")
+    check = json.loads((tmp_path / "picked" / "check.json").read_text())
+    model = autocompress.load_torch(tmp_path / "picked")
+    for tokens, logits in list(zip(check["tokens"], check["logits"], strict=True))[:10]:
+        ids = torch.tensor([tokens])
+        with torch.inference_mode():
+            found = model(input_ids=ids, attention_mask=torch.ones_like(ids)).logits[0].numpy()
+        assert np.abs(found - np.array(logits)).max() < 0.05
+
+
+def test_a_picked_folder_verifies_until_a_byte_is_flipped(
+    study: autocompress.Study, project: Path, tmp_path: Path
+) -> None:
+    folder = tmp_path / "picked"
+    study.pick(knee=True, out=folder)
+    report = autocompress.verify_folder(folder)
+    assert report.ok
+    assert report.agreement == 1.0
+    assert command(project, "verify", str(folder)).returncode == 0
+    content = bytearray((folder / "model.onnx").read_bytes())
+    content[len(content) // 2] ^= 1
+    (folder / "model.onnx").write_bytes(content)
+    done = command(project, "verify", str(folder))
+    assert done.returncode == IntegrityError.exit_code == 7
+    assert "model.onnx: changed since it was exported" in done.stderr
+    with pytest.raises(IntegrityError, match=r"model\.onnx: changed"):
+        autocompress.load(folder)
+
+
+def test_pick_on_the_command_line_prints_one_object(study: autocompress.Study, project: Path) -> None:
+    done = command(project, "pick", "mine", "--max-quality-drop", "1", "--minimize", "latency_ms", "--json")
+    found = json.loads(done.stdout)
+    assert {"digest", "policy", "verified", "metrics", "baseline", "relative", "why"} <= set(found)
+    assert found["verified"] is True
+    assert {"speedup", "quality_drop", "test_quality_drop", "size_ratio"} <= set(found["relative"])
+    front = json.loads(command(project, "pareto", "mine", "--json").stdout)
+    assert {"baseline", "members", "hypervolume", "counts"} <= set(front)
+
+
+def test_nothing_that_fits_is_an_error_that_names_the_nearest(study: autocompress.Study) -> None:
+    with pytest.raises(NotFoundError, match="latency"):
+        study.pick(max_latency_ms=1e-6)
+
+
+def test_an_export_whose_stored_files_changed_is_refused(study: autocompress.Study, tmp_path: Path) -> None:
+    digest = study.pick(knee=True).digest
+    model = study.store.artifacts / "mine" / digest / "model.onnx"
+    before = model.read_bytes()
+    try:
+        model.write_bytes(before[:-1])
+        with pytest.raises(IntegrityError, match="changed since it was exported"):
+            study.export(digest, tmp_path / "out")
+        assert not (tmp_path / "out").exists()
+    finally:
+        model.write_bytes(before)
+
+
+def test_a_candidate_that_was_not_verified_is_not_exported(study: autocompress.Study, tmp_path: Path) -> None:
+    finalists = {finalist.candidate.number for finalist in study.store.finalists("mine")}
+    other = next(r for r in study.records() if r.candidate.number and r.candidate.number not in finalists)
+    with pytest.raises(NotFoundError, match="was not verified; only verified members are exported"):
+        study.export(other.candidate.digest, tmp_path / "out")
+
+
+def test_resuming_a_complete_study_does_nothing(study: autocompress.Study) -> None:
+    before = len(study.records())
+    study.resume(workers=0)
+    assert len(study.records()) == before
+
+
+def test_a_taken_name_is_refused_and_a_changed_spec_shown(
+    study: autocompress.Study, project: Path, storage: str
+) -> None:
+    with pytest.raises(SpecError, match="go on with `autocompress resume mine`"):
+        autocompress.run(project / "mine.yaml", storage=storage, workers=0)
+    other = project / "changed"
+    other.mkdir(exist_ok=True)
+    path = write_study(other, budget={"trials": 99}, model={"path": "../model"})
+    with pytest.raises(SpecError, match=r"budget\.trials: 14 -> 99"):
+        autocompress.run(path, storage=storage, workers=0)
+
+
+def test_other_data_under_a_stored_study_is_refused(project: Path, tmp_path: Path) -> None:
+    write_data(tmp_path / "texts.csv")
+    write_model(tmp_path / "model", head=True)
+    path = write_study(
+        tmp_path,
+        name="fragile",
+        space={
+            "name": "none",
+            "version": 1,
+            "steps": [{"operator": "quantize", "target": "layers.*", "knobs": {"bits": {"choices": [8]}}}],
+        },
+        constraints={"latency_ms": {"max": 1e-6}},
+    )
+    storage = str(tmp_path / "autocompress.db")
+    with pytest.raises(SpecError, match=r"constraints\.latency_ms: <= 1e-06 cannot be met; this space reaches"):
+        autocompress.run(path, storage=storage, workers=0)
+    write_data(tmp_path / "texts.csv", rows=200)
+    with pytest.raises(SpecError, match=r"begun with other inputs(.|\n)*data: "):
+        autocompress.open_study("fragile", storage=storage).resume(workers=0)
+
+
+def test_a_fine_tuned_checkpoint_is_taken_as_it_is(project: Path, tmp_path: Path) -> None:
+    write_data(tmp_path / "texts.csv")
+    write_model(tmp_path / "model", head=True)
+    path = write_study(tmp_path, budget={"trials": 4}, finalists={"count": 1, "training": {"epochs": 1}})
+    with autocompress.run(path, storage=str(tmp_path / "autocompress.db"), workers=0) as done:
+        assert done.row.facts["task"]["labels"] == sorted(WORDS)
+        assert done.row.facts["timings"]["teacher"] < 5, "nothing was trained"
+        assert done.row.state == "complete"
+
+
+@pytest.mark.parametrize(
+    ("break_it", "message"),
+    [
+        (lambda p: (p / "model" / "model.safetensors").write_bytes(b"\x10"), "weights damaged"),
+        (lambda p: (p / "texts.csv").write_text("text,label\na,sports\nb,sports\n"), "at least two classes"),
+        (lambda p: (p / "texts.csv").write_text("words,label\na,sports\nb,food\n"), "no text column 'text'"),
+        (lambda p: (p / "texts.csv").write_text("text,label\na,sports\nb,cars\nc,food\n"), "not those of the model"),
+        (lambda p: (p / "texts.csv").unlink(), "no such file"),
+    ],
+)
+def test_bad_input_is_named_before_anything_is_run(break_it: Any, message: str, tmp_path: Path) -> None:
+    write_data(tmp_path / "texts.csv")
+    write_model(tmp_path / "model", head=True)
+    path = write_study(tmp_path)
+    break_it(tmp_path)
+    done = command(tmp_path, "run", str(path), "--workers", "0")
+    assert done.returncode in (SpecError.exit_code, NotFoundError.exit_code, IntegrityError.exit_code)
+    assert message in done.stderr
+    assert "Traceback" not in done.stderr
+
+
+def test_a_space_that_fits_no_part_of_the_model_is_refused(tmp_path: Path) -> None:
+    write_data(tmp_path / "texts.csv")
+    write_model(tmp_path / "model", head=True)
+    space = {
+        "name": "deep",
+        "version": 1,
+        "steps": [{"operator": "prune_heads", "target": "layers.9.attention", "knobs": {"heads": {"choices": [1]}}}],
+    }
+    done = command(tmp_path, "run", str(write_study(tmp_path, space=space)), "--workers", "0")
+    assert done.returncode == 2
+    assert "fits no part of the model" in done.stderr
+
+
+def test_killed_with_real_ray_workers_and_resumed_it_ends_complete(project: Path, tmp_path: Path) -> None:
+    write_data(tmp_path / "texts.csv")
+    write_model(tmp_path / "model", head=True)
+    write_study(tmp_path)
+    environment = {**os.environ, "PYTHONUNBUFFERED": "1"}
+    running = subprocess.Popen(
+        [sys.executable, "-m", "autocompress.cli", "run", "mine.yaml", "--workers", "2"],
+        cwd=tmp_path,
+        env=environment,
+        stdout=subprocess.DEVNULL,
+        stderr=subprocess.DEVNULL,
+    )
+    database, deadline = str(tmp_path / "autocompress.db"), time.monotonic() + 120
+    while time.monotonic() < deadline:
+        time.sleep(0.2)
+        try:
+            with autocompress.open_study("mine", storage=database) as seen:
+                if seen.store.counts("mine").evaluated >= 3:
+                    break
+        except NotFoundError:
+            continue
+    assert running.poll() is None, "it ended before it could be killed"
+    running.send_signal(signal.SIGKILL)
+    running.wait()
+    done = command(tmp_path, "resume", "mine", "--workers", "2")
+    assert done.returncode == 0, done.stderr
+    with autocompress.open_study("mine", storage=database) as study:
+        counts = study.store.counts("mine")
+        assert (counts.evaluated, counts.running, counts.pending) == (14, 0, 0)
+        assert counts.verified >= 1
+        assert study.store.check("mine") == []
