@@ -7,7 +7,7 @@ BIN    := $(VENV)/bin
 
 # From nothing to a picked, verified model. The database stays in this folder for the lines of the README that follow.
 demo: $(VENV)/.installed
-	@if [ -f autocompress.db ] && $(BIN)/autocompress show quickstart >/dev/null 2>&1; \
+	@if [ -f autocompress.db ] && $(BIN)/autocompress trials quickstart --json >/dev/null 2>&1; \
 	then $(BIN)/autocompress resume quickstart; \
 	else $(BIN)/autocompress run studies/quickstart.yaml; fi
 	$(BIN)/autocompress pick quickstart --max-quality-drop 0.01 --minimize latency_ms --out picked/ --force

@@ -28,6 +28,8 @@ from autocompress.tasks import Batch, batches
 logger = logging.getLogger(__name__)
 
 _BATCH = 32
+_TOLD_APART = 0.03
+"""Predicted costs that differ by less are taken for equal: the predictor's own error is about that."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -44,18 +46,18 @@ def choose(records: Sequence[Record], objectives: Mapping[str, Direction], count
     """Members of the front, spread over what they cost.
 
     Quality before training says little about quality after it (a model without two of its layers scores 70 % and is
-    trained back to 94 %), so finalists are spread evenly over the logarithm of the costs, and quality only decides
-    between neighbours: the range of the first cost is cut into `count` equal parts, and each gives its best. A member
-    that the data cannot tell from a cheaper one is left out.
+    trained back to 94 %), so finalists are spread evenly over what they cost, and quality only decides between
+    neighbours: the range of the first cost is cut into `count` equal parts, and each gives its best. A member that the
+    data cannot tell from a cheaper one is left out.
     """
     members = _told_apart(_front(records, objectives))
     if not members or not members[0].costs or len(members) <= count:
         return [member.record for member in sorted(members, key=_quality, reverse=True)[:count]]
-    logs = [math.log(max(member.costs[0], 1e-9)) for member in members]
-    low, width = min(logs), (max(logs) - min(logs)) / count or 1.0
+    first = [member.costs[0] for member in members]
+    low, width = min(first), (max(first) - min(first)) / count or 1.0
     parts: dict[int, list[_Member]] = {}
-    for member, position in zip(members, logs, strict=True):
-        parts.setdefault(min(count - 1, int((position - low) / width)), []).append(member)
+    for member in members:
+        parts.setdefault(min(count - 1, int((member.costs[0] - low) / width)), []).append(member)
     chosen = [max(part, key=_quality) for _, part in sorted(parts.items())]
     left = sorted((member for member in members if member not in chosen), key=_quality, reverse=True)
     return [member.record for member in sorted(chosen + left[: count - len(chosen)], key=lambda m: m.costs)]
@@ -80,13 +82,18 @@ def _front(records: Sequence[Record], objectives: Mapping[str, Direction]) -> li
 
 
 def _told_apart(members: Sequence[_Member]) -> list[_Member]:
-    """Without the members whose interval holds the quality of one that costs no more in any way."""
+    """Without the members whose interval holds the quality of one that costs no more in any way, as far as predicted
+    costs can tell, and clearly less in one."""
     kept: list[_Member] = []
-    for member in sorted(members, key=lambda m: m.costs):
-        cheaper = (other for other in kept if all(a <= b for a, b in zip(other.costs, member.costs, strict=True)))
-        if not any(other.quality >= member.at_least for other in cheaper):
+    for member in sorted(members, key=lambda m: math.prod(m.costs)):
+        if not any(other.quality >= member.at_least and _cheaper(other.costs, member.costs) for other in kept):
             kept.append(member)
     return kept
+
+
+def _cheaper(a: tuple[float, ...], b: tuple[float, ...]) -> bool:
+    pairs = list(zip(a, b, strict=True))
+    return all(x <= y * (1 + _TOLD_APART) for x, y in pairs) and any(x < y * (1 - _TOLD_APART) for x, y in pairs)
 
 
 def _quality(member: _Member) -> float:

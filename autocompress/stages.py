@@ -6,56 +6,42 @@ import logging
 import time
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import AbstractContextManager, ExitStack, contextmanager, nullcontext
-from dataclasses import asdict, dataclass, replace
+from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any, Final
 
 import torch
-from safetensors.torch import save_file
 
 from autocompress import config
-from autocompress.anatomy import Anatomy
-from autocompress.assets import atomic_folder, cache_folder, fetch, file_digest
+from autocompress.assets import cache_folder, fetch, file_digest
 from autocompress.core.device import DeviceProfile, KernelTable, LatencyPredictor
 from autocompress.core.metrics import METRICS
-from autocompress.core.outcome import Measurement, Measurements, values
+from autocompress.core.outcome import values
 from autocompress.core.policy import BASELINE, CompressionPolicy, content_digest
 from autocompress.core.ports import Observer, Runner
-from autocompress.core.shape import ModelShape, describe
+from autocompress.core.shape import ModelShape
 from autocompress.core.space import SearchSpace
 from autocompress.core.spec import Asset, StudySpec
-from autocompress.deploy.card import model_card, step_line
-from autocompress.deploy.export import export_stock
-from autocompress.deploy.folder import (
-    MODEL,
-    Manifest,
-    file_digests,
-    metrics_json,
-    write_check,
-    write_manifest,
-    write_static_files,
-)
 from autocompress.deploy.session import runtime
-from autocompress.devices.host import fingerprint, fingerprint_digest, usable_cores
+from autocompress.devices.host import fingerprint, usable_cores
 from autocompress.devices.profiling import RECIPE, profile_host
-from autocompress.distill import Progress, best_weights
+from autocompress.distill import Progress
 from autocompress.errors import CandidateError, ExhaustedError, HostError, SpecError
 from autocompress.evaluate import Pricing, Setup, SliceEvaluator
-from autocompress.finalists import Recovery, choose, deployed_student, trainable_student
-from autocompress.operators import OPERATORS, effective
+from autocompress.finalists import Recovery, choose
+from autocompress.offering import Endings, Offering
+from autocompress.operators import OPERATORS
 from autocompress.reach import reachable
 from autocompress.runners import InProcessRunner, RayPool
 from autocompress.runners.cluster import cluster
 from autocompress.runners.tune import CHECKPOINT, tune_finalists
 from autocompress.samplers import OptunaSampler, population_for
 from autocompress.search import Search, Watch
-from autocompress.store import Artifact, Lease, Store
+from autocompress.store import Lease, Store
 from autocompress.teacher import Teacher, prepare_importance, prepare_teacher, versions
-from autocompress.verification import Judged, deploy, judge_file, objections, parity, time_files
 
 logger = logging.getLogger(__name__)
 
-_CHECK_TEXTS: Final = 100
 _REFERENCE: Final = 1.2
 """The hypervolume's reference point lies this much above the baseline's predicted costs, at quality 0."""
 
@@ -130,7 +116,8 @@ class Conductor:
             with self._stage("finalists"):
                 trained = self._train(setup, pricing, ray)
         with self._stage("verification"):
-            self._verify(teacher, setup, profile, pricing, trained)
+            offering = Offering(self._spec, self._store, self._lease, teacher, setup, profile, observer=self._observer)
+            offering.conclude(trained)
         self._store.set_state(self._lease, "complete")
         self._observer.stage("done")
 
@@ -274,8 +261,8 @@ class Conductor:
 
     # Finalists
 
-    def _train(self, setup: Setup, pricing: Pricing, ray: Any) -> dict[str, Path | str]:
-        """Digest -> the checkpoint of its best weights, or the reason why there is none."""
+    def _train(self, setup: Setup, pricing: Pricing, ray: Any) -> Endings:
+        """Chooses the finalists, once for the study, and trains those that are not concluded yet."""
         name, store = self._spec.name, self._store
         if not [f for f in store.finalists(name) if f.candidate.number]:
             chosen = choose(store.records(name), self._spec.objectives, self._spec.finalists.count)
@@ -307,154 +294,6 @@ class Conductor:
             return {end.policy.digest: end.checkpoint or end.reason for end in ended}
         return {policy.digest: _train_here(recovery, policy, folder, on_result) for policy in waiting}
 
-    # Verification
-
-    def _verify(
-        self,
-        teacher: Teacher,
-        setup: Setup,
-        profile: DeviceProfile,
-        pricing: Pricing,
-        trained: Mapping[str, Path | str],
-    ) -> None:
-        """Exports, judges and times all finalists beside the baseline, and concludes each of them."""
-        records = {f.candidate.digest: f for f in self._store.finalists(self._spec.name) if f.candidate.number}
-        baseline = self._judge_baseline(teacher, pricing.shape)
-        parts: list[_Part] = []
-        for place, (digest, ending) in enumerate(trained.items()):
-            self._observer.progress(place, len(trained), f"exporting {digest[:8]}")
-            candidate = records[digest].candidate
-            if isinstance(ending, str):
-                self._reject(candidate.number, f"training failed: {ending}", ())
-                continue
-            parts.append(self._export(setup, candidate.number, candidate.policy, ending, pricing.shape))
-        files = [baseline, *(part.judged for part in parts)]
-        rows = pricing.shape.word_rows
-        timed = time_files(files, self._spec.workload, rows=rows, device=fingerprint_digest(profile.fingerprint))
-        baseline_found = (*baseline.measurements, *timed[0])
-        self._store.conclude(
-            self._lease,
-            0,
-            verified=False,
-            reason="the uncompressed model as a stock fp32 export",
-            measurements=baseline_found,
-            artifacts=[],
-            provenance={"versions": dict(versions())},
-        )
-        for part, latencies in zip(parts, timed[1:], strict=True):
-            self._conclude(part, (*part.judged.measurements, part.parity, *latencies), baseline_found, teacher, profile)
-
-    def _judge_baseline(self, teacher: Teacher, shape: ModelShape) -> Judged:
-        path = self._folder / "baseline" / MODEL
-        if not path.exists():
-            path.parent.mkdir(parents=True, exist_ok=True)
-            part = path.with_suffix(".part")
-            export_stock(teacher.anatomy.model, part)
-            part.replace(path)
-        return judge_file(path, teacher.task, shape, self._spec.workload)
-
-    def _export(
-        self, setup: Setup, number: int, policy: CompressionPolicy, checkpoint: Path, shape: ModelShape
-    ) -> _Part:
-        weights, history = best_weights(checkpoint)
-        plain = trainable_student(setup, policy)
-        plain.model.load_state_dict(weights)
-        plain.model.eval()
-        student = deployed_student(setup, policy, weights)
-        path = self._folder / "exports" / f"{policy.digest}.onnx"
-        path.parent.mkdir(parents=True, exist_ok=True)
-        deploy(student, path)
-        _, small = effective(policy, shape)
-        judged = judge_file(path, setup.task, small, self._spec.workload)
-        return _Part(number, policy, student, weights, small, judged, parity(plain, setup.task), history.best)
-
-    def _conclude(
-        self,
-        part: _Part,
-        found: Measurements,
-        baseline: Measurements,
-        teacher: Teacher,
-        profile: DeviceProfile,
-    ) -> None:
-        reasons = objections(found, trained_quality=part.trained_quality, constraints=self._spec.constraints)
-        if reasons:
-            self._reject(part.number, "; ".join(reasons), found)
-        else:
-            folder = self._folder / part.policy.digest
-            self._write_folder(folder, part, found, baseline, teacher, profile)
-            self._store.conclude(
-                self._lease,
-                part.number,
-                verified=True,
-                reason="",
-                measurements=found,
-                artifacts=_artifacts(folder, self._store.artifacts),
-                provenance={"versions": dict(versions()), "trained_quality": part.trained_quality},
-            )
-            known, base = values(found), values(baseline)
-            self._observer.note(
-                f"verified {part.policy.digest[:8]}: {known['quality']:.4f} {self._spec.task.metric}, "
-                f"{known['latency_ms']:.3g} ms ({base['latency_ms'] / known['latency_ms']:.1f}x faster), "
-                f"{known['size_mb']:.3g} MB"
-            )
-        part.judged.path.unlink(missing_ok=True)
-
-    def _reject(self, number: int, reason: str, found: Measurements) -> None:
-        self._observer.note(f"candidate {number} is not offered: {reason}")
-        self._store.conclude(
-            self._lease, number, verified=False, reason=reason, measurements=found, artifacts=[], provenance={}
-        )
-
-    def _write_folder(
-        self,
-        folder: Path,
-        part: _Part,
-        found: Measurements,
-        baseline: Measurements,
-        teacher: Teacher,
-        profile: DeviceProfile,
-    ) -> None:
-        spec, task = self._spec, teacher.task
-        with atomic_folder(folder, replace=True) as draft:
-            (draft / MODEL).write_bytes(part.judged.path.read_bytes())
-            write_static_files(draft, tokenizer=teacher.folder, policy=part.policy)
-            some = task.examples("validation").take(range(min(_CHECK_TEXTS, len(task.examples("validation")))))
-            write_check(draft, some.tokens, some.labels, part.judged.validation_logits[: len(some)])
-            config_of_model: Any = teacher.anatomy.model.config
-            config_of_model.save_pretrained(str(draft))
-            save_file({name: t.contiguous() for name, t in part.weights.items()}, draft / "weights.safetensors")
-            manifest = Manifest(
-                study=spec.name,
-                digest=part.policy.digest,
-                task={
-                    "kind": spec.task.kind,
-                    "labels": list(task.labels),
-                    "metric": task.metric,
-                    "max_length": spec.task.max_length,
-                },
-                workload={
-                    "batch": spec.workload.batch,
-                    "length": spec.workload.length,
-                    "threads": spec.workload.threads,
-                },
-                metrics=metrics_json(found),
-                baseline=metrics_json(baseline),
-                provenance={
-                    "model": str(spec.model),
-                    "data": str(spec.task.data.source),
-                    "device": profile.fingerprint.get("cpu", profile.name),
-                    "fingerprint": dict(profile.fingerprint),
-                    "versions": dict(versions()),
-                    "seed": spec.seed,
-                    "teacher": teacher.digest,
-                },
-                files={},
-            )
-            steps = [step_line(step) for step in part.policy.steps]
-            card = model_card(manifest, summary=describe(part.shape), steps=steps)
-            (draft / "README.md").write_text(card, encoding="utf-8")
-            write_manifest(draft, replace(manifest, files=file_digests(draft)))
-
     @contextmanager
     def _stage(self, name: str) -> Iterator[None]:
         """Announces a stage and stores how long it took; repeated stages add up."""
@@ -467,20 +306,6 @@ class Conductor:
             self._store.set_fact(self._lease, "timings", self._timings)
 
 
-@dataclass(frozen=True, slots=True)
-class _Part:
-    """A finalist on its way through verification."""
-
-    number: int
-    policy: CompressionPolicy
-    student: Anatomy
-    weights: Mapping[str, torch.Tensor]
-    shape: ModelShape
-    judged: Judged
-    parity: Measurement
-    trained_quality: float
-
-
 def _train_here(
     recovery: Recovery, policy: CompressionPolicy, folder: Path, on_result: Callable[[str, int, float], None]
 ) -> Path | str:
@@ -490,12 +315,3 @@ def _train_here(
     except CandidateError as error:
         return str(error)
     return place / CHECKPOINT
-
-
-def _artifacts(folder: Path, root: Path) -> list[Artifact]:
-    """A row for every file of an exported folder, the manifest included."""
-    return [
-        Artifact("export", path.relative_to(root).as_posix(), file_digest(path), path.stat().st_size)
-        for path in sorted(folder.rglob("*"))
-        if path.is_file()
-    ]

@@ -10,7 +10,7 @@ import shutil
 import signal
 import threading
 from collections.abc import Iterator, Mapping
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from dataclasses import replace
 from pathlib import Path
 from types import FrameType, TracebackType
@@ -21,7 +21,7 @@ from autocompress.assets import atomic_folder
 from autocompress.core.outcome import Record
 from autocompress.core.ports import Observer, Tally
 from autocompress.core.spec import StudySpec
-from autocompress.errors import AutocompressError, Interrupted, NotFoundError, SpecError
+from autocompress.errors import AutocompressError, IntegrityError, Interrupted, NotFoundError, SpecError
 from autocompress.operators import OPERATORS
 from autocompress.report import FrontReport, PickBounds, Picked, front_report, pick
 from autocompress.store import Lease, Store, StudyRow
@@ -207,10 +207,11 @@ def run(
 
 
 def export(store: Store, name: str, ref: str, out: Path, *, force: bool = False) -> Path:
-    """Copies a verified finalist's folder to `out`, after checking that every byte is what was verified.
+    """Copies a verified finalist's folder to `out`, after checking that every byte is what was verified. Where `out`
+    holds that very export, whole, nothing is left to do.
 
     Raises NotFoundError when it was not verified, IntegrityError when its stored files changed, SpecError when `out`
-    exists and `force` is not given.
+    holds anything else and `force` is not given.
     """
     record = store.record(name, ref)
     finalist = next((f for f in store.finalists(name) if f.candidate.number == record.candidate.number), None)
@@ -223,7 +224,10 @@ def export(store: Store, name: str, ref: str, out: Path, *, force: bool = False)
     from autocompress.deploy.folder import verify_files
 
     source = store.artifacts / name / record.candidate.digest
-    verify_files(source)
+    promised = verify_files(source)
+    with suppress(NotFoundError, IntegrityError):
+        if verify_files(out) == promised:
+            return out
     with atomic_folder(out, replace=force) as draft:
         shutil.copytree(source, draft, dirs_exist_ok=True)
     return out

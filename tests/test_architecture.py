@@ -12,6 +12,7 @@ LINES = [
     {"config", "assets", "anatomy", "samplers", "runners", "store"},
     {"operators", "distill", "tasks", "devices", "deploy", "importance"},
     {"evaluate", "search", "report", "finalists", "verification", "teacher", "reach", "rebuild"},
+    {"offering"},
     {"stages"},
     {"study"},
     {"cli", "testing", "__init__"},

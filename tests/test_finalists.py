@@ -19,13 +19,18 @@ def numbers(records: list[Record], count: int) -> list[int]:
 
 
 def test_finalists_are_spread_over_what_they_cost() -> None:
-    records = [record(i, 0.1 * i, 2.0**i, 10.0 * i) for i in range(1, 10)]
-    assert numbers(records, 3) == [3, 6, 9], "the best of each third of the logarithmic range"
+    records = [record(i, 0.1 * i, 2.0 * i, 10.0 * i) for i in range(1, 10)]
+    assert numbers(records, 3) == [3, 6, 9], "the best of each third of the range"
 
 
 def test_a_member_that_the_data_cannot_tell_from_a_cheaper_one_is_left_out() -> None:
     cheap, same, better = record(1, 0.90, 2, 20), record(2, 0.905, 20, 90), record(3, 0.95, 25, 95)
     assert numbers([cheap, same, better], 3) == [3, 1]
+
+
+def test_a_hundredth_of_a_predicted_millisecond_buys_nothing() -> None:
+    heavy, light = record(1, 0.91, 2.00, 50), record(2, 0.91, 2.01, 15)
+    assert numbers([heavy, light], 3) == [2]
 
 
 def test_a_chain_of_small_steps_does_not_eat_itself() -> None:

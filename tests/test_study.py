@@ -130,6 +130,18 @@ def test_pick_on_the_command_line_prints_one_object(study: autocompress.Study, p
     assert {"baseline", "members", "hypervolume", "counts"} <= set(front)
 
 
+def test_picking_again_into_the_same_folder_is_no_mistake_and_into_another_is(
+    study: autocompress.Study, tmp_path: Path
+) -> None:
+    folder = tmp_path / "picked"
+    study.pick(knee=True, out=folder)
+    study.pick(knee=True, out=folder)
+    (folder / "notes.txt").write_text("mine")
+    with pytest.raises(SpecError, match="picked"):
+        study.pick(knee=True, out=folder)
+    assert (folder / "notes.txt").read_text() == "mine"
+
+
 def test_nothing_that_fits_is_an_error_that_names_the_nearest(study: autocompress.Study) -> None:
     with pytest.raises(NotFoundError, match="latency"):
         study.pick(max_latency_ms=1e-6)

@@ -4,6 +4,10 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
+from typing import Final
+
+_FAR: Final = 20.0
+"""A label farther than this from its dot gets a line to it, in pixels."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -14,6 +18,11 @@ class Box:
     y: float
     width: float
     height: float
+
+    def leader(self, x: float, y: float) -> tuple[float, float] | None:
+        """Where a line from a dot to its label in this box should end; None when the two are close enough without."""
+        near = min(max(x, self.x), self.x + self.width), min(max(y, self.y), self.y + self.height)
+        return near if (near[0] - x) ** 2 + (near[1] - y) ** 2 > _FAR**2 else None
 
     def overlap(self, other: Box) -> float:
         """The area two boxes share."""

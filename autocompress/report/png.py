@@ -94,6 +94,9 @@ def _draw(axes: Axes, dot: Dot) -> None:
     axes.plot(dot.x, dot.y, marker, color=colour, markersize=9, markeredgecolor="white", zorder=4)
 
 
+_LEADER = {"arrowstyle": "-", "color": MUTED, "linewidth": 0.8, "shrinkA": 1, "shrinkB": 4}
+
+
 def _label(axes: Axes, plot: Plot) -> None:
     for dot, box in plot.labels():
         x, y = plot.at(dot.x, dot.y)
@@ -107,6 +110,7 @@ def _label(axes: Axes, plot: Plot) -> None:
             verticalalignment="center",
             weight="bold" if dot.knee else "normal",
             zorder=5,
+            arrowprops=_LEADER if box.leader(x, y) else None,
         )
 
 

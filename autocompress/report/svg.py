@@ -3,14 +3,10 @@
 from __future__ import annotations
 
 from html import escape
-from typing import Final
 
 from autocompress.report.front import FrontReport
 from autocompress.report.plain_text import one_line
 from autocompress.report.plot import BOTTOM, HEIGHT, LABEL_SIZE, LEFT, RIGHT, TOP, WIDTH, Dot, Plot
-
-_FAR: Final = 26.0
-"""A label farther than this from its dot gets a line to it, in pixels."""
 
 
 def as_svg(report: FrontReport, plot: Plot) -> str:
@@ -91,10 +87,9 @@ def _labels(plot: Plot) -> list[str]:
     parts = []
     for dot, box in plot.labels():
         x, y = plot.at(dot.x, dot.y)
-        near_x = min(max(x, box.x), box.x + box.width)
-        near_y = min(max(y, box.y), box.y + box.height)
-        if (near_x - x) ** 2 + (near_y - y) ** 2 > _FAR**2:
-            parts.append(f'<line class="leader" x1="{x:.1f}" y1="{y:.1f}" x2="{near_x:.1f}" y2="{near_y:.1f}"/>')
+        end = box.leader(x, y)
+        if end:
+            parts.append(f'<line class="leader" x1="{x:.1f}" y1="{y:.1f}" x2="{end[0]:.1f}" y2="{end[1]:.1f}"/>')
         weight = " strong" if dot.knee else ""
         parts.append(
             f'<text class="label{weight}" x="{box.x + 2:.1f}" y="{box.y + LABEL_SIZE:.1f}">{_safe(dot.label)}</text>'

@@ -5,16 +5,20 @@ from __future__ import annotations
 import logging
 import os
 import secrets
-import tempfile
+import shutil
 from collections.abc import Iterator
 from contextlib import contextmanager
-from typing import Any
+from pathlib import Path
+from typing import Any, Final
+
+import psutil
 
 from autocompress.errors import HostError
 
 logger = logging.getLogger(__name__)
 
-_QUIET = {
+_SESSIONS: Final = Path("/tmp")
+_QUIET: Final = {
     "RAY_USAGE_STATS_ENABLED": "0",
     "RAY_AIR_NEW_OUTPUT": "0",
     "RAY_ACCEL_ENV_VAR_OVERRIDE_ON_ZERO": "0",
@@ -42,10 +46,12 @@ def cluster(*, workers: int, address: str | None = None) -> Iterator[Any]:
         os.environ["RAY_AUTH_TOKEN"] = secrets.token_hex(32)
     import ray
 
+    # a Unix socket's path ends at 107 bytes, so the session must live in a short one
+    folder = _SESSIONS / f"ac-{os.getpid()}"
     options: dict[str, Any] = {"include_dashboard": False, "logging_level": logging.ERROR, "log_to_driver": False}
     if address is None:
-        # a Unix socket's path ends at 107 bytes, so the session must live in a short one
-        options |= {"num_cpus": workers, "_temp_dir": tempfile.mkdtemp(prefix="ac-", dir="/tmp")}
+        _remove_abandoned()
+        options |= {"num_cpus": workers, "_temp_dir": str(folder)}
     else:
         options = {"address": address, "logging_level": logging.ERROR, "log_to_driver": False}
     try:
@@ -59,3 +65,12 @@ def cluster(*, workers: int, address: str | None = None) -> Iterator[Any]:
         yield ray
     finally:
         ray.shutdown()
+        shutil.rmtree(folder, ignore_errors=True)
+
+
+def _remove_abandoned() -> None:
+    """Session folders of drivers that were killed."""
+    for folder in _SESSIONS.glob("ac-*"):
+        owner = folder.name.removeprefix("ac-")
+        if owner.isdigit() and not psutil.pid_exists(int(owner)):
+            shutil.rmtree(folder, ignore_errors=True)

@@ -1,0 +1,97 @@
+"""Puts the kept figures into the README, between its markers.
+
+    python studies/benchmarks/readme.py [--check]
+
+With `--check` nothing is written, and the exit code says whether the README is in step with `results/`.
+"""
+
+from __future__ import annotations
+
+import json
+import re
+import sys
+from pathlib import Path
+from typing import Any
+
+ROOT = Path(__file__).parents[2]
+RESULTS = Path(__file__).parent / "results"
+
+
+def figures_of(name: str) -> Any:
+    return json.loads((RESULTS / f"{name}.json").read_text(encoding="utf-8"))["figures"]
+
+
+def figures_table() -> str:
+    quick, search, kills = figures_of("quickstart"), figures_of("throughput"), figures_of("kills")
+    pick, base = quick["pick"], quick["baseline"]["metrics"]
+    low, high = pick["test_quality"]["interval"]
+    rates, long = search["search"]["candidates_a_minute"], search["long_study"]
+    drop = 100 * quick["quality_drop"]
+    rows = [
+        ("the study, from nothing, downloads included", f"{quick['study_minutes']:.1f} minutes", "quickstart"),
+        (
+            "the pick: latency",
+            f"{pick['latency_ms']['value']:.2f} ms against {base['latency_ms']['value']:.1f} ms, "
+            f"**{quick['speedup']:.1f}x** faster",
+            "quickstart",
+        ),
+        (
+            "the pick: validation accuracy",
+            f"{pick['quality']['value']:.4f}, teacher {base['quality']['value']:.4f} "
+            f"({abs(drop):.1f} points {'below' if drop > 0 else 'above'})",
+            "quickstart",
+        ),
+        (
+            "the pick: test accuracy, never searched on",
+            f"{pick['test_quality']['value']:.4f} [{low:.3f}, {high:.3f}], teacher {base['test_quality']['value']:.4f}",
+            "quickstart",
+        ),
+        (
+            "the pick: file",
+            f"{pick['size_mb']['value']:.1f} MB against {base['size_mb']['value']:.1f} MB ({quick['size_ratio']:.0%})",
+            "quickstart",
+        ),
+        ("candidates a minute, one and two workers", f"{rates['1']:.0f} and {rates['2']:.0f}", "throughput"),
+        (
+            "two workers against one (median of paired rounds)",
+            f"{search['search']['two_workers_against_one']:.2f}x",
+            "throughput",
+        ),
+        (
+            "the driver's own share of the search, two workers",
+            f"{search['search']['drivers_share_with_two_workers']:.1%}",
+            "throughput",
+        ),
+        ("one more candidate at 10,000 stored", f"{long['ms_a_candidate_at_10000']:.1f} ms", "throughput"),
+        (
+            f"killed {kills['kills']} times with signal 9 and resumed, real evaluator",
+            "the same candidates as uninterrupted" if kills["the_same_as_uninterrupted"] else "NOT the same candidates",
+            "kills",
+        ),
+    ]
+    lines = ["| what | figure | `python studies/benchmarks/` |", "|---|---|---|"]
+    return "\n".join([*lines, *(f"| {what} | {figure} | `{script}.py` |" for what, figure, script in rows)])
+
+
+def filled(text: str) -> str:
+    """The README with everything between `<!-- NAME -->` and `<!-- /NAME -->` made anew."""
+    parts = {"front": (RESULTS / "quickstart.md").read_text(encoding="utf-8").strip(), "figures": figures_table()}
+    for name, content in parts.items():
+        pattern = re.compile(rf"(<!-- {name} -->\n).*?(<!-- /{name} -->)", re.DOTALL)
+        if not pattern.search(text):
+            raise SystemExit(f"README.md: no <!-- {name} --> ... <!-- /{name} -->")
+        text = pattern.sub(lambda found, content=content: f"{found[1]}{content}\n{found[2]}", text)
+    return text
+
+
+def main() -> None:
+    path = ROOT / "README.md"
+    before = path.read_text(encoding="utf-8")
+    after = filled(before)
+    if "--check" in sys.argv:
+        sys.exit(before != after)
+    path.write_text(after, encoding="utf-8")
+
+
+if __name__ == "__main__":
+    main()
