@@ -28,13 +28,16 @@ from autocompress.tasks import Batch, batches
 logger = logging.getLogger(__name__)
 
 _BATCH = 32
+_PAIRED = 1 / 3
+"""All candidates are scored on the same texts, so a difference is known about three times better than either score."""
+
 _TOLD_APART = 0.03
 """Predicted costs that differ by less are taken for equal: the predictor's own error is about that."""
 
 
 @dataclass(frozen=True, slots=True)
 class _Member:
-    """A candidate of the front: its quality with the lower end of its interval, and what it costs."""
+    """A candidate of the front: its quality, the least that the data cannot tell from it, and what it costs."""
 
     record: Record
     quality: float
@@ -75,15 +78,15 @@ def _front(records: Sequence[Record], objectives: Mapping[str, Direction]) -> li
         known = values(record.outcome.measurements)
         interval = found["quality"].interval if "quality" in found else None
         quality = known.get("quality", METRICS["quality"].worst)
-        at_least = interval[0] if interval else quality
+        at_least = quality - _PAIRED * (quality - interval[0]) if interval else quality
         members.append(_Member(record, quality, at_least, tuple(known[metric] for metric in costs)))
         points.append(oriented(known, objectives))
     return [members[i] for i in front(points)]
 
 
 def _told_apart(members: Sequence[_Member]) -> list[_Member]:
-    """Without the members whose interval holds the quality of one that costs no more in any way, as far as predicted
-    costs can tell, and clearly less in one."""
+    """Without the members that the data cannot tell from one that costs no more in any way, as far as predicted costs
+    can tell, and clearly less in one."""
     kept: list[_Member] = []
     for member in sorted(members, key=lambda m: math.prod(m.costs)):
         if not any(other.quality >= member.at_least and _cheaper(other.costs, member.costs) for other in kept):

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import collections
 import logging
+import math
 import time
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
@@ -35,6 +36,7 @@ MAX_ATTEMPTS: Final = 2
 
 _FEW: Final = 5
 _TICK: Final = 0.5
+_FRONT_SECONDS: Final = 2.0
 
 
 Price = Callable[[CompressionPolicy], Priced]
@@ -75,6 +77,7 @@ class Search:
         self._backlog: collections.deque[tuple[Job, Priced]] = collections.deque()
         self._waiting: dict[str, list[int]] = collections.defaultdict(list)
         self._idle = 0
+        self._front_read = -math.inf
 
     def run(self) -> Tally:
         """Searches until the budget is spent, the space is exhausted or somebody stops it; in-flight candidates are
@@ -86,7 +89,7 @@ class Search:
                 begun = self._watch.clock()
                 self._fill()
                 self._tally.seconds = before + self._watch.clock() - started
-                self._watch.on_change(self._tally)
+                self._report()
                 self._tally.driver += self._watch.clock() - begun
                 if not self._flying:
                     break
@@ -100,6 +103,13 @@ class Search:
             self._tally.seconds = before + self._watch.clock() - started
             self._store.set_fact(self._lease, "search_seconds", self._tally.seconds)
         return self._tally
+
+    def _report(self) -> None:
+        """The front is read from the store now and then only: a search judges several candidates a second."""
+        if self._watch.clock() - self._front_read > _FRONT_SECONDS:
+            self._front_read = self._watch.clock()
+            self._tally.front = len(self._store.front(self._lease.study, rung=RUNG_SLICED))
+        self._watch.on_change(self._tally)
 
     @property
     def exhausted(self) -> bool:
@@ -197,7 +207,6 @@ class Search:
         match outcome:
             case Evaluated():
                 self._tally.evaluated += 1
-                self._tally.front = len(self._store.front(self._lease.study, rung=RUNG_SLICED))
             case Infeasible():
                 self._tally.infeasible += 1
             case Failed(stage, error, message):

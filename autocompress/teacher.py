@@ -8,7 +8,8 @@ from __future__ import annotations
 import json
 import logging
 import shutil
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterator, Mapping
+from contextlib import contextmanager
 from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any, Final
@@ -17,6 +18,7 @@ import numpy as np
 import torch
 from torch.nn import functional
 from transformers import AutoConfig, AutoModelForSequenceClassification, AutoTokenizer
+from transformers.utils import logging as transformers_logging
 
 from autocompress.anatomy import FAMILIES, Anatomy
 from autocompress.assets import atomic_folder, cache_folder, check_model_folder, file_digest
@@ -108,7 +110,7 @@ def _known_labels(config: Any, spec: StudySpec, data: Path) -> list[str]:
 def _load(folder: Path, task: TextClassification) -> Any:
     """Raises SpecError when weights of the encoder are missing or of another size."""
     names = dict(enumerate(task.labels))
-    with torch.random.fork_rng():
+    with torch.random.fork_rng(), _quiet():
         torch.manual_seed(0)  # a new head starts the same way every time
         model, info = AutoModelForSequenceClassification.from_pretrained(
             str(folder),
@@ -126,6 +128,19 @@ def _load(folder: Path, task: TextClassification) -> Any:
         shown = ", ".join([*sorted(missing), *wrong][:5])
         raise SpecError(f"{folder}: {len(missing) + len(wrong)} weights do not fit the model's config: {shown}")
     return model
+
+
+@contextmanager
+def _quiet() -> Iterator[None]:
+    """Without the library's own bars and reports: a missing head is what fine-tuning is for."""
+    before = transformers_logging.get_verbosity()
+    transformers_logging.set_verbosity_error()
+    transformers_logging.disable_progress_bar()
+    try:
+        yield
+    finally:
+        transformers_logging.set_verbosity(before)
+        transformers_logging.enable_progress_bar()
 
 
 def _fine_tune(
@@ -157,7 +172,7 @@ def _fine_tune(
         checkpoint=checkpoint,
         progress=on_progress,
     )
-    with atomic_folder(folder) as part:
+    with atomic_folder(folder) as part, _quiet():
         model.save_pretrained(str(part))
         AutoTokenizer.from_pretrained(str(model_folder), trust_remote_code=False).save_pretrained(str(part))
         history = {"validation_scores": trained.scores, "best_epoch": trained.best_epoch}

@@ -24,7 +24,7 @@ def test_finalists_are_spread_over_what_they_cost() -> None:
 
 
 def test_a_member_that_the_data_cannot_tell_from_a_cheaper_one_is_left_out() -> None:
-    cheap, same, better = record(1, 0.90, 2, 20), record(2, 0.905, 20, 90), record(3, 0.95, 25, 95)
+    cheap, same, better = record(1, 0.90, 2, 20), record(2, 0.902, 20, 90), record(3, 0.95, 25, 95)
     assert numbers([cheap, same, better], 3) == [3, 1]
 
 
@@ -34,7 +34,7 @@ def test_a_hundredth_of_a_predicted_millisecond_buys_nothing() -> None:
 
 
 def test_a_chain_of_small_steps_does_not_eat_itself() -> None:
-    chain = [record(i, 0.90 + 0.008 * i, 2.0 + i, 10.0 + i) for i in range(1, 6)]
+    chain = [record(i, 0.90 + 0.002 * i, 2.0 + i, 10.0 + i) for i in range(1, 6)]
     assert numbers(chain, 5) == [5, 3, 1]
 
 

@@ -21,7 +21,7 @@ from autocompress.samplers import OptunaSampler, population_for
 from autocompress.store import Store
 from autocompress.testing import OBJECTIVES, arithmetic_price, arithmetic_space, full_outcome
 
-TRIALS = 60
+TRIALS = 40
 ROUNDS = 3
 STORED = 10_000
 MORE = 100

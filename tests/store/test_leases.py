@@ -99,6 +99,7 @@ def test_a_holder_whose_process_number_was_given_to_another_is_replaced(
         sql("UPDATE leases SET started = started - 1")
         with store.lease("trec") as second:
             store.set_state(second, "searching")
+    assert store.study("trec").state == "searching"
 
 
 def test_a_holder_elsewhere_is_replaced_only_after_its_lease(store: Store, sql: Callable[[str], list[Any]]) -> None:
