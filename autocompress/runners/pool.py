@@ -23,7 +23,7 @@ class _Worker:
         import torch
 
         torch.set_num_threads(1)
-        os.nice(5)  # the driver goes first: while it waits for a core, so do all workers
+        os.nice(10)  # the driver goes first: while it waits for a core, so do all workers
         self._evaluate = build(setup)
 
     def evaluate(self, policy: CompressionPolicy) -> tuple[Outcome, float]:
