@@ -162,7 +162,7 @@ class FinalistSpec:
     """How many members of the front are trained, exported and verified, and how.
 
     `freeze_embeddings` keeps the word embeddings as the teacher had them: that takes a third off the time of an epoch;
-    what it costs in quality (0.3 points in the mean) two seeds cannot tell from nothing (studies/benchmarks/recovery.py).
+    what it costs in quality (0.3 points in the mean) is within the noise of two seeds (studies/benchmarks/recovery.py).
     """
 
     count: int = 5
