@@ -51,19 +51,24 @@ def choose(records: Sequence[Record], objectives: Mapping[str, Direction], count
     Quality before training says little about quality after it (a model without two of its layers scores 70 % and is
     trained back to 94 %), so finalists are spread evenly over what they cost, and quality only decides between
     neighbours: the range of the first cost is cut into `count` equal parts, and each gives its best. A member that the
-    data cannot tell from a cheaper one is left out.
+    data cannot tell from a cheaper one stands back; places that stay free go to the best of those left.
     """
-    members = _told_apart(_front(records, objectives))
-    if not members or not members[0].costs or len(members) <= count:
-        return [member.record for member in sorted(members, key=_quality, reverse=True)[:count]]
+    everybody = _front(records, objectives)
+    members = _told_apart(everybody)
+    spread = _spread(members, count) if members and members[0].costs else []
+    left = sorted((member for member in everybody if member not in spread), key=_quality, reverse=True)
+    chosen = spread + left[: count - len(spread)]
+    return [member.record for member in sorted(chosen, key=lambda m: m.costs)]
+
+
+def _spread(members: Sequence[_Member], count: int) -> list[_Member]:
+    """The best of each of `count` equal parts of the range of the first cost."""
     first = [member.costs[0] for member in members]
     low, width = min(first), (max(first) - min(first)) / count or 1.0
     parts: dict[int, list[_Member]] = {}
     for member in members:
         parts.setdefault(min(count - 1, int((member.costs[0] - low) / width)), []).append(member)
-    chosen = [max(part, key=_quality) for _, part in sorted(parts.items())]
-    left = sorted((member for member in members if member not in chosen), key=_quality, reverse=True)
-    return [member.record for member in sorted(chosen + left[: count - len(chosen)], key=lambda m: m.costs)]
+    return [max(part, key=_quality) for _, part in sorted(parts.items())]
 
 
 def _front(records: Sequence[Record], objectives: Mapping[str, Direction]) -> list[_Member]:
