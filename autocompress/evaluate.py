@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import traceback
 import warnings
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from typing import Any
 
@@ -15,14 +15,14 @@ from transformers import AutoConfig, AutoModelForSequenceClassification
 
 from autocompress import operators
 from autocompress.anatomy import FAMILIES, Anatomy
-from autocompress.core.device import LatencyPredictor, Workload
+from autocompress.core.device import DeviceProfile, EnergyModel, Estimate, Predictor, Workload
 from autocompress.core.metrics import METRICS
-from autocompress.core.outcome import Evaluated, Failed, Measurement, Measurements, Outcome, Priced, Stage
+from autocompress.core.outcome import Evaluated, Failed, Measurement, Measurements, Outcome, Priced, Source, Stage
 from autocompress.core.policy import CompressionPolicy
-from autocompress.core.shape import ModelShape, macs, parameters, weight_bytes
+from autocompress.core.shape import ModelShape, activation_bytes, macs, parameters, weight_bytes
 from autocompress.core.spec import Bound
 from autocompress.distill import predict
-from autocompress.errors import CandidateError
+from autocompress.errors import CandidateError, SpecError
 from autocompress.importance import Importance
 from autocompress.tasks import TextClassification, batches
 
@@ -31,12 +31,42 @@ _BATCH = 32
 
 @dataclass(frozen=True, slots=True)
 class Pricing:
-    """Rung 0: everything that follows from a policy's shape. Microseconds a call."""
+    """Rung 0: everything that follows from a policy's shape. Microseconds a call.
+
+    `wanted` are the metrics that the study names, beside those that every candidate has.
+    """
 
     shape: ModelShape
     workload: Workload
-    predictor: LatencyPredictor
+    predictor: Predictor
     constraints: Mapping[str, Bound]
+    energy: EnergyModel | None = None
+    wanted: frozenset[str] = frozenset()
+
+    @staticmethod
+    def of(
+        profile: DeviceProfile,
+        shape: ModelShape,
+        *,
+        workload: Workload,
+        objectives: Iterable[str],
+        constraints: Mapping[str, Bound],
+    ) -> Pricing:
+        """Prices for one device. Raises SpecError for a workload or a metric that the profile knows nothing of."""
+        wanted = frozenset((*objectives, *constraints))
+        if "energy_mj" in wanted and profile.energy is None:
+            raise SpecError(
+                f"device {profile.name!r} has no energy model, so energy_mj cannot be known; add `energy:` to its "
+                "profile, or leave energy_mj out of the study"
+            )
+        try:
+            predictor = profile.predictor(
+                hidden=shape.hidden, head_size=shape.layers[0].attention.head_size, workload=workload
+            )
+            predictor(shape)
+        except ValueError as error:
+            raise SpecError(f"{error}; profile it with `autocompress profile`, or write `device: host`") from error
+        return Pricing(shape, workload, predictor, constraints, profile.energy, wanted)
 
     def __call__(self, policy: CompressionPolicy) -> Priced:
         try:
@@ -51,14 +81,34 @@ class Pricing:
         return Priced(kept, known)
 
     def count(self, shape: ModelShape) -> Measurements:
-        """Counted and predicted metrics of a shape."""
-        load = self.workload
-        return (
-            Measurement("latency_ms", self.predictor(shape), METRICS["latency_ms"].unit, "predicted"),
-            Measurement("size_mb", weight_bytes(shape) / 1e6, METRICS["size_mb"].unit, "counted"),
+        """Counted, predicted and modelled metrics of a shape."""
+        load, latency = self.workload, self.predictor(shape)
+        size = weight_bytes(shape)
+        found = [
+            _estimated("latency_ms", latency, "predicted"),
+            Measurement("size_mb", size / 1e6, METRICS["size_mb"].unit, "counted"),
             Measurement("parameters", parameters(shape), "count", "counted"),
             Measurement("macs", macs(shape, batch=load.batch, length=load.length), "count", "counted"),
-        )
+        ]
+        if self.energy is not None:
+            found.append(_estimated("energy_mj", self.energy(shape, load, latency), "modelled"))
+        if "throughput" in self.wanted:
+            found.append(_estimated("throughput", throughput(latency, load), "predicted"))
+        if "peak_memory_mib" in self.wanted:
+            held = size + activation_bytes(shape, batch=load.batch, length=load.length)
+            found.append(Measurement("peak_memory_mib", held / 2**20, METRICS["peak_memory_mib"].unit, "counted"))
+        return tuple(found)
+
+
+def throughput(latency: Estimate, workload: Workload) -> Estimate:
+    """Sequences a second of one batch after another."""
+    per_batch = 1e3 * workload.batch
+    longest, shortest = latency.high, latency.low or latency.value
+    return Estimate(per_batch / latency.value, per_batch / longest, per_batch / shortest)
+
+
+def _estimated(metric: str, found: Estimate, source: Source) -> Measurement:
+    return Measurement(metric, found.value, METRICS[metric].unit, source, interval=(found.low, found.high))
 
 
 @dataclass(frozen=True, slots=True)

@@ -149,7 +149,15 @@ class Search:
     def _propose(self) -> None:
         proposal = self._sampler.ask()
         priced = self._price(self._space.policy(lambda name, _: proposal.parameters[name]))
-        proposed = self._store.propose(self._lease, proposal, priced.policy)
+        rejected = _rejected(priced)
+        proposed = self._store.propose(
+            self._lease, proposal, priced.policy, rejected=rejected, provenance=self._provenance
+        )
+        if proposed.is_new and rejected is not None:
+            self._idle += 1
+            self._tally.infeasible += 1
+            self._sampler.tell(proposal.number, rejected)
+            return
         if not proposed.is_new:
             self._tally.repeated += 1
             self._idle += 1
@@ -162,11 +170,6 @@ class Search:
         self._launch(Job(proposed.candidate.number, priced.policy, attempt=1), priced)
 
     def _launch(self, job: Job, priced: Priced) -> None:
-        """A candidate that breaks a bound ends here; the baseline is scored even so, to be compared with."""
-        if priced.broken is not None and not job.policy.is_baseline:
-            self._idle += 1
-            self._record(job, Infeasible(priced.broken, priced.measurements), 0.0)
-            return
         self._idle = 0
         self._flying[job.number] = priced
         self._tally.running = len(self._flying)
@@ -208,7 +211,7 @@ class Search:
             case Evaluated():
                 self._tally.evaluated += 1
             case Infeasible():
-                self._tally.infeasible += 1
+                self._tally.infeasible += 1  # an evaluator may find out late
             case Failed(stage, error, message):
                 self._tally.failed += 1
                 self._tally.causes[f"{stage}: {error}: {message}"] += 1
@@ -223,3 +226,10 @@ class Search:
                 f"{self._budget.failure_share:.0%} allows; most often ({times}x): {cause}. "
                 f"See `autocompress trials {self._lease.study} --state failed`."
             )
+
+
+def _rejected(priced: Priced) -> Infeasible | None:
+    """The outcome of a candidate that breaks a bound; the baseline is scored even so, to be compared with."""
+    if priced.broken is None or priced.policy.is_baseline:
+        return None
+    return Infeasible(priced.broken, priced.measurements)

@@ -14,7 +14,7 @@ import torch
 
 from autocompress import config
 from autocompress.assets import cache_folder, fetch, file_digest
-from autocompress.core.device import DeviceProfile, KernelTable, LatencyPredictor
+from autocompress.core.device import DeviceProfile
 from autocompress.core.metrics import METRICS
 from autocompress.core.outcome import values
 from autocompress.core.policy import BASELINE, CompressionPolicy, content_digest
@@ -23,10 +23,10 @@ from autocompress.core.shape import ModelShape
 from autocompress.core.space import SearchSpace
 from autocompress.core.spec import Asset, StudySpec
 from autocompress.deploy.session import runtime
-from autocompress.devices.host import fingerprint, usable_cores
+from autocompress.devices.host import fingerprint, is_this_machine, usable_cores
 from autocompress.devices.profiling import RECIPE, profile_host
 from autocompress.distill import Progress
-from autocompress.errors import CandidateError, ExhaustedError, HostError, SpecError
+from autocompress.errors import CandidateError, ExhaustedError, SpecError
 from autocompress.evaluate import Pricing, Setup, SliceEvaluator
 from autocompress.finalists import Recovery, choose
 from autocompress.offering import Endings, Offering
@@ -99,8 +99,7 @@ class Conductor:
             importance = prepare_importance(self._spec, teacher)
         shape = teacher.anatomy.shape()
         self._store.set_fact(self._lease, "shape", asdict(shape))
-        profile, table = self._device(shape)
-        pricing = Pricing(shape, self._spec.workload, LatencyPredictor(table), self._spec.constraints)
+        profile, pricing = self._device(shape)
         space = self._bound_space(shape)
         self._check_reach(space, pricing)
         setup = Setup.of(teacher.anatomy.model, importance, teacher.task, precision=self._spec.teacher.precision)
@@ -136,31 +135,28 @@ class Conductor:
         self._observer.note(f"teacher: validation {task.metric} {teacher.validation:.4f}; texts: {sizes}")
         return teacher
 
-    def _device(self, shape: ModelShape) -> tuple[DeviceProfile, KernelTable]:
+    def _device(self, shape: ModelShape) -> tuple[DeviceProfile, Pricing]:
+        spec = self._spec
         with self._stage("device"):
             profile = self._profile(shape)
-        head_size = shape.layers[0].attention.head_size
-        table = profile.table(hidden=shape.hidden, head_size=head_size, workload=self._spec.workload)
-        if table is None:
-            raise SpecError(
-                f"device {profile.name!r} has no kernel table for hidden size {shape.hidden}, heads of {head_size} and "
-                f"{self._spec.workload}; write `device: host` to measure this machine"
+        pricing = Pricing.of(
+            profile, shape, workload=spec.workload, objectives=spec.objectives, constraints=spec.constraints
+        )
+        here = is_this_machine(profile)
+        if not here:
+            self._observer.note(
+                f"device {profile.name!r} is another machine than this one: latency is predicted, until finalists are "
+                f"measured there (a Ray node with the resource `device:{profile.name}`, or `autocompress bundle`)"
             )
-        about = {"name": profile.name, "source": profile.source, "measured_on": profile.measured_on}
+        about = {"name": profile.name, "source": profile.source, "measured_on": profile.measured_on, "here": here}
         self._store.set_fact(self._lease, "device", {**about, "fingerprint": dict(profile.fingerprint)})
-        return profile, table
+        return profile, pricing
 
     def _profile(self, shape: ModelShape) -> DeviceProfile:
         """The named profile; for `host`, this machine's, measured once for this kind of model and workload."""
         spec, here = self._spec, fingerprint()
         if spec.device != config.HOST:
-            profile = config.load_device(spec.device)
-            if dict(profile.fingerprint) != here:
-                raise HostError(
-                    f"device {profile.name!r} is another machine than this one, so finalists could not be measured "
-                    "on it; write `device: host`, or run the study there"
-                )
-            return profile
+            return config.load_device(spec.device)
         load, head_size = spec.workload, shape.layers[0].attention.head_size
         sizes = f"h{shape.hidden}x{head_size}-b{load.batch}l{load.length}t{load.threads}"
         path = cache_folder() / "profiles" / f"{content_digest([here, asdict(runtime()), RECIPE])}-{sizes}.yaml"

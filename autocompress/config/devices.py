@@ -14,7 +14,10 @@ from autocompress.config.problems import Problems
 from autocompress.config.validation import adapter, validated
 from autocompress.core.device import DeviceProfile
 
-_ROW = {"block": "base", "bits": 32, "size": 0, "milliseconds": 0.0, "low": 0.0, "high": 0.0}
+_ROWS = [
+    {"block": block, "bits": 32, "size": 0, "milliseconds": 0.0, "low": 0.0, "high": 0.0}
+    for block in ("base", "attention", "feed_forward")
+]
 STAND_IN: dict[str, Any] = {
     "name": "x",
     "version": 1,
@@ -23,7 +26,7 @@ STAND_IN: dict[str, Any] = {
     "fingerprint": {},
     "runtime": {"name": "x", "version": "1"},
     "measured_on": "",
-    "tables": [{"hidden": 1, "head_size": 1, "workload": {}, "rows": [_ROW]}],
+    "tables": [{"hidden": 1, "head_size": 1, "workload": {}, "rows": _ROWS}],
 }
 
 

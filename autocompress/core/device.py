@@ -4,13 +4,24 @@ from __future__ import annotations
 
 import bisect
 import math
-from collections.abc import Mapping
-from dataclasses import dataclass, field
-from typing import ClassVar, Literal
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, field, replace
+from typing import ClassVar, Final, Literal
 
-from autocompress.core.shape import Bits, ModelShape
+from autocompress.core.shape import (
+    AttentionShape,
+    Bits,
+    FeedForwardShape,
+    LayerShape,
+    ModelShape,
+    macs_by_bits,
+    weight_bytes,
+)
 
 _FORBID = {"extra": "forbid"}
+
+SCHEMA: Final = 2
+"""Version of the form of a profile."""
 
 ProfileSource = Literal["measured", "fitted", "datasheet"]
 Block = Literal["base", "attention", "feed_forward"]
@@ -56,21 +67,179 @@ class KernelRow:
             value = getattr(self, name)
             if not math.isfinite(value) or value < 0:
                 raise ValueError(f"`{name}` must be a finite number of milliseconds >= 0, got {value}")
+        if not self.low <= self.milliseconds <= self.high:
+            raise ValueError(
+                f"`low <= milliseconds <= high` must hold, got {self.low}, {self.milliseconds}, {self.high}"
+            )
+
+
+@dataclass(frozen=True, slots=True)
+class Accuracy:
+    """How far predictions lie from measurements of `n` models that the fit never saw; errors are shares."""
+
+    n: int
+    mape: float
+    median: float
+    within_5: float
+    within_10: float
+    spearman: float
+    kendall: float
+    how: str = ""
+    __pydantic_config__: ClassVar[dict[str, str]] = _FORBID
+
+    def __post_init__(self) -> None:
+        for name in ("mape", "median", "within_5", "within_10", "spearman", "kendall"):
+            if not math.isfinite(getattr(self, name)):
+                raise ValueError(f"`{name}` must be a finite number, got {getattr(self, name)}")
+
+
+@dataclass(frozen=True, slots=True)
+class Correction:
+    """What whole models cost beside the sum of their blocks: a weight for each feature of `cost_features`.
+
+    `spread` is the half-width of the 95 % interval of a prediction, as a share of it; `models` is how many whole models
+    were measured for the fit.
+    """
+
+    weights: Mapping[str, float]
+    spread: float
+    models: int
+    __pydantic_config__: ClassVar[dict[str, str]] = _FORBID
+
+    def __post_init__(self) -> None:
+        unknown = sorted(set(self.weights) - set(COST_FEATURES))
+        if unknown:
+            raise ValueError(f"unknown `weights`: {', '.join(unknown)} (allowed: {', '.join(COST_FEATURES)})")
+        for name, value in (*self.weights.items(), ("spread", self.spread)):
+            if not math.isfinite(value):
+                raise ValueError(f"`{name}` must be a finite number, got {value}")
+        if self.spread < 0:
+            raise ValueError(f"`spread >= 0` must hold, got {self.spread}")
 
 
 @dataclass(frozen=True, slots=True)
 class KernelTable:
-    """The kernel rows for one hidden size, one head size and one workload."""
+    """The kernel rows for one hidden size, one head size and one workload, and how well they predict whole models."""
 
     hidden: int
     head_size: int
     workload: Workload
     rows: tuple[KernelRow, ...]
+    correction: Correction | None = None
+    accuracy: Accuracy | None = None
     __pydantic_config__: ClassVar[dict[str, str]] = _FORBID
+
+    def __post_init__(self) -> None:
+        seen: set[tuple[Block, Bits, int]] = set()
+        for row in self.rows:
+            key = (row.block, row.bits, row.size)
+            if key in seen:
+                raise ValueError(f"`rows` hold {row.block} of size {row.size} in {row.bits} bits twice")
+            seen.add(key)
+        missing = {"base", "attention", "feed_forward"} - {row.block for row in self.rows}
+        if missing:
+            raise ValueError(f"`rows` lack {', '.join(sorted(missing))}")
 
     def curve(self, block: Block, bits: Bits) -> list[tuple[int, float]]:
         """(size, milliseconds) of one kind of block, by size."""
         return sorted((row.size, row.milliseconds) for row in self.rows if row.block == block and row.bits == bits)
+
+
+@dataclass(frozen=True, slots=True)
+class CostModel:
+    """A device that nobody profiled block by block: weight products at a rate, weights read at a bandwidth, and a fixed
+    cost a layer and an inference (a roofline; Williams et al. 2009).
+
+    Rates are in 10^9 multiply-accumulates a second with `threads` threads. A device without `gmacs_int8` has no faster
+    kernel for int8 that anybody measured: int8 parts are counted at fp32 speed. `spread` is the half-width of the 95 %
+    interval of a prediction, as a share of it.
+    """
+
+    gmacs_fp32: float
+    gbytes_per_second: float
+    spread: float
+    threads: int
+    gmacs_int8: float | None = None
+    ms_per_layer: float = 0.0
+    ms_base: float = 0.0
+    accuracy: Accuracy | None = None
+    __pydantic_config__: ClassVar[dict[str, str]] = _FORBID
+
+    def __post_init__(self) -> None:
+        for name in ("gmacs_fp32", "gbytes_per_second", "gmacs_int8"):
+            value = getattr(self, name)
+            if value is not None and not (math.isfinite(value) and value > 0):
+                raise ValueError(f"`{name} > 0` must hold, got {value}")
+        for name in ("spread", "ms_per_layer", "ms_base"):
+            value = getattr(self, name)
+            if not (math.isfinite(value) and value >= 0):
+                raise ValueError(f"`{name} >= 0` must hold, got {value}")
+
+    def rate(self, bits: Bits) -> float:
+        """Multiply-accumulates a millisecond."""
+        return 1e6 * (self.gmacs_int8 if bits == 8 and self.gmacs_int8 else self.gmacs_fp32)
+
+
+@dataclass(frozen=True, slots=True)
+class Ceilings:
+    """The most one core of the machine does: products in fp32 and int8 (10^9 operations a second; 1 MAC = 2
+    operations), and memory traffic (10^9 bytes a second)."""
+
+    gflops_fp32: float
+    gops_int8: float
+    gbytes_per_second: float
+    __pydantic_config__: ClassVar[dict[str, str]] = _FORBID
+
+    def __post_init__(self) -> None:
+        for name in ("gflops_fp32", "gops_int8", "gbytes_per_second"):
+            value = getattr(self, name)
+            if not (math.isfinite(value) and value > 0):
+                raise ValueError(f"`{name} > 0` must hold, got {value}")
+
+
+@dataclass(frozen=True, slots=True)
+class EnergyModel:
+    """Millijoules of an inference where no meter can be read: power while it lasts, arithmetic and traffic on top.
+
+    `idle_watts` is drawn by the device at rest, `active_watts` with all `cores` busy; threads in between draw their
+    share. A MAC and a byte read from memory cost picojoules of their own. `source` says where the constants are from;
+    `spread` is the half-width of the 95 % interval of a value, as a share of it.
+    """
+
+    idle_watts: float
+    active_watts: float
+    cores: int
+    pj_per_mac_fp32: float
+    pj_per_mac_int8: float
+    pj_per_byte: float
+    source: str
+    spread: float
+    __pydantic_config__: ClassVar[dict[str, str]] = _FORBID
+
+    def __post_init__(self) -> None:
+        for name in ("idle_watts", "active_watts", "pj_per_mac_fp32", "pj_per_mac_int8", "pj_per_byte", "spread"):
+            value = getattr(self, name)
+            if not (math.isfinite(value) and value >= 0):
+                raise ValueError(f"`{name}` must be a finite number >= 0, got {value}")
+        if self.active_watts < self.idle_watts:
+            raise ValueError(
+                f"`active_watts >= idle_watts` must hold, got active_watts={self.active_watts}, "
+                f"idle_watts={self.idle_watts}"
+            )
+        if self.cores < 1:
+            raise ValueError(f"`cores >= 1` must hold, got {self.cores}")
+        if not self.source.strip():
+            raise ValueError("`source` must say where the constants are from")
+
+    def __call__(self, shape: ModelShape, workload: Workload, milliseconds: Estimate) -> Estimate:
+        """Modelled millijoules of one inference that takes so long."""
+        busy = min(workload.threads, self.cores) / self.cores
+        watts = self.idle_watts + busy * (self.active_watts - self.idle_watts)
+        by_bits = macs_by_bits(shape, batch=workload.batch, length=workload.length)
+        picojoules = by_bits[32] * self.pj_per_mac_fp32 + by_bits[8] * self.pj_per_mac_int8
+        picojoules += weight_bytes(shape, embeddings=False) * self.pj_per_byte
+        value = watts * milliseconds.value + 1e-9 * picojoules
+        return Estimate.around(value, math.hypot(self.spread, milliseconds.spread))
 
 
 @dataclass(frozen=True, slots=True)
@@ -84,8 +253,36 @@ class Runtime:
 
 
 @dataclass(frozen=True, slots=True)
+class Estimate:
+    """A predicted number with its 95 % interval."""
+
+    value: float
+    low: float
+    high: float
+
+    @staticmethod
+    def around(value: float, spread: float) -> Estimate:
+        """The interval reaches `spread`, a share, to both sides; never below zero."""
+        return Estimate(value, value * max(0.0, 1 - spread), value * (1 + spread))
+
+    @property
+    def spread(self) -> float:
+        """Half-width of the interval as a share of the value."""
+        return (self.high - self.value) / self.value if self.value else 0.0
+
+
+Predictor = Callable[[ModelShape], Estimate]
+"""Milliseconds of one inference of a shape. Raises ValueError outside of what was measured."""
+
+
+@dataclass(frozen=True, slots=True)
 class DeviceProfile:
-    """A device and what is known of it. `fingerprint` identifies the machine a measured profile belongs to."""
+    """A device and what is known of it.
+
+    A device that was `measured` has a kernel table for each workload; one that was `fitted` to published measurements,
+    or is described by a `datasheet`, has a cost model. `fingerprint` identifies the machine a measured profile belongs
+    to; `measured_on` is the date of its numbers. `notes` say how they were obtained.
+    """
 
     name: str
     version: int
@@ -95,21 +292,83 @@ class DeviceProfile:
     runtime: Runtime
     measured_on: str
     tables: tuple[KernelTable, ...] = ()
+    cost: CostModel | None = None
+    ceilings: Ceilings | None = None
+    energy: EnergyModel | None = None
+    notes: tuple[str, ...] = ()
+    schema: int = SCHEMA
     __pydantic_config__: ClassVar[dict[str, str]] = _FORBID
 
-    def table(self, *, hidden: int, head_size: int, workload: Workload) -> KernelTable | None:
-        """The table measured for exactly this hidden size, head size and workload."""
-        for table in self.tables:
-            if (table.hidden, table.head_size, table.workload) == (hidden, head_size, workload):
-                return table
-        return None
+    def __post_init__(self) -> None:
+        if self.schema != SCHEMA:
+            raise ValueError(
+                f"`schema` is {self.schema}, this version reads {SCHEMA}; make the profile again with "
+                "`autocompress profile`"
+            )
+        if self.source == "measured" and not self.tables:
+            raise ValueError("a measured profile needs `tables`; others need `source: fitted` or `source: datasheet`")
+        if self.source != "measured" and self.cost is None:
+            raise ValueError(f"a profile with `source: {self.source}` needs a `cost` model")
+        places = [(table.hidden, table.head_size, table.workload) for table in self.tables]
+        for place in places:
+            if places.count(place) > 1:
+                raise ValueError(f"`tables` hold hidden {place[0]}, head size {place[1]}, {place[2]} twice")
+
+    def predictor(self, *, hidden: int, head_size: int, workload: Workload) -> Predictor:
+        """Predicts models of one hidden and head size under a workload.
+
+        Raises ValueError, saying what was measured, when that lies outside of what the profile knows. Between two
+        measured lengths every block is interpolated; nothing is extrapolated.
+        """
+        if self.cost is not None and not self.tables:
+            if workload.threads != self.cost.threads:
+                raise ValueError(
+                    f"device {self.name!r} is described for {self.cost.threads} threads, the workload asks for "
+                    f"{workload.threads}"
+                )
+            return RooflinePredictor(self.cost, workload)
+        fitting = [table for table in self.tables if (table.hidden, table.head_size) == (hidden, head_size)]
+        for table in fitting:
+            if table.workload == workload:
+                return LatencyPredictor(table)
+        like = [t for t in fitting if (t.workload.batch, t.workload.threads) == (workload.batch, workload.threads)]
+        shorter = [table for table in like if table.workload.length < workload.length]
+        longer = [table for table in like if table.workload.length > workload.length]
+        if shorter and longer:
+            return _BetweenLengths(
+                max(shorter, key=lambda table: table.workload.length),
+                min(longer, key=lambda table: table.workload.length),
+                workload.length,
+            )
+        known = "; ".join(f"hidden {t.hidden}, heads of {t.head_size}, {t.workload}" for t in self.tables) or "nothing"
+        raise ValueError(
+            f"device {self.name!r} was not measured for hidden {hidden}, heads of {head_size}, {workload} "
+            f"(measured: {known})"
+        )
+
+
+COST_FEATURES = (
+    "base",
+    "attention_fp32",
+    "attention_int8",
+    "feed_forward_fp32",
+    "feed_forward_int8",
+    "layers",
+)
+"""What a prediction is summed from: milliseconds of the table by kind of block, and how many layers there are."""
+
+_UNCORRECTED: Final = 0.10
+"""Spread of a sum of blocks that nobody compared with whole models."""
+
+_BETWEEN: Final = 0.03
+"""What interpolating between two lengths may add: attention grows with the square of the length, the rest does not."""
 
 
 class LatencyPredictor:
-    """Whole-model latency as the sum of its blocks, interpolated within the measured sizes.
+    """Whole-model latency as the sum of its blocks, interpolated within the measured sizes, and corrected.
 
-    Summing is exact for a runtime that executes one node after another on one thread; what it misses (cache effects
-    between blocks) is the prediction error that every study reports.
+    Summing is exact for a runtime that executes one node after another on one thread; what it misses (caches that a
+    whole model shares, the runtime's own cost a node) is fitted on whole models.
     """
 
     def __init__(self, table: KernelTable) -> None:
@@ -117,16 +376,35 @@ class LatencyPredictor:
         for row in table.rows:
             curve = table.curve(row.block, row.bits)
             self._curves[row.block, row.bits] = ([size for size, _ in curve], [ms for _, ms in curve])
+        self._known: dict[tuple[Block, Bits, int], float] = {}
+        correction = table.correction
+        self._spread = correction.spread if correction else _UNCORRECTED
+        given = dict(correction.weights) if correction else dict.fromkeys(COST_FEATURES[:5], 1.0)
+        self._weights = tuple(given.get(name, 0.0) for name in COST_FEATURES)
 
-    def __call__(self, shape: ModelShape) -> float:
+    def __call__(self, shape: ModelShape) -> Estimate:
         """Predicted milliseconds. Raises ValueError outside the measured range."""
-        total = self._at("base", shape.embedding_bits, 0)
+        value = sum(weight * part for weight, part in zip(self._weights, self.features(shape), strict=True))
+        return Estimate.around(value, self._spread)
+
+    def features(self, shape: ModelShape) -> tuple[float, ...]:
+        """The values of `COST_FEATURES`."""
+        parts = {8: [0.0, 0.0], 32: [0.0, 0.0]}
         for layer in shape.layers:
-            total += self._at("attention", layer.attention.bits, layer.attention.heads)
-            total += self._at("feed_forward", layer.feed_forward.bits, layer.feed_forward.width)
-        return total
+            attention, feed_forward = layer.attention, layer.feed_forward
+            parts[attention.bits][0] += self._at("attention", attention.bits, attention.heads)
+            parts[feed_forward.bits][1] += self._at("feed_forward", feed_forward.bits, feed_forward.width)
+        base = self._at("base", shape.embedding_bits, 0)
+        return (base, parts[32][0], parts[8][0], parts[32][1], parts[8][1], float(shape.depth))
 
     def _at(self, block: Block, bits: Bits, size: int) -> float:
+        key = (block, bits, size)
+        known = self._known.get(key)
+        if known is None:
+            known = self._known[key] = self._interpolated(block, bits, size)
+        return known
+
+    def _interpolated(self, block: Block, bits: Bits, size: int) -> float:
         sizes, milliseconds = self._curves.get((block, bits), ([], []))
         if not sizes or not sizes[0] <= size <= sizes[-1]:
             measured = f"{sizes[0]} to {sizes[-1]}" if sizes else "nothing"
@@ -137,3 +415,40 @@ class LatencyPredictor:
         span = sizes[right] - sizes[right - 1]
         share = (size - sizes[right - 1]) / span
         return milliseconds[right - 1] + share * (milliseconds[right] - milliseconds[right - 1])
+
+
+class _BetweenLengths:
+    """Linear between two measured lengths."""
+
+    def __init__(self, shorter: KernelTable, longer: KernelTable, length: int) -> None:
+        self._ends = LatencyPredictor(shorter), LatencyPredictor(longer)
+        low, high = shorter.workload.length, longer.workload.length
+        self._share = (length - low) / (high - low)
+
+    def __call__(self, shape: ModelShape) -> Estimate:
+        low, high = (end(shape) for end in self._ends)
+        value = low.value + self._share * (high.value - low.value)
+        return Estimate.around(value, max(low.spread, high.spread) + _BETWEEN)
+
+
+class RooflinePredictor:
+    """Latency from a cost model: each layer takes the longer of its arithmetic and of reading its weights."""
+
+    def __init__(self, cost: CostModel, workload: Workload) -> None:
+        self._cost, self._workload = cost, workload
+        self._known: dict[tuple[int, AttentionShape, FeedForwardShape], float] = {}
+
+    def __call__(self, shape: ModelShape) -> Estimate:
+        total = self._cost.ms_base + sum(self._layer(shape, layer) for layer in shape.layers)
+        return Estimate.around(total, self._cost.spread)
+
+    def _layer(self, shape: ModelShape, layer: LayerShape) -> float:
+        key = (shape.hidden, layer.attention, layer.feed_forward)
+        if key not in self._known:
+            cost, load = self._cost, self._workload
+            alone = replace(shape, layers=(layer,), head_widths=())
+            by_bits = macs_by_bits(alone, batch=load.batch, length=load.length)
+            arithmetic = sum(count / cost.rate(bits) for bits, count in by_bits.items())
+            traffic = weight_bytes(alone, embeddings=False) / (1e6 * cost.gbytes_per_second)
+            self._known[key] = max(arithmetic, traffic) + cost.ms_per_layer
+        return self._known[key]

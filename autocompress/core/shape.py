@@ -136,29 +136,47 @@ def parameters(shape: ModelShape) -> int:
 
 def macs(shape: ModelShape, *, batch: int, length: int) -> int:
     """Multiply-accumulates of one forward pass: weight products and the two attention products (q.k and p.v)."""
-    total = 0
+    return sum(macs_by_bits(shape, batch=batch, length=length).values())
+
+
+def macs_by_bits(shape: ModelShape, *, batch: int, length: int) -> dict[Bits, int]:
+    """`macs` by the precision they run in; attention products and the head stay fp32."""
+    found: dict[Bits, int] = {8: 0, 32: 0}
     for layer in shape.layers:
         inner = layer.attention.heads * layer.attention.head_size
-        total += length * 4 * shape.hidden * inner + 2 * length * length * inner
-        total += length * 2 * shape.hidden * layer.feed_forward.width
-    head, inputs = 0, shape.hidden
+        found[layer.attention.bits] += length * 4 * shape.hidden * inner
+        found[32] += 2 * length * length * inner
+        found[layer.feed_forward.bits] += length * 2 * shape.hidden * layer.feed_forward.width
+    inputs = shape.hidden
     for outputs in shape.head_widths:
-        head += inputs * outputs
+        found[32] += inputs * outputs
         inputs = outputs
-    return batch * (total + head)
+    return {bits: batch * count for bits, count in found.items()}
 
 
-def weight_bytes(shape: ModelShape) -> int:
+def activation_bytes(shape: ModelShape, *, batch: int, length: int) -> int:
+    """Bytes of the largest set of fp32 activations alive at once: a layer's input, its residual, and either q, k, v and
+    the attention probabilities or the feed-forward block's inner channels twice (before and after its activation)."""
+    widest = 0
+    for layer in shape.layers:
+        inner = layer.attention.heads * layer.attention.head_size
+        widest = max(widest, 4 * inner + layer.attention.heads * length, 2 * layer.feed_forward.width)
+    return 4 * batch * length * (2 * shape.hidden + widest)
+
+
+def weight_bytes(shape: ModelShape, *, embeddings: bool = True) -> int:
     """Bytes of the weights as deployed.
 
     int8 matrices hold one byte a weight and one fp32 scale an output channel (embeddings: one scale a row);
-    biases, normalisation and the head stay fp32.
+    biases, normalisation and the head stay fp32. Without `embeddings`, what every inference reads: of a table it reads
+    a few rows only.
     """
     hidden = shape.hidden
     total = 4 * 2 * hidden * (1 + 2 * shape.depth) + 4 * head_parameters(shape)
-    rows = shape.word_rows
-    total += rows * (hidden + 4) if shape.embedding_bits == 8 else rows * hidden * 4
-    total += shape.other_rows * hidden * 4
+    if embeddings:
+        rows = shape.word_rows
+        total += rows * (hidden + 4) if shape.embedding_bits == 8 else rows * hidden * 4
+        total += shape.other_rows * hidden * 4
     for layer in shape.layers:
         inner = layer.attention.heads * layer.attention.head_size
         total += _matrix_bytes(hidden, 3 * inner, layer.attention.bits)

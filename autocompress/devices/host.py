@@ -10,6 +10,7 @@ from typing import Final
 
 import psutil
 
+from autocompress.core.device import DeviceProfile
 from autocompress.core.policy import content_digest
 
 _FLAGS: Final = ("avx2", "avx512f", "avx512_vnni", "avx_vnni", "avx512_bf16", "amx_bf16", "amx_int8", "asimddp", "i8mm")
@@ -34,6 +35,14 @@ def fingerprint() -> dict[str, str]:
 def fingerprint_digest(found: Mapping[str, str]) -> str:
     """A short name for a machine."""
     return content_digest(dict(found))
+
+
+def is_this_machine(profile: DeviceProfile) -> bool:
+    """Whether a profile was measured on a machine like this one: what changes a kernel's cost is the same."""
+    found = fingerprint()
+    return profile.source == "measured" and all(
+        profile.fingerprint.get(name) == found[name] for name in ("cpu", "isa", "machine", "cores", "system")
+    )
 
 
 def usable_cores() -> int:

@@ -13,6 +13,7 @@ from autocompress.core.outcome import (
     Candidate,
     Evaluated,
     Failed,
+    Infeasible,
     Measurement,
     Measurements,
     Outcome,
@@ -38,9 +39,18 @@ log = logging.getLogger(__name__)
 
 
 def propose(
-    connection: Connection, study_id: int, generation: int, *, proposal: Proposal, policy: CompressionPolicy
+    connection: Connection,
+    study_id: int,
+    generation: int,
+    *,
+    proposal: Proposal,
+    policy: CompressionPolicy,
+    rejected: Infeasible | None,
+    rung: int,
+    provenance: Mapping[str, Any],
 ) -> Proposed:
-    """Log a proposal and start its candidate, or find what became of it."""
+    """Log a proposal and start its candidate (or conclude it at once, when it is `rejected`), or find what became of
+    it."""
     digest = policy.digest
     known = connection.execute(
         select(candidates).where(candidates.c.study_id == study_id, candidates.c.digest == digest)
@@ -48,7 +58,12 @@ def propose(
     if known is None:
         number = 0 if policy.is_baseline else _next_number(connection, study_id)
         candidate_id = _insert(connection, study_id, generation, Candidate(number, policy), running=True)
-        proposed = Proposed(Candidate(number, policy), is_new=True, outcome=None)
+        if rejected is not None:
+            finish(
+                connection, study_id, number=number, attempt=1, outcome=rejected, rung=rung, seconds=0.0,
+                provenance=provenance,
+            )  # fmt: skip
+        proposed = Proposed(Candidate(number, policy), is_new=True, outcome=rejected)
     else:
         candidate_id = known.id
         outcome = outcome_of(known, judged_by(connection, known))

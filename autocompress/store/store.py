@@ -11,7 +11,7 @@ from typing import Any, Self, TypeVar, final
 from sqlalchemy import Connection
 
 from autocompress.core.metrics import Direction
-from autocompress.core.outcome import Candidate, Measurements, Outcome, Proposal, Record
+from autocompress.core.outcome import RUNG_SLICED, Candidate, Infeasible, Measurements, Outcome, Proposal, Record
 from autocompress.core.policy import CompressionPolicy
 from autocompress.errors import StoreError
 from autocompress.store import candidates, finalists, front, integrity, lease, studies, versions
@@ -137,13 +137,29 @@ class Store:
 
     # Candidates
 
-    def propose(self, lease: Lease, proposal: Proposal, policy: CompressionPolicy) -> Proposed:
-        """Log a proposal. A policy not seen before becomes a running candidate, attempt 1; a known one brings its
-        candidate and outcome."""
+    def propose(
+        self,
+        lease: Lease,
+        proposal: Proposal,
+        policy: CompressionPolicy,
+        *,
+        rejected: Infeasible | None = None,
+        rung: int = RUNG_SLICED,
+        provenance: Mapping[str, Any] | None = None,
+    ) -> Proposed:
+        """Log a proposal. A policy not seen before becomes a running candidate, attempt 1, or ends here as `rejected`,
+        in one transaction; a known one brings its candidate and outcome."""
         return self._write(
             lease,
             lambda connection: candidates.propose(
-                connection, lease.study_id, lease.generation, proposal=proposal, policy=policy
+                connection,
+                lease.study_id,
+                lease.generation,
+                proposal=proposal,
+                policy=policy,
+                rejected=rejected,
+                rung=rung,
+                provenance=provenance or {},
             ),
         )
 

@@ -9,7 +9,6 @@ from typing import Any
 import torch
 
 from autocompress import config
-from autocompress.core.device import LatencyPredictor
 from autocompress.core.space import SearchSpace
 from autocompress.core.spec import Budget, StudySpec
 from autocompress.devices.host import usable_cores
@@ -43,7 +42,9 @@ def prepare(study: str = "quickstart") -> Prepared:
     importance = prepare_importance(spec, teacher)
     shape = teacher.anatomy.shape()
     profile = profile_host(shape, spec.workload)
-    pricing = Pricing(shape, spec.workload, LatencyPredictor(profile.tables[0]), spec.constraints)
+    pricing = Pricing.of(
+        profile, shape, workload=spec.workload, objectives=spec.objectives, constraints=spec.constraints
+    )
     space = spec.space.bind(
         shape.names(), lambda operator, target, knob: OPERATORS[operator].size_of(shape, target, knob)
     )

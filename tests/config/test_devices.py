@@ -8,40 +8,78 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from autocompress.config import check_file, dump_device, load_device
-from autocompress.core.device import DeviceProfile, KernelRow, KernelTable, Runtime, Workload
+from autocompress.core.device import (
+    COST_FEATURES,
+    Accuracy,
+    Ceilings,
+    Correction,
+    CostModel,
+    DeviceProfile,
+    EnergyModel,
+    KernelRow,
+    KernelTable,
+    Runtime,
+    Workload,
+)
 from autocompress.core.ports import Operator
 from autocompress.errors import SpecError
 
-milliseconds = st.floats(0, 1e6)
+positive = st.floats(1e-3, 1e6)
+shares = st.floats(0, 10)
 texts = st.one_of(
     st.text(max_size=20), st.sampled_from(["no", "1e-3", "1", "~", "", "on", ".nan", "2026-11-22", "<<", "="])
 )
-rows = st.builds(
-    KernelRow,
-    st.sampled_from(["base", "attention", "feed_forward"]),
-    st.sampled_from([8, 32]),
-    st.integers(0, 4096),
-    milliseconds,
-    milliseconds,
-    milliseconds,
-)
-tables = st.builds(
-    KernelTable, st.integers(1, 4096), st.integers(1, 256), st.builds(Workload), st.lists(rows, max_size=4).map(tuple)
-)
-profiles = st.builds(
-    DeviceProfile,
-    name=texts,
-    version=st.integers(0, 9),
-    source=st.sampled_from(["measured", "fitted", "datasheet"]),
-    description=texts,
-    fingerprint=st.dictionaries(texts, texts, max_size=3),
-    runtime=st.builds(Runtime, texts, texts, st.dictionaries(texts, texts, max_size=3)),
-    measured_on=texts,
-    tables=st.lists(tables, max_size=2).map(tuple),
-)
 
 
-@given(profiles)
+@st.composite
+def rows(draw: st.DrawFn, block: str) -> KernelRow:
+    low, middle, high = sorted(draw(st.lists(st.floats(0, 1e6), min_size=3, max_size=3)))
+    return KernelRow(block, draw(st.sampled_from([8, 32])), draw(st.integers(0, 4096)), middle, low, high)  # type: ignore[arg-type]
+
+
+accuracies = st.builds(Accuracy, st.integers(1, 99), shares, shares, shares, shares, shares, shares, texts)
+corrections = st.builds(
+    Correction, st.dictionaries(st.sampled_from(COST_FEATURES), shares), spread=shares, models=st.integers(1, 99)
+)
+costs = st.builds(
+    CostModel, positive, positive, shares, st.integers(1, 64), st.none() | positive, shares, shares, st.none()
+)
+energies = st.builds(
+    lambda idle, more, *rest: EnergyModel(idle, idle + more, *rest),
+    shares, shares, st.integers(1, 64), shares, shares, shares, st.just("a datasheet"), shares,
+)  # fmt: skip
+
+
+@st.composite
+def profiles(draw: st.DrawFn) -> DeviceProfile:
+    tables = [
+        KernelTable(
+            hidden,
+            draw(st.integers(1, 256)),
+            Workload(),
+            tuple(draw(rows(block)) for block in ("base", "attention", "feed_forward")),
+            draw(st.none() | corrections),
+            draw(st.none() | accuracies),
+        )
+        for hidden in draw(st.lists(st.integers(1, 4096), min_size=1, max_size=2, unique=True))
+    ]
+    return DeviceProfile(
+        name=draw(texts),
+        version=draw(st.integers(0, 9)),
+        source=draw(st.sampled_from(["measured", "fitted", "datasheet"])),
+        description=draw(texts),
+        fingerprint=draw(st.dictionaries(texts, texts, max_size=3)),
+        runtime=draw(st.builds(Runtime, texts, texts, st.dictionaries(texts, texts, max_size=3))),
+        measured_on=draw(texts),
+        tables=tuple(tables),
+        cost=draw(costs),
+        ceilings=draw(st.none() | st.builds(Ceilings, positive, positive, positive)),
+        energy=draw(st.none() | energies),
+        notes=tuple(draw(st.lists(texts, max_size=2))),
+    )
+
+
+@given(profiles())
 def test_a_profile_survives_being_written_as_yaml(
     tmp_path_factory: pytest.TempPathFactory, profile: DeviceProfile
 ) -> None:
@@ -51,9 +89,13 @@ def test_a_profile_survives_being_written_as_yaml(
 
 
 def test_impossible_times_are_refused_by_line(tmp_path: Path, operators: Mapping[str, Operator]) -> None:
-    row = KernelRow("attention", 8, 12, 1.5, 1.0, 2.0)
+    rows = (
+        KernelRow("attention", 8, 12, 1.5, 1.0, 2.0),
+        KernelRow("base", 32, 0, 0.1, 0.1, 0.1),
+        KernelRow("feed_forward", 32, 768, 3.0, 3.0, 3.0),
+    )
     profile = DeviceProfile(
-        "box", 1, "measured", "", {}, Runtime("r", "1"), "2026-11-22", (KernelTable(384, 32, Workload(), (row,)),)
+        "box", 1, "measured", "", {}, Runtime("r", "1"), "2026-11-22", (KernelTable(384, 32, Workload(), rows),)
     )
     path = tmp_path / "box.yaml"
     text = dump_device(profile).replace("milliseconds: 1.5", "milliseconds: -1").replace("high: 2.0", "high: .nan")

@@ -163,7 +163,8 @@ def test_all_mistakes_are_told_at_once_with_line_and_path(folder: Path, operator
         f"{mine}:4: task.data.format: got 'cvs'; did you mean 'csv'? (allowed: csv, jsonl, lines, tsv)",
         (
             f"{mine}:7: objectives.lateny_ms: unknown metric 'lateny_ms'; "
-            "did you mean 'latency_ms'? (allowed: latency_ms, macs, parameters, quality, size_mb)"
+            "did you mean 'latency_ms'? (allowed: energy_mj, latency_ms, macs, parameters, "
+            "peak_memory_mib, quality, size_mb, throughput)"
         ),
         f"{mine}:9: budget.trials: must be >= 1, got 0",
         f"{mine}:10: budget.minutes: must be a finite number of usual size, got .inf",
