@@ -88,7 +88,9 @@ class Pricing:
             _estimated("latency_ms", latency, "predicted"),
             Measurement("size_mb", size / 1e6, METRICS["size_mb"].unit, "counted"),
             Measurement("parameters", parameters(shape), "count", "counted"),
-            Measurement("macs", macs(shape, batch=load.batch, length=load.length), "count", "counted"),
+            Measurement(
+                "macs", macs(shape, batch=load.batch, length=load.length, every_token=False), "count", "counted"
+            ),
         ]
         if self.energy is not None:
             found.append(_estimated("energy_mj", self.energy(shape, load, latency), "modelled"))

@@ -6,7 +6,7 @@ import copy
 import logging
 import math
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 
 import numpy as np
@@ -21,9 +21,9 @@ from autocompress.core.pareto import front, oriented
 from autocompress.core.policy import CompressionPolicy
 from autocompress.core.ports import Phase
 from autocompress.core.spec import FinalistSpec
-from autocompress.distill import Progress, Trained, distillation_loss, predict, train
+from autocompress.distill import Progress, Trained, distillation_loss, joined, predict, train, transfer_texts
 from autocompress.evaluate import Setup
-from autocompress.tasks import Batch, batches
+from autocompress.tasks import Batch, Examples, batches
 
 logger = logging.getLogger(__name__)
 
@@ -130,17 +130,25 @@ def deployed_student(setup: Setup, policy: CompressionPolicy, weights: Mapping[s
 
 @dataclass(frozen=True, slots=True)
 class Recovery:
-    """Trains students from the teacher's answers. `teacher_logits` [training texts, classes]."""
+    """Trains students from the teacher's answers, `teacher_logits` [texts, classes], to the `examples`: the training
+    split and the variations of it that the study asks for."""
 
     setup: Setup
+    examples: Examples
     teacher_logits: NDArray[np.float32]
     spec: FinalistSpec
     seed: int
 
     @staticmethod
     def of(setup: Setup, spec: FinalistSpec, *, seed: int) -> Recovery:
-        data = batches(setup.task.examples("train"), _BATCH)
-        return Recovery(setup, predict(setup.teacher().model, data, precision=setup.precision), spec, seed)
+        teacher, own = setup.teacher(), setup.task.examples("train")
+        table = teacher.word_embeddings.weight.detach().numpy()
+        held_out = [setup.task.examples(split) for split in ("validation", "test")]
+        varied = transfer_texts(own, table, spec.transfer, held_out=held_out, seed=seed)
+        everything = joined(own, varied)
+        logits = predict(teacher.model, batches(everything, _BATCH), precision=setup.precision)
+        labels = np.concatenate([own.labels, logits[len(own) :].argmax(axis=1)])  # the teacher's word for variations
+        return Recovery(setup, replace(everything, labels=labels), logits, spec, seed)
 
     def __call__(
         self,
@@ -170,7 +178,7 @@ class Recovery:
 
         return train(
             student.model,
-            task.examples("train"),
+            self.examples,
             loss,
             spec=self.spec.training,
             score=score,

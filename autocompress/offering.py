@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
+import functools
 import logging
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 from typing import Any, Final
@@ -29,14 +30,19 @@ from autocompress.deploy.folder import (
     write_manifest,
     write_static_files,
 )
-from autocompress.devices.host import fingerprint_digest
+from autocompress.devices.energy import energy_of, find_meter
+from autocompress.devices.host import fingerprint_digest, is_this_machine
+from autocompress.devices.memory import peak_memory_mib
+from autocompress.devices.timing import timing_lane, workload_run
 from autocompress.distill import best_weights
-from autocompress.evaluate import Setup
+from autocompress.elsewhere import ENERGY_FACT, consequences, device_label, latency_of
+from autocompress.evaluate import Pricing, Setup
 from autocompress.finalists import deployed_student, trainable_student
 from autocompress.operators import effective
+from autocompress.runners.devices import has_device, timed_elsewhere
 from autocompress.store import Artifact, Lease, Store
 from autocompress.teacher import Teacher, versions
-from autocompress.verification import Judged, deploy, judge_file, objections, parity, time_files
+from autocompress.verification import Judged, deploy, judge_file, latencies, objections, parity, time_files, time_models
 
 logger = logging.getLogger(__name__)
 
@@ -59,8 +65,20 @@ class _Part:
     trained_quality: float
 
 
+@dataclass(frozen=True, slots=True)
+class _Latencies:
+    """What is known of how long each file takes, the baseline first, and how it was obtained."""
+
+    how: str
+    found: Sequence[Measurements]
+
+
 class Offering:
-    """Concludes the finalists of one study, under a lease."""
+    """Concludes the finalists of one study, under a lease.
+
+    Latency is measured on the study's device: here, if that is this machine, or on the Ray node that is the device. A
+    device out of reach leaves it predicted, until measurements are imported from there (see `elsewhere`).
+    """
 
     def __init__(
         self,
@@ -71,10 +89,14 @@ class Offering:
         setup: Setup,
         profile: DeviceProfile,
         *,
+        pricing: Pricing,
+        ray: Any,
         observer: Observer,
     ) -> None:
+        """`ray` is the module, connected, or None when the study runs without it."""
         self._spec, self._store, self._lease = spec, store, lease
         self._teacher, self._setup, self._profile, self._observer = teacher, setup, profile, observer
+        self._pricing, self._ray = pricing, ray
         self._shape = teacher.anatomy.shape()
         self._folder = store.artifacts / spec.name
 
@@ -89,13 +111,22 @@ class Offering:
             self._observer.progress(place, len(endings), f"exporting {digest[:8]}")
             candidate = numbers[digest]
             if isinstance(ending, str):
-                self._reject(candidate.number, f"training failed: {ending}", ())
+                self._reject(candidate.number, f"training failed: {ending}", (), {})
             else:
                 parts.append(self._export(candidate.number, candidate.policy, ending))
-        device = fingerprint_digest(self._profile.fingerprint)
+        shapes = [self._shape, *(part.shape for part in parts)]
         files = [baseline, *(part.judged for part in parts)]
-        timed = time_files(files, self._spec.workload, rows=self._shape.word_rows, device=device)
-        reference = (*baseline.measurements, *timed[0])
+        timed = self._time(files, shapes)
+        energy = self._profile.energy
+        self._store.set_fact(self._lease, ENERGY_FACT, asdict(energy) if energy else {})
+        known = [
+            (
+                *found,
+                *_instead(consequences(latency_of(found), shape, self._spec.workload, energy), self._metered(file)),
+            )
+            for file, found, shape in zip(files, timed.found, shapes, strict=True)
+        ]
+        reference = (*baseline.measurements, *known[0])
         self._store.conclude(
             self._lease,
             0,
@@ -103,10 +134,40 @@ class Offering:
             reason="the uncompressed model as a stock fp32 export",
             measurements=reference,
             artifacts=[],
-            provenance={"versions": dict(versions())},
+            provenance={"versions": dict(versions()), "latency": timed.how},
         )
-        for part, latencies in zip(parts, timed[1:], strict=True):
-            self._decide(part, (*part.judged.measurements, part.parity, *latencies), reference)
+        for part, found in zip(parts, known[1:], strict=True):
+            self._decide(part, (*part.judged.measurements, part.parity, *found), reference, timed.how)
+
+    def _time(self, files: Sequence[Judged], shapes: Sequence[ModelShape]) -> _Latencies:
+        """On the device where it can be reached. Raises HostError when it was reached and then lost."""
+        profile, load, rows = self._profile, self._spec.workload, self._shape.word_rows
+        if is_this_machine(profile):
+            here = fingerprint_digest(profile.fingerprint)
+            return _Latencies("measured here", time_files(files, load, rows=rows, device=here))
+        if self._ray is not None and has_device(self._ray, profile.name):
+            timing = functools.partial(time_models, workload=load, rows=rows)
+            there = timed_elsewhere(self._ray, profile.name, [file.path for file in files], timing)
+            label = device_label(profile.name)
+            return _Latencies(f"measured on {there.node} by Ray", [latencies(timed, label) for timed in there.found])
+        predicted = [tuple(one for one in self._pricing.count(shape) if one.metric == "latency_ms") for shape in shapes]
+        return _Latencies("predicted", predicted)
+
+    def _metered(self, file: Judged) -> Measurements:
+        """What can be read on this machine, where it is the device: energy from a meter, and memory from the kernel
+        where the study names it (it takes a process for each file)."""
+        if not is_this_machine(self._profile):
+            return ()
+        load, device, found = self._spec.workload, fingerprint_digest(self._profile.fingerprint), []
+        if (meter := find_meter()) is not None:
+            with timing_lane():
+                run = workload_run(file.session, load, rows=self._shape.word_rows)
+                found.append(energy_of(run, meter, device=device))
+        if "peak_memory_mib" in {*self._spec.objectives, *self._spec.constraints}:
+            peak = peak_memory_mib(file.path, load)
+            if peak is not None:
+                found.append(Measurement("peak_memory_mib", peak, "MiB", "measured", device=device))
+        return tuple(found)
 
     def _judge_baseline(self) -> Judged:
         path = self._folder / "baseline" / MODEL
@@ -115,7 +176,7 @@ class Offering:
             draft = path.with_suffix(".part")
             export_stock(self._teacher.anatomy.model, draft)
             draft.replace(path)
-        return judge_file(path, self._teacher.task, self._shape, self._spec.workload)
+        return judge_file(path, self._teacher.task, self._shape, self._spec.workload, stock=True)
 
     def _export(self, number: int, policy: CompressionPolicy, checkpoint: Path) -> _Part:
         weights, history = best_weights(checkpoint)
@@ -129,24 +190,30 @@ class Offering:
         judged = judge_file(path, self._setup.task, shape, self._spec.workload)
         return _Part(number, policy, weights, shape, judged, parity(plain, self._setup.task), history.best)
 
-    def _decide(self, part: _Part, found: Measurements, reference: Measurements) -> None:
+    def _decide(self, part: _Part, found: Measurements, reference: Measurements, how: str) -> None:
         reasons = objections(found, trained_quality=part.trained_quality, constraints=self._spec.constraints)
         if reasons:
-            self._reject(part.number, "; ".join(reasons), found)
+            self._reject(part.number, "; ".join(reasons), found, {"latency": how})
         else:
-            self._offer(part, found, reference)
+            self._offer(part, found, reference, how)
         part.judged.path.unlink(missing_ok=True)
 
-    def _reject(self, number: int, reason: str, found: Measurements) -> None:
+    def _reject(self, number: int, reason: str, found: Measurements, provenance: Mapping[str, Any]) -> None:
         self._observer.note(f"candidate {number} is not offered: {reason}")
         self._store.conclude(
-            self._lease, number, verified=False, reason=reason, measurements=found, artifacts=[], provenance={}
+            self._lease,
+            number,
+            verified=False,
+            reason=reason,
+            measurements=found,
+            artifacts=[],
+            provenance=provenance,
         )
 
-    def _offer(self, part: _Part, found: Measurements, reference: Measurements) -> None:
+    def _offer(self, part: _Part, found: Measurements, reference: Measurements, how: str) -> None:
         """The folder stands before the store says so: a crash in between leaves a folder that is written again."""
         folder = self._folder / part.policy.digest
-        self._write_folder(folder, part, self._manifest(part, found, reference))
+        self._write_folder(folder, part, self._manifest(part, found, reference, how))
         self._store.conclude(
             self._lease,
             part.number,
@@ -154,12 +221,12 @@ class Offering:
             reason="",
             measurements=found,
             artifacts=_artifacts(folder, self._store.artifacts),
-            provenance={"versions": dict(versions()), "trained_quality": part.trained_quality},
+            provenance={"versions": dict(versions()), "trained_quality": part.trained_quality, "latency": how},
         )
         known, base = values(found), values(reference)
         self._observer.note(
             f"verified {part.policy.digest[:8]}: {known['quality']:.4f} {self._spec.task.metric}, "
-            f"{known['latency_ms']:.3g} ms ({base['latency_ms'] / known['latency_ms']:.1f}x faster), "
+            f"{known['latency_ms']:.3g} ms ({base['latency_ms'] / known['latency_ms']:.1f}x faster, {how}), "
             f"{known['size_mb']:.3g} MB"
         )
 
@@ -180,7 +247,7 @@ class Offering:
             (draft / "README.md").write_text(card, encoding="utf-8")
             write_manifest(draft, replace(manifest, files=file_digests(draft)))
 
-    def _manifest(self, part: _Part, found: Measurements, reference: Measurements) -> Manifest:
+    def _manifest(self, part: _Part, found: Measurements, reference: Measurements, how: str) -> Manifest:
         """What the folder will say of itself, but for its files."""
         spec, task, profile = self._spec, self._teacher.task, self._profile
         return Manifest(
@@ -200,12 +267,19 @@ class Offering:
                 "data": str(spec.task.data.source),
                 "device": profile.fingerprint.get("cpu", profile.name),
                 "fingerprint": dict(profile.fingerprint),
+                "latency": how,
                 "versions": dict(versions()),
                 "seed": spec.seed,
                 "teacher": self._teacher.digest,
             },
             files={},
         )
+
+
+def _instead(known: Measurements, better: Measurements) -> Measurements:
+    """The measurements, with those that are known better in the place of theirs."""
+    replaced = {one.metric for one in better}
+    return (*(one for one in known if one.metric not in replaced), *better)
 
 
 def _artifacts(folder: Path, root: Path) -> list[Artifact]:

@@ -24,7 +24,7 @@ def reachable(space: SearchSpace, pricing: Pricing, *, seed: int) -> dict[str, t
     generator = random.Random(seed)
     knobs = space.knobs()
     points: list[dict[str, Setting]] = [
-        {name: _draw(knob, generator) for name, knob in knobs.items()} for _ in range(_SAMPLE)
+        {name: draw(knob, generator) for name, knob in knobs.items()} for _ in range(_SAMPLE)
     ]
     priced = [(point, found) for point in points if (found := _price(space, pricing, point))]
     metrics = sorted({metric for _, found in priced for metric in found})
@@ -68,7 +68,8 @@ def _values(knob: Knob) -> list[Setting]:
     return [knob.low, knob.high]
 
 
-def _draw(knob: Knob, generator: random.Random) -> Setting:
+def draw(knob: Knob, generator: random.Random) -> Setting:
+    """A random value of a knob."""
     if isinstance(knob, Choice):
         return generator.choice(_values(knob))
     if isinstance(knob, Integer):

@@ -114,9 +114,22 @@ class Conductor:
             self._store.set_state(self._lease, "verifying")
             with self._stage("finalists"):
                 trained = self._train(setup, pricing, ray)
-        with self._stage("verification"):
-            offering = Offering(self._spec, self._store, self._lease, teacher, setup, profile, observer=self._observer)
-            offering.conclude(trained)
+            if is_this_machine(profile):
+                resources.close()  # its processes would share the cores with what is timed
+                ray = None
+            with self._stage("verification"):
+                offering = Offering(
+                    self._spec,
+                    self._store,
+                    self._lease,
+                    teacher,
+                    setup,
+                    profile,
+                    pricing=pricing,
+                    ray=ray,
+                    observer=self._observer,
+                )
+                offering.conclude(trained)
         self._store.set_state(self._lease, "complete")
         self._observer.stage("done")
 
@@ -161,7 +174,7 @@ class Conductor:
         sizes = f"h{shape.hidden}x{head_size}-b{load.batch}l{load.length}t{load.threads}"
         path = cache_folder() / "profiles" / f"{content_digest([here, asdict(runtime()), RECIPE])}-{sizes}.yaml"
         if not path.exists():
-            profile = profile_host(shape, load, progress=lambda done, total: self._observer.progress(done, total))
+            profile = profile_host(shape, [load], progress=lambda text, done: self._observer.progress(done, 1.0, text))
             path.parent.mkdir(parents=True, exist_ok=True)
             part = path.with_suffix(".part")
             part.write_text(config.dump_device(profile), encoding="utf-8")

@@ -14,17 +14,20 @@ from contextlib import contextmanager, suppress
 from dataclasses import replace
 from pathlib import Path
 from types import FrameType, TracebackType
-from typing import Any, Self, final
+from typing import TYPE_CHECKING, Any, Self, final
 
 from autocompress import config
 from autocompress.assets import atomic_folder
 from autocompress.core.outcome import Record
 from autocompress.core.ports import Observer, Tally
-from autocompress.core.spec import StudySpec
+from autocompress.core.spec import Bound, StudySpec
 from autocompress.errors import AutocompressError, IntegrityError, Interrupted, NotFoundError, SpecError
 from autocompress.operators import OPERATORS
 from autocompress.report import FrontReport, PickBounds, Picked, front_report, pick
 from autocompress.store import Lease, Store, StudyRow
+
+if TYPE_CHECKING:
+    from autocompress.elsewhere import Imported
 
 logger = logging.getLogger(__name__)
 
@@ -75,6 +78,9 @@ class Study:
         min_quality: float | None = None,
         max_quality_drop: float | None = None,
         max_size_mb: float | None = None,
+        max_energy_mj: float | None = None,
+        min_throughput: float | None = None,
+        max_memory_mib: float | None = None,
         minimize: str | None = None,
         maximize: str | None = None,
         knee: bool = False,
@@ -90,6 +96,9 @@ class Study:
             min_quality=min_quality,
             max_quality_drop=max_quality_drop,
             max_size_mb=max_size_mb,
+            max_energy_mj=max_energy_mj,
+            min_throughput=min_throughput,
+            max_memory_mib=max_memory_mib,
         )
         picked = pick(
             self.store, self.name, bounds=bounds, minimize=minimize, maximize=maximize, knee=knee, candidate=candidate
@@ -100,6 +109,30 @@ class Study:
 
     def export(self, digest: str, out: str | Path, *, force: bool = False) -> Path:
         return export(self.store, self.name, digest, Path(out), force=force)
+
+    def retarget(
+        self, device: str, *, name: str | None = None, constraints: Mapping[str, Bound] | None = None
+    ) -> Study:
+        """A new study for another device, or for other bounds, from the qualities of this one: nothing is evaluated
+        again. Shares this study's database; `.resume()` trains and verifies its finalists."""
+        from autocompress.retarget import retarget
+
+        return Study(self.store, retarget(self.store, self.name, device=device, new_name=name, bounds=constraints).name)
+
+    def bundle(self, out: str | Path, *, force: bool = False) -> Path:
+        """Copies the verified models and the baseline to a folder that measures them on another machine."""
+        from autocompress.elsewhere import bundle
+
+        return bundle(self.store, self.name, Path(out), force=force)
+
+    def import_measurements(self, file: str | Path) -> Imported:
+        """Puts what `autocompress measure` found on another machine in place of this study's latencies.
+
+        Raises SpecError when the file is not about this study, its files and its workload.
+        """
+        from autocompress.elsewhere import import_measurements
+
+        return import_measurements(self.store, self.name, Path(file))
 
     def resume(
         self,

@@ -70,8 +70,13 @@ class Judged:
     validation_logits: NDArray[np.float32]
 
 
-def judge_file(path: Path, task: TextClassification, shape: ModelShape, workload: Workload) -> Judged:
-    """Quality of the file itself, text by text as it will be served, on validation and test data, and its sizes."""
+def judge_file(
+    path: Path, task: TextClassification, shape: ModelShape, workload: Workload, *, stock: bool = False
+) -> Judged:
+    """Quality of the file itself, text by text as it will be served, on validation and test data, and its sizes.
+
+    A `stock` export computes every token in every layer; ours leaves out what the head does not read.
+    """
     session = Session(path, threads=workload.threads)
     logits = session.predict(task.examples("validation").tokens)
     found = []
@@ -81,7 +86,7 @@ def judge_file(path: Path, task: TextClassification, shape: ModelShape, workload
     ):
         score = task.score(split_logits.argmax(axis=1), task.examples(split).labels)
         found.append(Measurement(metric, score.value, task.metric, "measured", score.interval))
-    count = macs(shape, batch=workload.batch, length=workload.length)
+    count = macs(shape, batch=workload.batch, length=workload.length, every_token=stock)
     found += [
         Measurement("size_mb", path.stat().st_size / 1e6, METRICS["size_mb"].unit, "measured"),
         Measurement("parameters", parameters(shape), "count", "counted"),
@@ -92,13 +97,22 @@ def judge_file(path: Path, task: TextClassification, shape: ModelShape, workload
 
 def time_files(judged: Sequence[Judged], workload: Workload, *, rows: int, device: str) -> list[Measurements]:
     """Latency of several files, in turns, alone on the machine; the first is the reference."""
-    runs = [workload_run(file.session, workload, rows=rows) for file in judged]
+    return [latencies(found, device) for found in _time_sessions([file.session for file in judged], workload, rows)]
+
+
+def time_models(models: Sequence[bytes], *, workload: Workload, rows: int) -> list[Timed]:
+    """The same for models that came as bytes: what a Ray node is asked for (see `runners.devices`)."""
+    return _time_sessions([Session(model, threads=workload.threads) for model in models], workload, rows)
+
+
+def _time_sessions(sessions: Sequence[Session], workload: Workload, rows: int) -> list[Timed]:
+    runs = [workload_run(session, workload, rows=rows) for session in sessions]
     with timing_lane():
-        timed = time_side_by_side(runs, rounds=40, seconds=30)
-    return [_latencies(found, device) for found in timed]
+        return time_side_by_side(runs, rounds=40, seconds=30)
 
 
-def _latencies(timed: Timed, device: str) -> Measurements:
+def latencies(timed: Timed, device: str) -> Measurements:
+    """The median with its interval and samples, and the 90th percentile."""
     p90 = Measurement("latency_p90_ms", timed.quantile(0.9), "ms", "measured", device=device)
     return timed.measurement(device), p90
 

@@ -11,11 +11,13 @@ LINES = [
     {"core"},
     {"config", "assets", "anatomy", "samplers", "runners", "store"},
     {"operators", "distill", "tasks", "devices", "deploy", "importance"},
-    {"evaluate", "search", "report", "finalists", "verification", "teacher", "reach", "rebuild"},
-    {"offering"},
+    {"evaluate", "search", "report", "finalists", "verification", "teacher", "reach", "rebuild", "profiles"},
+    {"elsewhere"},
+    {"offering", "retarget"},
     {"stages"},
     {"study"},
     {"cli", "testing", "__init__"},
+    {"__main__"},
 ]
 SIDEWAYS = {
     ("devices", "deploy"),  # a profile times the graphs that are deployed

@@ -15,7 +15,8 @@ import pytest
 import torch
 
 import autocompress
-from autocompress.core.outcome import RUNG_FINALIST
+from autocompress.core.outcome import RUNG_FINALIST, Evaluated, values
+from autocompress.core.spec import Bound
 from autocompress.errors import IntegrityError, NotFoundError, SpecError
 from tests.given_study import WORDS, write_data, write_model, write_study
 
@@ -281,3 +282,52 @@ def test_killed_with_real_ray_workers_and_resumed_it_ends_complete(project: Path
         assert (counts.evaluated, counts.running, counts.pending) == (14, 0, 0)
         assert counts.verified >= 1
         assert study.store.check("mine") == []
+
+
+ELSEWHERE = """
+name: tiny-board
+version: 1
+source: datasheet
+description: a board that is not here
+fingerprint: {}
+runtime: {name: onnxruntime, version: any}
+measured_on: '2026-01-01'
+cost: {gmacs_fp32: 2.0, gbytes_per_second: 4.0, spread: 0.5, threads: 4, ms_per_layer: 0.2, ms_base: 0.1}
+energy: {idle_watts: 2.0, active_watts: 6.0, cores: 4, pj_per_mac_fp32: 4.6, pj_per_mac_int8: 0.3, pj_per_byte: 160.0,
+  source: a test, spread: 0.5}
+"""
+
+
+def test_a_study_is_retargeted_without_a_new_evaluation(study: autocompress.Study, tmp_path: Path) -> None:
+    board = tmp_path / "tiny-board.yaml"
+    board.write_text(ELSEWHERE)
+    there = study.retarget(str(board))
+    assert there.name == f"{study.name}-tiny-board"
+    here = {r.candidate.digest: values(r.outcome.measurements) for r in study.records() if fits(r)}
+    moved = {r.candidate.digest: r.outcome.measurements for r in there.records() if fits(r)}
+    assert moved.keys() == here.keys()
+    for digest, found in moved.items():
+        assert values(found)["quality"] == here[digest]["quality"]
+        assert values(found)["latency_ms"] != here[digest]["latency_ms"]
+        sources = {one.metric: one.source for one in found}
+        assert (sources["latency_ms"], sources["energy_mj"]) == ("predicted", "modelled")
+    assert there.row.facts["retargeted"]["new_evaluations"] == 0
+    assert there.spec.workload.threads == 4
+    assert there.store.check(there.name) == []
+    with pytest.raises(SpecError, match="exists already"):
+        study.retarget(str(board))
+    there.store.delete_study(there.name)
+
+
+def test_a_retargeted_study_keeps_to_its_own_bounds(study: autocompress.Study, tmp_path: Path) -> None:
+    board = tmp_path / "tiny-board.yaml"
+    board.write_text(ELSEWHERE)
+    cheapest = min(values(r.outcome.measurements)["size_mb"] for r in study.records() if fits(r))
+    with pytest.raises(SpecError, match="no candidate of .* fits size_mb"):
+        study.retarget(str(board), constraints={"size_mb": Bound(max=cheapest / 2)})
+    with pytest.raises(NotFoundError, match="tiny-bord"):
+        study.retarget("tiny-bord")
+
+
+def fits(record: Any) -> bool:
+    return isinstance(record.outcome, Evaluated)

@@ -175,9 +175,10 @@ class Anatomy:
         word.put(Int8Embedding(_table(word.module)))
 
     def quantize(self, slots: Sequence[Slot]) -> None:
-        """These products compute in int8 from now on."""
+        """These products compute in int8 from now on. Which layer is the last must be settled by then."""
+        last = self.layers[-1]
         for slot in slots:
-            slot.put(Int8Linear(slot.linear))
+            slot.put(Int8Linear(slot.linear, first_token=slot in (last.output, last.up, last.down)))
 
     def weights(self) -> EncoderWeights:
         """The model as plain arrays, to be deployed."""

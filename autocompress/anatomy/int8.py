@@ -34,13 +34,15 @@ def quantize_rows(table: NDArray[np.float32]) -> tuple[NDArray[np.int8], NDArray
 class Int8Linear(nn.Module):
     """A linear layer with int8 weights and dynamically quantized activations, for scoring; not trainable.
 
-    Keeps the fp32 layer it was made of in `linear`. Integers up to 255 are exact in bf16, so autocast loses nothing
+    Keeps the fp32 layer it was made of in `linear`. With `first_token` only that token's values decide the scale: the
+    deployed graph computes no other behind the last attention, and what comes out for others is of no use. Integers up
+    to 255 are exact in bf16, so autocast loses nothing
     but the rounding of the result.
     """
 
-    def __init__(self, linear: nn.Linear) -> None:
+    def __init__(self, linear: nn.Linear, *, first_token: bool = False) -> None:
         super().__init__()
-        self.linear = linear
+        self.linear, self.first_token = linear, first_token
         rows, scales = quantize_rows(linear.weight.detach().numpy())
         self.register_buffer("rows", torch.from_numpy(rows.astype(np.float32)), persistent=False)
         self.register_buffer("scales", torch.from_numpy(scales[:, 0]), persistent=False)
@@ -51,8 +53,9 @@ class Int8Linear(nn.Module):
         """[texts, ..., inputs] -> [texts, ..., outputs]; every text has a scale of its own, as when served singly."""
         inputs = inputs.float()
         axes = tuple(range(1, inputs.dim()))
-        low = inputs.amin(axes, keepdim=True).clamp(max=0)
-        high = inputs.amax(axes, keepdim=True).clamp(min=0)
+        ranged = inputs[:, :1] if self.first_token else inputs
+        low = ranged.amin(axes, keepdim=True).clamp(max=0)
+        high = ranged.amax(axes, keepdim=True).clamp(min=0)
         scale = ((high - low) / LEVELS).clamp(min=torch.finfo(torch.float32).tiny)
         zero = torch.round(-low / scale).clamp(0, LEVELS)
         integers = (torch.round(inputs / scale) + zero).clamp(0, LEVELS) - zero

@@ -7,7 +7,21 @@ from typing import Annotated, Any, Final
 
 import typer
 
-from autocompress.cli import database, devices, doctor, files, folders, front, runs, spaces, studies, trials
+from autocompress.cli import (
+    database,
+    devices,
+    doctor,
+    elsewhere,
+    files,
+    folders,
+    front,
+    profile,
+    retarget,
+    runs,
+    spaces,
+    studies,
+    trials,
+)
 from autocompress.cli.options import narrated
 from autocompress.cli.session import session_of
 from autocompress.cli.versions import versions
@@ -23,6 +37,9 @@ _COMMANDS: Final[tuple[Callable[..., None], ...]] = (
     front.pick,
     folders.export,
     folders.verify,
+    elsewhere.bundle,
+    elsewhere.measure,
+    elsewhere.import_measurements,
     studies.studies,
     trials.trials,
     trials.show,
@@ -31,6 +48,8 @@ _COMMANDS: Final[tuple[Callable[..., None], ...]] = (
     files.schema,
     spaces.spaces,
     devices.devices,
+    profile.profile,
+    retarget.retarget,
     doctor.doctor,
 )
 

@@ -98,7 +98,17 @@ def _machine() -> list[Finding]:
         Finding("cores", "ok" if cores > 1 else "note", f"{cores} usable of {about['cores']}"),
         Finding("instructions", "ok" if about["isa"] else "note", about["isa"] or "none that speed up int8"),
         Finding("memory", "ok" if free >= 2 else "note", f"{free:.1f} of {total:.1f} GiB free"),
+        _energy(),
     ]
+
+
+def _energy() -> Finding:
+    from autocompress.devices.energy import find_meter, why_no_meter
+
+    meter = find_meter()
+    if meter is None:
+        return Finding("energy meter", "note", f"none, so energy is modelled: {why_no_meter()}")
+    return Finding("energy meter", "ok", meter.name)
 
 
 def _disk() -> list[Finding]:

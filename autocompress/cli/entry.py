@@ -2,14 +2,16 @@
 
 from __future__ import annotations
 
+import importlib.util
 import os
+import sys
 import tempfile
 import traceback
 from collections.abc import Sequence
 from typing import TYPE_CHECKING
 
 from autocompress.cli.session import Session
-from autocompress.errors import AutocompressError, Interrupted
+from autocompress.errors import AutocompressError, HostError, Interrupted
 
 if TYPE_CHECKING:
     from types import TracebackType
@@ -21,6 +23,8 @@ _QUIET = {"HF_HUB_DISABLE_PROGRESS_BARS": "1", "TRANSFORMERS_VERBOSITY": "error"
 
 def main(arguments: Sequence[str] | None = None) -> int:
     """The exit code of one command line, by default the process's own."""
+    if importlib.util.find_spec("typer") is None:
+        return _bare(sys.argv[1:] if arguments is None else arguments)
     from autocompress.cli.app import command
 
     for name, value in _QUIET.items():
@@ -35,6 +39,18 @@ def main(arguments: Sequence[str] | None = None) -> int:
     except Exception as error:  # noqa: BLE001 - the last handler there is
         return _unexpected(session, error)
     return 0
+
+
+def _bare(arguments: Sequence[str]) -> int:
+    """On a device that has onnxruntime and numpy alone, models are measured; for everything else it lacks too much."""
+    if arguments[:1] == ["measure"]:
+        from autocompress.deploy.measure import main as measure
+
+        return measure(arguments[1:], program="autocompress measure")
+    sys.stderr.write(
+        "error: autocompress is not installed here (no typer), so only `measure` works; pip install autocompress\n"
+    )
+    return HostError.exit_code
 
 
 def _known(session: Session, error: AutocompressError) -> int:

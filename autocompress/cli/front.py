@@ -59,6 +59,9 @@ def pick(
         float | None, typer.Option(metavar="SHARE", help="At most this far below the baseline; 0.01 is one point.")
     ] = None,
     max_size_mb: Annotated[float | None, typer.Option(metavar="MB", help="At most this size on disk.")] = None,
+    max_energy_mj: Annotated[float | None, typer.Option(metavar="MJ", help="At most these mJ an inference.")] = None,
+    min_throughput: Annotated[float | None, typer.Option(metavar="RATE", help="At least these texts a second.")] = None,
+    max_memory_mib: Annotated[float | None, typer.Option(metavar="MIB", help="At most this peak memory.")] = None,
     minimize: Annotated[str | None, typer.Option(metavar="METRIC", help="Take the lowest, e.g. latency_ms.")] = None,
     maximize: Annotated[str | None, typer.Option(metavar="METRIC", help="Take the highest, e.g. quality.")] = None,
     knee: Annotated[bool, typer.Option("--knee", help="Take the knee of the front (the default).")] = False,
@@ -76,7 +79,15 @@ def pick(
     from autocompress.store import Store
 
     session = session_of(context)
-    bounds = reports.PickBounds(max_latency_ms, min_quality, max_quality_drop, max_size_mb)
+    bounds = reports.PickBounds(
+        max_latency_ms=max_latency_ms,
+        min_quality=min_quality,
+        max_quality_drop=max_quality_drop,
+        max_size_mb=max_size_mb,
+        max_energy_mj=max_energy_mj,
+        min_throughput=min_throughput,
+        max_memory_mib=max_memory_mib,
+    )
     with Store.open(storage, create=False) as store:
         picked = reports.pick(
             store, study, bounds=bounds, minimize=minimize, maximize=maximize, knee=knee, candidate=candidate

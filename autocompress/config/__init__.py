@@ -1,7 +1,7 @@
 """YAML into core's values: the only validation of outside input."""
 
 from autocompress.config.checking import check_file
-from autocompress.config.devices import dump_device, load_device
+from autocompress.config.devices import device_to_json, dump_device, load_device
 from autocompress.config.differences import diff_specs
 from autocompress.config.names import HOST, Kind, locate, named
 from autocompress.config.schemas import json_schema
@@ -12,6 +12,7 @@ __all__ = [
     "HOST",
     "Kind",
     "check_file",
+    "device_to_json",
     "diff_specs",
     "dump_device",
     "json_schema",

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import re
 from pathlib import Path
-from typing import Any
+from typing import Any, get_args
 
 import yaml
 
@@ -12,11 +12,10 @@ from autocompress.config.document import PLAIN_SCALARS, Document, read_document
 from autocompress.config.names import locate
 from autocompress.config.problems import Problems
 from autocompress.config.validation import adapter, validated
-from autocompress.core.device import DeviceProfile
+from autocompress.core.device import Block, DeviceProfile
 
 _ROWS = [
-    {"block": block, "bits": 32, "size": 0, "milliseconds": 0.0, "low": 0.0, "high": 0.0}
-    for block in ("base", "attention", "feed_forward")
+    {"block": block, "bits": 32, "size": 0, "milliseconds": 0.0, "low": 0.0, "high": 0.0} for block in get_args(Block)
 ]
 STAND_IN: dict[str, Any] = {
     "name": "x",
@@ -45,9 +44,15 @@ def device_of(document: Document, problems: Problems) -> DeviceProfile | None:
     return validated(DeviceProfile, document.value, problems, stand_in=STAND_IN)
 
 
+def device_to_json(profile: DeviceProfile) -> dict[str, Any]:
+    """The profile as plain values."""
+    tree: dict[str, Any] = adapter(DeviceProfile).dump_python(profile, mode="json")
+    return tree
+
+
 def dump_device(profile: DeviceProfile) -> str:
     """YAML that `load_device` reads back as an equal profile."""
-    tree = adapter(DeviceProfile).dump_python(profile, mode="json")
+    tree = device_to_json(profile)
     # ASCII only: PyYAML folds a line separator inside of quotes and reads it back as a space.
     return yaml.dump(tree, Dumper=_Dumper, sort_keys=False, allow_unicode=False, width=120)
 

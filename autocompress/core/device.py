@@ -6,7 +6,7 @@ import bisect
 import math
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field, replace
-from typing import ClassVar, Final, Literal
+from typing import ClassVar, Final, Literal, get_args
 
 from autocompress.core.shape import (
     AttentionShape,
@@ -24,7 +24,7 @@ SCHEMA: Final = 2
 """Version of the form of a profile."""
 
 ProfileSource = Literal["measured", "fitted", "datasheet"]
-Block = Literal["base", "attention", "feed_forward"]
+Block = Literal["base", "attention", "feed_forward", "last_attention", "last_feed_forward"]
 
 
 @dataclass(frozen=True, slots=True)
@@ -51,7 +51,8 @@ class KernelRow:
     """Milliseconds that one building block adds to an inference, as the runtime really executes it.
 
     `size` is the number of heads of an attention block, the width of a feed-forward block, and 0 for `base`, which is
-    everything outside the layers. `low` and `high` are the quartiles of the readings.
+    everything outside the layers. Blocks of the last layer compute the first token alone (keys and values apart), so
+    they have rows of their own. `low` and `high` are the quartiles of the readings.
     """
 
     block: Block
@@ -98,23 +99,26 @@ class Correction:
     """What whole models cost beside the sum of their blocks: a weight for each feature of `cost_features`.
 
     `spread` is the half-width of the 95 % interval of a prediction, as a share of it; `models` is how many whole models
-    were measured for the fit.
+    were measured for the fit, and `reference_ms` how long a reference model took beside them: the machine's pace.
     """
 
     weights: Mapping[str, float]
     spread: float
     models: int
+    reference_ms: float
     __pydantic_config__: ClassVar[dict[str, str]] = _FORBID
 
     def __post_init__(self) -> None:
         unknown = sorted(set(self.weights) - set(COST_FEATURES))
         if unknown:
             raise ValueError(f"unknown `weights`: {', '.join(unknown)} (allowed: {', '.join(COST_FEATURES)})")
-        for name, value in (*self.weights.items(), ("spread", self.spread)):
+        for name, value in self.weights.items():
             if not math.isfinite(value):
                 raise ValueError(f"`{name}` must be a finite number, got {value}")
-        if self.spread < 0:
-            raise ValueError(f"`spread >= 0` must hold, got {self.spread}")
+        for name in ("spread", "reference_ms"):
+            value = getattr(self, name)
+            if not (math.isfinite(value) and value >= 0):
+                raise ValueError(f"`{name} >= 0` must hold, got {value}")
 
 
 @dataclass(frozen=True, slots=True)
@@ -136,7 +140,7 @@ class KernelTable:
             if key in seen:
                 raise ValueError(f"`rows` hold {row.block} of size {row.size} in {row.bits} bits twice")
             seen.add(key)
-        missing = {"base", "attention", "feed_forward"} - {row.block for row in self.rows}
+        missing = set(get_args(Block)) - {row.block for row in self.rows}
         if missing:
             raise ValueError(f"`rows` lack {', '.join(sorted(missing))}")
 
@@ -235,7 +239,7 @@ class EnergyModel:
         """Modelled millijoules of one inference that takes so long."""
         busy = min(workload.threads, self.cores) / self.cores
         watts = self.idle_watts + busy * (self.active_watts - self.idle_watts)
-        by_bits = macs_by_bits(shape, batch=workload.batch, length=workload.length)
+        by_bits = macs_by_bits(shape, batch=workload.batch, length=workload.length, every_token=False)
         picojoules = by_bits[32] * self.pj_per_mac_fp32 + by_bits[8] * self.pj_per_mac_int8
         picojoules += weight_bytes(shape, embeddings=False) * self.pj_per_byte
         value = watts * milliseconds.value + 1e-9 * picojoules
@@ -390,10 +394,14 @@ class LatencyPredictor:
     def features(self, shape: ModelShape) -> tuple[float, ...]:
         """The values of `COST_FEATURES`."""
         parts = {8: [0.0, 0.0], 32: [0.0, 0.0]}
-        for layer in shape.layers:
+        for layer in shape.layers[:-1]:
             attention, feed_forward = layer.attention, layer.feed_forward
             parts[attention.bits][0] += self._at("attention", attention.bits, attention.heads)
             parts[feed_forward.bits][1] += self._at("feed_forward", feed_forward.bits, feed_forward.width)
+        for layer in shape.layers[-1:]:
+            attention, feed_forward = layer.attention, layer.feed_forward
+            parts[attention.bits][0] += self._at("last_attention", attention.bits, attention.heads)
+            parts[feed_forward.bits][1] += self._at("last_feed_forward", feed_forward.bits, feed_forward.width)
         base = self._at("base", shape.embedding_bits, 0)
         return (base, parts[32][0], parts[8][0], parts[32][1], parts[8][1], float(shape.depth))
 
@@ -436,18 +444,19 @@ class RooflinePredictor:
 
     def __init__(self, cost: CostModel, workload: Workload) -> None:
         self._cost, self._workload = cost, workload
-        self._known: dict[tuple[int, AttentionShape, FeedForwardShape], float] = {}
+        self._known: dict[tuple[int, AttentionShape, FeedForwardShape, bool], float] = {}
 
     def __call__(self, shape: ModelShape) -> Estimate:
-        total = self._cost.ms_base + sum(self._layer(shape, layer) for layer in shape.layers)
+        total = self._cost.ms_base + sum(self._layer(shape, layer, last=False) for layer in shape.layers[:-1])
+        total += sum(self._layer(shape, layer, last=True) for layer in shape.layers[-1:])
         return Estimate.around(total, self._cost.spread)
 
-    def _layer(self, shape: ModelShape, layer: LayerShape) -> float:
-        key = (shape.hidden, layer.attention, layer.feed_forward)
+    def _layer(self, shape: ModelShape, layer: LayerShape, *, last: bool) -> float:
+        key = (shape.hidden, layer.attention, layer.feed_forward, last)
         if key not in self._known:
             cost, load = self._cost, self._workload
             alone = replace(shape, layers=(layer,), head_widths=())
-            by_bits = macs_by_bits(alone, batch=load.batch, length=load.length)
+            by_bits = macs_by_bits(alone, batch=load.batch, length=load.length, every_token=not last)
             arithmetic = sum(count / cost.rate(bits) for bits, count in by_bits.items())
             traffic = weight_bytes(alone, embeddings=False) / (1e6 * cost.gbytes_per_second)
             self._known[key] = max(arithmetic, traffic) + cost.ms_per_layer

@@ -134,19 +134,24 @@ def parameters(shape: ModelShape) -> int:
     return embeddings + norms + layers + head_parameters(shape)
 
 
-def macs(shape: ModelShape, *, batch: int, length: int) -> int:
+def macs(shape: ModelShape, *, batch: int, length: int, every_token: bool = True) -> int:
     """Multiply-accumulates of one forward pass: weight products and the two attention products (q.k and p.v)."""
-    return sum(macs_by_bits(shape, batch=batch, length=length).values())
+    return sum(macs_by_bits(shape, batch=batch, length=length, every_token=every_token).values())
 
 
-def macs_by_bits(shape: ModelShape, *, batch: int, length: int) -> dict[Bits, int]:
-    """`macs` by the precision they run in; attention products and the head stay fp32."""
+def macs_by_bits(shape: ModelShape, *, batch: int, length: int, every_token: bool = True) -> dict[Bits, int]:
+    """`macs` by the precision they run in; attention products and the head stay fp32.
+
+    The deployed graph does not compute `every_token` in its last layer: the head reads the first one, so all but keys
+    and values are computed for that one alone.
+    """
     found: dict[Bits, int] = {8: 0, 32: 0}
-    for layer in shape.layers:
+    for place, layer in enumerate(shape.layers):
         inner = layer.attention.heads * layer.attention.head_size
-        found[layer.attention.bits] += length * 4 * shape.hidden * inner
-        found[32] += 2 * length * length * inner
-        found[layer.feed_forward.bits] += length * 2 * shape.hidden * layer.feed_forward.width
+        rows = length if every_token or place < shape.depth - 1 else 1
+        found[layer.attention.bits] += 2 * (length + rows) * shape.hidden * inner
+        found[32] += 2 * rows * length * inner
+        found[layer.feed_forward.bits] += rows * 2 * shape.hidden * layer.feed_forward.width
     inputs = shape.hidden
     for outputs in shape.head_widths:
         found[32] += inputs * outputs

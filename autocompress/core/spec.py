@@ -158,6 +158,26 @@ class DistillationSpec:
 
 
 @dataclass(frozen=True, slots=True)
+class TransferSpec:
+    """Texts that finalists learn from beside the labelled ones: `copies` variations of each, in which a token is
+    replaced with probability `replace` by one of its `neighbours` nearest in the teacher's embeddings. The teacher
+    labels them; none comes near to a text of the validation or test split."""
+
+    copies: int = 0
+    replace: float = 0.25
+    neighbours: int = 8
+    __pydantic_config__: ClassVar[dict[str, str]] = _FORBID
+
+    def __post_init__(self) -> None:
+        if not 0 <= self.copies <= 100:
+            raise ValueError(f"`0 <= copies <= 100` must hold, got {self.copies}")
+        if not 0 < self.replace <= 1:
+            raise ValueError(f"`0 < replace <= 1` must hold, got {self.replace}")
+        if self.neighbours < 1:
+            raise ValueError(f"`neighbours >= 1` must hold, got {self.neighbours}")
+
+
+@dataclass(frozen=True, slots=True)
 class FinalistSpec:
     """How many members of the front are trained, exported and verified, and how.
 
@@ -169,6 +189,7 @@ class FinalistSpec:
     freeze_embeddings: bool = True
     training: TrainingSpec = field(default_factory=TrainingSpec)
     distillation: DistillationSpec = field(default_factory=DistillationSpec)
+    transfer: TransferSpec = field(default_factory=TransferSpec)
     __pydantic_config__: ClassVar[dict[str, str]] = _FORBID
 
     def __post_init__(self) -> None:

@@ -14,6 +14,9 @@ _NAMES = {
     "latency_ms": "latency, median",
     "latency_p90_ms": "latency, 90th percentile",
     "size_mb": "model.onnx on disk",
+    "energy_mj": "energy of one inference",
+    "throughput": "throughput",
+    "peak_memory_mib": "peak memory",
     "parameters": "parameters",
     "macs": "multiply-accumulates (1 MAC = 2 FLOPs)",
     "parity": "largest difference torch against ONNX, fp32",
@@ -36,7 +39,7 @@ def model_card(manifest: Manifest, *, summary: str, steps: Sequence[str]) -> str
             if name in manifest.metrics
         ),
         "",
-        f"Latency: {_workload(manifest.workload)}, one inference at a time, both models in turn in one process. "
+        f"Latency: {_workload(manifest.workload)}, one inference at a time, {manifest.provenance['latency']}. "
         "Quality is that of `model.onnx` itself; intervals are 95 %.",
         "",
         "## Use",

@@ -2,8 +2,9 @@
 
 Writing the graph ourselves, instead of tracing the module, decides what the runtime gets to see: q, k and v are one
 product, the attention scale is folded into the query, the mask is made once, embeddings are gathered from the precision
-they are stored in, and a tensor that feeds several int8 products is quantized once. Every operator is standard ONNX, so
-that any runtime can read the file. Batch and length stay dynamic.
+they are stored in, and a tensor that feeds several int8 products is quantized once. The last layer computes what the
+head reads, the first token, and nothing else; its keys and values still come from all tokens. Every operator is
+standard ONNX, so that any runtime can read the file. Batch and length stay dynamic.
 """
 
 from __future__ import annotations
@@ -26,16 +27,20 @@ MASKED = -10000.0
 ACTIVATIONS = {"gelu": "Gelu", "relu": "Relu", "tanh": "Tanh"}
 
 
-def write_graph(weights: EncoderWeights) -> onnx.ModelProto:
-    """The model `(input_ids, attention_mask) [batch, length] int64 -> logits [batch, classes] float32`."""
+def write_graph(weights: EncoderWeights, *, every_token: bool = False) -> onnx.ModelProto:
+    """The model `(input_ids, attention_mask) [batch, length] int64 -> logits [batch, classes] float32`.
+
+    With `every_token` the last layer computes all tokens like any other: what profiling compares with.
+    """
     graph = _Graph()
     mask = graph.node("Cast", "attention_mask", to=TensorProto.FLOAT)
     mask = graph.node("Sub", graph.scalar(1.0), mask)
     mask = graph.node("Mul", mask, graph.scalar(MASKED))
     mask = graph.node("Unsqueeze", mask, graph.ints([1, 2]))  # [batch, 1, 1, length]
     hidden = _embeddings(graph, weights.embeddings)  # [batch, length, hidden]
-    for layer in weights.layers:
-        hidden = _layer(graph, layer, hidden, mask, weights.activation)
+    for place, layer in enumerate(weights.layers):
+        last = place == len(weights.layers) - 1 and not every_token
+        hidden = _layer(graph, layer, hidden, mask, weights.activation, last=last)
     pooled = graph.node("Gather", hidden, graph.integer(0), axis=1)  # [batch, hidden]
     for position, linear in enumerate(weights.head):
         if position:
@@ -57,10 +62,14 @@ def _embeddings(graph: _Graph, embeddings: EmbeddingWeights) -> str:
     return graph.norm(graph.node("Add", words, positions), embeddings.norm)
 
 
-def _layer(graph: _Graph, layer: LayerWeights, hidden: str, mask: str, activation: str) -> str:
+def _layer(graph: _Graph, layer: LayerWeights, hidden: str, mask: str, activation: str, *, last: bool) -> str:
+    """[batch, length, hidden] -> the same, or [batch, 1, hidden] after the `last` layer."""
     if layer.attention:
-        attended = _attend(graph, layer.attention, hidden, mask)
+        attended = _attend(graph, layer.attention, hidden, mask, last=last)
+        hidden = graph.first(hidden) if last else hidden
         hidden = graph.norm(graph.node("Add", attended, hidden), layer.attention.norm)
+    elif last:
+        hidden = graph.first(hidden)
     if layer.feed_forward:
         block = layer.feed_forward
         wide = graph.node(ACTIVATIONS[activation], graph.linear(hidden, [block.up], block.bits))
@@ -69,16 +78,21 @@ def _layer(graph: _Graph, layer: LayerWeights, hidden: str, mask: str, activatio
     return hidden
 
 
-def _attend(graph: _Graph, block: AttentionWeights, hidden: str, mask: str) -> str:
-    """softmax(q k' / sqrt(head size) + mask) v, heads joined and projected: [batch, length, hidden]."""
+def _attend(graph: _Graph, block: AttentionWeights, hidden: str, mask: str, *, last: bool) -> str:
+    """softmax(q k' / sqrt(head size) + mask) v, heads joined and projected: [batch, length, hidden], or of the first
+    token alone."""
     inner = len(block.query.bias)
     scale = np.float32((inner // block.heads) ** -0.5)
     query = Linear(block.query.weight * scale, block.query.bias * scale)
-    joined = graph.linear(hidden, [query, block.key, block.value], block.bits)
+    if last:
+        pair = graph.linear(hidden, [block.key, block.value], block.bits)
+        parts = [graph.linear(hidden, [query], block.bits, first=True), *graph.split(pair, 2)]
+    else:
+        parts = graph.split(graph.linear(hidden, [query, block.key, block.value], block.bits), 3)
     heads = graph.ints([0, 0, block.heads, inner // block.heads])
     query_heads, key_heads, value_heads = (
         graph.node("Transpose", graph.node("Reshape", part, heads), perm=order)
-        for part, order in zip(graph.split(joined, 3), ([0, 2, 1, 3], [0, 2, 3, 1], [0, 2, 1, 3]), strict=True)
+        for part, order in zip(parts, ([0, 2, 1, 3], [0, 2, 3, 1], [0, 2, 1, 3]), strict=True)
     )
     scores = graph.node("Add", graph.node("MatMul", query_heads, key_heads), mask)
     context = graph.node("MatMul", graph.node("Softmax", scores, axis=-1), value_heads)
@@ -129,17 +143,22 @@ class _Graph:
             "LayerNormalization", tensor, self.array(norm.scale), self.array(norm.bias), axis=-1, epsilon=norm.epsilon
         )
 
-    def linear(self, tensor: str, parts: list[Linear], bits: Bits) -> str:
-        """x W + b for several products of the same x at once, side by side in the last axis."""
+    def first(self, tensor: str) -> str:
+        """[batch, length, ...] -> [batch, 1, ...]"""
+        return self.node("Slice", tensor, self.ints([0]), self.ints([1]), self.ints([1]))
+
+    def linear(self, tensor: str, parts: list[Linear], bits: Bits, *, first: bool = False) -> str:
+        """x W + b for several products of the same x at once, side by side in the last axis; of the `first` token
+        alone, if asked for."""
         weight = np.concatenate([part.weight for part in parts], axis=1)
         bias = np.concatenate([part.bias for part in parts])
         if bits == 32:
-            product = self.node("MatMul", tensor, self.array(weight))
+            product = self.node("MatMul", self.first(tensor) if first else tensor, self.array(weight))
         else:
-            product = self._integer_product(tensor, weight)
+            product = self._integer_product(tensor, weight, first=first)
         return self.node("Add", product, self.array(bias))
 
-    def _integer_product(self, tensor: str, weight: NDArray[np.float32]) -> str:
+    def _integer_product(self, tensor: str, weight: NDArray[np.float32], *, first: bool) -> str:
         """Activations in 8 bits as they come (one scale and zero point for the whole tensor), weights in signed 8 bits
         with a scale an output channel. In this form ONNX Runtime fuses the four nodes into one kernel."""
         if tensor not in self._quantized:
@@ -149,7 +168,7 @@ class _Graph:
         values, scale, zero = self._quantized[tensor]
         columns, scales = quantize_columns(weight)
         zeros = self.array(np.zeros(len(scales), np.int8))
-        product = self.node("MatMulInteger", values, self.array(columns), zero, zeros)
+        product = self.node("MatMulInteger", self.first(values) if first else values, self.array(columns), zero, zeros)
         product = self.node("Cast", product, to=TensorProto.FLOAT)
         return self.node("Mul", product, self.node("Mul", scale, self.array(scales)))
 

@@ -48,10 +48,14 @@ class Session:
         fed = {"input_ids": input_ids, "attention_mask": attention_mask, "token_type_ids": np.zeros_like(input_ids)}
         return {name: array for name, array in fed.items() if name in self._names}
 
+    def raw(self, feed: Mapping[str, Any]) -> Any:
+        """The only output, as the runtime gives it."""
+        (found,) = self._session.run(None, feed)
+        return found
+
     def run(self, feed: Mapping[str, Any]) -> NDArray[np.float32]:
         """Logits [texts, classes]."""
-        (logits,) = self._session.run(None, feed)
-        return np.asarray(logits, dtype=np.float32)
+        return np.asarray(self.raw(feed), dtype=np.float32)
 
     def predict(self, tokens: tuple[NDArray[np.int64], ...]) -> NDArray[np.float32]:
         """Logits [texts, classes] of texts served one by one: int8 activations get a scale for each text, and padding

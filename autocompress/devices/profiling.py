@@ -8,8 +8,8 @@ from __future__ import annotations
 
 import datetime
 import logging
-from collections.abc import Callable, Sequence
-from dataclasses import replace
+from collections.abc import Callable, Iterable, Sequence
+from dataclasses import dataclass, replace
 from typing import Final
 
 import numpy as np
@@ -19,92 +19,261 @@ from autocompress.core.device import Block, DeviceProfile, KernelRow, KernelTabl
 from autocompress.core.shape import BITS, AttentionShape, Bits, FeedForwardShape, LayerShape, ModelShape
 from autocompress.deploy.graph import write_graph
 from autocompress.deploy.session import Session, runtime
-from autocompress.devices.host import fingerprint
+from autocompress.devices.ceilings import measure_ceilings
+from autocompress.devices.energy_constants import default_energy
+from autocompress.devices.host import fingerprint, usable_cores
 from autocompress.devices.timing import Timed, time_side_by_side, timing_lane, workload_run
+from autocompress.devices.validation import SLOW, Seen, correct, judge, measure_models, random_shapes
 
 logger = logging.getLogger(__name__)
 
-RECIPE: Final = 2
+RECIPE: Final = 4
 """Raised whenever profiling changes what it measures: cached profiles of another recipe are measured again."""
 
-_SHARES: Final = (0.0, 0.25, 0.5, 0.75, 1.0)
-_STACK: Final = 4
+_COPIES: Final = 4
+_WIDTH_STEP: Final = 16
 _VOCABULARY: Final = 1000
 """A lookup costs the same in a small table as in a large one, and small ones are quick to make."""
 
+_SHARE: Final = 0.9
+_PACE: Final = "pace"
+_FIT_SEED, _CHECK_SEED = 1, 2
+"""Models that correct a profile and models that judge it are never the same."""
 
-def profile_host(
-    shape: ModelShape,
-    workload: Workload,
-    *,
-    rounds: int = 12,
-    seconds: float = 40.0,
-    progress: Callable[[int, int], None] | None = None,
-) -> DeviceProfile:
-    """Measures this machine for models of one hidden and head size under one workload."""
-    blocks = _blocks(shape)
-    runs = []
-    for place, stack in enumerate(blocks.values()):
-        weights = random_weights(stack, positions=max(workload.length, 8), seed=0)
-        session = Session(write_graph(weights).SerializeToString(), threads=workload.threads)
-        runs.append(workload_run(session, workload, rows=_VOCABULARY))
-        if progress:
-            progress(place + 1, len(blocks))
-    with timing_lane():
-        timed = time_side_by_side(runs, rounds=rounds, seconds=seconds)
-    rows = _rows(dict(zip(blocks, timed, strict=True)))
-    return DeviceProfile(
-        name="host",
-        version=1,
-        source="measured",
-        description="this machine, measured by autocompress",
-        fingerprint=fingerprint(),
-        runtime=runtime(),
-        measured_on=datetime.datetime.now(datetime.UTC).date().isoformat(),
-        tables=(KernelTable(shape.hidden, shape.layers[0].attention.head_size, workload, tuple(rows)),),
+
+@dataclass(frozen=True, slots=True)
+class Effort:
+    """How thoroughly to measure: shares of the largest block that are measured, rounds and seconds of a kernel table at
+    most, the width of the interval (a share of the median) at which readings suffice, and how many whole models correct
+    the table."""
+
+    shares: tuple[float, ...]
+    rounds: int
+    seconds: float
+    tight: float | None
+    models: int
+
+
+STUDY: Final = Effort((0.0, 0.25, 0.5, 0.75, 1.0), 10, 10.0, None, 16)
+"""What a study takes when nobody profiled its machine: some ten seconds."""
+
+QUICK: Final = Effort((0.0, 0.25, 0.5, 0.75, 1.0), 20, 15.0, 0.01, 32)
+FULL: Final = Effort((0.0, 0.08, 0.17, 0.25, 0.33, 0.5, 0.67, 0.83, 1.0), 40, 20.0, 0.005, 48)
+
+Progress = Callable[[str, float], None]
+"""What is being measured, and the share of the whole that is done."""
+
+
+def bert_shape(*, hidden: int, heads: int, head_size: int, width: int, layers: int) -> ModelShape:
+    """The largest model that a profile is to predict: a BERT-like encoder, every layer alike."""
+    layer = LayerShape(0, AttentionShape(heads, head_size), FeedForwardShape(width))
+    return ModelShape(
+        family="bert",
+        hidden=hidden,
+        word_rows=_VOCABULARY,
+        other_rows=514,
+        lookups=3,
+        layers=tuple(replace(layer, index=index) for index in range(layers)),
+        head_widths=(hidden, 2),
     )
 
 
-Key = tuple[Block, Bits, int]
+def profile_host(
+    largest: ModelShape,
+    workloads: Sequence[Workload],
+    *,
+    effort: Effort = STUDY,
+    ceilings: bool = False,
+    known: Iterable[KernelTable] = (),
+    on_table: Callable[[DeviceProfile], None] = lambda _: None,
+    progress: Progress = lambda _, __: None,
+) -> DeviceProfile:
+    """Measures this machine for models up to `largest` under some workloads.
+
+    Tables that are `known` already are kept as they are; after each new one `on_table` gets the profile so far, so that
+    whoever is interrupted loses one table at most.
+    """
+    kept = {table.workload: table for table in known}
+    notes: list[str] = []
+
+    def profile() -> DeviceProfile:
+        return DeviceProfile(
+            name="host",
+            version=1,
+            source="measured",
+            description="this machine, measured by autocompress",
+            fingerprint=fingerprint(),
+            runtime=runtime(),
+            measured_on=datetime.datetime.now(datetime.UTC).date().isoformat(),
+            tables=tuple(kept[load] for load in workloads if load in kept),
+            energy=default_energy(fingerprint()["machine"], usable_cores()),
+            notes=tuple(notes),
+        )
+
+    missing = [load for load in workloads if load not in kept]
+
+    def measure(load: Workload, done: float) -> None:
+        progress(f"kernels, {load}", done)
+        table, noticed = _table(largest, load, effort)
+        progress(f"whole models, {load}", done + 0.5 * _SHARE / len(missing))
+        seen = _fitted_on(largest, load, effort)
+        kept[load] = correct(table, seen)
+        if noticed or seen.noticed:
+            notes.append(busy_note(load))
+            logger.warning("%s", notes[-1])
+        on_table(profile())
+
+    for place, load in enumerate(missing):
+        measure(load, _SHARE * place / len(missing))
+    for load in missing:  # a slow minute is over by now: what was measured in it is measured again
+        progress(f"looking back, {load}", _SHARE)
+        if _pace(largest, load) * SLOW < _reference_ms(kept[load]):
+            logger.info("%s was measured in a slow minute, once more", load)
+            measure(load, _SHARE)
+    if not ceilings:
+        return profile()
+    progress("ceilings", 0.98)
+    return replace(profile(), ceilings=measure_ceilings())
 
 
-def _blocks(shape: ModelShape) -> dict[Key, ModelShape]:
-    """A stack of each block at each size and precision; first the bare graph, the reference of all."""
-    first = shape.layers[0]
-    heads, width = max(x.attention.heads for x in shape.layers), max(x.feed_forward.width for x in shape.layers)
-    bare = replace(shape, word_rows=_VOCABULARY, layers=())
-    found: dict[Key, ModelShape] = {("base", bits, 0): replace(bare, embedding_bits=bits) for bits in reversed(BITS)}
-    for bits in BITS:
-        for size in _sizes(heads):
-            found["attention", bits, size] = _stack(bare, AttentionShape(size, first.attention.head_size, bits), None)
-        for size in _sizes(width):
-            found["feed_forward", bits, size] = _stack(bare, None, FeedForwardShape(size, bits))
+def _fitted_on(largest: ModelShape, load: Workload, effort: Effort) -> Seen:
+    """The whole models that a table is corrected by."""
+    return measure_models(
+        random_shapes(replace(largest, word_rows=_VOCABULARY), count=effort.models, seed=_FIT_SEED),
+        load,
+        rounds=effort.rounds,
+        seconds=effort.seconds / 3,
+        tight=effort.tight,
+    )
+
+
+def _pace(largest: ModelShape, load: Workload) -> float:
+    """Milliseconds of the reference model, now."""
+    return measure_models([replace(largest, word_rows=_VOCABULARY)], load, rounds=10, seconds=2.0).reference_ms
+
+
+def _reference_ms(table: KernelTable) -> float:
+    return table.correction.reference_ms if table.correction else 0.0
+
+
+def busy_note(workload: Workload) -> str:
+    """What a profile says of numbers that were taken on a busy machine."""
+    return f"{workload}: others used the machine while it was measured; profile it again when it is quiet"
+
+
+def validate(
+    profile: DeviceProfile,
+    largest: ModelShape,
+    *,
+    models: int,
+    seed: int = _CHECK_SEED,
+    progress: Progress = lambda _, __: None,
+) -> DeviceProfile:
+    """The profile with the error of its predictions, found on fresh random models deployed here.
+
+    Raises ValueError when the profile holds no table for models like `largest`.
+    """
+    head_size = largest.layers[0].attention.head_size
+    fitting = [table for table in profile.tables if (table.hidden, table.head_size) == (largest.hidden, head_size)]
+    if not fitting:
+        raise ValueError(
+            f"device {profile.name!r} holds no kernel table for hidden {largest.hidden}, heads of {head_size}"
+        )
+    shapes, judged = random_shapes(largest, count=models, seed=seed), {}
+    today = datetime.datetime.now(datetime.UTC).date().isoformat()
+    notes = [note for note in profile.notes if not note.startswith(_PACE)]
+    for place, table in enumerate(fitting):
+        then = _reference_ms(table)
+        progress(str(table.workload), place / len(fitting))
+        seen = measure_models(shapes, table.workload, reference_ms=then or None)
+        how = f"{models} fresh random models, deployed and measured on {today}"
+        judged[table.workload] = replace(table, accuracy=judge(table, seen, how=how))
+        if seen.noticed:
+            notes.append(busy_note(table.workload))
+        if then and not 1 / SLOW < seen.reference_ms / then < SLOW:
+            notes.append(
+                f"{_PACE} of the machine on {today}, {table.workload}: {seen.reference_ms / then:.2f} times what it "
+                "took when profiled; profile it again if that lasts"
+            )
+    tables = tuple(judged[table.workload] if table in fitting else table for table in profile.tables)
+    return replace(profile, tables=tables, notes=tuple(dict.fromkeys(notes)))
+
+
+def largest_shape(table: KernelTable, *, layers: int = 6) -> ModelShape:
+    """The largest model that a table can predict."""
+    heads = max(size for bits in BITS for size, _ in table.curve("attention", bits))
+    width = max(size for bits in BITS for size, _ in table.curve("feed_forward", bits))
+    return bert_shape(hidden=table.hidden, heads=heads, head_size=table.head_size, width=width, layers=layers)
+
+
+def _table(largest: ModelShape, workload: Workload, effort: Effort) -> tuple[KernelTable, bool]:
+    """The kernel table of one workload, without a correction, and whether others were at work."""
+    stacks = _stacks(largest, effort.shares)
+    runs = []
+    for stack in stacks:
+        weights = random_weights(stack.shape, positions=max(workload.length, 8), seed=0)
+        graph = write_graph(weights, every_token=not stack.block.startswith("last_"))
+        session = Session(graph.SerializeToString(), threads=workload.threads)
+        runs.append(workload_run(session, workload, rows=_VOCABULARY))
+    with timing_lane():
+        timed = time_side_by_side(runs, rounds=effort.rounds, seconds=effort.seconds, tight=effort.tight)
+    rows = _monotone(_row(stack, found, timed[0]) for stack, found in zip(stacks, timed, strict=True))
+    table = KernelTable(largest.hidden, largest.layers[0].attention.head_size, workload, tuple(rows))
+    return table, timed[0].noticed
+
+
+@dataclass(frozen=True, slots=True)
+class _Stack:
+    """A block of one size and precision, `copies` times in a row in a graph that holds nothing else."""
+
+    block: Block
+    bits: Bits
+    size: int
+    copies: int
+    shape: ModelShape
+
+
+def _stacks(largest: ModelShape, shares: Sequence[float]) -> list[_Stack]:
+    """Every block at every size and precision; first the bare graph, the reference of all. There is one last layer in
+    a model, so its blocks come once."""
+    heads = max(layer.attention.heads for layer in largest.layers)
+    width = max(layer.feed_forward.width for layer in largest.layers)
+    head_size = largest.layers[0].attention.head_size
+    bare = replace(largest, word_rows=_VOCABULARY, layers=())
+    found = [_Stack("base", bits, 0, 1, replace(bare, embedding_bits=bits)) for bits in reversed(BITS)]
+    blocks: tuple[tuple[Block, int, int], ...] = (
+        ("attention", heads, _COPIES),
+        ("feed_forward", width, _COPIES),
+        ("last_attention", heads, 1),
+        ("last_feed_forward", width, 1),
+    )
+    for block, most, copies in blocks:
+        for bits in BITS:
+            for size in _sizes(most, shares):
+                layer = LayerShape(0, AttentionShape(0, 1), FeedForwardShape(0))
+                if block.endswith("attention"):
+                    layer = replace(layer, attention=AttentionShape(size, head_size, bits))
+                else:
+                    layer = replace(layer, feed_forward=FeedForwardShape(size, bits))
+                found.append(_Stack(block, bits, size, copies, replace(bare, layers=(layer,) * copies)))
     return found
 
 
-def _sizes(most: int) -> list[int]:
-    return sorted({max(1, round(share * most)) for share in _SHARES})
+def _sizes(most: int, shares: Sequence[float]) -> list[int]:
+    """Shares of the largest size; widths in steps that kernels are made for."""
+    step = _WIDTH_STEP if most % _WIDTH_STEP == 0 else 1
+    return sorted({max(1, step * round(share * most / step)) for share in shares})
 
 
-def _stack(bare: ModelShape, attention: AttentionShape | None, feed_forward: FeedForwardShape | None) -> ModelShape:
-    layer = LayerShape(0, attention or AttentionShape(0, 1), feed_forward or FeedForwardShape(0))
-    return replace(bare, layers=(layer,) * _STACK)
+def _row(stack: _Stack, found: Timed, base: Timed) -> KernelRow:
+    readings = np.asarray(found.turns)
+    if stack.block != "base":
+        readings = (readings - np.asarray(base.turns)) / stack.copies  # same round, same machine state
+    low, middle, high = (round(max(0.0, float(np.quantile(readings, share))), 5) for share in (0.25, 0.5, 0.75))
+    return KernelRow(stack.block, stack.bits, stack.size, middle, low, high)
 
 
-def _rows(timed: dict[Key, Timed]) -> list[KernelRow]:
-    base = timed["base", 32, 0]
-    rows = []
-    for (block, bits, size), found in timed.items():
-        if block == "base":
-            low, middle, high = (found.quantile(share) for share in (0.25, 0.5, 0.75))
-        else:
-            added = (np.asarray(found.samples) - np.asarray(base.samples)) / _STACK  # same round, same machine state
-            low, middle, high = (max(0.0, float(np.quantile(added, share))) for share in (0.25, 0.5, 0.75))
-        rows.append(KernelRow(block, bits, size, round(middle, 5), round(low, 5), round(high, 5)))
-    return _monotone(rows)
-
-
-def _monotone(rows: Sequence[KernelRow]) -> list[KernelRow]:
+def _monotone(rows: Iterable[KernelRow]) -> list[KernelRow]:
     """A larger block never costs less: what says otherwise is noise, and would draw a search to it."""
     highest: dict[tuple[Block, Bits], float] = {}
     smoothed = []

@@ -2,9 +2,10 @@
 
 Models are timed in turns, round after round, so that a drift of the machine meets all of them alike. A turn is one
 inference that is not counted, because the model before it has just filled the caches, and then a few that are: what is
-measured is a model that is served, not one that is woken up. A round whose reference model runs clearly slower than it
-can is repeated. Latency is measured in one process at a time: a lock keeps
-every other measurement of this machine waiting.
+measured is a model that is served, not one that is woken up. A round is repeated when its reference model runs clearly
+slower than it can, or when others used the machine meanwhile: two threads of one core slow each other down from the
+first round to the last, which no reference shows. Latency is measured in one process at a time: a lock keeps every
+other measurement of this machine waiting.
 """
 
 from __future__ import annotations
@@ -20,6 +21,7 @@ from pathlib import Path
 from typing import Final
 
 import numpy as np
+import psutil
 from numpy.typing import NDArray
 
 from autocompress.core.device import Workload
@@ -29,20 +31,42 @@ from autocompress.deploy.session import Session
 logger = logging.getLogger(__name__)
 
 _TURN: Final = 3
-"""Inferences counted a turn."""
+_TURN_MS: Final = 4.0
+_MOST: Final = 12
+"""Inferences counted a turn: three, or as many as make four milliseconds, at most twelve."""
 
 _DISTURBED: Final = 1.25
 """A round counts as disturbed when the reference takes this many times its best."""
+
+_OTHERS: Final = 0.25
+"""A round counts as disturbed when others keep more cores than this busy; a quiet machine's own chores take 0.05."""
+
+_WINDOW: Final = 0.3
+"""Seconds over which the use of the machine is averaged: the kernel counts it in steps of 0.01."""
+
+_OFTEN: Final = 0.2
+"""A measurement was disturbed when this share of its rounds was."""
+
+_LEAST: Final = 5
+"""Rounds that are always kept."""
 
 Run = Callable[[], object]
 
 
 @dataclass(frozen=True, slots=True)
 class Timed:
-    """Readings in milliseconds; `disturbed` is the share of rounds that had to be repeated or kept under load."""
+    """Readings in milliseconds, and the median of each turn. `disturbed` is the share of rounds that were repeated, or
+    kept, under load; `others` is how many cores others used during those kept."""
 
     samples: tuple[float, ...]
-    disturbed: float
+    turns: tuple[float, ...] = ()
+    disturbed: float = 0.0
+    others: float = 0.0
+
+    @property
+    def noticed(self) -> bool:
+        """Whether somebody else was at work, and not just for a moment."""
+        return self.disturbed > _OFTEN
 
     @property
     def median(self) -> float:
@@ -71,26 +95,75 @@ def timing_lane() -> Iterator[None]:
         yield
 
 
-def time_side_by_side(runs: Sequence[Run], *, rounds: int, seconds: float, reference: int = 0) -> list[Timed]:
-    """Times all runs in turns, `rounds` times or until `seconds` have passed (but at least five rounds)."""
-    samples: list[list[float]] = [[] for _ in runs]
-    best, disturbed, tried = float("inf"), 0, 0
+class Neighbours:
+    """How many cores everybody else keeps busy, stolen time of a virtual machine included."""
+
+    def __init__(self) -> None:
+        self._marks = [self._now()]
+
+    def busy(self) -> float:
+        """Cores in use by others, averaged over the last moments; 0 until there is enough to average."""
+        now = self._now()
+        while len(self._marks) > 1 and now[0] - self._marks[1][0] >= _WINDOW:
+            self._marks.pop(0)
+        seconds, used, own = (b - a for a, b in zip(self._marks[0], now, strict=True))
+        if now[0] - self._marks[-1][0] >= _WINDOW / 8:
+            self._marks.append(now)
+        return max(0.0, (used - own) / seconds) if seconds >= _WINDOW / 2 else 0.0
+
+    @staticmethod
+    def _now() -> tuple[float, float, float]:
+        """Seconds on the clock, seconds used by all, seconds used by this process."""
+        machine, own = psutil.cpu_times(), time.process_time()
+        used = sum(machine) - machine.idle - getattr(machine, "iowait", 0.0) - getattr(machine, "guest", 0.0)
+        return time.monotonic(), used - getattr(machine, "guest_nice", 0.0), own
+
+
+def time_side_by_side(
+    runs: Sequence[Run], *, rounds: int, seconds: float, reference: int = 0, tight: float | None = None
+) -> list[Timed]:
+    """Times all runs in turns, `rounds` times or until `seconds` have passed (but at least five rounds).
+
+    With `tight` it ends before, once the 95 % interval of every run's median is narrower than that share of it.
+    Disturbed rounds are repeated as long as there is time; what was kept in spite of that is said in `disturbed`.
+    """
+    turns: list[list[list[float]]] = [[] for _ in runs]
+    counts = [_count(run) for run in runs]
+    best, repeated, forced = float("inf"), 0, 0
+    neighbours, used = Neighbours(), []
     deadline = time.monotonic() + seconds
-    kept_rounds = 0
-    while kept_rounds < rounds and (time.monotonic() < deadline or kept_rounds < min(5, rounds)):
-        turns = [_turn(run) for run in runs]
-        tried += 1
-        typical = float(np.median(turns[reference]))
+    kept = 0
+    while kept < rounds and (time.monotonic() < deadline or kept < min(_LEAST, rounds)):
+        one_round = [_turn(run, count) for run, count in zip(runs, counts, strict=True)]
+        typical, others = float(np.median(one_round[reference])), neighbours.busy()
         best = min(best, typical)
-        if typical > _DISTURBED * best and tried < 3 * rounds:
-            disturbed += 1
-            continue
-        kept_rounds += 1
-        for kept, turn in zip(samples, turns, strict=True):
-            kept.extend(turn)
-    if disturbed:
-        logger.info("timing: %d of %d rounds were disturbed and repeated", disturbed, tried)
-    return [Timed(tuple(kept), disturbed / tried) for kept in samples]
+        if typical > _DISTURBED * best or others > _OTHERS:
+            if repeated < 2 * rounds and time.monotonic() < deadline:
+                repeated += 1
+                continue
+            forced += 1
+        kept += 1
+        used.append(others)
+        for known, turn in zip(turns, one_round, strict=True):
+            known.append(turn)
+        if tight is not None and kept >= _LEAST and all(_narrow(known, tight) for known in turns):
+            break
+    if repeated:
+        logger.info("timing: %d disturbed rounds were repeated, %d were kept", repeated, forced)
+    others = float(np.median(used))
+    disturbed = (repeated + forced) / (repeated + kept)
+    return [_timed(known, disturbed, others) for known in turns]
+
+
+def _timed(turns: Sequence[Sequence[float]], disturbed: float = 0.0, others: float = 0.0) -> Timed:
+    every = tuple(reading for turn in turns for reading in turn)
+    return Timed(every, tuple(float(np.median(turn)) for turn in turns), disturbed, others)
+
+
+def _narrow(turns: Sequence[Sequence[float]], tight: float) -> bool:
+    found = _timed(turns)
+    low, high = found.interval()
+    return high - low <= tight * found.median
 
 
 def workload_run(session: Session, workload: Workload, *, rows: int, seed: int = 0) -> Run:
@@ -101,11 +174,19 @@ def workload_run(session: Session, workload: Workload, *, rows: int, seed: int =
     return lambda: session.run(feed)
 
 
-def _turn(run: Run) -> list[float]:
-    """Milliseconds of a few inferences in a row, after one that is not counted."""
+def _count(run: Run) -> int:
+    """Inferences in a turn of this model: three, and more of a fast one, whose readings scatter most."""
+    run()
+    started = time.perf_counter()
+    run()
+    return min(_MOST, max(_TURN, round(_TURN_MS / max(1e3 * (time.perf_counter() - started), 1e-6))))
+
+
+def _turn(run: Run, count: int) -> list[float]:
+    """Milliseconds of inferences in a row, after one that is not counted."""
     run()
     milliseconds = []
-    for _ in range(_TURN):
+    for _ in range(count):
         start = time.perf_counter()
         run()
         milliseconds.append((time.perf_counter() - start) * 1e3)

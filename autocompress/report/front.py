@@ -22,6 +22,7 @@ from autocompress.core.policy import CompressionPolicy
 from autocompress.core.shape import ModelShape
 from autocompress.errors import NotFoundError
 from autocompress.report.policies import explain_policy, shape_from_json
+from autocompress.report.prediction import Prediction, compare
 from autocompress.store import Counts, Finalist, Store, StudyRow
 
 SCHEMA: Final = "autocompress.front/1"
@@ -65,7 +66,8 @@ class Baseline:
 @dataclass(frozen=True, slots=True)
 class Member:
     """A candidate worth looking at. Only a verified one was trained, exported and measured; what is known of any other
-    is an estimate: quality before training, latency predicted."""
+    is an estimate: quality before training, latency predicted. `predicted` is the latency that the search counted on,
+    where it was measured since."""
 
     number: int
     digest: str
@@ -77,6 +79,7 @@ class Member:
     on_front: bool = True
     knee: bool = False
     reason: str = ""
+    predicted: Measurement | None = None
 
     @property
     def verified(self) -> bool:
@@ -93,6 +96,7 @@ class Member:
             "knee": self.knee,
             **({"reason": self.reason} if self.reason else {}),
             **_metrics(self.metrics),
+            **({"predicted": {"latency_ms": self.predicted.to_json()}} if self.predicted else {}),
             "relative": self.relative.to_json(),
         }
 
@@ -130,6 +134,7 @@ class FrontReport:
     constraints: Mapping[str, Mapping[str, float]]
     ties: tuple[Tie, ...]
     facts: Mapping[str, Any]
+    prediction: Prediction | None = None
 
     @property
     def verified(self) -> tuple[Member, ...]:
@@ -138,6 +143,11 @@ class FrontReport:
     @property
     def estimates(self) -> tuple[Member, ...]:
         return tuple(member for member in self.members if not member.verified)
+
+    @property
+    def named(self) -> tuple[str, ...]:
+        """The metrics that the study names: its objectives, then what else it bounds."""
+        return tuple(dict.fromkeys((*self.objectives, *self.constraints)))
 
     @property
     def cost(self) -> str | None:
@@ -153,6 +163,7 @@ class FrontReport:
             "constraints": {metric: dict(bound) for metric, bound in self.constraints.items()},
             "baseline": self.baseline.to_json() if self.baseline else None,
             "members": [member.to_json() for member in self.members],
+            "prediction": self.prediction.to_json() if self.prediction else None,
             "ties": [{"metric": tie.metric, "numbers": list(tie.numbers)} for tie in self.ties],
             "hypervolume": dataclasses.asdict(self.hypervolume),
             "counts": dataclasses.asdict(self.counts),
@@ -169,7 +180,12 @@ def front_report(store: Store, name: str) -> FrontReport:
     numbers = store.front(name, rung=RUNG_FINALIST)
     concluded = [one for one in finalists if not one.candidate.policy.is_baseline]
     verified = with_knee(
-        [_finalist(one, baseline, shape, numbers) for one in concluded if one.state == "verified"], row.objectives
+        [
+            _finalist(one, store.record(name, one.candidate.number), baseline, shape, numbers)
+            for one in concluded
+            if one.state == "verified"
+        ],
+        row.objectives,
     )
     others = _estimates(store, name, concluded, searched, baseline, shape)
     return FrontReport(
@@ -184,6 +200,7 @@ def front_report(store: Store, name: str) -> FrontReport:
         constraints=_constraints(row),
         ties=ties(verified),
         facts=row.facts,
+        prediction=compare([(one.predicted, one.metrics["latency_ms"]) for one in verified if one.predicted]),
     )
 
 
@@ -264,8 +281,12 @@ def _baseline(store: Store, name: str, finalists: Sequence[Finalist], shape: Mod
     )
 
 
-def _finalist(one: Finalist, baseline: Baseline | None, shape: ModelShape | None, front: Sequence[int]) -> Member:
+def _finalist(
+    one: Finalist, searched: Record, baseline: Baseline | None, shape: ModelShape | None, front: Sequence[int]
+) -> Member:
     metrics = _by_name(one.measurements)
+    measured, predicted = metrics.get("latency_ms"), _measured(searched).get("latency_ms")
+    is_pair = measured and measured.source == "measured" and predicted and predicted.source == "predicted"
     return Member(
         number=one.candidate.number,
         digest=one.candidate.digest,
@@ -276,6 +297,7 @@ def _finalist(one: Finalist, baseline: Baseline | None, shape: ModelShape | None
         relative=relative(metrics, baseline.metrics) if baseline and baseline.measured else Relative(),
         on_front=one.candidate.number in front,
         reason=one.reason,
+        predicted=predicted if is_pair else None,
     )
 
 

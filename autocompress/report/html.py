@@ -7,6 +7,7 @@ from html import escape
 from pathlib import Path
 from typing import Any, Final
 
+from autocompress.core.outcome import Measurement
 from autocompress.errors import HostError
 from autocompress.report.front import Baseline, FrontReport, Member, Metrics
 from autocompress.report.notes import notes
@@ -14,11 +15,12 @@ from autocompress.report.plain_text import one_line
 from autocompress.report.plot import plot_of
 from autocompress.report.style import STYLE
 from autocompress.report.svg import as_svg
-from autocompress.report.wording import change, drop, interval, label, times, with_unit
+from autocompress.report.wording import change, drop, interval, is_estimated, label, marked, number, times, word
 
 ESTIMATES_SHOWN: Final = 500
 """Some 400 bytes each: the page stays far below a megabyte."""
 
+_FIXED: Final = ("quality", "test_quality", "latency_ms", "size_mb")
 _POLICY: Final = "default-src 'none'; style-src 'unsafe-inline'; base-uri 'none'; form-action 'none'"
 
 
@@ -72,8 +74,9 @@ def _tiles(report: FrontReport) -> str:
         return ""
     known, relative = report.baseline.metrics, knee.relative
     quality = label("quality", known)
+    predicted = "latency_ms" in knee.metrics and is_estimated(knee.metrics["latency_ms"])
     tiles = [
-        (times(relative.speedup), "faster at the knee"),
+        (times(relative.speedup), f"faster at the knee{', predicted' if predicted else ''}"),
         (change(relative.size_ratio), "size on disk"),
         (f"{drop(relative.quality_drop)} pt" if relative.quality_drop is not None else "", f"{quality}, validation"),
         (f"{len(report.verified)}", "verified models to pick from"),
@@ -105,39 +108,43 @@ def _figure(report: FrontReport) -> str:
 
 def _candidates(report: FrontReport) -> str:
     known: Metrics = report.baseline.metrics if report.baseline else {}
-    rows = [_baseline_row(report.baseline)] if report.baseline else []
-    rows += [_row(member) for member in report.verified]
+    extra = [metric for metric in report.named if metric not in _FIXED]
+    rows = [_baseline_row(report.baseline, extra)] if report.baseline else []
+    rows += [_row(member, extra) for member in report.verified]
     said = "".join(f"<li>{_safe(note)}</li>" for note in notes(report))
     estimates = report.estimates[:ESTIMATES_SHOWN]
     more = ""
     if estimates:
-        table = _table(known, [_row(member) for member in estimates])
+        table = _table(known, extra, [_row(member, extra) for member in estimates])
         more = f"<details><summary>{len(report.estimates)} candidates not verified</summary>{table}</details>"
-    return f'<section><h2>Candidates</h2>{_table(known, rows)}{more}<ul class="notes">{said}</ul></section>'
+    return f'<section><h2>Candidates</h2>{_table(known, extra, rows)}{more}<ul class="notes">{said}</ul></section>'
 
 
-def _table(known: Metrics, rows: Sequence[str]) -> str:
+def _table(known: Metrics, extra: Sequence[str], rows: Sequence[str]) -> str:
     heads = ["candidate", label("quality", known), label("test_quality", known), "latency", "faster", "size", "Δ size"]
-    head = "".join(f'<th scope="col">{_safe(text)}</th>' for text in [*heads, "model"])
+    head = "".join(
+        f'<th scope="col">{_safe(text)}</th>' for text in [*heads, *(label(metric, known) for metric in extra), "model"]
+    )
     return f'<div class="scroll"><table><thead><tr>{head}</tr></thead><tbody>{"".join(rows)}</tbody></table></div>'
 
 
-def _baseline_row(baseline: Baseline) -> str:
+def _baseline_row(baseline: Baseline, extra: Sequence[str]) -> str:
     metrics = baseline.metrics
     cells = [
         "baseline",
         _cell("quality", metrics, interval("quality", metrics["quality"]) if "quality" in metrics else ""),
         _cell("test_quality", metrics, _interval_of("test_quality", metrics)),
-        _cell("latency_ms", metrics),
+        _cell("latency_ms", metrics, _about_latency(metrics)),
         "",
         _cell("size_mb", metrics),
         "",
+        *(_cell(metric, metrics, _word(metric, metrics)) for metric in extra),
         _safe(baseline.summary),
     ]
     return _tr("baseline", cells)
 
 
-def _row(member: Member) -> str:
+def _row(member: Member, extra: Sequence[str]) -> str:
     metrics, relative = member.metrics, member.relative
     points = drop(relative.quality_drop)
     name = f"<code>{_safe(member.digest[:8])}</code>{' ◆' if member.knee else ''}"
@@ -146,10 +153,11 @@ def _row(member: Member) -> str:
         f"{name}{f'<small>{_safe(state)}</small>' if state not in ('', 'estimate') else ''}",
         _cell("quality", metrics, f"{points} pt" if points else ""),
         _cell("test_quality", metrics, _interval_of("test_quality", metrics)),
-        _cell("latency_ms", metrics),
+        _cell("latency_ms", metrics, _about_latency(metrics, member.predicted)),
         _safe(times(relative.speedup)),
         _cell("size_mb", metrics),
         _safe(change(relative.size_ratio)),
+        *(_cell(metric, metrics, _word(metric, metrics)) for metric in extra),
         f"{_safe(member.summary)}{f'<small>{_safe(member.reason)}</small>' if member.state == 'rejected' else ''}",
     ]
     return _tr("knee" if member.knee else "verified" if member.verified else "estimate", cells)
@@ -159,12 +167,23 @@ def _interval_of(metric: str, metrics: Metrics) -> str:
     return interval(metric, metrics[metric]) if metric in metrics else ""
 
 
+def _about_latency(metrics: Metrics, predicted: Measurement | None = None) -> str:
+    """What stands below a latency: that it is predicted, or what had been predicted."""
+    if predicted is not None:
+        return f"predicted {number('latency_ms', predicted.value)}"
+    said = _word("latency_ms", metrics)
+    return ", ".join(part for part in (_interval_of("latency_ms", metrics), said) if part) if said else ""
+
+
+def _word(metric: str, metrics: Metrics) -> str:
+    return word(metric, metrics[metric]) if metric in metrics else ""
+
+
 def _cell(metric: str, metrics: Metrics, below: str = "") -> str:
     if metric not in metrics:
         return ""
-    mark = "~" if metrics[metric].source in ("predicted", "modelled") else ""
     small = f"<small>{_safe(below)}</small>" if below else ""
-    return f"{mark}{_safe(with_unit(metric, metrics[metric].value))}{small}"
+    return f"{_safe(marked(metric, metrics[metric]))}{small}"
 
 
 def _tr(kind: str, cells: Iterable[str]) -> str:

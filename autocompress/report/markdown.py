@@ -8,7 +8,7 @@ from collections.abc import Sequence
 from autocompress.report.front import FrontReport, Metrics
 from autocompress.report.notes import notes
 from autocompress.report.plain_text import one_line
-from autocompress.report.wording import change, drop, interval, label, times, with_unit
+from autocompress.report.wording import change, drop, interval, label, marked, times, told, word
 
 _SPECIAL = re.compile(r"([\\`*_\[\]<>|#~&])")
 
@@ -20,28 +20,33 @@ def as_markdown(report: FrontReport) -> str:
     lines = [f"## {_escaped(report.study)}", ""]
     if report.description:
         lines += [_escaped(report.description), ""]
+    extra = [metric for metric in report.named if metric not in ("quality", "test_quality", "latency_ms", "size_mb")]
     heads = ["candidate", _escaped(quality), "Δ points", f"{_escaped(test)} (95 %)", "latency", "faster", "size", "Δ"]
+    heads += [_escaped(label(metric, known)) for metric in extra]
     lines += [f"| {' | '.join(heads)} | model |", f"|---|{'---:|' * (len(heads) - 1)}---|"]
     if report.baseline:
-        lines.append(_row("baseline", report.baseline.metrics, ["", "", ""], report.baseline.summary))
+        lines.append(_row("baseline", report.baseline.metrics, ["", "", ""], extra, report.baseline.summary))
     for member in report.verified:
         relative = member.relative
         compared = [drop(relative.quality_drop), times(relative.speedup), change(relative.size_ratio)]
         name = f"{member.digest[:8]}{' ◆' if member.knee else ''}"
-        lines.append(_row(name, member.metrics, compared, member.summary))
+        lines.append(_row(name, member.metrics, compared, extra, member.summary))
     said = [note for note in notes(report) if not note.startswith("Estimates")]
     return "\n".join([*lines, "", *(f"- {_escaped(note)}" for note in said)]).rstrip() + "\n"
 
 
-def _row(name: str, metrics: Metrics, compared: Sequence[str], summary: str) -> str:
+def _row(name: str, metrics: Metrics, compared: Sequence[str], extra: Sequence[str], summary: str) -> str:
     def value(metric: str) -> str:
-        return with_unit(metric, metrics[metric].value) if metric in metrics else ""
+        if metric not in metrics:
+            return ""
+        return _escaped((told if word(metric, metrics[metric]) else marked)(metric, metrics[metric]))
 
     test = value("test_quality")
     if "test_quality" in metrics and metrics["test_quality"].interval:
         test += f" ({interval('test_quality', metrics['test_quality'])})"
     points, faster, smaller = compared
     cells = [name, value("quality"), points, test, value("latency_ms"), faster, value("size_mb"), smaller]
+    cells += [value(metric) for metric in extra]
     return f"| {' | '.join(cells)} | {_escaped(summary)} |"
 
 

@@ -3,11 +3,13 @@
 from __future__ import annotations
 
 from autocompress.report.front import FrontReport
+from autocompress.report.prediction import Prediction
 from autocompress.report.wording import label, listed, number
 
 
 def notes(report: FrontReport) -> list[str]:
-    """One sentence each: the knee, ties, what an estimate is, constraints, hypervolume, what to do next."""
+    """One sentence each: the knee, ties, what an estimate is, how predictions did, constraints, hypervolume, what to do
+    next."""
     known = report.baseline.metrics if report.baseline else {}
     digests = {member.number: member.digest[:8] for member in report.members}
     lines = []
@@ -18,6 +20,7 @@ def notes(report: FrontReport) -> list[str]:
         lines.append(f"Tied in {label(tie.metric, known)}, as their 95 % intervals overlap: {names}.")
     if report.estimates:
         lines.append("Estimates were not trained: quality is that of inherited weights, ~ marks a prediction.")
+    lines += _latencies(report)
     for metric, bound in report.constraints.items():
         ends = listed([f"{'>=' if end == 'min' else '<='} {value:g}" for end, value in bound.items()])
         lines.append(f"Constraint: {metric} {ends}.")
@@ -28,3 +31,35 @@ def notes(report: FrontReport) -> list[str]:
     if not report.verified and report.state != "complete":
         lines.append(f"Nothing is verified yet; go on with `autocompress resume {report.study}`.")
     return lines
+
+
+def _latencies(report: FrontReport) -> list[str]:
+    """How far predicted latencies can be believed."""
+    device = report.facts.get("device") or {}
+    name, here = device.get("name", "the device"), device.get("here", True)
+    lines = []
+    latencies = [member.metrics["latency_ms"] for member in report.verified if "latency_ms" in member.metrics]
+    if any(latency.source == "predicted" for latency in latencies):
+        lines.append(f"Where latency reads predicted, the model was not timed on `{name}`; the interval holds 95 %.")
+    if report.prediction is not None:
+        lines.append(in_words(report.prediction))
+        if report.prediction.is_far:
+            lines.append(f"Warning: {_far(report.prediction, name, here=here)}")
+    return lines
+
+
+def in_words(found: Prediction) -> str:
+    """`Predicted against measured latency of 6 models: error 2.1 % (worst 4.0 %), rank correlation 1.00.`"""
+    models = "1 model" if found.n == 1 else f"{found.n} models"
+    worst = "" if found.n == 1 else f" (worst {100 * found.worst:.1f} %)"
+    rank = "" if found.spearman is None else f", rank correlation {found.spearman:.2f}"
+    return f"Predicted against measured latency of {models}: error {100 * found.mape:.1f} %{worst}{rank}."
+
+
+def _far(found: Prediction, name: str, *, here: bool) -> str:
+    machine = "this machine" if here else "the machine that was measured"
+    outside = f", {found.outside_interval} of {found.n} outside of their intervals" if found.outside_interval else ""
+    return (
+        f"the profile of `{name}` no longer describes {machine}: predictions are off by {100 * found.median:.0f} %"
+        f"{outside}; measure it again with `autocompress profile --out FILE`."
+    )

@@ -12,13 +12,24 @@ from autocompress.core.pareto import front, knee
 from autocompress.errors import NotFoundError, SpecError, did_you_mean
 from autocompress.report.front import Baseline, FrontReport, Member, front_report, overlap, point
 from autocompress.report.plain_text import one_line
-from autocompress.report.wording import label, listed, with_unit
+from autocompress.report.wording import label, listed, told, unit, word
 from autocompress.store import Store
 
 SCHEMA: Final = "autocompress.pick/1"
 
 # 0.95 - 0.94 is 0.010000000000000009, and a drop of one point must fit a bound of one point.
 _ROUNDING: Final = 1e-9
+
+
+_BOUNDED: Final = {
+    "max_latency_ms": "latency_ms",
+    "max_size_mb": "size_mb",
+    "max_energy_mj": "energy_mj",
+    "max_memory_mib": "peak_memory_mib",
+    "min_quality": "quality",
+    "min_throughput": "throughput",
+}
+"""Field of `PickBounds` -> the metric it bounds."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -29,6 +40,9 @@ class PickBounds:
     min_quality: float | None = None
     max_quality_drop: float | None = None
     max_size_mb: float | None = None
+    max_energy_mj: float | None = None
+    min_throughput: float | None = None
+    max_memory_mib: float | None = None
 
     def __post_init__(self) -> None:
         for name in self.__slots__:
@@ -121,6 +135,7 @@ def pick(
     offered = [_named(report, candidate)] if candidate is not None else list(verified)
     rule = _given() if candidate is not None else _rule(report, minimize, maximize)
     limits = _limits(bounds, baseline)
+    _refuse_unknown(report, limits)
     fitting = [member for member in offered if not any(limit.violation(member) for limit in limits)]
     if not fitting:
         raise NotFoundError(_nothing_fits(report, offered, limits))
@@ -152,7 +167,7 @@ def _extreme(report: FrontReport, metric: str, *, lowest: bool) -> _Rule:
 
     def shown(member: Member) -> str:
         known = member.metrics.get(metric)
-        return with_unit(metric, known.value) if known else "not measured"
+        return told(metric, known) if known else "not measured"
 
     word = "lowest" if lowest else "highest"
     return _Rule(
@@ -175,7 +190,7 @@ def _knee(report: FrontReport) -> _Rule:
 
     def shown(member: Member) -> str:
         wanted = [metric for metric in objectives if metric in member.metrics]
-        return listed([f"{label(m, member.metrics)} {with_unit(m, member.metrics[m].value)}" for m in wanted])
+        return listed([f"{label(m, member.metrics)} {told(m, member.metrics[m])}" for m in wanted])
 
     return _Rule(
         best=best,
@@ -214,7 +229,7 @@ def _why(rule: _Rule, chosen: Member, fitting: Sequence[Member], verified: int, 
 
 def _limits(bounds: PickBounds, baseline: Baseline) -> list[_Limit]:
     found = []
-    for option, metric in (("max_latency_ms", "latency_ms"), ("max_size_mb", "size_mb"), ("min_quality", "quality")):
+    for option, metric in _BOUNDED.items():
         value = getattr(bounds, option)
         if value is not None:
             least = option.startswith("min")
@@ -225,6 +240,17 @@ def _limits(bounds: PickBounds, baseline: Baseline) -> list[_Limit]:
     if bounds.max_quality_drop is not None:
         found.append(_drop_limit(bounds.max_quality_drop, baseline))
     return found
+
+
+def _refuse_unknown(report: FrontReport, limits: Sequence[_Limit]) -> None:
+    """A bound on what nobody looked at fits no member, and loosening it would not help."""
+    known = {metric for member in report.verified for metric in member.metrics}
+    for option, metric in _BOUNDED.items():
+        if metric not in known and any(limit.metric == metric for limit in limits):
+            raise NotFoundError(
+                f"{_option(option)}: {metric} is not known of any verified member of study {report.study!r}; name it "
+                "in the objectives or constraints of a new study"
+            )
 
 
 def _drop_limit(allowed: float, baseline: Baseline) -> _Limit:
@@ -241,8 +267,7 @@ def _drop_limit(allowed: float, baseline: Baseline) -> _Limit:
 
 
 def _exact(value: float, metric: str) -> str:
-    unit = "ms" if metric == "latency_ms" else "MB" if metric == "size_mb" else ""
-    return f"{value:.4g} {unit}".rstrip()
+    return f"{value:.4g} {unit(metric)}".rstrip()
 
 
 def _named(report: FrontReport, ref: str) -> Member:
@@ -277,7 +302,8 @@ def _nothing_fits(report: FrontReport, offered: Sequence[Member], limits: Sequen
 
 
 def _value(limit: _Limit, member: Member) -> str:
-    return limit.shown(member.metrics[limit.metric].value) if limit.metric in member.metrics else "not measured"
+    known = member.metrics.get(limit.metric)
+    return f"{limit.shown(known.value)} {word(limit.metric, known)}".rstrip() if known else "not measured"
 
 
 def _nothing_verified(report: FrontReport) -> str:

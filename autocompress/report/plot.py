@@ -11,7 +11,7 @@ from typing import Final, Literal
 from autocompress.core.metrics import METRICS
 from autocompress.report.front import FrontReport, Metrics
 from autocompress.report.labels import Box, place_labels
-from autocompress.report.wording import label, number, times, unit
+from autocompress.report.wording import label, listed, number, times, unit, word
 
 WIDTH: Final = 860
 HEIGHT: Final = 480
@@ -80,7 +80,10 @@ class Plot:
             x, y = self.at(dot.x, dot.y)
             reach = 4 if dot.kind == "estimate" else 8
             found.append(Box(x - reach, y - reach, 2 * reach, 2 * reach))
-            if dot.spans[1] and dot.kind != "estimate":
+            if dot.spans[0]:
+                left, right = (self.at(end, dot.y)[0] for end in dot.spans[0])
+                found.append(Box(left - 1, y - 4, right - left + 2, 8))
+            if dot.spans[1]:
                 top, bottom = (self.at(dot.x, end)[1] for end in reversed(dot.spans[1]))
                 found.append(Box(x - 4, top - 1, 8, bottom - top + 2))
             if dot.kind == "baseline":
@@ -104,11 +107,10 @@ def plot_of(report: FrontReport) -> Plot | None:
     shown = [dot for dot in everyone if dot.kind == "verified" or dot.kind == "baseline"] or everyone
     low, high = _y_range(shown)
     dots = [dot for dot in everyone if dot in shown or low <= dot.y <= high]
-    known: Metrics = report.baseline.metrics if report.baseline else report.members[0].metrics
     members = [member for member in report.verified if member.on_front and {x, y} <= member.metrics.keys()]
     return Plot(
-        x=_cost_axis(x, _title(x, known), dots),
-        y=Axis(y, _title(y, known), low, high, False, _linear_ticks(y, low, high)),
+        x=_cost_axis(x, _title(x, report), dots),
+        y=Axis(y, _title(y, report), low, high, False, _linear_ticks(y, low, high)),
         dots=tuple(sorted(dots, key=lambda dot: ("estimate", "baseline", "verified").index(dot.kind))),
         front=tuple(sorted((member.metrics[x].value, member.metrics[y].value) for member in members)),
         hidden=len(everyone) - len(dots),
@@ -141,10 +143,16 @@ def _dot(metrics: Metrics, x: str, y: str, kind: Kind, text: str, knee: bool) ->
     return Dot(metrics[x].value, metrics[y].value, kind, text, knee, spans if kind != "estimate" else (None, None))
 
 
-def _title(metric: str, known: Metrics) -> str:
-    name, of = label(metric, known), unit(metric)
+def _title(metric: str, report: FrontReport) -> str:
+    """Its name, unit, and the word that its values must not go without: that of the verified models if there are any,
+    as what is only estimated is drawn as such."""
+    everyone = [report.baseline.metrics] if report.baseline else []
+    everyone += [member.metrics for member in report.verified or report.members]
+    values = [metrics[metric] for metrics in everyone if metric in metrics]
+    words = listed(sorted({word(metric, value) for value in values} - {""}))
+    name = label(metric, everyone[0] if everyone else {})
     better = "higher" if metric in METRICS and METRICS[metric].direction == "maximize" else "lower"
-    return f"{name}{f', {of}' if of else ''} ({better} is better)"
+    return f"{', '.join(part for part in (name, unit(metric), words) if part)} ({better} is better)"
 
 
 def _y_range(dots: Sequence[Dot]) -> tuple[float, float]:
@@ -188,4 +196,4 @@ def _linear_ticks(metric: str, low: float, high: float) -> tuple[tuple[float, st
 
 def _tick(metric: str, value: float) -> str:
     """Round numbers: `5`, where a measured value reads `5.00`."""
-    return f"{value:.5g}" if metric.endswith(("_ms", "_mb")) else number(metric, value)
+    return f"{value:.5g}" if metric.endswith(("_ms", "_mb", "_mj", "_mib")) else number(metric, value)

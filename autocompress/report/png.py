@@ -5,7 +5,8 @@ from __future__ import annotations
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Final
 
-from autocompress.errors import HostError, NotFoundError
+from autocompress.errors import NotFoundError
+from autocompress.report.canvas import POINTS, new_figure, save
 from autocompress.report.front import FrontReport
 from autocompress.report.palette import BASELINE, ESTIMATE, INK, KNEE, MUTED, RULE, VERIFIED
 from autocompress.report.plain_text import one_line
@@ -14,31 +15,19 @@ from autocompress.report.plot import BOTTOM, HEIGHT, LABEL_SIZE, LEFT, RIGHT, TO
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
 
-_DPI: Final = 200
-_PER_INCH: Final = 100  # pixels of the layout to the inch
-_POINTS: Final = 72 / _PER_INCH
-_TEXT: Final = LABEL_SIZE * _POINTS
+_TEXT: Final = LABEL_SIZE * POINTS
 _COLOURS: Final = {"baseline": BASELINE, "verified": VERIFIED, "estimate": ESTIMATE}
 
 
 def as_png(report: FrontReport, path: Path) -> None:
     """Quality against the first cost. Raises HostError without matplotlib, NotFoundError with nothing to draw."""
-    try:
-        from matplotlib.backends.backend_agg import FigureCanvasAgg
-        from matplotlib.figure import Figure
-    except ImportError as error:
-        raise HostError(
-            "a PNG needs matplotlib, which is not installed; install it with `pip install 'autocompress[plots]'`, "
-            "or use --html, which needs nothing"
-        ) from error
+    whole = HEIGHT + 30
+    figure = new_figure(WIDTH, whole, instead="--html")
     plot = plot_of(report)
     if plot is None:
         raise NotFoundError(
             f"study {report.study!r} has nothing to draw yet; go on with `autocompress resume {report.study}`"
         )
-    figure = Figure(figsize=(WIDTH / _PER_INCH, (HEIGHT + 30) / _PER_INCH), dpi=_DPI)  # not pyplot: no global state
-    FigureCanvasAgg(figure)
-    whole = HEIGHT + 30
     inside = (LEFT / WIDTH, BOTTOM / whole, (WIDTH - LEFT - RIGHT) / WIDTH, (HEIGHT - TOP - BOTTOM) / whole)
     axes = figure.add_axes(inside)
     _scale(axes, plot)
@@ -49,10 +38,7 @@ def as_png(report: FrontReport, path: Path) -> None:
     _label(axes, plot)
     _legend(axes, plot)
     figure.text(LEFT / WIDTH, 1 - 26 / whole, one_line(report.study, width=60), fontsize=12, weight="bold", color=INK)
-    try:
-        figure.savefig(path, format="png", metadata={"Description": f"Pareto front of the study {report.study}"})
-    except OSError as error:
-        raise HostError(f"{path}: cannot be written: {error.strerror or error}") from error
+    save(figure, path, about=f"Pareto front of the study {report.study}")
 
 
 def _scale(axes: Axes, plot: Plot) -> None:
@@ -103,7 +89,7 @@ def _label(axes: Axes, plot: Plot) -> None:
         axes.annotate(
             dot.label,
             xy=(dot.x, dot.y),
-            xytext=((box.x + 2 - x) * _POINTS, (y - box.y - box.height / 2) * _POINTS),
+            xytext=((box.x + 2 - x) * POINTS, (y - box.y - box.height / 2) * POINTS),
             textcoords="offset points",
             fontsize=_TEXT,
             color=INK,

@@ -15,19 +15,28 @@ from autocompress.report.front import Baseline, FrontReport, Member, Metrics
 from autocompress.report.notes import notes
 from autocompress.report.picking import Picked
 from autocompress.report.plain_text import one_line
-from autocompress.report.wording import change, drop, interval, label, times, with_unit
+from autocompress.report.wording import change, drop, interval, is_estimated, label, marked, times, word
 
 ESTIMATES_SHOWN: Final = 8
 """Further ones are counted; all of them are in `--json` and `--csv`."""
 
+_NARROW: Final = 80
+"""Columns of a terminal that hold the least of a table."""
 _WIDE: Final = 120
+_WIDEST: Final = 140
+"""From here on the model has room, too."""
+_EXTRA: Final = 20
+"""Columns of another metric."""
+_PREDICTED: Final = 12
+"""Further columns of a predicted latency with its interval."""
 _FIXED: Final = ("quality", "test_quality", "latency_ms", "size_mb")
 _STATE_STYLES: Final = {"verified": "green", "rejected": "red", "nominated": "yellow", "estimate": "dim"}
 
 
 def as_table(report: FrontReport) -> RenderableType:
     """Baseline first, then verified members, then estimates, with notes below. On a narrow terminal the columns that
-    can be asked for by `show` are left out rather than cut."""
+    can be asked for by `show` are left out rather than cut; metrics that the study names beside those of every table
+    are the last of them."""
     return _Front(report)
 
 
@@ -39,23 +48,25 @@ class _Front:
         self._report = report
 
     def __rich_console__(self, console: Console, options: ConsoleOptions) -> RenderResult:
-        report, wide = self._report, options.max_width >= _WIDE
+        report = self._report
         estimates = report.estimates
         yield _title(report)
-        yield _table(report, wide=wide)
+        yield _table(report, options.max_width)
         left = len(estimates) - ESTIMATES_SHOWN
         for line in notes(report):
-            yield Text(one_line(line), style="dim")
+            yield Text(one_line(line), style="yellow" if line.startswith("Warning") else "dim")
         if left > 0:
             yield Text(f"{left} more estimate{'' if left == 1 else 's'}: --csv and --json list them all.", style="dim")
 
 
-def _table(report: FrontReport, *, wide: bool) -> Table:
+def _table(report: FrontReport, width: int) -> Table:
     table = Table(box=box.SIMPLE_HEAD, pad_edge=False)
-    extra = [metric for metric in report.objectives if metric not in _FIXED] if wide else []
+    extra = [metric for metric in report.named if metric not in _FIXED]
     known: Metrics = report.baseline.metrics if report.baseline else {}
+    latencies = [member.metrics["latency_ms"] for member in report.verified if "latency_ms" in member.metrics]
+    room = width - _EXTRA * len(extra) - _PREDICTED * any(is_estimated(latency) for latency in latencies)
     columns = _columns(known, extra)
-    shown = [i for i, column in enumerate(columns) if wide or not column.wide_only]
+    shown = [i for i, column in enumerate(columns) if room >= column.least]
     for i in shown:
         table.add_column(columns[i].heading, justify=columns[i].justify, no_wrap=columns[i].heading != "model")
 
@@ -63,14 +74,14 @@ def _table(report: FrontReport, *, wide: bool) -> Table:
         table.add_row(*(cells[i] for i in shown), style=style)
 
     if report.baseline:
-        add(_baseline_cells(report.baseline, extra), "")
+        add(_baseline_cells(report.baseline, extra, room=room), "")
         table.add_section()
     for member in report.verified:
-        add(_cells(member, extra), "" if member.on_front else "dim")
+        add(_cells(member, extra, room=room), "" if member.on_front else "dim")
     if report.verified and report.estimates:
         table.add_section()
     for member in report.estimates[:ESTIMATES_SHOWN]:
-        add(_cells(member, extra), "dim")
+        add(_cells(member, extra, room=room), "dim")
     return table
 
 
@@ -88,7 +99,7 @@ def as_picked(picked: Picked) -> RenderableType:
     }
     for metric in dict.fromkeys((*_FIXED, *member.metrics)):
         if metric in member.metrics:
-            mine, its = (_with_interval(metric, metrics) for metrics in (member.metrics, baseline.metrics))
+            mine, its = (_in_full(metric, metrics) for metrics in (member.metrics, baseline.metrics))
             table.add_row(label(metric, member.metrics), mine, its, changes.get(metric, ""))
     title = Text(member.digest, style="bold")
     title.append(f"  {one_line(member.summary)}", style="not bold")
@@ -107,7 +118,7 @@ def _title(report: FrontReport) -> Text:
 class _Column:
     heading: str
     justify: Literal["left", "right"] = "right"
-    wide_only: bool = False
+    least: int = 0
 
 
 def _columns(known: Metrics, extra: Sequence[str]) -> list[_Column]:
@@ -117,18 +128,18 @@ def _columns(known: Metrics, extra: Sequence[str]) -> list[_Column]:
         _Column("candidate", "left"),
         _Column(label("quality", known)),
         _Column("Δ pt"),
-        _Column(f"{label('test_quality', known)} [95 %]", wide_only=True),
+        _Column(f"{label('test_quality', known)} [95 %]", least=_WIDE),
         _Column("latency"),
         _Column("faster"),
         _Column("size"),
-        _Column("Δ", wide_only=True),
-        *(_Column(label(metric, known)) for metric in extra),
+        _Column("Δ", least=_WIDE),
+        *(_Column(label(metric, known), least=_NARROW) for metric in extra),
         _Column("state", "left"),
-        _Column("model", "left", wide_only=True),
+        _Column("model", "left", least=_WIDEST),
     ]
 
 
-def _baseline_cells(baseline: Baseline, extra: Sequence[str]) -> list[RenderableType]:
+def _baseline_cells(baseline: Baseline, extra: Sequence[str], *, room: int) -> list[RenderableType]:
     metrics = baseline.metrics
     return [
         "",
@@ -136,7 +147,7 @@ def _baseline_cells(baseline: Baseline, extra: Sequence[str]) -> list[Renderable
         _value("quality", metrics),
         "",
         _with_interval("test_quality", metrics),
-        _value("latency_ms", metrics),
+        _latency(metrics, room=room) if baseline.measured else _value("latency_ms", metrics),
         "",
         _value("size_mb", metrics),
         "",
@@ -146,7 +157,7 @@ def _baseline_cells(baseline: Baseline, extra: Sequence[str]) -> list[Renderable
     ]
 
 
-def _cells(member: Member, extra: Sequence[str]) -> list[RenderableType]:
+def _cells(member: Member, extra: Sequence[str], *, room: int) -> list[RenderableType]:
     metrics, relative = member.metrics, member.relative
     return [
         Text("◆" if member.knee else "", style="bold magenta"),
@@ -154,7 +165,7 @@ def _cells(member: Member, extra: Sequence[str]) -> list[RenderableType]:
         _value("quality", metrics),
         drop(relative.quality_drop),
         _with_interval("test_quality", metrics),
-        _value("latency_ms", metrics),
+        _latency(metrics, room=room) if member.verified else _value("latency_ms", metrics),
         times(relative.speedup),
         _value("size_mb", metrics),
         change(relative.size_ratio),
@@ -165,16 +176,32 @@ def _cells(member: Member, extra: Sequence[str]) -> list[RenderableType]:
 
 
 def _value(metric: str, metrics: Metrics) -> str:
-    """A value, with `~` in front of what was predicted or modelled rather than measured or counted."""
+    """A value, with its word where it is an energy."""
     if metric not in metrics:
         return ""
-    known = metrics[metric]
-    mark = "~" if known.source in ("predicted", "modelled") else ""
-    return f"{mark}{with_unit(metric, known.value)}"
+    said = f" {metrics[metric].source}" if metric == "energy_mj" else ""
+    return f"{marked(metric, metrics[metric])}{said}"
+
+
+def _latency(metrics: Metrics, *, room: int) -> Text:
+    """A verified model whose latency nobody measured must say so: below the value there is room for it."""
+    text, known = Text(_value("latency_ms", metrics)), metrics.get("latency_ms")
+    if known is not None and word("latency_ms", known):
+        within = interval("latency_ms", known) if room >= _NARROW else ""
+        text.append(f"\n{' '.join(part for part in (within, word('latency_ms', known)) if part)}", style="dim")
+    return text
 
 
 def _with_interval(metric: str, metrics: Metrics) -> Text:
-    text = Text(_value(metric, metrics))
+    text = Text(marked(metric, metrics[metric]) if metric in metrics else "")
     if metric in metrics and metrics[metric].interval:
         text.append(f" [{interval(metric, metrics[metric])}]", style="dim")
+    return text
+
+
+def _in_full(metric: str, metrics: Metrics) -> Text:
+    """A value with its interval and its word."""
+    text = _with_interval(metric, metrics)
+    if metric in metrics and word(metric, metrics[metric]):
+        text.append(f" {word(metric, metrics[metric])}", style="dim")
     return text

@@ -15,8 +15,12 @@ _LABELS: Final = {
     "size_mb": "size",
     "parameters": "parameters",
     "macs": "MACs",
+    "energy_mj": "energy",
+    "throughput": "throughput",
+    "peak_memory_mib": "peak memory",
     "parity": "parity",
 }
+_UNITS: Final = {"_ms": "ms", "_mb": "MB", "_mj": "mJ", "_mib": "MiB"}
 _NO_NAMES: Final = {"", "share", "count"}
 _MINUS: Final = "\N{MINUS SIGN}"
 
@@ -30,9 +34,9 @@ def label(metric: str, metrics: Mapping[str, Measurement]) -> str:
 
 
 def unit(metric: str) -> str:
-    if metric.endswith("_ms"):
-        return "ms"
-    return "MB" if metric.endswith("_mb") else ""
+    if metric == "throughput":
+        return "1/s"
+    return next((unit for ending, unit in _UNITS.items() if metric.endswith(ending)), "")
 
 
 def number(metric: str, value: float) -> str:
@@ -48,6 +52,30 @@ def number(metric: str, value: float) -> str:
 
 def with_unit(metric: str, value: float) -> str:
     return f"{number(metric, value)} {unit(metric)}".rstrip()
+
+
+def word(metric: str, measurement: Measurement) -> str:
+    """The word that a value must not go without: how an energy was come by, and that a number is only predicted."""
+    return measurement.source if metric == "energy_mj" or is_estimated(measurement) else ""
+
+
+def is_estimated(measurement: Measurement) -> bool:
+    """Whether a number came from a model of the device. Such a value is written with `~` in front."""
+    return measurement.source in ("predicted", "modelled")
+
+
+def marked(metric: str, measurement: Measurement) -> str:
+    """A value with its unit, with `~` in front of what was predicted or modelled rather than measured or counted."""
+    return f"{'~' if is_estimated(measurement) else ''}{with_unit(metric, measurement.value)}"
+
+
+def told(metric: str, measurement: Measurement) -> str:
+    """A value in a sentence: `2.31 ms`, `~12.3 ms (predicted, 10.1–14.5)`, `11.9 mJ (measured)`."""
+    said = word(metric, measurement)
+    if not said:
+        return marked(metric, measurement)
+    within = interval(metric, measurement) if is_estimated(measurement) else ""
+    return f"{marked(metric, measurement)} ({', '.join(part for part in (said, within) if part)})"
 
 
 def interval(metric: str, measurement: Measurement) -> str:

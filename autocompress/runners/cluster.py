@@ -43,7 +43,7 @@ def cluster(*, workers: int, address: str | None = None) -> Iterator[Any]:
         os.environ.setdefault(name, value)
     if address is None:
         os.environ["RAY_AUTH_MODE"] = "token"
-        os.environ["RAY_AUTH_TOKEN"] = secrets.token_hex(32)
+        os.environ.setdefault("RAY_AUTH_TOKEN", secrets.token_hex(32))  # one a process: Ray reads it once
     import ray
 
     # a Unix socket's path ends at 107 bytes, so the session must live in a short one

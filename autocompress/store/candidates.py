@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import logging
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from datetime import UTC, datetime
 from typing import Any
 
@@ -79,6 +79,21 @@ def propose(
         )
     )
     return proposed
+
+
+def adopt(connection: Connection, study_id: int, generation: int, found: Iterable[Record], *, rung: int) -> None:
+    """Take over candidates that another study judged, with the outcomes they have here."""
+    for number, one in enumerate(found):
+        proposal = Proposal(number, {}, {"adopted": one.candidate.number})
+        proposed = propose(
+            connection, study_id, generation, proposal=proposal, policy=one.candidate.policy,
+            rejected=None, rung=rung, provenance={},
+        )  # fmt: skip
+        if proposed.is_new and one.outcome is not None:
+            finish(
+                connection, study_id, number=proposed.candidate.number, attempt=1, outcome=one.outcome, rung=rung,
+                seconds=one.seconds, provenance=one.provenance,
+            )  # fmt: skip
 
 
 def insert_baseline(connection: Connection, study_id: int, generation: int) -> Candidate:

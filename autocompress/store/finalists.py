@@ -63,6 +63,23 @@ def conclude(
     front.rebuild(connection, study_id, rung=RUNG_FINALIST)  # a handful of rows, and members may leave it here
 
 
+def remeasure(connection: Connection, study_id: int, *, concluded: Sequence[Finalist]) -> None:
+    """Store finalists that were concluded before as they are now; their files stay theirs."""
+    for one in concluded:
+        if one.state == "nominated":
+            raise StoreError(f"candidate {one.candidate.number} is nominated only; conclude it first")
+        conclude(
+            connection,
+            study_id,
+            number=one.candidate.number,
+            verified=one.state == "verified",
+            reason=one.reason,
+            found=one.measurements,
+            files=one.artifacts,
+            provenance=one.provenance,
+        )
+
+
 def listed(connection: Connection, study_id: int) -> list[Finalist]:
     """The finalists by position, the baseline first once it was concluded."""
     found = rows.measured(connection, study_id, rung=RUNG_FINALIST)

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from contextlib import AbstractContextManager
 from pathlib import Path
 from types import TracebackType
@@ -163,6 +163,13 @@ class Store:
             ),
         )
 
+    def adopt(self, lease: Lease, found: Iterable[Record], *, rung: int = RUNG_SLICED) -> None:
+        """Take over candidates that another study judged, all of them or, when that fails, none."""
+        self._write(
+            lease,
+            lambda connection: candidates.adopt(connection, lease.study_id, lease.generation, found, rung=rung),
+        )
+
     def insert_baseline(self, lease: Lease) -> Candidate:
         """Candidate 0, pending until `restart` runs it. Nothing happens when it is there."""
         return self._write(
@@ -254,6 +261,12 @@ class Store:
                 provenance=provenance,
             ),
         )
+
+    def remeasure(self, lease: Lease, concluded: Sequence[Finalist]) -> None:
+        """Store finalists, and the baseline, as they are after they were measured again: state, reason, measurements
+        and provenance; and the front of those verified. All of them or none. Raises StoreError for a candidate that is
+        no finalist or was not concluded."""
+        self._write(lease, lambda connection: finalists.remeasure(connection, lease.study_id, concluded=concluded))
 
     def front(self, name: str, *, rung: int) -> list[int]:
         """The numbers on the Pareto front of a rung."""

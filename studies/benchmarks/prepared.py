@@ -41,7 +41,7 @@ def prepare(study: str = "quickstart") -> Prepared:
     teacher = prepare_teacher(spec, inputs.model, inputs.data, on_progress=lambda _: None)
     importance = prepare_importance(spec, teacher)
     shape = teacher.anatomy.shape()
-    profile = profile_host(shape, spec.workload)
+    profile = profile_host(shape, [spec.workload])
     pricing = Pricing.of(
         profile, shape, workload=spec.workload, objectives=spec.objectives, constraints=spec.constraints
     )

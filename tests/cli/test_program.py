@@ -37,6 +37,7 @@ sys.exit(code)
         ("check", "none.yaml"),
         ("run", "quickstart", "--dry-run"),
         ("doctor",),
+        ("devices",),
     ],
     ids=" ".join,
 )

@@ -68,6 +68,15 @@ def test_pick_ends_with_3_when_nothing_fits(store: Store, run: Run) -> None:
     assert "with latency 1.12 ms where <= 0.1 ms was asked" in ended.err
 
 
+def test_pick_takes_bounds_on_energy_throughput_and_memory(store: Store, run: Run) -> None:
+    ended = run("pick", "quickstart", "--max-energy-mj", "40", "--json")
+    assert json.loads(ended.out)["metrics"]["energy_mj"]["value"] == 33.6
+    for option, said in (("--min-throughput", "throughput"), ("--max-memory-mib", "peak_memory_mib")):
+        ended = run("pick", "quickstart", option, "1")
+        assert ended.code == 3
+        assert f"{option}: {said} is not known of any verified member" in ended.err
+
+
 def test_pareto_writes_files_and_says_so_on_stderr(store: Store, run: Run, folder: Path) -> None:
     ended = run("pareto", "quickstart", "--png", "front.png", "--html", "front.html")
     assert (ended.code, ended.out) == (0, "")

@@ -2,6 +2,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from pathlib import Path
+from typing import get_args
 
 import pytest
 from hypothesis import given
@@ -11,6 +12,7 @@ from autocompress.config import check_file, dump_device, load_device
 from autocompress.core.device import (
     COST_FEATURES,
     Accuracy,
+    Block,
     Ceilings,
     Correction,
     CostModel,
@@ -39,7 +41,11 @@ def rows(draw: st.DrawFn, block: str) -> KernelRow:
 
 accuracies = st.builds(Accuracy, st.integers(1, 99), shares, shares, shares, shares, shares, shares, texts)
 corrections = st.builds(
-    Correction, st.dictionaries(st.sampled_from(COST_FEATURES), shares), spread=shares, models=st.integers(1, 99)
+    Correction,
+    st.dictionaries(st.sampled_from(COST_FEATURES), shares),
+    spread=shares,
+    models=st.integers(1, 99),
+    reference_ms=shares,
 )
 costs = st.builds(
     CostModel, positive, positive, shares, st.integers(1, 64), st.none() | positive, shares, shares, st.none()
@@ -57,7 +63,7 @@ def profiles(draw: st.DrawFn) -> DeviceProfile:
             hidden,
             draw(st.integers(1, 256)),
             Workload(),
-            tuple(draw(rows(block)) for block in ("base", "attention", "feed_forward")),
+            tuple(draw(rows(block)) for block in get_args(Block)),
             draw(st.none() | corrections),
             draw(st.none() | accuracies),
         )
@@ -93,6 +99,8 @@ def test_impossible_times_are_refused_by_line(tmp_path: Path, operators: Mapping
         KernelRow("attention", 8, 12, 1.5, 1.0, 2.0),
         KernelRow("base", 32, 0, 0.1, 0.1, 0.1),
         KernelRow("feed_forward", 32, 768, 3.0, 3.0, 3.0),
+        KernelRow("last_attention", 32, 12, 0.5, 0.5, 0.5),
+        KernelRow("last_feed_forward", 32, 768, 0.2, 0.2, 0.2),
     )
     profile = DeviceProfile(
         "box", 1, "measured", "", {}, Runtime("r", "1"), "2026-11-22", (KernelTable(384, 32, Workload(), rows),)

@@ -6,9 +6,11 @@ import json
 
 import pytest
 
+from autocompress.core.outcome import Measurement
 from autocompress.core.pareto import hypervolume
 from autocompress.errors import NotFoundError
 from autocompress.report import front_report
+from autocompress.report.prediction import compare
 from autocompress.store import Store
 
 from . import given
@@ -54,6 +56,69 @@ def test_one_verified_member_is_the_knee(store: Store) -> None:
 def test_members_that_no_measurement_tells_apart_are_ties(store: Store) -> None:
     ties = {(tie.metric, tie.numbers) for tie in front_report(store, "quickstart").ties}
     assert ties == {("quality", (1, 2, 3, 4)), ("latency_ms", (2, 3))}
+
+
+def test_predictions_of_the_search_are_compared_with_what_was_measured(store: Store) -> None:
+    """The search counted on 5 % more than each of the four verified models takes."""
+    report = front_report(store, "quickstart")
+    assert report.prediction is not None
+    assert (report.prediction.n, report.prediction.outside_interval) == (4, 0)
+    for figure in (report.prediction.mape, report.prediction.bias, report.prediction.worst):
+        assert figure == pytest.approx(0.05)
+    assert report.prediction.spearman == pytest.approx(1.0)
+    assert not report.prediction.is_far
+    tree = report.to_json()
+    assert {"n", "mape", "bias", "spearman", "worst", "outside_interval"} <= tree["prediction"].keys()
+    first = tree["members"][0]
+    assert first["predicted"]["latency_ms"]["source"] == "predicted"
+    assert first["predicted"]["latency_ms"]["value"] == pytest.approx(1.05 * first["metrics"]["latency_ms"]["value"])
+    assert "predicted" not in tree["members"][-1], "an estimate is nothing but predicted"
+
+
+def test_models_that_nobody_timed_say_nothing_of_predictions(empty: Store) -> None:
+    given.finished(empty, "elsewhere", measured=given.elsewhere)
+    report = front_report(empty, "elsewhere")
+    assert report.prediction is None
+    assert report.to_json()["prediction"] is None
+    assert report.verified[0].metrics["latency_ms"].source == "predicted"
+
+
+def pairs(*milliseconds: tuple[float, float]) -> list[tuple[Measurement, Measurement]]:
+    """Of predicted and measured latencies, predictions held for sure to a tenth."""
+    return [(given.predicted(a), Measurement("latency_ms", b, "ms", "measured")) for a, b in milliseconds]
+
+
+def test_a_profile_is_far_off_by_its_median_or_by_its_intervals() -> None:
+    """One wild model of four is no fault of the profile."""
+    wild, biased, narrow = (
+        compare(pairs(*found))
+        for found in (
+            [(1, 1), (2, 2.02), (3, 3), (4, 9)],
+            [(1, 1.2), (2, 2.4), (3, 3.6)],
+            [(1, 1.105), (2, 2.21), (3, 3.3)],
+        )
+    )
+    assert wild is not None
+    assert (wild.outside_interval, wild.is_far) == (1, False)
+    assert biased is not None
+    assert biased.is_far
+    assert biased.bias == pytest.approx(-1 / 6)
+    assert narrow is not None
+    assert narrow.median < 0.10
+    assert (narrow.outside_interval, narrow.is_far) == (2, True)
+
+
+def test_ranks_are_compared_from_three_models_on_and_ties_share_theirs() -> None:
+    def rank(*milliseconds: tuple[float, float]) -> float | None:
+        found = compare(pairs(*milliseconds))
+        assert found is not None
+        return found.spearman
+
+    assert rank((1, 1), (2, 2)) is None
+    assert rank((1, 5), (1, 6), (1, 7)) is None
+    assert rank((1, 3), (2, 2), (3, 1)) == pytest.approx(-1.0)
+    assert rank((1, 1), (1, 2), (2, 3)) == pytest.approx(0.8660254), "scipy.stats.spearmanr"
+    assert compare([]) is None
 
 
 def test_the_hypervolume_is_that_of_the_verified_front(store: Store) -> None:

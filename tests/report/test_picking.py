@@ -114,6 +114,36 @@ def test_two_rules_an_unknown_metric_and_no_number_are_refused(store: Store) -> 
         PickBounds(max_latency_ms=math.nan)
 
 
+def test_a_bound_on_energy_names_how_the_energy_was_come_by(store: Store) -> None:
+    picked = pick(store, "quickstart", bounds=PickBounds(max_energy_mj=69), maximize="quality")
+    assert picked.member.number == 3, "number 2 is better and takes 69.3 mJ"
+    assert "the 2 of 4 verified members with energy <= 69 mJ" in picked.why
+    assert (
+        "lowest energy of the 4 verified members: ~33.6 mJ (modelled, 16.8–50.4)"
+        in pick(store, "quickstart", minimize="energy_mj").why
+    )
+    with pytest.raises(NotFoundError, match="with energy 33.6 mJ modelled where <= 9 mJ was asked"):
+        pick(store, "quickstart", bounds=PickBounds(max_energy_mj=9))
+
+
+@pytest.mark.parametrize(
+    ("bounds", "said"),
+    [
+        (PickBounds(min_throughput=100), "--min-throughput: throughput is not known of any verified member"),
+        (PickBounds(max_memory_mib=64), "--max-memory-mib: peak_memory_mib is not known of any verified member"),
+    ],
+)
+def test_a_bound_on_what_nobody_looked_at_is_refused(store: Store, bounds: PickBounds, said: str) -> None:
+    with pytest.raises(NotFoundError, match=f"{said} .*name it in the objectives or constraints"):
+        pick(store, "quickstart", bounds=bounds)
+
+
+def test_a_latency_that_nobody_measured_is_told_as_predicted(empty: Store) -> None:
+    given.finished(empty, "elsewhere", measured=given.elsewhere)
+    why = pick(empty, "elsewhere", minimize="latency_ms").why
+    assert "lowest latency of the 4 verified members: ~1.12 ms (predicted, 1.01–1.23)." in why
+
+
 def test_the_json_is_what_acceptance_asks_for(store: Store) -> None:
     tree = json.loads(json.dumps(pick(store, "quickstart").to_json(), allow_nan=False))
     assert {"digest", "policy", "verified", "metrics", "baseline", "relative", "why"} <= tree.keys()

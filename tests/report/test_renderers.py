@@ -56,6 +56,81 @@ def test_a_narrow_terminal_gets_fewer_columns_and_whole_words(store: Store) -> N
     assert "verified" in text
 
 
+@pytest.fixture
+def energetic(empty: Store) -> Store:
+    """A study with energy among its objectives."""
+    given.finished(empty, objectives={"quality": "maximize", "energy_mj": "minimize", "latency_ms": "minimize"})
+    return empty
+
+
+def test_energy_is_shown_where_the_study_names_it_and_never_without_its_word(energetic: Store, tmp_path: Path) -> None:
+    report = front_report(energetic, "quickstart")
+    for width in (100, 140, 200):
+        (knee,) = (line for line in printed(as_table(report), width=width).splitlines() if line.startswith(" ◆"))
+        assert "~69.3 mJ modelled" in knee
+    assert "~69.3 mJ (modelled, 34.6–104)" in as_markdown(report).replace("\\", "")
+    as_html(report, tmp_path / "front.html")
+    page = (tmp_path / "front.html").read_text(encoding="utf-8")
+    assert "~69.3 mJ<small>modelled</small>" in page
+    plot = plot_of(report)
+    assert plot is not None
+    assert plot.x.title == "energy, mJ, modelled (lower is better)"
+    row = next(row for row in csv.DictReader(io.StringIO(as_csv(report))) if row["number"] == "2")
+    assert row["energy_mj_source"] == "modelled"
+    assert re.search(r"energy +~69\.3 mJ \[34\.6–104\] modelled", printed(as_picked(pick(energetic, "quickstart"))))
+
+
+def test_energy_that_the_study_does_not_name_is_in_csv_and_json_alone(store: Store) -> None:
+    report = front_report(store, "quickstart")
+    assert "mJ" not in printed(as_table(report))
+    assert "energy_mj_source" in as_csv(report)
+    assert report.to_json()["members"][0]["metrics"]["energy_mj"]["source"] == "modelled"
+
+
+def test_a_bounded_metric_has_a_column_of_its_own(empty: Store) -> None:
+    given.finished(empty, constraints={"parameters": {"max": 3e7}})
+    assert "15.2 M" in printed(as_table(front_report(empty, "quickstart")))
+
+
+def test_a_latency_that_nobody_measured_says_so_with_its_interval(empty: Store, tmp_path: Path) -> None:
+    given.finished(empty, measured=given.elsewhere)
+    report = front_report(empty, "quickstart")
+    assert "~2.31 ms" in printed(as_table(report))
+    assert "2.08–2.54 predicted" in printed(as_table(report))
+    narrow = printed(as_table(report), width=80)
+    assert "…" not in narrow
+    assert narrow.count(" predicted ") == 5, "four models and the baseline"
+    assert "Where latency reads predicted, the model was not timed on `host`" in printed(as_table(report))
+    as_html(report, tmp_path / "front.html")
+    page = (tmp_path / "front.html").read_text(encoding="utf-8")
+    assert "~2.31 ms<small>2.08–2.54, predicted</small>" in page
+    assert "faster at the knee, predicted" in page
+    plot = plot_of(report)
+    assert plot is not None
+    assert plot.x.title == "latency, ms, predicted (lower is better)"
+    assert "~2.31 ms [2.08–2.54] predicted" in printed(as_picked(pick(empty, "quickstart")))
+
+
+def test_how_good_predictions_were_is_one_line(store: Store, tmp_path: Path) -> None:
+    said = "Predicted against measured latency of 4 models: error 5.0 % (worst 5.0 %), rank correlation 1.00."
+    report = front_report(store, "quickstart")
+    assert said in printed(as_table(report))
+    assert "no longer describes" not in printed(as_table(report))
+    as_html(report, tmp_path / "front.html")
+    page = (tmp_path / "front.html").read_text(encoding="utf-8")
+    assert said in page
+    assert "2.31 ms<small>predicted 2.43</small>" in page
+
+
+def test_a_profile_that_no_longer_fits_is_a_warning(empty: Store) -> None:
+    """The machine has become a quarter slower since it was profiled."""
+    given.finished(empty, measured=lambda quality, test, ms, mb: given.exported(quality, test, 1.4 * ms, mb))
+    assert (
+        "Warning: the profile of `host` no longer describes this machine: predictions are off by 25 %, 4 of 4 outside "
+        "of their intervals; measure it again with `autocompress profile --out FILE`."
+    ) in printed(as_table(front_report(empty, "quickstart")))
+
+
 def test_the_picked_member_stands_beside_the_baseline(store: Store) -> None:
     text = printed(as_picked(pick(store, "quickstart")))
     assert re.search(r"latency +2\.31 ms \[2\.26–2\.38\] +14\.1 ms \[13\.8–14\.5\] +6\.1× faster", text)
@@ -151,8 +226,9 @@ def test_the_plot_of_the_page_says_what_it_shows(store: Store, tmp_path: Path) -
     assert "6.1× 76bcfcf5: latency_ms 2.31, quality 0.9573." in text
 
 
-def test_labels_cover_neither_each_other_nor_a_verified_dot(store: Store) -> None:
-    plot = plot_of(front_report(store, "quickstart"))
+@pytest.mark.parametrize("kind", ["store", "energetic"])
+def test_labels_cover_neither_each_other_nor_a_verified_dot(kind: str, request: pytest.FixtureRequest) -> None:
+    plot = plot_of(front_report(request.getfixturevalue(kind), "quickstart"))
     assert plot is not None
     placed = plot.labels()
     assert len(placed) == 5

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import hashlib
+from dataclasses import replace
 
 import pytest
 
@@ -103,6 +104,37 @@ def test_only_evaluated_candidates_become_finalists(searched: Store, lease: Leas
     with pytest.raises(StoreError, match="candidate 1 is no finalist"):
         conclude(searched, lease, 1, verified=True, point=(0.9, 3.0))
     assert searched.finalists("trec") == []
+
+
+def test_what_is_measured_again_replaces_what_was_known_and_moves_the_front(searched: Store, lease: Lease) -> None:
+    searched.nominate(lease, [1, 2])
+    for number, point in ((0, (0.99, 1.0)), (1, (0.9, 3.0)), (2, (0.8, 4.0))):
+        conclude(searched, lease, number, verified=number > 0, point=point)
+    assert searched.front("trec", rung=RUNG_FINALIST) == [1]
+    baseline, first, second = searched.finalists("trec")
+
+    again = [
+        replace(baseline, measurements=given.measured(0.99, 2.0)),
+        replace(first, measurements=given.measured(0.9, 9.0), provenance={"epochs": 4, "latency": "imported"}),
+    ]
+    for _ in range(2):
+        searched.remeasure(lease, again)
+        assert searched.finalists("trec") == [*again, second]
+        assert searched.front("trec", rung=RUNG_FINALIST) == [1, 2]
+
+    searched.remeasure(lease, [replace(first, state="rejected", reason="too slow")])
+    assert searched.front("trec", rung=RUNG_FINALIST) == [2]
+    assert searched.finalists("trec")[1].artifacts == (artifact(1),)
+    assert searched.check("trec") == []
+
+
+def test_measuring_again_is_stored_for_all_or_for_none(searched: Store, lease: Lease) -> None:
+    searched.nominate(lease, [1, 2])
+    conclude(searched, lease, 1, verified=True, point=(0.9, 3.0))
+    before = searched.finalists("trec")
+    with pytest.raises(StoreError, match="candidate 2 is nominated only; conclude it first"):
+        searched.remeasure(lease, [replace(before[0], measurements=given.measured(0.9, 9.0)), before[1]])
+    assert searched.finalists("trec") == before
 
 
 def test_a_missing_or_changed_artifact_is_reported(searched: Store, lease: Lease) -> None:

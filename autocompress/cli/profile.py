@@ -1,0 +1,168 @@
+"""`profile`: measuring a machine into a hardware profile, and checking one."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated, Any, Final
+
+import typer
+
+from autocompress.cli.options import Force, Json
+from autocompress.cli.session import Session, session_of
+
+if TYPE_CHECKING:
+    from autocompress.core.device import Accuracy, DeviceProfile
+
+SCHEMA: Final = "autocompress.profile/1"
+FIT_SCHEMA: Final = "autocompress.fit/1"
+
+_QUICK_LENGTHS: Final = (32, 128)
+_LENGTHS: Final = (32, 64, 128, 256)
+
+
+def profile(
+    context: typer.Context,
+    file: Annotated[
+        Path | None, typer.Argument(metavar="[FILE]", help="With --validate a profile, with --fit a CSV.")
+    ] = None,
+    out: Annotated[
+        Path | None, typer.Option(metavar="FILE", help="The profile to write. [default: my-device.yaml]")
+    ] = None,
+    quick: Annotated[bool, typer.Option("--quick", help="Under 90 seconds: two lengths, fewer sizes.")] = False,
+    validate: Annotated[
+        bool,
+        typer.Option("--validate", help="Check FILE on fresh models deployed here; the error is written into it."),
+    ] = False,
+    models: Annotated[int, typer.Option(min=4, metavar="N", help="Models to validate with.")] = 60,
+    fit: Annotated[
+        bool, typer.Option("--fit", help="Fit the latencies of FILE, a CSV of features, and print the error.")
+    ] = False,
+    target: Annotated[
+        list[str] | None, typer.Option(metavar="COLUMN", help="A latency column of the CSV; several are added.")
+    ] = None,
+    drop: Annotated[list[str] | None, typer.Option(metavar="COLUMN", help="A column of the CSV to leave out.")] = None,
+    length: Annotated[
+        list[int] | None, typer.Option(min=1, metavar="N", help="Tokens a sequence; may be repeated.")
+    ] = None,
+    batch: Annotated[list[int] | None, typer.Option(min=1, metavar="N", help="Sequences at a time; repeat it.")] = None,
+    threads: Annotated[int, typer.Option(min=1, metavar="N", help="Threads of the runtime.")] = 1,
+    hidden: Annotated[int, typer.Option(min=8, metavar="N", help="Hidden size of the models.")] = 384,
+    heads: Annotated[int, typer.Option(min=1, metavar="N", help="Most heads of a layer.")] = 12,
+    head_size: Annotated[int, typer.Option(min=1, metavar="N", help="Channels of a head.")] = 32,
+    width: Annotated[int, typer.Option(min=16, metavar="N", help="Widest feed-forward block.")] = 1536,
+    layers: Annotated[int, typer.Option(min=1, metavar="N", help="Most layers.")] = 6,
+    force: Force = False,
+    json: Json = False,
+) -> None:
+    """Measure this machine into a hardware profile.
+
+    Every building block of a model is timed as the runtime executes it, a correction is fitted on whole random models,
+    and the machine's ceilings are measured. An interrupted run goes on where it stopped.
+    """
+    from autocompress.errors import SpecError
+
+    session = session_of(context)
+    if validate and fit:
+        raise SpecError("give one of --validate and --fit")
+    if fit:
+        _fit(session, _needed(file, "--fit", "CSV"), target or [], drop or [], json=json)
+        return
+    from autocompress.cli.live import watching
+    from autocompress.core.device import Workload
+    from autocompress.devices.profiling import FULL, QUICK, bert_shape
+    from autocompress.profiles import profile_to, validate_file
+
+    if validate:
+        path = _needed(file, "--validate", "profile")
+        with watching(session) as observer:
+            observer.stage("validation", f"{models} models")
+            found = validate_file(path, models=models, progress=lambda text, share: observer.progress(share, 1.0, text))
+    else:
+        if file is not None:
+            raise SpecError(f"{file}: without --validate or --fit nothing is read; name the profile with --out")
+        path = out or Path("my-device.yaml")
+        lengths = length or (_QUICK_LENGTHS if quick else _LENGTHS)
+        with watching(session) as observer:
+            observer.stage("profile")
+            found = profile_to(
+                path,
+                bert_shape(hidden=hidden, heads=heads, head_size=head_size, width=width, layers=layers),
+                [Workload(size, tokens, threads) for size in batch or (1,) for tokens in lengths],
+                effort=QUICK if quick else FULL,
+                replace_it=force,
+                progress=lambda text, share: observer.progress(share, 1.0, text),
+            )
+    _show(session, found, path, validated=validate, json=json)
+
+
+def _needed(file: Path | None, option: str, what: str) -> Path:
+    from autocompress.errors import SpecError
+
+    if file is None:
+        raise SpecError(f"{option}: name the {what}, as in `autocompress profile {option} FILE`")
+    return file
+
+
+def _show(session: Session, found: DeviceProfile, path: Path, *, validated: bool, json: bool) -> None:
+    from autocompress.config import device_to_json
+
+    if json:
+        session.json({"schema": SCHEMA, "file": str(path), "profile": device_to_json(found)})
+        return
+    for table in found.tables:
+        line = f"{table.workload}: {len(table.rows)} kernels"
+        if table.correction:
+            line += (
+                f", corrected by {table.correction.models} whole models, "
+                f"95 % of predictions within {table.correction.spread:.1%}"
+            )
+        session.text(line)
+        if table.accuracy:
+            session.text(f"  {accuracy_line(table.accuracy)}")
+    if found.ceilings:
+        most = found.ceilings
+        session.text(
+            f"ceilings of one core: {most.gflops_fp32:.0f} GFLOP/s fp32, {most.gops_int8:.0f} GOP/s int8, "
+            f"{most.gbytes_per_second:.1f} GB/s"
+        )
+    for note in found.notes:
+        session.warn(f"note: {note}", style="yellow")
+    session.wrote(path)
+    if not validated:
+        session.say(f"check it with `autocompress profile --validate {path}`", style="dim")
+
+
+def accuracy_line(found: Accuracy) -> str:
+    """The error figures in one line."""
+    return (
+        f"{found.how}: mean error {found.mape:.1%}, median {found.median:.1%}, within 5 % {found.within_5:.1%}, "
+        f"within 10 % {found.within_10:.1%}, Spearman {found.spearman:.3f}, Kendall {found.kendall:.3f}"
+    )
+
+
+def _fit(session: Session, path: Path, target: list[str], drop: list[str], *, json: bool) -> None:
+    import dataclasses
+
+    from autocompress.devices.fitting import cross_validate, fit, read_samples
+    from autocompress.errors import SpecError
+
+    if not target:
+        raise SpecError("--fit: name the latency column of the CSV with --target COLUMN; several are added up")
+    samples = read_samples(path, target=target, drop=drop)
+    found = cross_validate(samples, folds=10, seed=0)
+    fitted: Any = fit(samples)
+    if json:
+        session.json(
+            {
+                "schema": FIT_SCHEMA,
+                "file": str(path),
+                "rows": len(samples.milliseconds),
+                "features": list(samples.names),
+                "spread": fitted.spread,
+                "accuracy": dataclasses.asdict(found),
+            }
+        )
+        return
+    session.text(f"{path}: {len(samples.milliseconds)} rows, {len(samples.names)} features")
+    session.text(accuracy_line(found))
+    session.text(f"95 % of predictions within {fitted.spread:.1%}")

@@ -1,0 +1,307 @@
+"""Measures the latency of exported models on the machine it runs on. Needs only: pip install onnxruntime numpy
+
+    python measure.py FOLDER --json
+
+FOLDER is an exported model, or a bundle of them (`autocompress bundle`), which carries a copy of this file. All models
+are measured in turns, round after round, so that a drift of the machine meets all of them alike; what is printed is one
+JSON document for `autocompress import-measurements`. It imports nothing of autocompress: it travels to devices that do
+not have it.
+"""
+
+from __future__ import annotations
+
+import argparse
+import contextlib
+import hashlib
+import json
+import os
+import pathlib
+import platform
+import statistics
+import sys
+import tempfile
+import time
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any, Final
+
+SCHEMA: Final = "autocompress.measurements/1"
+BUNDLE_SCHEMA: Final = "autocompress.bundle/1"
+BUNDLE: Final = "bundle.json"
+BASELINE: Final = "baseline"
+LEAST_ROUNDS: Final = 5
+TURN: Final = 3
+"""Inferences counted a turn, after one that is not: the model before it has just filled the caches."""
+
+_SPEC, _NOT_FOUND, _HOST, _INTEGRITY = 2, 3, 4, 7  # exit codes, as everywhere in autocompress
+_PROVIDER: Final = "CPUExecutionProvider"
+_ROUNDS: Final = 40
+_SECONDS: Final = 120.0
+"""Unless rounds are asked for, no more than this, and never less than `LEAST_ROUNDS` rounds."""
+_DISTURBED: Final = 1.25
+"""A round is repeated when the first model takes this many times the best it did."""
+
+Run = Callable[[], object]
+
+
+class Refused(Exception):
+    """It cannot be measured: why, and the code the program ends with (2 input, 3 not found, 4 machine, 7 damaged)."""
+
+    def __init__(self, message: str, exit_code: int) -> None:
+        super().__init__(message)
+        self.exit_code = exit_code
+
+
+@dataclass(frozen=True)
+class Plan:
+    """What is to be measured. `models` are files by the digest of their policy, the baseline's first under its own
+    name; `sha256` are their digests. Token ids are drawn below `rows`."""
+
+    study: str
+    device: str
+    workload: Mapping[str, int]
+    rows: int
+    models: Mapping[str, pathlib.Path]
+    sha256: Mapping[str, str]
+
+
+def measure(folder: pathlib.Path, *, rounds: int | None = None) -> dict[str, Any]:
+    """Times every model of an exported folder or a bundle; the document that `import-measurements` reads.
+
+    Raises Refused for a folder that is neither, a file that changed, or a runtime that cannot run them.
+    """
+    if rounds is not None and rounds < LEAST_ROUNDS:
+        raise Refused(f"--rounds: at least {LEAST_ROUNDS} rounds are needed for an interval, got {rounds}", _SPEC)
+    plan = read_plan(folder)
+    runs = [_run(path, plan.workload, plan.rows) for path in plan.models.values()]
+    with _alone():
+        samples = _in_turns(runs, rounds or _ROUNDS, seconds=None if rounds else _SECONDS)
+    found = {name: _reading(plan.sha256[name], readings) for name, readings in zip(plan.models, samples, strict=True)}
+    import onnxruntime
+
+    return {
+        "schema": SCHEMA,
+        "study": plan.study,
+        "device": plan.device,
+        "machine": machine(),
+        "runtime": {"name": "onnxruntime", "version": onnxruntime.__version__, "provider": _PROVIDER},
+        "workload": dict(plan.workload),
+        "measured_at": time.strftime("%Y-%m-%dT%H:%M:%SZ", time.gmtime()),
+        "baseline": found.pop(BASELINE, None),
+        "models": found,
+    }
+
+
+def read_plan(folder: pathlib.Path) -> Plan:
+    """What a folder asks for, after checking every file that it lists. Raises Refused."""
+    if (folder / BUNDLE).is_file():
+        about = _json(folder / BUNDLE)
+        try:
+            if about["schema"] != BUNDLE_SCHEMA:
+                raise Refused(
+                    f"{folder / BUNDLE}: schema {about['schema']!r}, this program reads {BUNDLE_SCHEMA!r}", _SPEC
+                )
+            check_files(folder, about["files"])
+            places = {BASELINE: about["baseline"], **about["members"]}
+            return _plan(folder, about, places, rows=int(about["rows"]), device=str(about["device"]))
+        except (KeyError, TypeError, ValueError, AttributeError) as error:
+            raise Refused(f"{folder / BUNDLE}: damaged: {error!r}; make the bundle again", _INTEGRITY) from error
+    if not (folder / "manifest.json").is_file():
+        raise Refused(f"{folder}: neither a bundle (no {BUNDLE}) nor an exported model (no manifest.json)", _NOT_FOUND)
+    about = _json(folder / "manifest.json")
+    try:
+        check_files(folder, about["files"])
+        # the vocabulary holds at least what the texts that travel with the model hold
+        rows = 1 + max(max(ids) for ids in _json(folder / "check.json")["tokens"])
+        return _plan(folder, about, {about["digest"]: "."}, rows=rows, device=str(about["provenance"]["device"]))
+    except (KeyError, TypeError, ValueError, AttributeError) as error:
+        raise Refused(f"{folder / 'manifest.json'}: damaged: {error!r}; export it again", _INTEGRITY) from error
+
+
+def check_files(folder: pathlib.Path, files: Mapping[str, str]) -> None:
+    """Raises Refused naming every file that is missing or not what its SHA-256 says."""
+    problems = []
+    for name, promised in sorted(files.items()):
+        path = folder / name
+        if not path.is_file():
+            problems.append(f"{path}: missing")
+        elif (found := _sha256(path)) != promised:
+            problems.append(f"{path}: changed since it was exported (SHA-256 {found[:12]}, expected {promised[:12]})")
+    if problems:
+        raise Refused("\n".join([*problems, "nothing was measured; copy the folder again"]), _INTEGRITY)
+
+
+def machine() -> dict[str, Any]:
+    """Who measured: the CPU's name, its logical cores, its architecture and system."""
+    return {
+        "cpu": _cpu(),
+        "cores": os.cpu_count() or 1,
+        "machine": platform.machine(),
+        "system": f"{platform.system()} {platform.release()}",
+    }
+
+
+def lines(document: Mapping[str, Any]) -> list[str]:
+    """A measured document for people."""
+    base = document["baseline"]
+    found = {**({BASELINE: base} if base else {}), **document["models"]}
+    load = ", ".join(f"{name} {value}" for name, value in document["workload"].items())
+    texts = [f"{document['machine']['cpu']}, onnxruntime {document['runtime']['version']}, {load}"]
+    for name, one in found.items():
+        low, high = one["quartiles_ms"]
+        faster = f", {base['median_ms'] / one['median_ms']:.2f}x faster" if base and one is not base else ""
+        texts.append(
+            f"{name:<16}  {one['median_ms']:.4g} ms ({low:.4g} to {high:.4g}, n {len(one['samples_ms'])}){faster}"
+        )
+    return texts
+
+
+def text_of(document: Mapping[str, Any]) -> str:
+    """The document as it is printed and written: ASCII, no number that JSON does not have."""
+    return json.dumps(document, indent=1, allow_nan=False) + "\n"
+
+
+def write(path: pathlib.Path, document: Mapping[str, Any]) -> None:
+    """Appears whole or not at all. Raises Refused when it cannot be written."""
+    part = path.with_name(f".{path.name}.{os.getpid()}.part")
+    try:
+        part.write_text(text_of(document), encoding="utf-8")
+        part.replace(path)
+    except OSError as error:
+        with contextlib.suppress(OSError):
+            part.unlink()
+        raise Refused(f"{path}: cannot be written: {error.strerror or error}", _HOST) from error
+
+
+def main(arguments: Sequence[str] | None = None, *, program: str = "measure.py") -> int:
+    """The command line, as it is without autocompress. Returns the exit code."""
+    parser = argparse.ArgumentParser(prog=program, description="Measure exported models on this machine.")
+    parser.add_argument("folder", type=pathlib.Path, help="an exported model, or a bundle of them")
+    parser.add_argument("--json", action="store_true", help="one JSON document on stdout")
+    parser.add_argument("--rounds", type=int, metavar="N", help=f"rounds of {TURN} inferences a model")
+    parser.add_argument("--out", type=pathlib.Path, metavar="FILE", help="write the JSON document there")
+    given = parser.parse_args(arguments)
+    try:
+        document = measure(given.folder, rounds=given.rounds)
+        if given.out:
+            write(given.out, document)
+    except Refused as refused:
+        sys.stderr.write(f"error: {refused}\n")
+        return refused.exit_code
+    sys.stdout.write(text_of(document) if given.json else "\n".join(lines(document)) + "\n")
+    return 0
+
+
+def _plan(folder: pathlib.Path, about: Mapping[str, Any], places: Mapping[str, str], *, rows: int, device: str) -> Plan:
+    """Raises KeyError, TypeError or ValueError when something is missing."""
+    names = {name: "model.onnx" if place == "." else f"{place}/model.onnx" for name, place in places.items()}
+    return Plan(
+        study=str(about["study"]),
+        device=device,
+        workload={name: int(about["workload"][name]) for name in ("batch", "length", "threads")},
+        rows=max(rows, 2),
+        models={name: folder / file for name, file in names.items()},
+        sha256={name: about["files"][file] for name, file in names.items()},
+    )
+
+
+def _json(path: pathlib.Path) -> Any:
+    try:
+        return json.loads(path.read_text(encoding="utf-8"))
+    except (OSError, ValueError) as error:
+        raise Refused(f"{path}: cannot be read: {error}", _INTEGRITY) from error
+
+
+def _sha256(path: pathlib.Path) -> str:
+    whole = hashlib.sha256()
+    with path.open("rb") as file:
+        while block := file.read(1 << 20):
+            whole.update(block)
+    return whole.hexdigest()
+
+
+def _run(path: pathlib.Path, workload: Mapping[str, int], rows: int) -> Run:
+    """One inference of full-length random token ids; their values do not matter for speed."""
+    try:
+        import numpy as np
+        import onnxruntime
+    except ImportError as error:
+        raise Refused(f"{error.name} is not installed; pip install onnxruntime numpy", _HOST) from error
+    options = onnxruntime.SessionOptions()
+    options.intra_op_num_threads = workload["threads"]
+    options.inter_op_num_threads = 1
+    options.log_severity_level = 3
+    try:
+        session = onnxruntime.InferenceSession(str(path), options, providers=[_PROVIDER])
+    except Exception as error:  # noqa: BLE001 - the runtime raises a private class for all it cannot load
+        raise Refused(f"{path}: onnxruntime {onnxruntime.__version__} cannot run it: {error}", _HOST) from error
+    ids = np.random.default_rng(0).integers(1, rows, (workload["batch"], workload["length"]), dtype=np.int64)
+    fed = {"input_ids": ids, "attention_mask": np.ones_like(ids), "token_type_ids": np.zeros_like(ids)}
+    feed = {entry.name: fed[entry.name] for entry in session.get_inputs()}
+    return lambda: session.run(None, feed)
+
+
+@contextlib.contextmanager
+def _alone() -> Iterator[None]:
+    """The timing lane of `autocompress.devices.timing`: one measurement at a time on a machine that runs both."""
+    if sys.platform == "win32":
+        yield
+        return
+    import fcntl
+
+    with (pathlib.Path(tempfile.gettempdir()) / "autocompress-timing.lock").open("w") as lock:
+        fcntl.flock(lock, fcntl.LOCK_EX)
+        yield
+
+
+def _in_turns(runs: Sequence[Run], rounds: int, *, seconds: float | None) -> list[list[float]]:
+    """Milliseconds of every counted inference of every run."""
+    samples: list[list[float]] = [[] for _ in runs]
+    best, tried, kept = float("inf"), 0, 0
+    deadline = time.monotonic() + seconds if seconds else float("inf")
+    while kept < rounds and (time.monotonic() < deadline or kept < LEAST_ROUNDS):
+        turns = [_turn(run) for run in runs]
+        tried += 1
+        typical = statistics.median(turns[0])
+        best = min(best, typical)
+        if typical > _DISTURBED * best and tried < 3 * rounds:
+            continue
+        kept += 1
+        for readings, turn in zip(samples, turns, strict=True):
+            readings.extend(turn)
+    return samples
+
+
+def _turn(run: Run) -> list[float]:
+    run()
+    milliseconds = []
+    for _ in range(TURN):
+        start = time.perf_counter()
+        run()
+        milliseconds.append((time.perf_counter() - start) * 1e3)
+    return milliseconds
+
+
+def _reading(sha256: str, samples: Sequence[float]) -> dict[str, Any]:
+    low, middle, high = statistics.quantiles(samples, n=4, method="inclusive")
+    rounded = [round(value, 6) for value in samples]
+    return {"sha256": sha256, "median_ms": middle, "quartiles_ms": [low, high], "samples_ms": rounded}
+
+
+def _cpu() -> str:
+    """From /proc/cpuinfo, or the board's name where the kernel does not name the CPU (ARM)."""
+    named = [line.partition(":")[2] for line in _text("/proc/cpuinfo").splitlines() if line.startswith("model name")]
+    board = _text("/proc/device-tree/model")
+    found = (*named[:1], board, platform.processor(), platform.machine())
+    return next((name.strip("\0\t\n ") for name in found if name.strip("\0\t\n ")), "unknown")
+
+
+def _text(path: str) -> str:
+    try:
+        return pathlib.Path(path).read_text(encoding="utf-8", errors="replace")
+    except OSError:
+        return ""
+
+
+if __name__ == "__main__":
+    sys.exit(main())

@@ -1,0 +1,30 @@
+"""Graphs of one product, for finding out how fast a machine can go at all."""
+
+from __future__ import annotations
+
+import numpy as np
+from onnx import TensorProto, helper, numpy_helper
+
+from autocompress.core.shape import Bits
+from autocompress.deploy.graph import OPSET
+
+
+def product_graph(size: int, *, bits: Bits) -> bytes:
+    """`x [size, size] -> y [size, size]`: one product with a constant matrix, fp32, or unsigned by signed int8 into
+    int32."""
+    generator = np.random.default_rng(0)
+    if bits == 8:
+        weight = generator.integers(-127, 127, (size, size)).astype(np.int8)
+        node, inputs, outputs = "MatMulInteger", TensorProto.UINT8, TensorProto.INT32
+    else:
+        weight = generator.standard_normal((size, size)).astype(np.float32)
+        node, inputs, outputs = "MatMul", TensorProto.FLOAT, TensorProto.FLOAT
+    graph = helper.make_graph(
+        [helper.make_node(node, ["x", "weight"], ["y"])],
+        "product",
+        [helper.make_tensor_value_info("x", inputs, [size, size])],
+        [helper.make_tensor_value_info("y", outputs, [size, size])],
+        [numpy_helper.from_array(weight, "weight")],
+    )
+    model = helper.make_model(graph, opset_imports=[helper.make_opsetid("", OPSET)], ir_version=10)
+    return bytes(model.SerializeToString())

@@ -1,0 +1,62 @@
+"""How much memory an exported file takes to serve, read from a process that does nothing else."""
+
+from __future__ import annotations
+
+import subprocess
+import sys
+from pathlib import Path
+from typing import Final
+
+from autocompress.core.device import Workload
+from autocompress.errors import HostError
+
+_INFERENCES: Final = 3
+_SECONDS: Final = 120.0
+
+
+def peak_memory_mib(file: Path, workload: Workload, *, seconds: float = _SECONDS) -> float | None:
+    """MiB that loading the file and serving it adds at its peak to a process that has the runtime loaded; None on a
+    system that does not say (anything but Linux).
+
+    The peak is the kernel's (VmHWM, proc(5)); it often lies in loading, where the file and the runtime's own form of it
+    are held at once. Raises HostError when the file cannot be served within so many seconds.
+    """
+    if not sys.platform.startswith("linux"):
+        return None
+    arguments = [str(file.absolute()), *map(str, (workload.batch, workload.length, workload.threads))]
+    try:
+        done = subprocess.run(
+            [sys.executable, "-m", "autocompress.devices.memory", *arguments],
+            capture_output=True, text=True, timeout=seconds, check=True,
+        )  # fmt: skip
+        return float(done.stdout)
+    except subprocess.TimeoutExpired as error:
+        raise HostError(f"{file}: {_INFERENCES} inferences took more than {seconds:.0f} s") from error
+    except subprocess.CalledProcessError as error:
+        last = (error.stderr.strip().splitlines() or [f"ended with {error.returncode}"])[-1]
+        raise HostError(f"{file}: its memory could not be measured: {last}") from error
+
+
+def _serve(file: Path, workload: Workload) -> float:
+    """Runs in the child: MiB added to this process at its peak."""
+    import numpy as np
+
+    from autocompress.deploy.session import Session
+
+    tokens = np.zeros((workload.batch, workload.length), np.int64)  # 0 is in every vocabulary
+    before = _peak_kib()
+    session = Session(file, threads=workload.threads)
+    for _ in range(_INFERENCES):
+        session.run(session.feed(tokens, np.ones_like(tokens)))
+    return (_peak_kib() - before) / 1024
+
+
+def _peak_kib() -> int:
+    for line in Path("/proc/self/status").read_text(encoding="ascii").splitlines():
+        if line.startswith("VmHWM:"):
+            return int(line.split()[1])
+    raise HostError("/proc/self/status does not tell VmHWM")
+
+
+if __name__ == "__main__":
+    sys.stdout.write(f"{_serve(Path(sys.argv[1]), Workload(*map(int, sys.argv[2:])))}\n")

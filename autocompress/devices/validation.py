@@ -1,0 +1,204 @@
+"""Whole models against the sum of their blocks: random policies are deployed for real, timed, and a prediction is
+corrected by them, or judged."""
+
+from __future__ import annotations
+
+import logging
+import random
+import tempfile
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass, replace
+from pathlib import Path
+from typing import Final
+
+import numpy as np
+from numpy.typing import NDArray
+
+from autocompress.anatomy.weights import random_weights
+from autocompress.core.device import (
+    COST_FEATURES,
+    Accuracy,
+    Correction,
+    KernelTable,
+    LatencyPredictor,
+    Workload,
+)
+from autocompress.core.shape import BITS, AttentionShape, FeedForwardShape, LayerShape, ModelShape
+from autocompress.deploy.graph import write_graph
+from autocompress.deploy.session import Session
+from autocompress.devices.accuracy import accuracy
+from autocompress.devices.timing import Timed, time_side_by_side, timing_lane, workload_run
+
+logger = logging.getLogger(__name__)
+
+_GROUP: Final = 8
+"""Models in memory at a time; each group is timed beside the same reference."""
+
+SLOW: Final = 1.05
+"""A reference that takes this many times its usual time tells of a slow minute."""
+
+_AGAIN: Final = 3
+_WIDTH_STEP: Final = 16
+_PENALTIES: Final = (1e-6, 1e-5, 1e-4, 1e-3, 1e-2, 1e-1)
+_LEAST_SPREAD: Final = 0.02
+"""No prediction is held for surer than a repeated measurement is."""
+
+
+def random_shapes(largest: ModelShape, *, count: int, seed: int) -> list[ModelShape]:
+    """Shapes that random policies lead to: any number of layers, any heads, widths in steps of 16, each part in fp32 or
+    int8."""
+    draw = random.Random(seed)
+    heads = max(layer.attention.heads for layer in largest.layers)
+    width = max(layer.feed_forward.width for layer in largest.layers)
+    head_size = largest.layers[0].attention.head_size
+
+    def layer(index: int) -> LayerShape:
+        wide = _WIDTH_STEP * draw.randint(1, width // _WIDTH_STEP)
+        return LayerShape(
+            index,
+            AttentionShape(draw.randint(1, heads), head_size, draw.choice(BITS)),
+            FeedForwardShape(wide, draw.choice(BITS)),
+        )
+
+    return [
+        replace(
+            largest,
+            layers=tuple(layer(index) for index in range(draw.randint(1, largest.depth))),
+            embedding_bits=draw.choice(BITS),
+        )
+        for _ in range(count)
+    ]
+
+
+@dataclass(frozen=True, slots=True)
+class Seen:
+    """Whole models under one workload: their shapes, how long each took, and how long the reference model took beside
+    them, the median of all groups in milliseconds."""
+
+    workload: Workload
+    shapes: tuple[ModelShape, ...]
+    timed: tuple[Timed, ...]
+    reference_ms: float
+
+    @property
+    def milliseconds(self) -> NDArray[np.float64]:
+        """Medians [models]."""
+        return np.array([one.median for one in self.timed])
+
+    @property
+    def noticed(self) -> bool:
+        """Whether others were at work during most of it."""
+        return sum(one.noticed for one in self.timed) > len(self.timed) / 2
+
+
+def measure_models(
+    shapes: Sequence[ModelShape],
+    workload: Workload,
+    *,
+    rounds: int = 20,
+    seconds: float = 5.0,
+    tight: float | None = 0.01,
+    reference_ms: float | None = None,
+    progress: Callable[[int, int], None] | None = None,
+) -> Seen:
+    """Deploys every shape as a file and times it, in groups of eight beside one reference model; `seconds` bounds a
+    group.
+
+    A virtual machine has slow minutes that nothing inside it shows but the reference: a group whose reference runs
+    clearly slower than `reference_ms`, or else than in the fastest group, is timed again.
+    """
+    groups = [shapes[start : start + _GROUP] for start in range(0, len(shapes), _GROUP)]
+
+    def timed_once(group: Sequence[ModelShape]) -> list[Timed]:
+        return _time_group(group, workload, rounds=rounds, seconds=seconds, tight=tight)
+
+    found = []
+    for place, group in enumerate(groups):
+        found.append(timed_once(group))
+        if progress:
+            progress(place + 1, len(groups))
+    level = reference_ms or min(timed[0].median for timed in found)
+    for place, group in enumerate(groups):
+        for _ in range(_AGAIN):
+            if found[place][0].median <= SLOW * level:
+                break
+            found[place] = min(found[place], timed_once(group), key=lambda timed: timed[0].median)
+    return Seen(
+        workload,
+        tuple(shapes),
+        tuple(one for timed in found for one in timed[1:]),
+        float(np.median([timed[0].median for timed in found])),
+    )
+
+
+def _time_group(
+    group: Sequence[ModelShape], workload: Workload, *, rounds: int, seconds: float, tight: float | None
+) -> list[Timed]:
+    """The reference first."""
+    with tempfile.TemporaryDirectory(prefix="autocompress-") as folder:
+        runs = []
+        for place, shape in enumerate([_reference(group[0]), *group]):
+            path = Path(folder) / f"{place}.onnx"
+            weights = random_weights(shape, positions=max(8, workload.length), seed=place)
+            path.write_bytes(write_graph(weights).SerializeToString())
+            runs.append(workload_run(Session(path, threads=workload.threads), workload, rows=shape.word_rows))
+        with timing_lane():
+            return time_side_by_side(runs, rounds=rounds, seconds=seconds, tight=tight)
+
+
+def _reference(shape: ModelShape) -> ModelShape:
+    """A middling model, the same for every group."""
+    head_size = shape.layers[0].attention.head_size
+    layer = LayerShape(
+        0, AttentionShape(max(1, shape.hidden // (2 * head_size)), head_size), FeedForwardShape(2 * shape.hidden)
+    )
+    return replace(shape, layers=(layer,) * 2, embedding_bits=32)
+
+
+def correct(table: KernelTable, seen: Seen) -> KernelTable:
+    """The table with a correction fitted to whole models, which also keeps the machine's pace at that time.
+
+    Ridge regression of the measured latency on the sums of the table, in relative terms, towards "whole models cost
+    what their blocks cost"; the penalty is chosen, and the spread taken, from models left out one at a time.
+    """
+    plain = LatencyPredictor(replace(table, correction=None))
+    features = np.array([plain.features(shape) for shape in seen.shapes])
+    measured = seen.milliseconds
+    prior = np.array([1.0] * (len(COST_FEATURES) - 1) + [0.0])
+    scaled, target = features / measured[:, None], 1.0 - features @ prior / measured
+    size = np.sqrt((scaled**2).mean(axis=0)) + 1e-12  # every feature is held back alike, whatever its size
+    design = scaled / size
+    left_out = {penalty: _left_out(design, target, penalty * len(target)) for penalty in _PENALTIES}
+    best = min(_PENALTIES, key=lambda penalty: float(np.abs(left_out[penalty]).mean()))
+    change = _ridge(design, target, best * len(target))
+    weights = prior + change / size
+    spread = max(_LEAST_SPREAD, _upper(np.abs(left_out[best])))
+    fitted = {name: round(float(value), 6) for name, value in zip(COST_FEATURES, weights, strict=True)}
+    correction = Correction(fitted, round(spread, 4), len(target), round(seen.reference_ms, 5))
+    return replace(table, correction=correction, accuracy=None)
+
+
+def _ridge(design: NDArray[np.float64], target: NDArray[np.float64], penalty: float) -> NDArray[np.float64]:
+    inner = design.T @ design + penalty * np.eye(design.shape[1])
+    return np.asarray(np.linalg.solve(inner, design.T @ target), dtype=np.float64)
+
+
+def _left_out(design: NDArray[np.float64], target: NDArray[np.float64], penalty: float) -> NDArray[np.float64]:
+    """The error at every model of a fit without it, in closed form (Hastie et al., Elements of Statistical Learning,
+    section 7.10)."""
+    inner = design.T @ design + penalty * np.eye(design.shape[1])
+    hat = design @ np.linalg.solve(inner, design.T)
+    return np.asarray((target - hat @ target) / (1.0 - np.diag(hat)), dtype=np.float64)
+
+
+def _upper(errors: NDArray[np.float64]) -> float:
+    """What 95 % of further errors stay below, for exchangeable ones (split conformal; Lei et al. 2018, section 2.2)."""
+    place = min(len(errors) - 1, int(np.ceil(0.95 * (len(errors) + 1))) - 1)
+    return float(np.sort(errors)[place])
+
+
+def judge(table: KernelTable, seen: Seen, *, how: str) -> Accuracy:
+    """How far the table's predictions lie from models that it was not fitted to."""
+    predictor = LatencyPredictor(table)
+    predicted = np.array([predictor(shape).value for shape in seen.shapes])
+    return accuracy(predicted, seen.milliseconds, how)

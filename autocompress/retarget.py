@@ -1,0 +1,164 @@
+"""A stored study solved again for another device or budget: qualities are kept, costs are predicted anew, nothing is
+evaluated again."""
+
+from __future__ import annotations
+
+import logging
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass, replace
+from typing import Any, Final
+
+from autocompress import config
+from autocompress.core.device import DeviceProfile
+from autocompress.core.metrics import METRICS
+from autocompress.core.outcome import Evaluated, Infeasible, Measurement, Outcome, Record, values
+from autocompress.core.policy import BASELINE
+from autocompress.core.spec import Bound, StudySpec, check_study_name
+from autocompress.devices.host import is_this_machine
+from autocompress.errors import SpecError
+from autocompress.evaluate import Pricing
+from autocompress.operators import OPERATORS
+from autocompress.report import shape_from_json
+from autocompress.store import Store
+
+logger = logging.getLogger(__name__)
+
+OF_THE_DEVICE: Final = frozenset({"latency_ms", "energy_mj", "throughput"})
+"""Metrics whose bounds belong to a device: another one keeps none of them."""
+
+_REFERENCE: Final = 1.2
+
+
+@dataclass(frozen=True, slots=True)
+class Retargeted:
+    """What became of a study on another device. `kept` candidates were judged there before and fit here; `broken` ones
+    break a bound here; `without_quality` were rejected before their quality was known, so nothing can be said of
+    them."""
+
+    name: str
+    device: DeviceProfile
+    kept: int
+    broken: int
+    without_quality: int
+    dropped: tuple[str, ...]
+
+    def to_json(self, origin: str) -> dict[str, Any]:
+        return {
+            "from": origin,
+            "device": self.device.name,
+            "source": self.device.source,
+            "kept": self.kept,
+            "broken": self.broken,
+            "without_quality": self.without_quality,
+            "dropped_bounds": list(self.dropped),
+            "new_evaluations": 0,
+        }
+
+
+def retarget(
+    store: Store,
+    name: str,
+    *,
+    device: str,
+    new_name: str | None = None,
+    bounds: Mapping[str, Bound] | None = None,
+) -> Retargeted:
+    """Makes a new study of the same model for another device, from the qualities of a stored one.
+
+    Bounds on latency, energy and throughput are dropped unless given anew; those on size and quality stay. A device
+    described for another number of threads is used with that number. Going on with the new study trains and verifies
+    its finalists as usual. Raises SpecError when the profile cannot price the model, or the new name is taken.
+    """
+    row = store.study(name)
+    spec = config.study_from_json(row.resolved, operators=OPERATORS)
+    shape = shape_from_json(row.facts.get("shape"))
+    if shape is None:
+        raise SpecError(f"study {name!r} has judged nothing yet; go on with `autocompress resume {name}`")
+    profile = config.load_device(device)
+    target = _target(spec, profile, device, check_study_name(new_name or f"{name}-{profile.name}"), dict(bounds or {}))
+    if target.name in {study.name for study in store.studies()}:
+        raise SpecError(
+            f"a study named {target.name!r} exists already; give another one with --name, or remove it with "
+            f"`autocompress rm {target.name}`"
+        )
+    pricing = Pricing.of(
+        profile, shape, workload=target.workload, objectives=target.objectives, constraints=target.constraints
+    )
+    judged = [record for record in store.records(name) if isinstance(record.outcome, Evaluated)]
+    found = list(_priced(judged, pricing))
+    kept = sum(isinstance(record.outcome, Evaluated) for record in found)
+    if kept <= 1:
+        raise SpecError(f"no candidate of {name!r} fits {_told(target.constraints)} on {profile.name!r}")
+    target = replace(target, budget=replace(target.budget, trials=kept))
+    result = Retargeted(
+        name=target.name,
+        device=profile,
+        kept=kept,
+        broken=len(found) - kept,
+        without_quality=store.counts(name).infeasible,
+        dropped=tuple(sorted(set(spec.constraints) - set(target.constraints))),
+    )
+    resolved = config.spec_to_json(target)
+    store.create_study(
+        target.name, given=resolved, resolved=resolved, fingerprint=row.fingerprint, objectives=target.objectives
+    )
+    with store.lease(target.name) as lease:
+        store.adopt(lease, found)
+        for key, value in _facts(row.facts, profile, pricing, target, result.to_json(name)).items():
+            store.set_fact(lease, key, value)
+        store.set_state(lease, "searching")
+    return result
+
+
+def _target(spec: StudySpec, profile: DeviceProfile, device: str, name: str, bounds: Mapping[str, Bound]) -> StudySpec:
+    stays = {metric: bound for metric, bound in spec.constraints.items() if metric not in OF_THE_DEVICE}
+    workload = spec.workload
+    if profile.cost is not None and not profile.tables:
+        workload = replace(workload, threads=profile.cost.threads)
+    return replace(spec, name=name, device=device, constraints={**stays, **bounds}, workload=workload)
+
+
+def _priced(judged: list[Record], pricing: Pricing) -> Iterator[Record]:
+    """Every judged candidate with its quality as it was and its costs as they are here."""
+    for record in judged:
+        assert isinstance(record.outcome, Evaluated)
+        priced = pricing(record.candidate.policy)
+        quality = tuple(one for one in record.outcome.measurements if one.metric == "quality")
+        outcome: Outcome = Evaluated((*priced.measurements, *quality))
+        broken = priced.broken or _below(quality, pricing.constraints)
+        if broken and not record.candidate.policy.is_baseline:
+            outcome = Infeasible(broken, priced.measurements)
+        yield replace(record, outcome=outcome, provenance={**record.provenance, "adopted": record.candidate.number})
+
+
+def _below(quality: tuple[Measurement, ...], bounds: Mapping[str, Bound]) -> str | None:
+    bound = bounds.get("quality")
+    if bound and quality and bound.violation(quality[0].value) > 0:
+        return f"quality {bound}"
+    return None
+
+
+def _facts(
+    known: Mapping[str, Any], profile: DeviceProfile, pricing: Pricing, target: StudySpec, origin: Mapping[str, Any]
+) -> dict[str, Any]:
+    costs = values(pricing(BASELINE).measurements)
+    about = {
+        "name": profile.name,
+        "source": profile.source,
+        "measured_on": profile.measured_on,
+        "here": is_this_machine(profile),
+        "fingerprint": dict(profile.fingerprint),
+    }
+    return {
+        **{key: known[key] for key in ("shape", "task") if key in known},
+        "device": about,
+        "reference_point": {
+            metric: _REFERENCE * costs[metric] if way == "minimize" and metric in costs else METRICS[metric].worst
+            for metric, way in target.objectives.items()
+        },
+        "retargeted": dict(origin),
+    }
+
+
+def _told(bounds: Mapping[str, Bound]) -> str:
+    return ", ".join(f"{metric} {bound}" for metric, bound in bounds.items()) or "the study"

@@ -1,0 +1,107 @@
+"""How far predictions lie from measurements here, how fast they are, and how long a retargeted study takes.
+
+    python studies/benchmarks/profiles.py [--quick] [--models 60]
+
+Profiles this machine, deploys fresh random policies (fp32 and int8 mixed, 1 to 6 layers) at lengths 32 and 128 and
+measures them; predicts 10,000 policies; solves a stored study of 1,000 candidates again for a Raspberry Pi 4. The
+qualities of that study are made up: only its time is of interest.
+"""
+
+from __future__ import annotations
+
+import argparse
+import dataclasses
+import random
+import tempfile
+import time
+from pathlib import Path
+
+from record import keep
+
+from autocompress import config
+from autocompress.core.device import DeviceProfile, Workload
+from autocompress.core.outcome import Candidate, Evaluated, Measurement, Record
+from autocompress.devices.profiling import FULL, QUICK, bert_shape
+from autocompress.devices.validation import random_shapes
+from autocompress.evaluate import Pricing
+from autocompress.operators import OPERATORS
+from autocompress.profiles import profile_to, validate_file
+from autocompress.reach import draw
+from autocompress.retarget import retarget
+from autocompress.store import Store
+
+LARGEST = bert_shape(hidden=384, heads=12, head_size=32, width=1536, layers=6)
+LOADS = (Workload(1, 32, 1), Workload(1, 128, 1))
+PREDICTIONS = 10_000
+CANDIDATES = 1_000
+
+
+def errors(folder: Path, *, quick: bool, models: int) -> tuple[dict[str, object], DeviceProfile]:
+    path, started = folder / "bench.yaml", time.monotonic()
+    profile_to(path, LARGEST, LOADS, effort=QUICK if quick else FULL, progress=lambda *_: None)
+    seconds = time.monotonic() - started
+    profile = validate_file(path, models=models)
+    judged = {str(table.workload): dataclasses.asdict(table.accuracy) for table in profile.tables if table.accuracy}
+    found = [table.accuracy for table in profile.tables if table.accuracy]
+    together = {
+        name: sum(getattr(one, name) * one.n for one in found) / sum(one.n for one in found)
+        for name in ("mape", "within_5", "within_10")
+    }
+    worst = {name: min(getattr(one, name) for one in found) for name in ("spearman", "kendall")}
+    kept = {"seconds_to_profile": round(seconds, 1), "by_workload": judged, "together": together, "lowest": worst}
+    return {**kept, "notes": list(profile.notes)}, profile
+
+
+def speed(profile: DeviceProfile) -> dict[str, float]:
+    shapes = random_shapes(LARGEST, count=PREDICTIONS, seed=3)
+    predict = profile.predictor(hidden=384, head_size=32, workload=LOADS[1])
+    started = time.perf_counter()
+    for shape in shapes:
+        predict(shape)
+    return {f"seconds_for_{PREDICTIONS}_predictions": time.perf_counter() - started}
+
+
+def retargeting(folder: Path, profile: DeviceProfile) -> dict[str, float]:
+    spec = config.load_study("quickstart", operators=OPERATORS)
+    space = spec.space.bind(
+        LARGEST.names(), lambda operator, target, knob: OPERATORS[operator].size_of(LARGEST, target, knob)
+    )
+    pricing = Pricing.of(profile, LARGEST, workload=spec.workload, objectives=spec.objectives, constraints={})
+    generator = random.Random(0)
+    resolved = config.spec_to_json(spec)
+    with Store.open(str(folder / "bench.db")) as store:
+        store.create_study("big", given={}, resolved=resolved, fingerprint={}, objectives=spec.objectives)
+        with store.lease("big") as lease:
+            store.set_fact(lease, "shape", dataclasses.asdict(LARGEST))
+            found: dict[str, Record] = {}
+            while len(found) < CANDIDATES:
+                point = {name: draw(knob, generator) for name, knob in space.knobs().items()}
+                priced = pricing(space.policy(lambda name, _, point=point: point[name]))
+                quality = Measurement("quality", generator.random(), "accuracy", "measured")
+                outcome = Evaluated((*priced.measurements, quality))
+                found[priced.policy.digest] = Record(Candidate(len(found), priced.policy), outcome)
+            store.adopt(lease, found.values())
+        started = time.monotonic()
+        done = retarget(store, "big", device="raspberry-pi-4")
+        seconds = time.monotonic() - started
+        return {"candidates": done.kept + done.broken, "seconds": seconds, "front": len(store.front(done.name, rung=1))}
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("--quick", action="store_true", help="the effort of `autocompress profile --quick`")
+    parser.add_argument("--models", type=int, default=60)
+    given = parser.parse_args()
+    with tempfile.TemporaryDirectory() as name:
+        folder = Path(name)
+        found, profile = errors(folder, quick=given.quick, models=given.models)
+        figures = {"errors": found, "speed": speed(profile), "retarget": retargeting(folder, profile)}
+    for load, one in found["by_workload"].items():
+        print(f"{load}: error {one['mape']:.2%}, within 10 % {one['within_10']:.1%}, Spearman {one['spearman']:.4f}")
+    print(f"together: { {name: round(value, 4) for name, value in found['together'].items()} }")
+    print(f"profiled in {found['seconds_to_profile']} s; {figures['speed']}; retarget: {figures['retarget']}")
+    print(f"kept in {keep('profiles-quick' if given.quick else 'profiles', figures)}")
+
+
+if __name__ == "__main__":
+    main()

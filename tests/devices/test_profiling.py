@@ -1,0 +1,188 @@
+"""Profiling this very machine, in small: sizes of a toy, real graphs and real sessions."""
+
+from __future__ import annotations
+
+import dataclasses
+import os
+import random
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+from autocompress import config
+from autocompress.core.device import (
+    COST_FEATURES,
+    DeviceProfile,
+    Estimate,
+    KernelRow,
+    KernelTable,
+    LatencyPredictor,
+    Workload,
+)
+from autocompress.core.shape import AttentionShape, FeedForwardShape, LayerShape, ModelShape
+from autocompress.devices.profiling import Effort, bert_shape
+from autocompress.devices.timing import Neighbours, Timed, time_side_by_side
+from autocompress.devices.validation import Seen, correct, judge, random_shapes
+from autocompress.errors import HostError, SpecError
+from autocompress.profiles import profile_to, validate_file
+
+TOY = bert_shape(hidden=32, heads=4, head_size=8, width=64, layers=3)
+EFFORT = Effort((0.0, 0.5, 1.0), 5, 1.0, None, 6)
+LOADS = (Workload(1, 8, 1), Workload(1, 16, 1))
+
+
+def table(workload: Workload = Workload(), *, scale: float = 1.0) -> KernelTable:  # noqa: B008 - a frozen value
+    rows = [
+        KernelRow(block, bits, size, scale * ms * (1 if bits == 32 else 0.5), 0.0, 1e3)  # type: ignore[arg-type]
+        for bits in (8, 32)
+        for block, size, ms in (
+            ("base", 0, 0.1), ("attention", 1, 0.2), ("attention", 12, 1.3),
+            ("feed_forward", 1, 0.1), ("feed_forward", 1536, 3.2),
+            ("last_attention", 1, 0.1), ("last_attention", 12, 0.6),
+            ("last_feed_forward", 1, 0.05), ("last_feed_forward", 1536, 0.15),
+        )
+    ]  # fmt: skip
+    return KernelTable(384, 32, workload, tuple(rows))
+
+
+def profile(*tables: KernelTable) -> DeviceProfile:
+    made = config.load_device("xeon-2core")
+    return dataclasses.replace(made, tables=tables)
+
+
+MINILM = bert_shape(hidden=384, heads=12, head_size=32, width=1536, layers=6)
+
+
+def test_a_profile_of_this_machine_is_written_read_and_validated(tmp_path: Path) -> None:
+    path = tmp_path / "toy.yaml"
+    made = profile_to(path, TOY, LOADS, effort=EFFORT)
+    assert made == config.load_device(path)
+    assert (made.name, made.source, [t.workload for t in made.tables]) == ("toy", "measured", list(LOADS))
+    assert made.ceilings is not None
+    assert made.ceilings.gflops_fp32 > 1
+    assert made.energy is not None
+    assert made.energy.source
+    for one in made.tables:
+        assert one.correction is not None
+        assert one.correction.models == 6
+        for row in one.rows:
+            assert row.low <= row.milliseconds <= row.high
+    checked = validate_file(path, models=6)
+    assert checked == config.load_device(path)
+    assert [one.accuracy.n for one in checked.tables if one.accuracy] == [6, 6]
+    assert not list(tmp_path.glob("*.part"))
+
+
+def test_an_existing_profile_is_not_written_over(tmp_path: Path) -> None:
+    (tmp_path / "mine.yaml").write_text("precious")
+    with pytest.raises(SpecError, match="exists"):
+        profile_to(tmp_path / "mine.yaml", TOY, LOADS, effort=EFFORT)
+
+
+def test_an_interrupted_profile_goes_on_with_the_tables_it_has(tmp_path: Path) -> None:
+    path = tmp_path / "toy.yaml"
+
+    def stop_at_the_second(text: str, _: float) -> None:
+        if "length 16" in text:
+            raise KeyboardInterrupt
+
+    with pytest.raises(KeyboardInterrupt):
+        profile_to(path, TOY, LOADS, effort=EFFORT, progress=stop_at_the_second)
+    assert not path.exists()
+    first = config.load_device(path.with_name("toy.yaml.part")).tables[0]
+    seen: list[str] = []
+    made = profile_to(path, TOY, LOADS, effort=EFFORT, progress=lambda text, _: seen.append(text))
+    assert made.tables[0] == first
+    assert not [text for text in seen if "length 8" in text]
+    assert not path.with_name("toy.yaml.part").exists()
+
+
+def test_a_profile_of_another_machine_is_not_validated_here(tmp_path: Path) -> None:
+    path = tmp_path / "far.yaml"
+    far = profile(table())
+    far = dataclasses.replace(far, fingerprint={**far.fingerprint, "isa": "asimddp"})
+    path.write_text(config.dump_device(far))
+    with pytest.raises(HostError, match="isa: 'asimddp' there"):
+        validate_file(path, models=4)
+
+
+def test_a_workload_outside_the_table_is_refused_and_one_between_is_interpolated() -> None:
+    known = profile(table(Workload(1, 32, 1)), table(Workload(1, 128, 1), scale=4.0))
+    ask = {"hidden": 384, "head_size": 32}
+    with pytest.raises(ValueError, match="not measured for hidden 384, heads of 32, batch 1, length 256"):
+        known.predictor(workload=Workload(1, 256, 1), **ask)
+    with pytest.raises(ValueError, match="was not measured for hidden 768"):
+        known.predictor(hidden=768, head_size=64, workload=Workload(1, 32, 1))
+    ends = [known.predictor(workload=Workload(1, n, 1), **ask)(MINILM) for n in (32, 128)]
+    between = known.predictor(workload=Workload(1, 80, 1), **ask)(MINILM)
+    assert between.value == pytest.approx((ends[0].value + ends[1].value) / 2)
+    assert between.spread > ends[0].spread
+
+
+def test_a_size_outside_the_table_is_refused() -> None:
+    wider = bert_shape(hidden=384, heads=12, head_size=32, width=3072, layers=1)
+    with pytest.raises(ValueError, match="feed_forward of size 3072 in 32 bits was not measured"):
+        LatencyPredictor(table())(wider)
+
+
+def seen_by_law(shapes: list[ModelShape], law: dict[str, float], noise: float) -> Seen:
+    """Models whose latency follows a law over the table's features, up to noise."""
+    draw, plain = random.Random(0), LatencyPredictor(table())
+    weights = [law[name] for name in COST_FEATURES]
+    values = [sum(w * x for w, x in zip(weights, plain.features(shape), strict=True)) for shape in shapes]
+    return Seen(Workload(), tuple(shapes), tuple(Timed((v * (1 + draw.gauss(0, noise)),)) for v in values), 1.0)
+
+
+LAW = dict(zip(COST_FEATURES, (1.0, 1.1, 0.9, 1.05, 1.2, 0.05), strict=True))
+
+
+def test_a_correction_finds_what_whole_models_cost_beside_their_blocks() -> None:
+    fitted = correct(table(), seen_by_law(random_shapes(MINILM, count=40, seed=1), LAW, 0.005))
+    fresh = seen_by_law(random_shapes(MINILM, count=200, seed=2), LAW, 0.005)
+    before, after = judge(table(), fresh, how="plain"), judge(fitted, fresh, how="corrected")
+    assert after.mape < 0.008 < before.mape
+    assert after.within_5 == 1.0
+
+
+def test_the_interval_of_a_prediction_holds_what_it_promises() -> None:
+    fitted = correct(table(), seen_by_law(random_shapes(MINILM, count=60, seed=1), LAW, 0.03))
+    predict, fresh = LatencyPredictor(fitted), seen_by_law(random_shapes(MINILM, count=300, seed=2), LAW, 0.03)
+    inside = [
+        (found := predict(shape)).low <= one.median <= found.high
+        for shape, one in zip(fresh.shapes, fresh.timed, strict=True)
+    ]
+    assert sum(inside) / len(inside) > 0.9
+
+
+def test_random_shapes_use_every_size_and_both_precisions() -> None:
+    shapes = random_shapes(MINILM, count=300, seed=0)
+    layers = [layer for shape in shapes for layer in shape.layers]
+    assert {shape.depth for shape in shapes} == set(range(1, 7))
+    assert {layer.attention.heads for layer in layers} == set(range(1, 13))
+    assert {layer.attention.bits for layer in layers} == {layer.feed_forward.bits for layer in layers} == {8, 32}
+    assert shapes == random_shapes(MINILM, count=300, seed=0) != random_shapes(MINILM, count=300, seed=1)
+
+
+def test_an_estimate_never_reaches_below_zero() -> None:
+    assert Estimate.around(2.0, 1.5) == Estimate(2.0, 0.0, 5.0)
+
+
+def test_layers_of_unequal_precision_are_summed_by_block() -> None:
+    mixed = LayerShape(0, AttentionShape(12, 32, 8), FeedForwardShape(1536, 32))
+    shape = dataclasses.replace(MINILM, layers=(mixed, mixed), embedding_bits=8)
+    assert LatencyPredictor(table())(shape).value == pytest.approx(0.05 + (0.65 + 3.2) + (0.3 + 0.15))
+
+
+@pytest.mark.skipif(len(os.sched_getaffinity(0)) < 2, reason="somebody else at work needs a second core")
+def test_somebody_else_at_work_is_noticed() -> None:
+    burner = subprocess.Popen([sys.executable, "-c", "while True: pass"])
+    try:
+        neighbours, runs = Neighbours(), [lambda: sum(range(40_000))]
+        (timed,) = time_side_by_side(runs, rounds=400, seconds=1.5)
+        assert timed.noticed
+        assert neighbours.busy() > 0.5
+    finally:
+        burner.kill()
+        burner.wait()

@@ -1,0 +1,96 @@
+from __future__ import annotations
+
+from pathlib import Path
+
+import pytest
+
+import autocompress
+from autocompress.config import dump_device, load_device
+from autocompress.core.device import DeviceProfile, Workload
+from autocompress.core.shape import AttentionShape, Bits, FeedForwardShape, LayerShape, ModelShape
+
+FOLDER = Path(autocompress.__path__[0]).parent / "hardware_profiles"
+NAMES = sorted(path.stem for path in FOLDER.glob("*.yaml"))
+
+PLAUSIBLE = {
+    "jetson-orin-nano": (50, 1000),
+    "raspberry-pi-4": (80, 2000),
+    "raspberry-pi-5": (30, 600),
+    "snapdragon-8-gen-3": (10, 250),
+    "titan-xp": (1, 30),
+    "xeon-2core": (5, 120),
+    "xeon-e5-2640": (3, 60),
+}
+"""Milliseconds of MiniLM in fp32 at 128 tokens, with the profile's threads: an order of magnitude, by hand."""
+
+
+def minilm(bits: Bits) -> ModelShape:
+    layer = (AttentionShape(12, 32, bits), FeedForwardShape(1536, bits))
+    layers = tuple(LayerShape(index, *layer) for index in range(6))
+    return ModelShape("bert", 384, 30522, 514, 3, layers, head_widths=(384, 2), embedding_bits=bits)
+
+
+def workload(profile: DeviceProfile) -> Workload:
+    return Workload(threads=profile.cost.threads if profile.cost else 1)
+
+
+@pytest.fixture(params=NAMES)
+def profile(request: pytest.FixtureRequest) -> DeviceProfile:
+    name: str = request.param
+    return load_device(name)
+
+
+def test_a_profile_is_called_like_its_file_and_says_where_it_is_from(profile: DeviceProfile) -> None:
+    assert profile.name in NAMES
+    assert profile.source in ("measured", "fitted", "datasheet")
+    assert profile.description
+    assert profile.measured_on
+    if profile.source != "measured":
+        assert profile.cost is not None
+        assert any(note.startswith("spread: ") for note in profile.notes)
+        assert any("gmacs_int8" in note for note in profile.notes)
+        assert any("gbytes_per_second" in note for note in profile.notes)
+    if profile.source == "datasheet":
+        assert profile.cost is not None
+        assert profile.cost.accuracy is None
+        assert profile.cost.spread >= 0.5
+    if profile.source == "fitted":
+        assert profile.cost is not None
+        assert profile.cost.accuracy is not None
+        assert "cross-validation" in profile.cost.accuracy.how
+
+
+def test_a_profile_is_written_as_it_is_dumped(profile: DeviceProfile, tmp_path: Path) -> None:
+    (tmp_path / "again.yaml").write_text(dump_device(profile), encoding="utf-8")
+    assert load_device(tmp_path / "again.yaml") == profile
+
+
+def test_a_known_model_costs_what_such_a_machine_takes(profile: DeviceProfile) -> None:
+    predict = profile.predictor(hidden=384, head_size=32, workload=workload(profile))
+    low, high = PLAUSIBLE.get(profile.name, (0.1, 10_000))
+    whole, small = predict(minilm(32)), predict(minilm(8))
+    assert low < whole.value < high
+    assert whole.low < whole.value < whole.high
+    if profile.cost and profile.cost.gmacs_int8 is None:
+        # Nobody measured int8: it is promised no speed, but for layers that wait for their weights.
+        assert small.value == pytest.approx(whole.value, rel=0.01)
+    else:
+        assert small.value < whole.value
+
+
+def test_a_profile_that_was_not_measured_says_what_energy_it_models_and_from_where(profile: DeviceProfile) -> None:
+    if profile.source == "measured":
+        pytest.skip("a measured profile's energy is the matter of whoever measured it")
+    assert profile.energy is not None
+    assert "Horowitz" in profile.energy.source
+    load = workload(profile)
+    latency = profile.predictor(hidden=384, head_size=32, workload=load)(minilm(32))
+    energy = profile.energy(minilm(32), load, latency)
+    at_rest, busy = (watts * latency.value for watts in (profile.energy.idle_watts, profile.energy.active_watts))
+    assert at_rest < energy.value < 1.2 * busy  # milliseconds times watts are millijoules
+
+
+def test_a_profile_described_for_some_threads_answers_for_no_others() -> None:
+    profile = load_device("raspberry-pi-4")
+    with pytest.raises(ValueError, match="'raspberry-pi-4' is described for 4 threads, the workload asks for 1"):
+        profile.predictor(hidden=384, head_size=32, workload=Workload())
