@@ -97,6 +97,7 @@ class Search:
                 begun = self._watch.clock()
                 for event in events:
                     self._absorb(event)
+                    self._fill()  # before the next is told: what is asked must not depend on how fast outcomes come
                 self._tally.driver += self._watch.clock() - begun
                 self._check_failures()
         finally:

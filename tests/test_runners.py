@@ -96,6 +96,19 @@ def test_a_worker_that_dies_is_reported_and_replaced(way: str, ray: Any, tmp_pat
         runner.close()
 
 
+def test_a_job_that_waits_behind_one_that_kills_the_worker_is_done_by_the_next(ray: Any, tmp_path: Path) -> None:
+    runner = RayPool(ray, Dangerous, tmp_path, workers=1, timeout_seconds=60)
+    try:
+        assert runner.slots == 2
+        runner.submit(Job(1, danger("kill"), 1))
+        runner.submit(Job(2, CompressionPolicy(), 1))
+        killed, waited = drain(runner, 2)
+        assert (type(killed), killed.job.number) == (Lost, 1)
+        assert (type(waited), waited.job.number) == (Done, 2)
+    finally:
+        runner.close()
+
+
 def test_a_worker_that_hangs_is_stopped_at_its_timeout_and_replaced(ray: Any, tmp_path: Path) -> None:
     runner = pool(ray, tmp_path, timeout=8.0)
     try:

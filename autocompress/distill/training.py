@@ -22,6 +22,7 @@ from numpy.typing import NDArray
 from safetensors import safe_open
 from safetensors.torch import load_file, save_file
 from torch import Tensor, nn
+from torch.nn.attention import SDPBackend, sdpa_kernel
 
 from autocompress.core.spec import TrainingSpec
 from autocompress.errors import CandidateError
@@ -110,6 +111,10 @@ def train(
     `on_epoch(epoch, score)` is called. Raises CandidateError when
     the loss stops being a number.
     """
+    if spec.dropout is not None:
+        for module in model.modules():
+            if isinstance(module, nn.Dropout):
+                module.p = spec.dropout
     # fused: one pass over weights, gradients and moments; the plain loop takes half of a small student's step
     optimizer = torch.optim.AdamW(_decay_groups(model, spec.weight_decay), lr=spec.learning_rate, fused=True)
     steps = math.ceil(len(examples) / spec.batch_size)
@@ -140,7 +145,8 @@ def train(
 
 
 def _step(model: nn.Module, batch: Batch, loss: Loss, optimizer: torch.optim.Optimizer, spec: TrainingSpec) -> None:
-    with autocast(spec.precision):
+    # attention as plain products: on CPU the fused kernel's backward pass takes twice what its forward pass saves
+    with autocast(spec.precision), sdpa_kernel(SDPBackend.MATH):
         logits = model(input_ids=batch.input_ids, attention_mask=batch.attention_mask).logits
     value = loss(logits.float(), batch)
     if not torch.isfinite(value):

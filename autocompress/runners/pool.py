@@ -7,7 +7,8 @@ import os
 import time
 from collections import deque
 from collections.abc import Callable, Sequence
-from typing import Any, final
+from dataclasses import dataclass, field
+from typing import Any, Final, final
 
 from autocompress.core.outcome import Outcome
 from autocompress.core.policy import CompressionPolicy
@@ -35,9 +36,36 @@ class _Worker:
         return True
 
 
+_DEPTH: Final = 2
+"""Jobs a worker has at a time: one it works on, and one that waits, so that it never waits for the driver."""
+
+
+_START_SECONDS: Final = 60.0
+"""What a worker's own start is allowed to take beside its first job."""
+
+
+@dataclass(slots=True)
+class _Flight:
+    """A job on its way. Its clock starts when it is the next of its worker."""
+
+    reference: Any
+    job: Job
+    started: float
+
+
+@dataclass(slots=True, eq=False)
+class _Seat:
+    """A worker and its jobs, in the order in which it does them. `ready` is pending while the worker starts."""
+
+    worker: Any
+    ready: Any
+    queue: deque[_Flight] = field(default_factory=deque)
+
+
 @final
 class RayPool:
-    """A `Runner` over `workers` actors. A job that outlives `timeout_seconds` loses its worker."""
+    """A `Runner` over `workers` actors. A job that outlives `timeout_seconds` loses its worker; jobs that waited behind
+    it go to the next one as if nothing had been."""
 
     def __init__(
         self,
@@ -51,55 +79,78 @@ class RayPool:
         self._ray, self._build, self._timeout = ray, build, timeout_seconds
         self._setup = ray.put(setup)
         self._actor = ray.remote(_Worker)
-        self._free: deque[Any] = deque(self._start() for _ in range(workers))
-        self._flying: dict[Any, tuple[Job, Any, float]] = {}
-        self.slots = workers
+        self._seats = [self._seat() for _ in range(workers)]
+        self.slots = _DEPTH * workers
 
     def warm(self) -> None:
         """Returns once every worker is ready to evaluate, so that a clock may start."""
-        self._ray.get([worker.ready.remote() for worker in self._free])
+        self._ray.get([seat.ready for seat in self._seats if seat.ready is not None])
 
     def submit(self, job: Job) -> None:
-        worker = self._free.popleft()
-        self._flying[worker.evaluate.remote(job.policy)] = (job, worker, time.monotonic())
+        self._send(min(self._seats, key=lambda seat: len(seat.queue)), job)
 
     def wait(self, seconds: float) -> Sequence[Done | Lost]:
-        if not self._flying:
+        waiting = [flight.reference for seat in self._seats for flight in seat.queue]
+        if not waiting:
             return []
-        ready, _ = self._ray.wait(list(self._flying), num_returns=1, timeout=seconds)
+        ready, _ = self._ray.wait(waiting, num_returns=1, timeout=seconds)
         if ready:  # whatever else is ready by now comes along
-            ready, _ = self._ray.wait(list(self._flying), num_returns=len(self._flying), timeout=0)
-        return [self._collect(reference) for reference in ready] + self._overdue()
+            ready, _ = self._ray.wait(waiting, num_returns=len(waiting), timeout=0)
+        arrived = set(ready)
+        events: list[Done | Lost] = []
+        for seat in list(self._seats):
+            while seat.queue and seat.queue[0].reference in arrived:
+                events.append(self._collect(seat))
+        return events + self._overdue()
 
     def close(self) -> None:
-        for _, worker, _ in self._flying.values():
-            self._ray.kill(worker)
-        for worker in self._free:
-            self._ray.kill(worker)
-        self._flying.clear()
-        self._free.clear()
+        for seat in self._seats:
+            self._ray.kill(seat.worker)
+            seat.queue.clear()
 
-    def _start(self) -> Any:
-        return self._actor.options(num_cpus=1, max_restarts=0).remote(self._build, self._setup)
+    def _seat(self) -> _Seat:
+        worker = self._actor.options(num_cpus=1, max_restarts=0).remote(self._build, self._setup)
+        return _Seat(worker, worker.ready.remote())
 
-    def _collect(self, reference: Any) -> Done | Lost:
-        job, worker, _ = self._flying.pop(reference)
+    def _send(self, seat: _Seat, job: Job) -> None:
+        seat.queue.append(_Flight(seat.worker.evaluate.remote(job.policy), job, time.monotonic()))
+
+    def _collect(self, seat: _Seat) -> Done | Lost:
+        flight = seat.queue.popleft()
         try:
-            outcome, seconds = self._ray.get(reference)
+            outcome, seconds = self._ray.get(flight.reference)
         except (self._ray.exceptions.RayActorError, self._ray.exceptions.OutOfMemoryError) as error:
-            self._free.append(self._start())
-            return Lost(job, _reason(error))
-        self._free.append(worker)
-        return Done(job, outcome, seconds)
+            self._replace(seat)
+            return Lost(flight.job, _reason(error))
+        if seat.queue:
+            seat.queue[0].started = time.monotonic()
+        return Done(flight.job, outcome, seconds)
+
+    def _replace(self, seat: _Seat) -> None:
+        """A new worker, which gets the jobs that the old one had not begun. It is the last to be asked for more: it
+        takes seconds to start."""
+        self._seats.remove(seat)
+        fresh = self._seat()
+        self._seats.append(fresh)
+        left = [flight.job for flight in seat.queue]
+        seat.queue.clear()
+        for job in left:
+            self._send(fresh, job)
 
     def _overdue(self) -> list[Done | Lost]:
-        """The clock of a job starts when it is submitted; a worker's own start-up is allowed for once."""
         lost: list[Done | Lost] = []
-        for reference, (job, worker, started) in list(self._flying.items()):
-            if time.monotonic() - started > self._timeout:
-                del self._flying[reference]
-                self._ray.kill(worker)
-                self._free.append(self._start())
+        for seat in list(self._seats):
+            allowed = self._timeout
+            if seat.ready is not None and self._ray.wait([seat.ready], timeout=0)[0]:
+                seat.ready = None
+                for flight in seat.queue:
+                    flight.started = time.monotonic()
+            elif seat.ready is not None:
+                allowed += _START_SECONDS
+            if seat.queue and time.monotonic() - seat.queue[0].started > allowed:
+                job = seat.queue.popleft().job
+                self._ray.kill(seat.worker)
+                self._replace(seat)
                 lost.append(Lost(job, f"took longer than timeout_seconds={self._timeout:g} and was stopped"))
         return lost
 

@@ -69,8 +69,44 @@ def figures_table() -> str:
             "kills",
         ),
     ]
+    rows += device_rows()
     lines = ["| what | figure | `python studies/benchmarks/` |", "|---|---|---|"]
     return "\n".join([*lines, *(f"| {what} | {figure} | `{script}.py` |" for what, figure, script in rows)])
+
+
+def device_rows() -> list[tuple[str, str, str]]:
+    """Predictions: how far from measurements, how fast, and on what machines somebody else measured."""
+    profiles, busy, hat = figures_of("profiles"), figures_of("busy"), figures_of("hat")
+    errors, retarget = profiles["errors"], profiles["retarget"]
+    together, lowest = errors["together"], errors["lowest"]
+    models = next(iter(errors["by_workload"].values()))["n"]
+    rows = [
+        (
+            f"predicted against measured, {models} fresh random policies at lengths 32 and 128",
+            f"error {together['mape']:.1%}, {together['within_10']:.1%} within 10 %, "
+            f"Spearman at least {lowest['spearman']:.3f}",
+            "profiles",
+        ),
+        ("predicting 10,000 policies", f"{profiles['speed']['seconds_for_10000_predictions']:.2f} s", "profiles"),
+        (f"re-targeting a study of {retarget['candidates']:,} candidates", f"{retarget['seconds']:.1f} s", "profiles"),
+        (
+            "another process on one core while profiling: noticed, and false alarms",
+            f"{busy['busy_noticed']} of {busy['trials']}, {busy['quiet_alarms']} of {busy['trials']}",
+            "busy",
+        ),
+    ]
+    for name, found in hat.items():
+        fewer = ", ".join(f"{found['mape_with_fewer_samples'][n]['mean']:.1%}" for n in ("10", "50", "200"))
+        rows.append(
+            (
+                f"HAT, {name}: error on its 200 test rows",
+                f"{found['ours']['mape']:.2%}; ridge {found['ridge']['mape']:.2%}, "
+                f"HAT's own network {found['hat_network_in_percent']['mape']:.2f} %; "
+                f"ours with 10, 50, 200 samples {fewer}",
+                "hat",
+            )
+        )
+    return rows
 
 
 def filled(text: str) -> str:

@@ -122,3 +122,18 @@ def test_distillation_gradients_keep_their_size_over_temperatures() -> None:
         distillation_loss(logits, teacher, labels, DistillationSpec(temperature, 0.0)).backward()
         norms.append(float(logits.grad.norm()))  # type: ignore[union-attr]
     assert norms[1] == pytest.approx(norms[0], rel=0.15)
+
+
+def test_dropout_is_what_the_recipe_says(make_examples: Callable[..., Examples]) -> None:
+    model = build_model("bert")
+    assert {m.p for m in model.modules() if isinstance(m, nn.Dropout)} == {0.1}
+    examples = make_examples(8)
+    train(
+        model,
+        examples,
+        lambda logits, batch: functional.cross_entropy(logits, batch.labels),
+        spec=TrainingSpec(epochs=1, dropout=0.0),
+        score=lambda _: 0.0,
+        seed=0,
+    )
+    assert {m.p for m in model.modules() if isinstance(m, nn.Dropout)} == {0.0}

@@ -131,6 +131,36 @@ def test_a_lost_worker_costs_one_retry(database: Path) -> None:
         assert {record.attempt for record in store.records(STUDY)} == {1, 2}
 
 
+class QueueingRunner:
+    """One worker with a second job waiting, as warm actors have; outcomes are handed on as they come, or two at once
+    when the driver is slow."""
+
+    slots = 2
+
+    def __init__(self, *, at_once: int) -> None:
+        self._queue: deque[Job] = deque()
+        self._at_once = at_once
+
+    def submit(self, job: Job) -> None:
+        self._queue.append(job)
+
+    def wait(self, seconds: float) -> Sequence[Done | Lost]:
+        ended = [self._queue.popleft() for _ in range(min(self._at_once, len(self._queue)))]
+        return [Done(job, arithmetic_evaluate(job.policy), 0.0) for job in ended]
+
+    def close(self) -> None: ...
+
+
+@pytest.mark.parametrize("sampler", ["nsga2", "tpe"])
+def test_what_is_asked_does_not_depend_on_how_fast_outcomes_come(sampler: str, tmp_path: Path) -> None:
+    found = []
+    for at_once in (1, 2):
+        database = tmp_path / f"{at_once}.db"
+        run_search(database, sampler=sampler, runner=QueueingRunner(at_once=at_once), budget=Budget(TRIALS))
+        found.append(digests(database))
+    assert found[0] == found[1]
+
+
 def test_a_candidate_that_always_kills_its_worker_fails_and_the_others_go_on(database: Path) -> None:
     tally = run_search(database, runner=LossyRunner(poison=4), budget=Budget(12))
     assert (tally.evaluated, tally.failed) == (11, 1)
