@@ -86,19 +86,19 @@ class Search:
         try:
             self._readmit()
             while True:
-                begun = self._watch.clock()
+                begun = time.thread_time()
                 self._fill()
                 self._tally.seconds = before + self._watch.clock() - started
                 self._report()
-                self._tally.driver += self._watch.clock() - begun
+                self._tally.driver += time.thread_time() - begun
                 if not self._flying:
                     break
                 events = self._runner.wait(_TICK)
-                begun = self._watch.clock()
+                begun = time.thread_time()
                 for event in events:
                     self._absorb(event)
                     self._fill()  # before the next is told: what is asked must not depend on how fast outcomes come
-                self._tally.driver += self._watch.clock() - begun
+                self._tally.driver += time.thread_time() - begun
                 self._check_failures()
         finally:
             self._tally.seconds = before + self._watch.clock() - started
