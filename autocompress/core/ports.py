@@ -141,8 +141,8 @@ class Runner(Protocol):
 @dataclass(slots=True)
 class Tally:
     """Where a search is: `target` candidates to judge, what became of those so far, the front, the seconds since
-    the search began, and the processor seconds that the `driver` itself took: workers have a job waiting, so they do not
-    wait for it."""
+    the search began, and the processor seconds that the `driver` itself took: workers have a job waiting, so they do
+    not wait for it."""
 
     target: int
     evaluated: int = 0
