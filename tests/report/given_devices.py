@@ -45,7 +45,7 @@ BOX = DeviceProfile(
                 row("last_attention", 32, 4, 0.08),
                 row("last_feed_forward", 32, 256, 0.02),
             ),
-            correction=Correction({"base": 1.1, "layers": 0.02}, spread=0.04, models=24),
+            correction=Correction({"base": 1.1, "layers": 0.02}, spread=0.04, models=24, reference_ms=1.6),
             accuracy=Accuracy(40, 0.025, 0.02, 0.9, 1.0, 0.99, 0.95, "random policies"),
         ),
     ),
