@@ -6,13 +6,15 @@ import random
 from collections.abc import Mapping, Sequence
 from typing import Final
 
+from autocompress.core.metrics import METRICS, Direction
 from autocompress.core.outcome import values
-from autocompress.core.policy import Setting
+from autocompress.core.policy import BASELINE, Setting
 from autocompress.core.space import Choice, Integer, Knob, SearchSpace
 from autocompress.evaluate import Pricing
 
 _SAMPLE: Final = 300
 _PASSES: Final = 2
+_REFERENCE: Final = 1.2
 
 
 def reachable(space: SearchSpace, pricing: Pricing, *, seed: int) -> dict[str, tuple[float, float]]:
@@ -35,6 +37,15 @@ def reachable(space: SearchSpace, pricing: Pricing, *, seed: int) -> dict[str, t
             _furthest(space, pricing, priced, metric, sign=-1),
         )
     return ends
+
+
+def reference_point(pricing: Pricing, objectives: Mapping[str, Direction]) -> dict[str, float]:
+    """The hypervolume's reference: a fifth above the baseline's predicted costs, at quality 0."""
+    known = values(pricing(BASELINE).measurements)
+    return {
+        metric: _REFERENCE * known[metric] if way == "minimize" and metric in known else METRICS[metric].worst
+        for metric, way in objectives.items()
+    }
 
 
 def _furthest(

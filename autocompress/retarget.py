@@ -10,14 +10,13 @@ from typing import Any, Final
 
 from autocompress import config
 from autocompress.core.device import DeviceProfile
-from autocompress.core.metrics import METRICS
-from autocompress.core.outcome import Evaluated, Infeasible, Measurement, Outcome, Record, values
-from autocompress.core.policy import BASELINE
+from autocompress.core.outcome import Evaluated, Infeasible, Measurement, Outcome, Record
 from autocompress.core.spec import Bound, StudySpec, check_study_name
-from autocompress.devices.host import is_this_machine
+from autocompress.devices.host import about
 from autocompress.errors import SpecError
 from autocompress.evaluate import Pricing
 from autocompress.operators import OPERATORS
+from autocompress.reach import reference_point
 from autocompress.report import shape_from_json
 from autocompress.store import Store
 
@@ -25,8 +24,6 @@ logger = logging.getLogger(__name__)
 
 OF_THE_DEVICE: Final = frozenset({"latency_ms", "energy_mj", "throughput"})
 """Metrics whose bounds belong to a device: another one keeps none of them."""
-
-_REFERENCE: Final = 1.2
 
 
 @dataclass(frozen=True, slots=True)
@@ -141,21 +138,10 @@ def _below(quality: tuple[Measurement, ...], bounds: Mapping[str, Bound]) -> str
 def _facts(
     known: Mapping[str, Any], profile: DeviceProfile, pricing: Pricing, target: StudySpec, origin: Mapping[str, Any]
 ) -> dict[str, Any]:
-    costs = values(pricing(BASELINE).measurements)
-    about = {
-        "name": profile.name,
-        "source": profile.source,
-        "measured_on": profile.measured_on,
-        "here": is_this_machine(profile),
-        "fingerprint": dict(profile.fingerprint),
-    }
     return {
         **{key: known[key] for key in ("shape", "task") if key in known},
-        "device": about,
-        "reference_point": {
-            metric: _REFERENCE * costs[metric] if way == "minimize" and metric in costs else METRICS[metric].worst
-            for metric, way in target.objectives.items()
-        },
+        "device": about(profile),
+        "reference_point": reference_point(pricing, target.objectives),
         "retargeted": dict(origin),
     }
 

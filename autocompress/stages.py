@@ -8,7 +8,7 @@ from collections.abc import Callable, Iterator, Mapping
 from contextlib import AbstractContextManager, ExitStack, contextmanager, nullcontext
 from dataclasses import asdict, dataclass
 from pathlib import Path
-from typing import Any, Final
+from typing import Any
 
 import torch
 
@@ -17,13 +17,13 @@ from autocompress.assets import cache_folder, fetch, file_digest
 from autocompress.core.device import DeviceProfile
 from autocompress.core.metrics import METRICS
 from autocompress.core.outcome import values
-from autocompress.core.policy import BASELINE, CompressionPolicy, content_digest
+from autocompress.core.policy import CompressionPolicy, content_digest
 from autocompress.core.ports import Observer, Runner
 from autocompress.core.shape import ModelShape
 from autocompress.core.space import SearchSpace
 from autocompress.core.spec import Asset, StudySpec
 from autocompress.deploy.session import runtime
-from autocompress.devices.host import fingerprint, is_this_machine, usable_cores
+from autocompress.devices.host import about, fingerprint, is_this_machine, usable_cores
 from autocompress.devices.profiling import RECIPE, profile_host
 from autocompress.distill import Progress
 from autocompress.errors import CandidateError, ExhaustedError, SpecError
@@ -31,7 +31,7 @@ from autocompress.evaluate import Pricing, Setup, SliceEvaluator
 from autocompress.finalists import Recovery, choose
 from autocompress.offering import Endings, Offering
 from autocompress.operators import OPERATORS
-from autocompress.reach import reachable
+from autocompress.reach import reachable, reference_point
 from autocompress.runners import InProcessRunner, RayPool
 from autocompress.runners.cluster import cluster
 from autocompress.runners.tune import CHECKPOINT, tune_finalists
@@ -41,9 +41,6 @@ from autocompress.store import Lease, Store
 from autocompress.teacher import Teacher, prepare_importance, prepare_teacher, versions
 
 logger = logging.getLogger(__name__)
-
-_REFERENCE: Final = 1.2
-"""The hypervolume's reference point lies this much above the baseline's predicted costs, at quality 0."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -155,14 +152,12 @@ class Conductor:
         pricing = Pricing.of(
             profile, shape, workload=spec.workload, objectives=spec.objectives, constraints=spec.constraints
         )
-        here = is_this_machine(profile)
-        if not here:
+        if not is_this_machine(profile):
             self._observer.note(
                 f"device {profile.name!r} is another machine than this one: latency is predicted, until finalists are "
                 f"measured there (a Ray node with the resource `device:{profile.name}`, or `autocompress bundle`)"
             )
-        about = {"name": profile.name, "source": profile.source, "measured_on": profile.measured_on, "here": here}
-        self._store.set_fact(self._lease, "device", {**about, "fingerprint": dict(profile.fingerprint)})
+        self._store.set_fact(self._lease, "device", about(profile))
         return profile, pricing
 
     def _profile(self, shape: ModelShape) -> DeviceProfile:
@@ -208,13 +203,9 @@ class Conductor:
                 )
         if problems:
             raise SpecError(*problems)
-        known = values(pricing(BASELINE).measurements)
-        reference = {
-            metric: _REFERENCE * known[metric] if metric in known else METRICS[metric].worst
-            for metric in self._spec.objectives
-        }
         if "reference_point" not in self._store.study(self._spec.name).facts:
-            self._store.set_fact(self._lease, "reference_point", reference)
+            point = reference_point(pricing, self._spec.objectives)
+            self._store.set_fact(self._lease, "reference_point", point)
 
     # Search
 

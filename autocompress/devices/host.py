@@ -45,6 +45,17 @@ def is_this_machine(profile: DeviceProfile) -> bool:
     )
 
 
+def about(profile: DeviceProfile) -> dict[str, object]:
+    """What a study remembers of its device, and whether it is `here`."""
+    return {
+        "name": profile.name,
+        "source": profile.source,
+        "measured_on": profile.measured_on,
+        "here": is_this_machine(profile),
+        "fingerprint": dict(profile.fingerprint),
+    }
+
+
 def usable_cores() -> int:
     """Cores this process may run on."""
     return len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else psutil.cpu_count() or 1
