@@ -10,6 +10,7 @@ answers = autocompress.load("picked")(["How far is it from Denver to Aspen ?"])
 from __future__ import annotations
 
 import importlib
+import os
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
@@ -23,6 +24,10 @@ if TYPE_CHECKING:
     from autocompress.study import resume as resume
     from autocompress.study import run as run
     from autocompress.verification import verify_folder as verify_folder
+
+# Read when torch is loaded. Threads that wait for one another must not spin: with two threads on two cores, and any
+# other process on one of them, a training step takes ten times as long as it has to.
+os.environ.setdefault("OMP_WAIT_POLICY", "PASSIVE")
 
 _HOMES = {
     "AutocompressError": "autocompress.errors",

@@ -19,6 +19,7 @@ from autocompress.core.device import DeviceProfile, EnergyModel, Estimate, Predi
 from autocompress.core.metrics import METRICS
 from autocompress.core.outcome import Evaluated, Failed, Measurement, Measurements, Outcome, Priced, Source, Stage
 from autocompress.core.policy import CompressionPolicy
+from autocompress.core.ports import Phase
 from autocompress.core.shape import ModelShape, activation_bytes, macs, parameters, weight_bytes
 from autocompress.core.spec import Bound
 from autocompress.distill import predict
@@ -118,6 +119,7 @@ class Setup:
     """All that a worker needs, as plain values: the teacher's config and tensors, the data, the importance scores.
 
     Tensors are numpy arrays, so that an object store can hand them to every worker of a machine without a copy.
+    `elastic` are those of the elastic model, when there is one.
     """
 
     config: Mapping[str, Any]
@@ -125,6 +127,7 @@ class Setup:
     importance: Importance
     task: TextClassification
     precision: str
+    elastic: Mapping[str, NDArray[Any]] | None = None
 
     @staticmethod
     def of(model: Any, importance: Importance, task: TextClassification, *, precision: str) -> Setup:
@@ -133,23 +136,39 @@ class Setup:
 
     def teacher(self) -> Anatomy:
         """The teacher over the shared tensors; they must not be written to."""
+        return self._model(self.tensors)
+
+    def elastic_model(self) -> Anatomy:
+        """What students are cut from: the elastic model, the teacher where there is none. Not to be written to."""
+        return self._model(self.tensors if self.elastic is None else self.elastic)
+
+    def origin(self, policy: CompressionPolicy) -> Anatomy:
+        """The model that a policy starts from. One that cuts nothing off the teacher starts from the teacher itself."""
+        return self.elastic_model() if cuts(policy) else self.teacher()
+
+    def _model(self, arrays: Mapping[str, NDArray[Any]]) -> Anatomy:
         config = AutoConfig.for_model(**self.config)
         with torch.random.fork_rng():
             model = AutoModelForSequenceClassification.from_config(config)
         with warnings.catch_warnings():
             warnings.filterwarnings("ignore", message="The given NumPy array is not writable")
-            tensors = {name: torch.from_numpy(array) for name, array in self.tensors.items()}
+            tensors = {name: torch.from_numpy(array) for name, array in arrays.items()}
         model.load_state_dict(tensors, assign=True)
         model.eval()
         return Anatomy(model, FAMILIES)
 
 
+def cuts(policy: CompressionPolicy) -> bool:
+    """Whether a policy takes anything away from a model, before it is trained and quantized."""
+    return any(operators.OPERATORS[step.operator].phase < Phase.RECOVERY for step in policy.steps)
+
+
 class SliceEvaluator:
-    """Rung 1: the candidate's quality with the weights it inherits from the teacher, on validation data."""
+    """Rung 1: the candidate's quality with the weights it inherits, on validation data."""
 
     def __init__(self, setup: Setup) -> None:
         self._setup = setup
-        self._teacher = setup.teacher()
+        self._teacher, self._elastic = setup.teacher(), setup.elastic_model()
         self._examples = setup.task.examples("validation")
         self._batches = batches(self._examples, _BATCH)
 
@@ -157,13 +176,18 @@ class SliceEvaluator:
         """Never raises: whatever goes wrong with one candidate is its outcome, and the search goes on."""
         stage: Stage = "build"
         try:
-            student = self._teacher.copy()
-            operators.apply(policy, student, self._setup.importance)
+            student = self.build(policy)
             stage = "score"
             logits = predict(student.model, self._batches, precision=self._setup.precision)
             return Evaluated((quality(self._setup.task, logits, "validation"),))
         except Exception as error:  # noqa: BLE001 - the one broad handler: see the docstring
             return Failed(stage, type(error).__name__, str(error), traceback.format_exc())
+
+    def build(self, policy: CompressionPolicy) -> Anatomy:
+        """The candidate's model, as it would be deployed."""
+        student = (self._elastic if cuts(policy) else self._teacher).copy()
+        operators.apply(policy, student, self._setup.importance)
+        return student
 
 
 def quality(task: TextClassification, logits: NDArray[np.float32], split: str) -> Measurement:

@@ -8,10 +8,10 @@ import math
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import torch
-from numpy.typing import NDArray
 
 from autocompress import operators
 from autocompress.anatomy import Anatomy
@@ -21,9 +21,11 @@ from autocompress.core.pareto import front, oriented
 from autocompress.core.policy import CompressionPolicy
 from autocompress.core.ports import Phase
 from autocompress.core.spec import FinalistSpec
-from autocompress.distill import Progress, Trained, distillation_loss, joined, predict, train, transfer_texts
-from autocompress.evaluate import Setup
-from autocompress.tasks import Batch, Examples, batches
+from autocompress.distill import Objective, Progress, Trained, predict, train
+from autocompress.evaluate import Setup, SliceEvaluator
+from autocompress.lessons import Lessons
+from autocompress.operators.distill import distilled
+from autocompress.tasks import batches
 
 logger = logging.getLogger(__name__)
 
@@ -110,7 +112,7 @@ def _quality(member: _Member) -> float:
 
 def trainable_student(setup: Setup, policy: CompressionPolicy, *, freeze_embeddings: bool = False) -> Anatomy:
     """The policy's student with tensors of its own, before any step of the precision phase."""
-    student = setup.teacher()
+    student = setup.origin(policy)
     operators.apply(policy, student, setup.importance, before=Phase.PRECISION)
     own = Anatomy(copy.deepcopy(student.model), {student.family.model_type: student.family})
     own.model.requires_grad_(True)
@@ -130,25 +132,12 @@ def deployed_student(setup: Setup, policy: CompressionPolicy, weights: Mapping[s
 
 @dataclass(frozen=True, slots=True)
 class Recovery:
-    """Trains students from the teacher's answers, `teacher_logits` [texts, classes], to the `examples`: the training
-    split and the variations of it that the study asks for."""
+    """Trains students from the teacher's answers."""
 
     setup: Setup
-    examples: Examples
-    teacher_logits: NDArray[np.float32]
+    lessons: Lessons
     spec: FinalistSpec
     seed: int
-
-    @staticmethod
-    def of(setup: Setup, spec: FinalistSpec, *, seed: int) -> Recovery:
-        teacher, own = setup.teacher(), setup.task.examples("train")
-        table = teacher.word_embeddings.weight.detach().numpy()
-        held_out = [setup.task.examples(split) for split in ("validation", "test")]
-        varied = transfer_texts(own, table, spec.transfer, held_out=held_out, seed=seed)
-        everything = joined(own, varied)
-        logits = predict(teacher.model, batches(everything, _BATCH), precision=setup.precision)
-        labels = np.concatenate([own.labels, logits[len(own) :].argmax(axis=1)])  # the teacher's word for variations
-        return Recovery(setup, replace(everything, labels=labels), logits, spec, seed)
 
     def __call__(
         self,
@@ -159,31 +148,62 @@ class Recovery:
         on_progress: Callable[[Progress], None] | None = None,
     ) -> Trained:
         """Distils into the policy's student, from the last checkpoint in `folder` on; the best weights end up there.
+        How, is what the policy's own `distill` steps say, and the study where they say nothing.
 
         `on_epoch(epoch, validation score)` is called after each epoch, once its checkpoint is on disk.
         """
-        task, student = (
-            self.setup.task,
-            trainable_student(self.setup, policy, freeze_embeddings=self.spec.freeze_embeddings),
-        )
-        validation, teacher = task.examples("validation"), torch.from_numpy(self.teacher_logits)
+        student = trainable_student(self.setup, policy, freeze_embeddings=self.spec.freeze_embeddings)
+        spec = distilled(policy, self.spec)
+        return self._train(student, self.lessons, spec, checkpoint=folder, on_epoch=on_epoch, progress=on_progress)
+
+    def shortly(self, policy: CompressionPolicy, *, steps: int) -> Anatomy:
+        """The policy's student after a few steps only, as it would be deployed."""
+        spec = distilled(policy, self.spec)
+        rows = np.random.default_rng(self.seed).permutation(len(self.lessons.examples))
+        lessons = self.lessons.take(rows[: steps * spec.training.batch_size])
+        student = trainable_student(self.setup, policy, freeze_embeddings=spec.freeze_embeddings)
+        self._train(student, lessons, replace(spec, training=replace(spec.training, epochs=1)))
+        operators.apply(policy, student, self.setup.importance, since=Phase.PRECISION)
+        return student
+
+    def _train(self, student: Anatomy, lessons: Lessons, spec: FinalistSpec, **options: Any) -> Trained:
+        task = self.setup.task
+        validation = task.examples("validation")
         judged = batches(validation, _BATCH)
 
         def score(model: torch.nn.Module) -> float:
             logits = predict(model, judged, precision=self.setup.precision)
             return task.score(logits.argmax(axis=1), validation.labels).value
 
-        def loss(logits: torch.Tensor, batch: Batch) -> torch.Tensor:
-            return distillation_loss(logits, teacher[batch.rows], batch.labels, self.spec.distillation)
-
-        return train(
-            student.model,
-            self.examples,
-            loss,
-            spec=self.spec.training,
-            score=score,
-            seed=self.seed,
-            checkpoint=folder,
-            on_epoch=on_epoch,
-            progress=on_progress,
+        objective = Objective.of(
+            student,
+            self.setup.teacher() if spec.distillation.looks_inside else None,
+            torch.from_numpy(lessons.logits),
+            spec.distillation,
+            label_smoothing=spec.training.label_smoothing,
         )
+        return train(
+            student.model, lessons.examples, objective, spec=spec.training, score=score, seed=self.seed, **options
+        )
+
+
+@dataclass(frozen=True, slots=True)
+class Rehearsal:
+    """All that a worker needs to score candidates by a short recovery of `steps`."""
+
+    recovery: Recovery
+    steps: int
+
+
+class RehearsalEvaluator(SliceEvaluator):
+    """Rung 2: a candidate's quality after a short recovery, for what only training can show: how to distil, or how far
+    a cut can be healed."""
+
+    def __init__(self, rehearsal: Rehearsal) -> None:
+        super().__init__(rehearsal.recovery.setup)
+        self._rehearsal = rehearsal
+
+    def build(self, policy: CompressionPolicy) -> Anatomy:
+        if policy.is_baseline:
+            return super().build(policy)
+        return self._rehearsal.recovery.shortly(policy, steps=self._rehearsal.steps)

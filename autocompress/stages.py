@@ -2,11 +2,12 @@
 
 from __future__ import annotations
 
+import functools
 import logging
 import time
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import AbstractContextManager, ExitStack, contextmanager, nullcontext
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 from typing import Any
 
@@ -18,7 +19,7 @@ from autocompress.core.device import DeviceProfile
 from autocompress.core.metrics import METRICS
 from autocompress.core.outcome import values
 from autocompress.core.policy import CompressionPolicy, content_digest
-from autocompress.core.ports import Observer, Runner
+from autocompress.core.ports import Evaluate, Observer, Runner
 from autocompress.core.shape import ModelShape
 from autocompress.core.space import SearchSpace
 from autocompress.core.spec import Asset, StudySpec
@@ -26,11 +27,14 @@ from autocompress.deploy.session import runtime
 from autocompress.devices.host import about, fingerprint, is_this_machine, usable_cores
 from autocompress.devices.profiling import RECIPE, profile_host
 from autocompress.distill import Progress
+from autocompress.elastic import prepare_elastic
 from autocompress.errors import CandidateError, ExhaustedError, SpecError
 from autocompress.evaluate import Pricing, Setup, SliceEvaluator
-from autocompress.finalists import Recovery, choose
+from autocompress.finalists import Recovery, Rehearsal, RehearsalEvaluator, choose
+from autocompress.lessons import Lessons
 from autocompress.offering import Endings, Offering
 from autocompress.operators import OPERATORS
+from autocompress.operators.distill import distilled
 from autocompress.reach import reachable, reference_point
 from autocompress.runners import InProcessRunner, RayPool
 from autocompress.runners.cluster import cluster
@@ -94,23 +98,26 @@ class Conductor:
         teacher = self._teacher()
         with self._stage("importance"):
             importance = prepare_importance(self._spec, teacher)
+        self._store.set_fact(self._lease, "importance", importance.to_json())
         shape = teacher.anatomy.shape()
         self._store.set_fact(self._lease, "shape", asdict(shape))
         profile, pricing = self._device(shape)
         space = self._bound_space(shape)
         self._check_reach(space, pricing)
         setup = Setup.of(teacher.anatomy.model, importance, teacher.task, precision=self._spec.teacher.precision)
+        lessons = functools.cache(lambda: self._lessons(setup))
+        setup = self._with_elastic(setup, teacher, space, pricing, lessons)
         provenance = {"versions": dict(versions()), "teacher": teacher.digest, "device": dict(profile.fingerprint)}
         torch.set_num_threads(1)  # from here on workers share the cores
         with ExitStack() as resources:
             ray = self._ray(resources)
             with self._stage("search"), self._patient():
-                self._search(space, pricing, setup, ray, provenance)
+                self._search(space, pricing, setup, lessons, ray, provenance)
             if self._stopped():
                 return
             self._store.set_state(self._lease, "verifying")
             with self._stage("finalists"):
-                trained = self._train(setup, pricing, ray)
+                trained = self._train(setup, pricing, ray, lessons)
             if is_this_machine(profile):
                 resources.close()  # its processes would share the cores with what is timed
                 ray = None
@@ -207,6 +214,30 @@ class Conductor:
             point = reference_point(pricing, self._spec.objectives)
             self._store.set_fact(self._lease, "reference_point", point)
 
+    def _lessons(self, setup: Setup) -> Lessons:
+        torch.set_num_threads(usable_cores())
+        try:
+            return Lessons.of(setup, self._spec.finalists.transfer, seed=self._spec.seed)
+        finally:
+            torch.set_num_threads(1)
+
+    def _with_elastic(
+        self, setup: Setup, teacher: Teacher, space: SearchSpace, pricing: Pricing, lessons: Callable[[], Lessons]
+    ) -> Setup:
+        """The setup with the elastic model that the study asks for."""
+        with self._stage("elastic model"):
+            weights = prepare_elastic(
+                self._spec,
+                teacher,
+                setup,
+                space,
+                pricing,
+                lessons,
+                workers=self._workers,
+                progress=lambda share, text: self._observer.progress(share, 1.0, text),
+            )
+        return replace(setup, elastic=weights)
+
     # Search
 
     def _ray(self, resources: ExitStack) -> Any:
@@ -217,16 +248,27 @@ class Conductor:
         return resources.enter_context(cluster(workers=self._workers, address=self._address))
 
     def _search(
-        self, space: SearchSpace, pricing: Pricing, setup: Setup, ray: Any, provenance: Mapping[str, Any]
+        self,
+        space: SearchSpace,
+        pricing: Pricing,
+        setup: Setup,
+        lessons: Callable[[], Lessons],
+        ray: Any,
+        provenance: Mapping[str, Any],
     ) -> None:
         spec, counts = self._spec, self._store.counts(self._spec.name)
         if counts.evaluated + counts.failed >= spec.budget.trials and not counts.running and not counts.pending:
             return
         self._store.set_state(self._lease, "searching")
+        build: Callable[[Any], Evaluate] = SliceEvaluator
+        needed: Any = setup
+        if spec.budget.recovery_steps:
+            recovery = Recovery(setup, lessons(), spec.finalists, spec.seed)
+            build, needed = RehearsalEvaluator, Rehearsal(recovery, spec.budget.recovery_steps)
         runner: Runner = (
-            InProcessRunner(SliceEvaluator(setup))
+            InProcessRunner(build(needed))
             if ray is None
-            else RayPool(ray, SliceEvaluator, setup, workers=self._workers, timeout_seconds=spec.budget.timeout_seconds)
+            else RayPool(ray, build, needed, workers=self._workers, timeout_seconds=spec.budget.timeout_seconds)
         )
         try:
             search = Search(
@@ -261,7 +303,7 @@ class Conductor:
 
     # Finalists
 
-    def _train(self, setup: Setup, pricing: Pricing, ray: Any) -> Endings:
+    def _train(self, setup: Setup, pricing: Pricing, ray: Any, lessons: Callable[[], Lessons]) -> Endings:
         """Chooses the finalists, once for the study, and trains those that are not concluded yet."""
         name, store = self._spec.name, self._store
         if not [f for f in store.finalists(name) if f.candidate.number]:
@@ -276,11 +318,9 @@ class Conductor:
             return {}
         # the longest training first: begun last, it would end alone while the other workers have nothing left to do
         waiting.sort(key=lambda policy: values(pricing(policy).measurements)["macs"], reverse=True)
-        torch.set_num_threads(usable_cores())
-        recovery = Recovery.of(setup, self._spec.finalists, seed=self._spec.seed)
-        torch.set_num_threads(1)
+        recovery = Recovery(setup, lessons(), self._spec.finalists, self._spec.seed)
         done = 0
-        total = len(waiting) * self._spec.finalists.training.epochs
+        total = sum(distilled(policy, self._spec.finalists).training.epochs for policy in waiting)
 
         def on_result(digest: str, epoch: int, score: float) -> None:
             nonlocal done

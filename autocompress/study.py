@@ -28,6 +28,8 @@ from autocompress.store import Lease, Store, StudyRow
 
 if TYPE_CHECKING:
     from autocompress.elsewhere import Imported
+    from autocompress.report.explanation import Explanation
+    from autocompress.stages import Inputs
 
 logger = logging.getLogger(__name__)
 
@@ -149,9 +151,43 @@ class Study:
         if self.row.state == "complete":
             watching.note(f"study {self.name!r} is complete")
             return self
+        inputs = self._inputs(watching)
+        with self.store.lease(self.name) as lease:
+            _conduct(spec, inputs, self.store, lease, watching, workers=workers, ray_address=ray_address)
+        return self
+
+    def explain(
+        self,
+        candidate: int | str | None = None,
+        *,
+        text: str | None = None,
+        out: str | Path | None = None,
+        train_teacher: bool = False,
+        observer: Observer | None = None,
+    ) -> Explanation:
+        """What matters in the uncompressed model, what a verified member kept of it, and what both attend to in a
+        `text`; the member that `pick` would take, and a text of the validation split, where none is given. With `out`,
+        pictures are written to that folder.
+
+        Raises NotFoundError for a candidate that was not verified, and when the teacher is no longer in the cache;
+        with `train_teacher` it is trained again.
+        """
+        from autocompress.explain import explain, found_teacher, verified_member
+
+        watching, spec = observer or SilentObserver(), self.spec
+        member = verified_member(self.store, self.name, candidate)
+        inputs = self._inputs(watching)
+        teacher = found_teacher(self.store, spec, inputs.model, inputs.data, may_train=train_teacher, observer=watching)
+        found = explain(spec, self.row.facts, teacher, member, text=text, observer=watching)
+        if out is not None:
+            found.write(out)
+        return found
+
+    def _inputs(self, observer: Observer) -> Inputs:
+        """Raises SpecError when the model or the data are no longer those of the study."""
         from autocompress.stages import gather
 
-        inputs = gather(spec, watching)
+        inputs = gather(self.spec, observer)
         changes = config.diff_specs(dict(self.row.fingerprint), dict(inputs.digests))
         if changes:
             raise SpecError(
@@ -159,9 +195,7 @@ class Study:
                 "name:",
                 *(f"  {line}" for line in changes),
             )
-        with self.store.lease(self.name) as lease:
-            _conduct(spec, inputs, self.store, lease, watching, workers=workers, ray_address=ray_address)
-        return self
+        return inputs
 
     def close(self) -> None:
         self.store.close()

@@ -92,6 +92,7 @@ def write_study(folder: Path, *, name: str = "mine", **changes: Any) -> Path:
         "objectives": {"quality": "maximize", "latency_ms": "minimize", "size_mb": "minimize"},
         "budget": {"trials": 14},
         "teacher": {"epochs": 16, "batch_size": 16, "learning_rate": 3.0e-3},
+        "elastic": {"steps": 40, "batch_size": 16, "learning_rate": 1.0e-3},
         "finalists": {"count": 2, "training": {"epochs": 2, "batch_size": 16, "learning_rate": 5.0e-3}},
         "seed": 0,
     }

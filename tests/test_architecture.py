@@ -11,9 +11,9 @@ LINES = [
     {"core"},
     {"config", "assets", "anatomy", "samplers", "runners", "store"},
     {"operators", "distill", "tasks", "devices", "deploy", "importance"},
-    {"evaluate", "search", "report", "finalists", "verification", "teacher", "reach", "rebuild", "profiles"},
-    {"elsewhere"},
-    {"offering", "retarget"},
+    {"evaluate", "search", "report", "finalists", "verification", "teacher", "reach", "rebuild", "profiles", "lessons"},
+    {"elsewhere", "elastic"},
+    {"offering", "retarget", "explain"},
     {"stages"},
     {"study"},
     {"cli", "testing", "__init__"},
@@ -24,6 +24,8 @@ SIDEWAYS = {
     ("distill", "tasks"),  # training runs over batches
     ("importance", "tasks"),
     ("finalists", "evaluate"),  # a finalist is trained from the setup that candidates were scored with
+    ("lessons", "evaluate"),
+    ("finalists", "lessons"),
     ("reach", "evaluate"),
 }
 HOMES = {

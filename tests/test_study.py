@@ -15,9 +15,12 @@ import pytest
 import torch
 
 import autocompress
+from autocompress.anatomy import FAMILIES, Anatomy
 from autocompress.core.outcome import RUNG_FINALIST, Evaluated, values
 from autocompress.core.spec import Bound
 from autocompress.errors import IntegrityError, NotFoundError, SpecError
+from autocompress.importance import CRITERIA
+from autocompress.store import Store
 from tests.given_study import WORDS, write_data, write_model, write_study
 
 
@@ -54,7 +57,7 @@ def test_the_study_is_complete_and_sound(study: autocompress.Study) -> None:
     assert counts.verified + counts.rejected == 2
     assert study.store.check(study.name) == []
     assert study.records()[0].candidate.policy.is_baseline
-    assert {"teacher", "search", "finalists", "verification"} <= set(row.facts["timings"])
+    assert {"teacher", "elastic model", "search", "finalists", "verification"} <= set(row.facts["timings"])
 
 
 def test_the_teacher_learned_the_task(study: autocompress.Study) -> None:
@@ -251,6 +254,47 @@ def test_a_space_that_fits_no_part_of_the_model_is_refused(tmp_path: Path) -> No
     assert "fits no part of the model" in done.stderr
 
 
+def test_a_study_may_search_nothing_but_how_to_distil(project: Path, tmp_path: Path) -> None:
+    space = {
+        "name": "lessons",
+        "version": 1,
+        "steps": [
+            {"operator": "remove_layer", "target": "layers.1"},
+            {
+                "operator": "distill",
+                "target": "*",
+                "knobs": {
+                    "temperature": {"low": 1.0, "high": 6.0},
+                    "hidden": {"choices": [0.0, 1.0]},
+                    "layer_map": {"choices": ["kept", "last"]},
+                },
+            },
+        ],
+    }
+    budget = {"trials": 6, "recovery_steps": 2}
+    asked = write_study(project, name="lessons", space=space, budget=budget, elastic={"steps": 0})
+    with autocompress.run(asked, storage=str(tmp_path / "own.db"), workers=0) as done:
+        assert done.row.state == "complete"
+        judged = [record for record in done.records() if record.outcome is not None]
+        assert len(judged) == 6
+        assert all(isinstance(record.outcome, Evaluated) for record in judged)
+        assert len({values(record.outcome.measurements)["quality"] for record in judged[1:]}) > 1, "they differ"
+        (member, *_) = done.pareto().members
+        assert [step.operator for step in member.policy.steps] == ["remove_layer", "distill"]
+
+
+def test_settings_that_only_training_tells_apart_need_training(tmp_path: Path) -> None:
+    write_data(tmp_path / "texts.csv")
+    write_model(tmp_path / "model", head=True)
+    step = {"operator": "distill", "target": "*", "knobs": {"temperature": {"low": 1.0, "high": 6.0}}}
+    done = command(
+        tmp_path, "check", str(write_study(tmp_path, space={"name": "lessons", "version": 1, "steps": [step]}))
+    )
+    assert done.returncode == 2
+    assert "budget.recovery_steps: the space 'lessons' searches settings of 'distill'" in done.stdout
+    assert "set `recovery_steps`, for example to 60" in done.stdout
+
+
 def test_killed_with_real_ray_workers_and_resumed_it_ends_complete(project: Path, tmp_path: Path) -> None:
     write_data(tmp_path / "texts.csv")
     write_model(tmp_path / "model", head=True)
@@ -282,6 +326,78 @@ def test_killed_with_real_ray_workers_and_resumed_it_ends_complete(project: Path
         assert (counts.evaluated, counts.running, counts.pending) == (14, 0, 0)
         assert counts.verified >= 1
         assert study.store.check("mine") == []
+
+
+def test_the_importance_it_used_is_stored_with_the_study(study: autocompress.Study) -> None:
+    stored = study.row.facts["importance"]
+    assert {"fisher", "magnitude"} <= set(stored["heads"])
+    assert [len(row) for row in stored["heads"]["fisher"]] == [4, 4]
+    assert [len(stored["layers"][name]) for name in ("fisher", "taylor")] == [2, 2]
+
+
+def test_a_study_explains_what_matters_and_what_a_member_kept(study: autocompress.Study, tmp_path: Path) -> None:
+    found = study.explain(out=tmp_path)
+    assert found.member == study.pick().digest
+    assert sorted(path.name for path in tmp_path.iterdir()) == ["attention.png", "importance.png"]
+    tree = found.to_json()
+    model = autocompress.load_torch(study.store.artifacts / study.name / found.member)
+    shape = Anatomy(model, FAMILIES).shape()
+    kept = {layer.index: layer.attention.heads for layer in shape.layers}
+    assert {int(layer): len(heads) for layer, heads in tree["importance"]["kept_heads"].items()} == kept
+    assert [row["layer"] for row in tree["attention"]["layers"]] == list(kept)
+    assert set(tree["importance"]["heads"]) == set(CRITERIA), "also those that the search did without"
+    assert tree["importance"]["used"] == ["fisher", "magnitude"]
+
+
+def test_explain_on_the_command_line_takes_a_member_and_a_sentence(study: autocompress.Study, project: Path) -> None:
+    digest = study.pick().digest
+    text = "we saw the oven and some soup"
+    done = command(project, "explain", "mine", digest[:8], "--text", text, "--out", "why")
+    assert done.returncode == 0, done.stderr
+    assert f"mine  {digest[:8]}: " in done.stdout
+    assert f"“{text}”" in done.stdout
+    assert "wrote why/importance.png\nwrote why/attention.png" in done.stderr
+    done = command(project, "explain", "mine", "--text", " ".join([text] * 9), "--json")
+    tree = json.loads(done.stdout)
+    assert len(tree["attention"]["tokens"]) == 16, "what the model reads of a text"
+    assert tree["attention"]["tokens"][-1] == "[SEP]"
+    assert tree["notes"] == ["the text is cut at 16 of its 65 tokens, as maps are read by eye"]
+    assert not (project / "mine-explained").exists()
+
+
+def test_only_verified_members_are_explained(study: autocompress.Study) -> None:
+    finalists = {finalist.candidate.number for finalist in study.store.finalists("mine")}
+    other = next(r for r in study.records() if r.candidate.number and r.candidate.number not in finalists)
+    with pytest.raises(NotFoundError, match="is not trained and verified; an explanation compares a verified member"):
+        study.explain(other.candidate.digest)
+    with pytest.raises(NotFoundError, match="is the uncompressed model"):
+        study.explain(0)
+    with pytest.raises(SpecError, match="--text: '  ' holds no word"):
+        study.explain(text="  ")
+
+
+def test_a_teacher_that_is_gone_is_trained_again_only_when_asked(
+    study: autocompress.Study, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    before = study.explain().to_json()
+    monkeypatch.setenv("AUTOCOMPRESS_CACHE", str(tmp_path))
+    with pytest.raises(NotFoundError, match="is not in the cache.*autocompress explain mine --train-teacher"):
+        study.explain()
+    after = study.explain(train_teacher=True).to_json()
+    assert after["importance"]["kept_heads"] == before["importance"]["kept_heads"]
+
+
+def test_a_study_without_a_member_is_explained_by_its_teacher_alone(study: autocompress.Study, tmp_path: Path) -> None:
+    row = study.row
+    with Store.open(str(tmp_path / "new.db")) as store:
+        store.create_study(
+            "mine", given=row.given, resolved=row.resolved, fingerprint=row.fingerprint, objectives=row.objectives
+        )
+        found = autocompress.Study(store, "mine").explain(out=tmp_path / "why")
+    assert [path.name for path in (tmp_path / "why").iterdir()] == ["importance.png"]
+    assert found.to_json()["importance"]["kept_heads"] is None
+    assert "has no verified member yet" in found.notes[0]
+    assert "autocompress resume mine" in found.notes[0]
 
 
 ELSEWHERE = """

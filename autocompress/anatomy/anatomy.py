@@ -96,15 +96,18 @@ class Anatomy:
     """A sequence classifier and its parts. `model` is changed in place by the `keep_*` and `set_*` methods; tensors
     are never written to, so that copies may share them."""
 
-    def __init__(self, model: nn.Module, families: dict[str, Family]) -> None:
-        """Raises SpecError when the family is unknown or its parts are not where they belong."""
+    def __init__(self, model: nn.Module, families: dict[str, Family], *, linked: bool = False) -> None:
+        """Raises SpecError when the family is unknown or its parts are not where they belong.
+
+        With `linked`, slices stay part of the tensors they are cut from: gradients reach those.
+        """
         config = getattr(model, "config", None)
         model_type = str(getattr(config, "model_type", type(model).__name__))
         if model_type not in families:
             raise SpecError(f"model: no anatomy for the family {model_type!r}; {did_you_mean(model_type, families)}")
         self.model = model
         self.family = families[model_type]
-        self._families = families
+        self._families, self._linked = families, linked
         self._stack = _find_stack(model)
         indices = getattr(model, "_autocompress_layers", tuple(range(len(self._list))))
         self.layers = [_find_parts(i, module) for i, module in zip(indices, self._list, strict=True)]
@@ -115,10 +118,13 @@ class Anatomy:
     def _list(self) -> nn.ModuleList:
         return cast(nn.ModuleList, self._stack.module)
 
-    def copy(self) -> Anatomy:
-        """The same model in new modules with the same tensors: milliseconds and no memory."""
+    def copy(self, *, linked: bool = False) -> Anatomy:
+        """The same model in new modules with the same tensors: milliseconds and no memory.
+
+        With `linked`, what is sliced off the copy stays connected to these tensors: gradients reach them.
+        """
         tensors = {id(t): t for t in (*self.model.parameters(), *self.model.buffers())}
-        return Anatomy(copy.deepcopy(self.model, memo=dict(tensors)), self._families)
+        return Anatomy(copy.deepcopy(self.model, memo=dict(tensors)), self._families, linked=linked)
 
     @property
     def word_embeddings(self) -> nn.Embedding:
@@ -159,16 +165,33 @@ class Anatomy:
         layer = self.layer(index)
         channels = torch.cat([torch.arange(h * layer.head_size, (h + 1) * layer.head_size) for h in heads])
         for slot in (layer.query, layer.key, layer.value):
-            slot.put(_slice_outputs(slot.linear, channels))
-        layer.output.put(_slice_inputs(layer.output.linear, channels))
+            slot.put(self._cut(slot.linear, outputs=channels))
+        layer.output.put(self._cut(layer.output.linear, inputs=channels))
         for name, counts in self.family.counters:
             setattr(layer.query.owner, name, len(heads) if counts == "heads" else len(channels))
 
     def keep_channels(self, index: int, channels: Sequence[int]) -> None:
         """Only these feed-forward channels of a layer stay, in the given order."""
         layer, kept = self.layer(index), torch.tensor(list(channels))
-        layer.up.put(_slice_outputs(layer.up.linear, kept))
-        layer.down.put(_slice_inputs(layer.down.linear, kept))
+        layer.up.put(self._cut(layer.up.linear, outputs=kept))
+        layer.down.put(self._cut(layer.down.linear, inputs=kept))
+
+    def _cut(self, linear: nn.Linear, *, outputs: Tensor | None = None, inputs: Tensor | None = None) -> nn.Linear:
+        """The product with these outputs or inputs only."""
+        weight: Tensor = linear.weight
+        bias: Tensor = linear.bias
+        if outputs is not None:
+            weight, bias = weight[outputs], bias[outputs]
+        if inputs is not None:
+            weight = weight[:, inputs]
+        cut = nn.Linear(weight.shape[1], weight.shape[0], device="meta")  # no memory is filled just to be replaced
+        for name, tensor in (("weight", weight), ("bias", bias)):
+            if self._linked:
+                delattr(cut, name)
+                setattr(cut, name, tensor)
+            else:
+                setattr(cut, name, nn.Parameter(tensor.detach().contiguous()))
+        return cut
 
     def quantize_embeddings(self) -> None:
         word = self._embeddings[0]
@@ -232,21 +255,6 @@ def _norm(norm: nn.LayerNorm) -> Norm:
 
 def _table(module: nn.Module) -> nn.Embedding:
     return module.embedding if isinstance(module, Int8Embedding) else cast(nn.Embedding, module)
-
-
-def _slice_outputs(linear: nn.Linear, kept: Tensor) -> nn.Linear:
-    return _new_linear(linear.weight.detach()[kept], linear.bias.detach()[kept])
-
-
-def _slice_inputs(linear: nn.Linear, kept: Tensor) -> nn.Linear:
-    return _new_linear(linear.weight.detach()[:, kept], linear.bias.detach())
-
-
-def _new_linear(weight: Tensor, bias: Tensor) -> nn.Linear:
-    linear = nn.Linear(weight.shape[1], weight.shape[0], device="meta")  # no memory is filled just to be replaced
-    linear.weight = nn.Parameter(weight.contiguous())
-    linear.bias = nn.Parameter(bias.contiguous())
-    return linear
 
 
 def _slot(model: nn.Module, path: str) -> Slot:

@@ -9,7 +9,7 @@ from autocompress.config.document import Place
 from autocompress.config.problems import Problems
 from autocompress.core.policy import Setting
 from autocompress.core.ports import Operator, Phase, SettingRule
-from autocompress.core.space import Choice, Integer, Knob, Real, SearchSpace, Share, StepSpace
+from autocompress.core.space import WHOLE, Choice, Integer, Knob, Real, SearchSpace, Share, StepSpace
 from autocompress.errors import did_you_mean
 
 
@@ -48,7 +48,9 @@ def _word(phase: Phase) -> str:
 
 
 def _fits(target: str, part: str) -> bool:
-    return part == "*" or (target.count(".") == part.count(".") and fnmatch.fnmatchcase(target, part))
+    if WHOLE in (target, part):
+        return target == part
+    return target.count(".") == part.count(".") and fnmatch.fnmatchcase(target, part)
 
 
 def _check_settings(step: StepSpace, operator: Operator, problems: Problems, *, at: Place) -> None:
@@ -67,7 +69,7 @@ def _check_settings(step: StepSpace, operator: Operator, problems: Problems, *, 
     for name, rule in operator.rules.items():
         given = name in step.knobs or name in step.settings
         is_broken = any(problems.knows_inside((*at, part, name)) for part in ("knobs", "settings"))
-        if rule.default is None and not given and not is_broken:
+        if rule.default is None and not rule.optional and not given and not is_broken:
             problems.add(
                 (*at, "knobs", name), f"is missing: {operator.name!r} needs it, under `knobs` or fixed under `settings`"
             )
@@ -85,11 +87,11 @@ def _knob_problems(knob: Knob, rule: SettingRule) -> list[tuple[Place, str]]:
         case Choice():
             found = ((("choices", i), _choice_problem(value, rule)) for i, value in enumerate(knob.choices))
             return [(place, problem) for place, problem in found if problem]
-        case Integer() if not rule.values:
-            problem = rule.problem(knob.low)
-            return [(("low",), problem)] if problem else []
-        case Real() if not rule.values:
+        case Real() if not rule.values and not rule.real:
             return [((), "must be whole numbers; write `low` and `high` without a decimal point and no `log`")]
+        case Integer() | Real() if not rule.values:
+            ends = (("low", rule.problem(knob.low)), ("high", rule.problem(knob.high)))
+            return [((end,), problem) for end, problem in ends if problem]
         case _:
             offered = ", ".join(map(str, rule.values))
             return [((), f"must be one of {offered}, not a range; write {{choices: [{offered}]}}")]

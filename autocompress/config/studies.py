@@ -16,7 +16,7 @@ from autocompress.config.spaces import canonical, space_of, space_to_json
 from autocompress.config.steps import check_steps
 from autocompress.config.validation import adapter, validated
 from autocompress.core.policy import canonical_json
-from autocompress.core.ports import Operator
+from autocompress.core.ports import Operator, Phase
 from autocompress.core.spec import StudySpec
 from autocompress.errors import NotFoundError, SpecError
 
@@ -63,6 +63,8 @@ def study_of(
     spec = validated(StudySpec, tree, problems, stand_in=STAND_IN)
     if spec is not None and is_inline:
         check_steps(spec.space, operators, problems, at=("space",))
+    if spec is not None:
+        _check_recovery(spec, operators, problems)
     return spec
 
 
@@ -87,6 +89,20 @@ def study_from_json(
     problems.raise_any()
     assert spec is not None, "no value and no problem"
     return spec
+
+
+def _check_recovery(spec: StudySpec, operators: Mapping[str, Operator], problems: Problems) -> None:
+    searched = [
+        step.operator
+        for step in spec.space.steps
+        if step.knobs and step.operator in operators and operators[step.operator].phase == Phase.RECOVERY
+    ]
+    if searched and not spec.budget.recovery_steps:
+        problems.add(
+            ("budget", "recovery_steps"),
+            f"the space {spec.space.name!r} searches settings of {searched[0]!r}, which only training can tell apart: "
+            "set `recovery_steps`, for example to 60",
+        )
 
 
 def _mapping(tree: dict[str, Any], key: str) -> dict[str, Any]:

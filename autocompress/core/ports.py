@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import collections
 import enum
+import math
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any, Protocol
@@ -30,13 +31,17 @@ class Phase(enum.IntEnum):
 
 @dataclass(frozen=True, slots=True)
 class SettingRule:
-    """What a setting of an operator may be: one of `values`, or a whole number from `low` on (a `size`, which may also
-    be written as a share of what the model has). Without a `default` it must be given."""
+    """What a setting of an operator may be: one of `values`, or a number from `low` to `high`: a whole one (a `size`
+    may also be written as a share of what the model has), or any where it is `real`. Without a `default` it must be
+    given, unless it is `optional`: then something else decides where it is not."""
 
     values: tuple[Setting, ...] = ()
-    low: int | None = None
+    low: float | None = None
+    high: float | None = None
+    real: bool = False
     size: bool = False
     default: Setting | None = None
+    optional: bool = False
 
     def problem(self, value: object) -> str | None:
         """What is wrong with a value, or None."""
@@ -44,21 +49,25 @@ class SettingRule:
             if any(value == allowed and type(value) is type(allowed) for allowed in self.values):
                 return None
             return f"{value!r} is not offered (allowed: {', '.join(map(str, self.values))})"
-        if isinstance(value, bool) or not isinstance(value, int):
-            return f"{value!r} is not a whole number"
+        kinds = (int, float) if self.real else (int,)
+        if isinstance(value, bool) or not isinstance(value, kinds) or not math.isfinite(value):
+            return f"{value!r} is not a {'' if self.real else 'whole '}number"
         if self.low is not None and value < self.low:
-            return f"{value} is less than {self.low}"
+            return f"{value} is less than {self.low:g}"
+        if self.high is not None and value > self.high:
+            return f"{value} is more than {self.high:g}"
         return None
 
 
 class Operator(Protocol):
     """One way to make a model smaller. `parts` are the kinds of part it may target: `layers.*`, `layers.*.attention`,
-    `layers.*.feed_forward`, `embeddings`, `*`.
+    `layers.*.feed_forward`, `embeddings`, or `*`, the model as a whole.
 
     `reshape` says what the step does to the model's shape; a step whose shape comes back equal does nothing and is
-    dropped. `apply` does it to the model, physically, in place; weights it does not keep are gone, weights it keeps are
-    never written to (they may be shared between workers). `apply` and `reshape` must agree:
-    `anatomy.shape()` after `apply` equals `reshape` of the shape before.
+    dropped, but for one of the recovery phase: that decides how the student is trained. `apply` does it to the model,
+    physically, in place; weights it does not keep are gone, weights it keeps are never written to (they may be shared
+    between workers). `apply` and `reshape` must agree: `anatomy.shape()` after `apply` equals `reshape` of the shape
+    before.
     """
 
     @property

@@ -16,6 +16,8 @@ from autocompress.core.policy import CompressionPolicy, Setting, Step
 from autocompress.errors import did_you_mean
 
 _FORBID = {"extra": "forbid"}
+WHOLE = "*"
+"""The target of a step that is about the model as a whole: one part, which every model has."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -131,8 +133,12 @@ class StepSpace:
     def asked(self) -> list[tuple[str, Knob]]:
         """The knobs of this bound step under the names a sampler sees."""
         knobs = ([("apply", Choice((True, False)))] if self.optional else []) + list(self.knobs.items())
-        places = self.targets if self.per == "target" else ("",)
+        places = dict.fromkeys(self.place(target) for target in self.targets) if self.per == "target" else ("",)
         return [(knob_name(self.name, place, knob), space) for place in places for knob, space in knobs]
+
+    def place(self, target: str) -> str:
+        """The target as part of its knobs' names: none where they are asked once."""
+        return target if self.per == "target" and target != WHOLE else ""
 
 
 @dataclass(frozen=True, slots=True)
@@ -191,7 +197,7 @@ class SearchSpace:
             if not all(values[_when_name(key)] in allowed for key, allowed in step.when.items()):
                 continue
             for target in step.targets:
-                place = target if step.per == "target" else ""
+                place = step.place(target)
                 if step.optional and not values[knob_name(step.name, place, "apply")]:
                     continue
                 chosen = {knob: values[knob_name(step.name, place, knob)] for knob in step.knobs}
@@ -211,7 +217,7 @@ def _when_name(key: str) -> str:
 
 def _bind_step(step: StepSpace, position: int, names: tuple[str, ...], size_of: SizeOf) -> StepSpace:
     where = f"steps[{position}] ({step.name})"
-    targets = tuple(name for name in names if fnmatch.fnmatchcase(name, step.target) and _same_depth(name, step.target))
+    targets = tuple(name for name in (WHOLE, *names) if _is_target(name, step.target))
     if not targets:
         raise ValueError(
             f"{where}.target: {step.target!r} fits no part of the model; {did_you_mean(step.target, names)}"
@@ -225,9 +231,11 @@ def _bind_step(step: StepSpace, position: int, names: tuple[str, ...], size_of: 
     )
 
 
-def _same_depth(name: str, pattern: str) -> bool:
-    """`layers.*` names layers, not what lies inside them; a bare `*` names everything."""
-    return pattern == "*" or name.count(".") == pattern.count(".")
+def _is_target(name: str, pattern: str) -> bool:
+    """`layers.*` names layers, not what lies inside them; a bare `*` names the model as a whole."""
+    if WHOLE in (name, pattern):
+        return name == pattern
+    return fnmatch.fnmatchcase(name, pattern) and name.count(".") == pattern.count(".")
 
 
 def _bind_knob(knob: Knob, where: str, operator: str, targets: tuple[str, ...], name: str, size_of: SizeOf) -> Knob:

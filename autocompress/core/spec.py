@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 import re
 from collections.abc import Mapping
 from dataclasses import dataclass, field
@@ -16,6 +17,8 @@ _FORBID = {"extra": "forbid"}
 _STUDY_NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9._-]{0,127}")
 
 SamplerName = Literal["nsga2", "nsga3", "tpe", "gp", "qmc", "random"]
+AttentionForm = Literal["mse-scores", "mse-probabilities", "kl"]
+LayerMap = Literal["kept", "uniform", "last", "learned"]
 
 
 def check_study_name(name: str) -> str:
@@ -120,7 +123,9 @@ class TrainingSpec:
     """How a model is trained: AdamW, linear warm-up and decay, best checkpoint on validation data.
 
     `dropout` replaces the model's own rates. Without it a step takes two thirds of the time on CPU (random numbers are
-    dear), and students that learn from soft answers do not need it.
+    dear), and students that learn from soft answers do not need it. `attention_dropout` does so for attention weights
+    alone, whatever `dropout` says. `label_smoothing` is for true labels. `gradient_checkpointing` keeps no activations
+    inside of layers but computes them again in the backward pass: slower, for machines short of memory.
     """
 
     epochs: int = 4
@@ -132,6 +137,8 @@ class TrainingSpec:
     label_smoothing: float = 0.0
     dropout: float | None = None
     precision: Literal["auto", "fp32", "bf16"] = "auto"
+    attention_dropout: float | None = None
+    gradient_checkpointing: bool = False
     __pydantic_config__: ClassVar[dict[str, str]] = _FORBID
 
     def __post_init__(self) -> None:
@@ -141,18 +148,33 @@ class TrainingSpec:
         for name in ("learning_rate", "clip_norm"):
             if not getattr(self, name) > 0:
                 raise ValueError(f"`{name} > 0` must hold, got {getattr(self, name)}")
-        for name in ("weight_decay", "warmup", "label_smoothing", "dropout"):
+        for name in ("weight_decay", "warmup", "label_smoothing", "dropout", "attention_dropout"):
             if not 0 <= (getattr(self, name) or 0.0) < 1:
                 raise ValueError(f"`0 <= {name} < 1` must hold, got {getattr(self, name)}")
 
 
 @dataclass(frozen=True, slots=True)
 class DistillationSpec:
-    """What a student learns from: `temperature` softens the teacher's logits; `hard_weight` is the share of the loss
-    that the true labels keep (Hinton et al. 2015, section 2)."""
+    """What a student learns from: `temperature` softens the teacher's logits; `hard_weight` is the share of that loss
+    that the true labels keep (Hinton et al. 2015, section 2).
+
+    The other losses are added by their weights; the formulas are in `distill/losses.py`. `attention` compares attention
+    maps in `attention_form`; `relations` those of queries, keys and values among themselves, the choice where heads
+    were pruned; `hidden` the layers' outputs and `embeddings` what goes into the first, through learned projections.
+    Any of them takes a forward pass of the teacher for every step. `layer_map` says which layer of the teacher each of
+    the student's learns from (`learned`: a weighted mean over all, the weights trained along). With `adaptive` every
+    loss is scaled to the running size of the first, so that a weight of 1 lets it count as much.
+    """
 
     temperature: float = 2.0
     hard_weight: float = 0.1
+    attention: float = 0.0
+    attention_form: AttentionForm = "kl"
+    relations: float = 0.0
+    hidden: float = 0.0
+    embeddings: float = 0.0
+    layer_map: LayerMap = "kept"
+    adaptive: bool = False
     __pydantic_config__: ClassVar[dict[str, str]] = _FORBID
 
     def __post_init__(self) -> None:
@@ -160,6 +182,19 @@ class DistillationSpec:
             raise ValueError(f"`temperature > 0` must hold, got {self.temperature}")
         if not 0 <= self.hard_weight <= 1:
             raise ValueError(f"`0 <= hard_weight <= 1` must hold, got {self.hard_weight}")
+        for name, weight in self.feature_weights.items():
+            if not 0 <= weight < math.inf:
+                raise ValueError(f"`{name} >= 0` must hold, got {weight}")
+
+    @property
+    def feature_weights(self) -> dict[str, float]:
+        """The weights of the losses that look inside of the teacher."""
+        return {name: getattr(self, name) for name in ("attention", "relations", "hidden", "embeddings")}
+
+    @property
+    def looks_inside(self) -> bool:
+        """Whether the teacher's answers are not enough to learn from."""
+        return any(self.feature_weights.values())
 
 
 @dataclass(frozen=True, slots=True)
@@ -181,6 +216,30 @@ class TransferSpec:
             raise ValueError(f"`0 < replace <= 1` must hold, got {self.replace}")
         if self.neighbours < 1:
             raise ValueError(f"`neighbours >= 1` must hold, got {self.neighbours}")
+
+
+@dataclass(frozen=True, slots=True)
+class ElasticSpec:
+    """How the elastic model is trained, from which candidates are cut: by `steps` or by `minutes`, whichever is spent
+    first, each step on `subnetworks` random ones that the study may choose. 0 steps: candidates keep the weights of the
+    teacher as they are. What it learns from is that of the finalists."""
+
+    steps: int = 500
+    minutes: float = 4.0
+    subnetworks: int = 2
+    batch_size: int = 32
+    learning_rate: float = 3e-4
+    __pydantic_config__: ClassVar[dict[str, str]] = _FORBID
+
+    def __post_init__(self) -> None:
+        if self.steps < 0:
+            raise ValueError(f"`steps >= 0` must hold, got {self.steps}")
+        for name in ("subnetworks", "batch_size"):
+            if getattr(self, name) < 1:
+                raise ValueError(f"`{name} >= 1` must hold, got {getattr(self, name)}")
+        for name in ("minutes", "learning_rate"):
+            if not getattr(self, name) > 0:
+                raise ValueError(f"`{name} > 0` must hold, got {getattr(self, name)}")
 
 
 @dataclass(frozen=True, slots=True)
@@ -208,17 +267,23 @@ class Budget:
     """When the search ends: after `trials` candidates (the baseline is the first), or after `minutes`, whichever comes
     first. Infeasible and repeated candidates cost nothing and do not count. A candidate that takes longer than
     `timeout_seconds` is stopped. The search also stops when at least five candidates were judged and more than
-    `failure_share` of them failed."""
+    `failure_share` of them failed.
+
+    With `recovery_steps` a candidate is trained for so many steps before it is scored, which takes seconds: settings of
+    distillation can be told apart in no other way."""
 
     trials: int
     minutes: float | None = None
     timeout_seconds: float = 120.0
     failure_share: float = 0.5
+    recovery_steps: int = 0
     __pydantic_config__: ClassVar[dict[str, str]] = _FORBID
 
     def __post_init__(self) -> None:
         if self.trials < 1:
             raise ValueError(f"`trials >= 1` must hold, got {self.trials}")
+        if self.recovery_steps < 0:
+            raise ValueError(f"`recovery_steps >= 0` must hold, got {self.recovery_steps}")
         for name in ("minutes", "timeout_seconds", "failure_share"):
             value = getattr(self, name)
             if value is not None and not value > 0:
@@ -273,6 +338,7 @@ class StudySpec:
     constraints: Mapping[str, Bound] = field(default_factory=dict)
     sampler: SamplerName = "nsga2"
     teacher: TrainingSpec = field(default_factory=TrainingSpec)
+    elastic: ElasticSpec = field(default_factory=ElasticSpec)
     finalists: FinalistSpec = field(default_factory=FinalistSpec)
     seed: int = 0
     description: str = ""

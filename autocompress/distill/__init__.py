@@ -1,18 +1,43 @@
 """Training: the loop, the losses, the texts."""
 
-from autocompress.distill.losses import distillation_loss
-from autocompress.distill.training import CHECKPOINT, Progress, Trained, best_weights, bf16_pays, predict, train
+from autocompress.distill.features import Features, recorded
+from autocompress.distill.losses import (
+    attention_map_loss,
+    distillation_loss,
+    hidden_state_loss,
+    relation_loss,
+)
+from autocompress.distill.mapping import layer_map
+from autocompress.distill.objective import Objective
+from autocompress.distill.training import (
+    CHECKPOINT,
+    Progress,
+    Trained,
+    answers,
+    best_weights,
+    bf16_pays,
+    predict,
+    train,
+)
 from autocompress.distill.transfer import joined, transfer_texts
 
 __all__ = [
     "CHECKPOINT",
+    "Features",
+    "Objective",
     "Progress",
     "Trained",
+    "answers",
+    "attention_map_loss",
     "best_weights",
     "bf16_pays",
     "distillation_loss",
+    "hidden_state_loss",
     "joined",
+    "layer_map",
     "predict",
+    "recorded",
+    "relation_loss",
     "train",
     "transfer_texts",
 ]

@@ -15,6 +15,7 @@ from collections.abc import Callable, Sequence
 from contextlib import AbstractContextManager, nullcontext
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import torch
@@ -23,6 +24,7 @@ from safetensors import safe_open
 from safetensors.torch import load_file, save_file
 from torch import Tensor, nn
 from torch.nn.attention import SDPBackend, sdpa_kernel
+from torch.utils.checkpoint import checkpoint as recomputed
 
 from autocompress.core.spec import TrainingSpec
 from autocompress.errors import CandidateError
@@ -32,6 +34,9 @@ logger = logging.getLogger(__name__)
 
 Loss = Callable[[Tensor, Batch], Tensor]
 """(logits [texts, classes], batch) -> scalar."""
+
+Goal = Callable[[nn.Module, Batch], Tensor]
+"""(model, batch) -> scalar; runs the model itself. The parameters of one that is a module are trained along."""
 
 CHECKPOINT = "checkpoint.safetensors"
 _BF16_MUST_GAIN = 1.3
@@ -81,6 +86,22 @@ def autocast(precision: str) -> AbstractContextManager[object]:
     return nullcontext()
 
 
+def full_precision() -> AbstractContextManager[object]:
+    """What is computed inside of an `autocast` and must not be rounded: losses."""
+    return torch.autocast("cpu", enabled=False)
+
+
+def answers(loss: Loss) -> Goal:
+    """Training on a model's logits alone."""
+
+    def goal(model: nn.Module, batch: Batch) -> Tensor:
+        logits = model(input_ids=batch.input_ids, attention_mask=batch.attention_mask).logits
+        with full_precision():
+            return loss(logits.float(), batch)
+
+    return goal
+
+
 def predict(model: nn.Module, data: Sequence[Batch], *, precision: str = "auto") -> NDArray[np.float32]:
     """Logits [texts, classes] in the order of the split."""
     model.eval()
@@ -93,10 +114,32 @@ def predict(model: nn.Module, data: Sequence[Batch], *, precision: str = "auto")
     return np.concatenate(logits)[order]
 
 
+@dataclass(frozen=True, slots=True)
+class _Run:
+    """All that a training run changes. `along` is what the goal trains beside the model; often nothing."""
+
+    model: nn.Module
+    along: nn.Module
+    optimizer: torch.optim.Optimizer
+    schedule: torch.optim.lr_scheduler.LambdaLR
+
+    @staticmethod
+    def of(model: nn.Module, goal: Goal, spec: TrainingSpec, *, steps: int) -> _Run:
+        along = goal if isinstance(goal, nn.Module) else nn.Module()
+        # fused: one pass over weights, gradients and moments; the plain loop takes half of a small student's step
+        optimizer = torch.optim.AdamW(
+            _groups(model, along, spec.weight_decay),
+            lr=spec.learning_rate,
+            fused=True,
+        )
+        slope = functools.partial(_slope, total=steps, warmup=spec.warmup)
+        return _Run(model, along, optimizer, torch.optim.lr_scheduler.LambdaLR(optimizer, slope))
+
+
 def train(
     model: nn.Module,
     examples: Examples,
-    loss: Loss,
+    goal: Goal,
     *,
     spec: TrainingSpec,
     score: Callable[[nn.Module], float],
@@ -107,27 +150,21 @@ def train(
 ) -> Trained:
     """Trains in place and leaves the weights of the best epoch in the model.
 
-    With `checkpoint`, a folder, the state after each epoch is kept there and found again; then
-    `on_epoch(epoch, score)` is called. Raises CandidateError when
-    the loss stops being a number.
+    `goal` is an `Objective`, or a loss on logits made into one by `answers`. With `checkpoint`, a folder, the state
+    after each epoch is kept there and found again; then `on_epoch(epoch, score)` is called. Raises CandidateError when
+    the loss stops being a number, or when the model cannot be trained as `spec` says.
     """
-    if spec.dropout is not None:
-        for module in model.modules():
-            if isinstance(module, nn.Dropout):
-                module.p = spec.dropout
-    # fused: one pass over weights, gradients and moments; the plain loop takes half of a small student's step
-    optimizer = torch.optim.AdamW(_decay_groups(model, spec.weight_decay), lr=spec.learning_rate, fused=True)
+    _prepare(model, spec)
     steps = math.ceil(len(examples) / spec.batch_size)
     total = steps * spec.epochs
-    schedule = torch.optim.lr_scheduler.LambdaLR(optimizer, functools.partial(_slope, total=total, warmup=spec.warmup))
-    state = _restore(checkpoint, model, optimizer, schedule) if checkpoint else None
+    run = _Run.of(model, goal, spec, steps=total)
+    state = _restore(checkpoint, run) if checkpoint else None
     scores, best = state or ((), None)
     for epoch in range(len(scores), spec.epochs):
         torch.manual_seed(seed * 10_007 + epoch)
         model.train()
         for step, batch in enumerate(batches(examples, spec.batch_size, shuffle=seed * 10_007 + epoch)):
-            _step(model, batch, loss, optimizer, spec)
-            schedule.step()
+            _step(run, batch, goal, spec)
             if progress:
                 progress(Progress(epoch * steps + step + 1, total, epoch, max(scores, default=0.0)))
         scores = (*scores, score(model))
@@ -135,7 +172,7 @@ def train(
             best = {name: tensor.detach().clone() for name, tensor in model.state_dict().items()}
         logger.info("epoch %d of %d: validation score %.4f", epoch + 1, spec.epochs, scores[-1])
         if checkpoint:
-            _save(checkpoint, model, optimizer, schedule, scores, best)
+            _save(checkpoint, run, scores, best)
         if on_epoch:
             on_epoch(epoch, scores[-1])
     assert best is not None
@@ -144,17 +181,46 @@ def train(
     return Trained(scores, int(np.argmax(scores)))
 
 
-def _step(model: nn.Module, batch: Batch, loss: Loss, optimizer: torch.optim.Optimizer, spec: TrainingSpec) -> None:
-    # attention as plain products: on CPU the fused kernel's backward pass takes twice what its forward pass saves
-    with autocast(spec.precision), sdpa_kernel(SDPBackend.MATH):
-        logits = model(input_ids=batch.input_ids, attention_mask=batch.attention_mask).logits
-    value = loss(logits.float(), batch)
-    if not torch.isfinite(value):
-        raise CandidateError(f"the training loss became {value.item()}; lower `learning_rate` or `clip_norm`")
-    optimizer.zero_grad(set_to_none=True)
-    value.backward()  # type: ignore[no-untyped-call]
-    nn.utils.clip_grad_norm_(model.parameters(), spec.clip_norm)
-    optimizer.step()
+def _prepare(model: nn.Module, spec: TrainingSpec) -> None:
+    """Sets the rates of dropout, and which activations are kept."""
+    for module in model.modules():
+        if spec.dropout is not None and isinstance(module, nn.Dropout):
+            module.p = spec.dropout
+    if spec.attention_dropout is not None:
+        # an attention module holds the rate in a module of its own, also where a fused kernel drops
+        rates = [getattr(m, "dropout", None) for m in model.modules() if hasattr(m, "attention_head_size")]
+        found = [module for module in rates if isinstance(module, nn.Dropout)]
+        if not found:
+            raise CandidateError("training: this model has no dropout on attention weights; remove `attention_dropout`")
+        for module in found:
+            module.p = spec.attention_dropout
+    if spec.gradient_checkpointing:
+        layers: list[Any] = [module for module in model.modules() if hasattr(module, "gradient_checkpointing")]
+        if not layers:
+            raise CandidateError(
+                "training: this model's layers cannot be computed twice; remove gradient_checkpointing"
+            )
+        for layer in layers:
+            # by hand: the library's own switch makes frozen embeddings compute gradients
+            layer.gradient_checkpointing = True
+            layer._gradient_checkpointing_func = functools.partial(recomputed, use_reentrant=False)
+
+
+def _step(run: _Run, batch: Batch, goal: Goal, spec: TrainingSpec) -> None:
+    # attention as plain products: on CPU the fused kernel's backward pass takes twice what its forward pass saves;
+    # around the backward pass too, which computes checkpointed layers again and must do it the same way
+    with sdpa_kernel(SDPBackend.MATH):
+        with autocast(spec.precision):
+            value = goal(run.model, batch)
+        if not torch.isfinite(value):
+            raise CandidateError(f"the training loss became {value.item()}; lower `learning_rate` or `clip_norm`")
+        run.optimizer.zero_grad(set_to_none=True)
+        value.backward()  # type: ignore[no-untyped-call]
+    for part in (run.model, run.along):  # apart: a new projection's gradients are no reason to slow the model down
+        if parameters := list(part.parameters()):
+            nn.utils.clip_grad_norm_(parameters, spec.clip_norm)
+    run.optimizer.step()
+    run.schedule.step()
 
 
 def _slope(step: int, *, total: int, warmup: float) -> float:
@@ -162,36 +228,31 @@ def _slope(step: int, *, total: int, warmup: float) -> float:
     return min((step + 1) / rising, max(0.0, (total - step) / max(1, total - rising)))
 
 
-def _decay_groups(model: nn.Module, weight_decay: float) -> list[dict[str, object]]:
-    """Vectors (biases, normalisation) are not decayed."""
-    matrices = [p for p in model.parameters() if p.requires_grad and p.dim() > 1]
-    vectors = [p for p in model.parameters() if p.requires_grad and p.dim() <= 1]
-    return [{"params": matrices, "weight_decay": weight_decay}, {"params": vectors, "weight_decay": 0.0}]
+def _groups(model: nn.Module, along: nn.Module, weight_decay: float) -> list[dict[str, object]]:
+    """Vectors (biases, normalisation) are not decayed, nor is what is no part of the model."""
+    trained = [p for p in model.parameters() if p.requires_grad]
+    vectors = [p for p in trained if p.dim() <= 1] + list(along.parameters())
+    return [
+        {"params": [p for p in trained if p.dim() > 1], "weight_decay": weight_decay},
+        {"params": vectors, "weight_decay": 0.0},
+    ]
 
 
-def _save(
-    folder: Path,
-    model: nn.Module,
-    optimizer: torch.optim.Optimizer,
-    schedule: torch.optim.lr_scheduler.LambdaLR,
-    scores: tuple[float, ...],
-    best: dict[str, Tensor],
-) -> None:
+def _save(folder: Path, run: _Run, scores: tuple[float, ...], best: dict[str, Tensor]) -> None:
     """One file an epoch, written beside and renamed: a checkpoint is whole or absent."""
     folder.mkdir(parents=True, exist_ok=True)
-    tensors = {f"model.{name}": tensor for name, tensor in model.state_dict().items()}
+    tensors = {f"model.{name}": tensor for name, tensor in run.model.state_dict().items()}
+    tensors |= {f"along.{name}": tensor for name, tensor in run.along.state_dict().items()}
     tensors |= {f"best.{name}": tensor for name, tensor in best.items()}
-    for place, moments in optimizer.state_dict()["state"].items():
+    for place, moments in run.optimizer.state_dict()["state"].items():
         tensors |= {f"optimizer.{place}.{name}": torch.as_tensor(value) for name, value in moments.items()}
-    about = {"scores": json.dumps(scores), "step": str(schedule.last_epoch)}
+    about = {"scores": json.dumps(scores), "step": str(run.schedule.last_epoch)}
     part = folder / f"{CHECKPOINT}.part"
     save_file({name: tensor.contiguous().clone() for name, tensor in tensors.items()}, part, metadata=about)
     part.replace(folder / CHECKPOINT)
 
 
-def _restore(
-    folder: Path, model: nn.Module, optimizer: torch.optim.Optimizer, schedule: torch.optim.lr_scheduler.LambdaLR
-) -> tuple[tuple[float, ...], dict[str, Tensor]] | None:
+def _restore(folder: Path, run: _Run) -> tuple[tuple[float, ...], dict[str, Tensor]] | None:
     path = folder / CHECKPOINT
     if not path.exists():
         return None
@@ -202,15 +263,16 @@ def _restore(
     def part(prefix: str) -> dict[str, Tensor]:
         return {name.removeprefix(prefix): t for name, t in tensors.items() if name.startswith(prefix)}
 
-    model.load_state_dict(part("model."))
+    run.model.load_state_dict(part("model."))
+    run.along.load_state_dict(part("along."))
     state: dict[int, dict[str, Tensor]] = {}
     for name, tensor in part("optimizer.").items():
         place, _, moment = name.partition(".")
         state.setdefault(int(place), {})[moment] = tensor
-    optimizer.load_state_dict({**optimizer.state_dict(), "state": state})
-    schedule.last_epoch = int(about["step"])
-    scale = schedule.lr_lambdas[0](schedule.last_epoch)
-    for group, base in zip(optimizer.param_groups, schedule.base_lrs, strict=True):
+    run.optimizer.load_state_dict({**run.optimizer.state_dict(), "state": state})
+    run.schedule.last_epoch = int(about["step"])
+    scale = run.schedule.lr_lambdas[0](run.schedule.last_epoch)
+    for group, base in zip(run.optimizer.param_groups, run.schedule.base_lrs, strict=True):
         group["lr"] = base * scale
     scores = tuple(json.loads(about["scores"]))
     logger.info("training goes on after epoch %d", len(scores))

@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING, Final
 from autocompress.core.policy import CompressionPolicy, Step
 from autocompress.core.ports import Operator, Phase
 from autocompress.core.shape import ModelShape
+from autocompress.operators.distill import Distill
 from autocompress.operators.prune_channels import PruneChannels
 from autocompress.operators.prune_heads import PruneHeads
 from autocompress.operators.quantize import Quantize
@@ -21,7 +22,7 @@ if TYPE_CHECKING:
     from autocompress.importance import Importance
 
 OPERATORS: Final[Mapping[str, Operator]] = {
-    operator.name: operator for operator in (RemoveLayer(), PruneHeads(), PruneChannels(), Quantize())
+    operator.name: operator for operator in (RemoveLayer(), PruneHeads(), PruneChannels(), Distill(), Quantize())
 }
 
 
@@ -29,12 +30,13 @@ def effective(policy: CompressionPolicy, shape: ModelShape) -> tuple[Compression
     """The policy without the steps that change nothing, and the shape it leads to.
 
     A step on a removed layer, or one that keeps all heads, leaves no trace: policies that do the same to the model get
-    the same digest and are evaluated once. Raises CandidateError when a step cannot be applied.
+    the same digest and are evaluated once. Steps of the recovery phase change no shape but what the model learns; they
+    stay where they say anything. Raises CandidateError when a step cannot be applied.
     """
     kept = []
     for step in policy.steps:
         after = OPERATORS[step.operator].reshape(shape, _with_defaults(step))
-        if after != shape:
+        if after != shape or (_is_recovery(step) and step.settings):
             kept.append(_with_defaults(step))
         shape = after
     return CompressionPolicy(tuple(kept)), shape
@@ -54,6 +56,10 @@ def apply(
         operator = OPERATORS[step.operator]
         if operator.phase >= since and (before is None or operator.phase < before):
             operator.apply(anatomy, step, importance)
+
+
+def _is_recovery(step: Step) -> bool:
+    return OPERATORS[step.operator].phase == Phase.RECOVERY
 
 
 def _with_defaults(step: Step) -> Step:

@@ -26,7 +26,7 @@ class PruneChannels:
     parts: Final = ("layers.*.feed_forward",)
     rules: Final[Mapping[str, SettingRule]] = {
         "channels": SettingRule(low=1, size=True),
-        "importance": SettingRule(values=("fisher", "taylor", "magnitude"), default="fisher"),
+        "importance": SettingRule(values=("fisher", "taylor", "magnitude", "combined"), default="fisher"),
     }
 
     def size_of(self, shape: ModelShape, target: str, setting: str) -> int | None:

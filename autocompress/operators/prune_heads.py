@@ -26,7 +26,19 @@ class PruneHeads:
     parts: Final = ("layers.*.attention",)
     rules: Final[Mapping[str, SettingRule]] = {
         "heads": SettingRule(low=1, size=True),
-        "importance": SettingRule(values=("fisher", "taylor", "confidence", "entropy", "magnitude"), default="fisher"),
+        "importance": SettingRule(
+            values=(
+                "fisher",
+                "taylor",
+                "confidence",
+                "entropy",
+                "distance",
+                "redundancy",
+                "magnitude",
+                "combined",
+            ),
+            default="fisher",
+        ),
     }
 
     def size_of(self, shape: ModelShape, target: str, setting: str) -> int | None:
@@ -48,4 +60,10 @@ class PruneHeads:
     def apply(self, anatomy: Anatomy, step: Step, importance: Importance) -> None:
         index, heads = layer_index(step.target), int(step.settings["heads"])
         if heads < anatomy.layer(index).heads:
-            anatomy.keep_heads(index, importance.best_heads(str(step.settings["importance"]), index, heads))
+            anatomy.keep_heads(index, self.kept(step, importance))
+
+    @staticmethod
+    def kept(step: Step, importance: Importance) -> list[int]:
+        """The heads of the uncompressed layer that a step keeps, in their order in the model."""
+        index, heads = layer_index(step.target), int(step.settings["heads"])
+        return importance.best_heads(str(step.settings["importance"]), index, heads)

@@ -11,3 +11,5 @@ ESTIMATE: Final = "#8A929C"
 INK: Final = "#1B2430"
 MUTED: Final = "#5B6673"
 RULE: Final = "#E3E7EC"
+SHADES: Final = ("#F1F5F8", "#B5D5EA", "#56A0D0", VERIFIED, "#0A2F4C")
+"""From little to much, in print and for every eye: lightness falls all the way."""

@@ -93,7 +93,8 @@ def accuracy(predicted: NDArray[np.int64], truth: NDArray[np.int64]) -> Score:
     share = right / n
     centre = (share + z * z / (2 * n)) / (1 + z * z / n)
     half = z / (1 + z * z / n) * math.sqrt(share * (1 - share) / n + z * z / (4 * n * n))
-    return Score(share, (max(0.0, centre - half), min(1.0, centre + half)))
+    # at shares of 0 and 1 an end is the share itself, which rounding would miss by a bit
+    return Score(share, (min(share, max(0.0, centre - half)), max(share, min(1.0, centre + half))))
 
 
 def macro_f1(predicted: NDArray[np.int64], truth: NDArray[np.int64], *, classes: int) -> Score:
@@ -104,7 +105,8 @@ def macro_f1(predicted: NDArray[np.int64], truth: NDArray[np.int64], *, classes:
         for rows in generator.integers(0, len(truth), (_RESAMPLES, len(truth)))
     ]
     low, high = np.quantile(resampled, [0.025, 0.975])
-    return Score(_macro_f1(predicted, truth, classes), (float(low), float(high)))
+    score = _macro_f1(predicted, truth, classes)
+    return Score(score, (min(score, float(low)), max(score, float(high))))
 
 
 def _macro_f1(predicted: NDArray[np.int64], truth: NDArray[np.int64], classes: int) -> float:

@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+import functools
+from collections.abc import Callable
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
@@ -13,7 +15,9 @@ from autocompress.core.space import SearchSpace
 from autocompress.core.spec import Budget, StudySpec
 from autocompress.devices.host import usable_cores
 from autocompress.devices.profiling import profile_host
+from autocompress.elastic import prepare_elastic
 from autocompress.evaluate import Pricing, Setup, SliceEvaluator
+from autocompress.lessons import Lessons
 from autocompress.operators import OPERATORS
 from autocompress.runners import RayPool
 from autocompress.samplers import OptunaSampler, population_for
@@ -32,10 +36,12 @@ class Prepared:
     setup: Setup
     pricing: Pricing
     space: SearchSpace
+    lessons: Callable[[], Lessons]
 
 
-def prepare(study: str = "quickstart") -> Prepared:
-    spec = config.load_study(study, operators=OPERATORS)
+def prepare(study: str = "quickstart", *, seed: int = 0, elastic: bool = True) -> Prepared:
+    """With the elastic model that the study asks for, unless told otherwise."""
+    spec = replace(config.load_study(study, operators=OPERATORS), seed=seed)
     torch.set_num_threads(usable_cores())
     inputs = gather(spec, SilentObserver())
     teacher = prepare_teacher(spec, inputs.model, inputs.data, on_progress=lambda _: None)
@@ -49,8 +55,14 @@ def prepare(study: str = "quickstart") -> Prepared:
         shape.names(), lambda operator, target, knob: OPERATORS[operator].size_of(shape, target, knob)
     )
     setup = Setup.of(teacher.anatomy.model, importance, teacher.task, precision=spec.teacher.precision)
+    lessons = functools.cache(lambda: Lessons.of(setup, spec.finalists.transfer, seed=spec.seed))
+    if elastic:
+        weights = prepare_elastic(
+            spec, teacher, setup, space, pricing, lessons, workers=usable_cores(), progress=lambda *_: None
+        )
+        setup = replace(setup, elastic=weights)
     torch.set_num_threads(1)
-    return Prepared(spec, setup, pricing, space)
+    return Prepared(spec, setup, pricing, space, lessons)
 
 
 def search(prepared: Prepared, ray: Any, database: Path, *, workers: int, trials: int) -> Any:

@@ -23,6 +23,7 @@ from autocompress.core.policy import CompressionPolicy, Step
 from autocompress.core.spec import FinalistSpec
 from autocompress.distill import CHECKPOINT, best_weights, predict
 from autocompress.finalists import Recovery, trainable_student
+from autocompress.lessons import Lessons
 from autocompress.tasks import batches
 
 KEPT = (0, 1, 3, 5)
@@ -58,7 +59,8 @@ def main() -> None:
     rows = []
     for seed in seeds:
         for name, spec in variants(prepared.spec.finalists).items():
-            recovery = Recovery.of(prepared.setup, spec, seed=seed)
+            lessons = Lessons.of(prepared.setup, spec.transfer, seed=seed)
+            recovery = Recovery(prepared.setup, lessons, spec, seed)
             with tempfile.TemporaryDirectory() as folder:
                 started = time.monotonic()
                 recovery(POLICY, folder=Path(folder))

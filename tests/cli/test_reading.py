@@ -145,7 +145,7 @@ def test_the_list_counts_candidates_and_verified_models(store: Store, run: Run) 
 
 
 def test_an_unknown_study_ends_with_3_and_the_nearest_name(store: Store, run: Run) -> None:
-    for command in (("pareto",), ("pick",), ("trials",), ("resume",), ("rm", "--yes")):
+    for command in (("pareto",), ("pick",), ("trials",), ("explain",), ("resume",), ("rm", "--yes")):
         ended = run(command[0], "quikstart", *command[1:])
         assert (ended.code, ended.out) == (3, "")
         assert "did you mean 'quickstart'" in ended.err

@@ -18,12 +18,22 @@ STEPS = {
     "remove_layer": [Step("remove_layer", f"layers.{i}") for i in range(3)],
     "prune_heads": [
         Step("prune_heads", "layers.1.attention", {"heads": heads, "importance": criterion})
-        for heads, criterion in ((1, "fisher"), (2, "taylor"), (3, "confidence"), (3, "entropy"), (2, "magnitude"))
+        for heads, criterion in (
+            (1, "fisher"),
+            (2, "taylor"),
+            (3, "confidence"),
+            (3, "entropy"),
+            (2, "magnitude"),
+            (2, "distance"),
+            (3, "redundancy"),
+            (1, "combined"),
+        )
     ],
     "prune_channels": [
         Step("prune_channels", "layers.2.feed_forward", {"channels": channels, "importance": criterion})
-        for channels, criterion in ((1, "fisher"), (40, "taylor"), (95, "magnitude"))
+        for channels, criterion in ((1, "fisher"), (40, "taylor"), (95, "magnitude"), (2, "combined"))
     ],
+    "distill": [Step("distill", "*", {"temperature": 3.0, "hidden": 1.0, "layer_map": "uniform"})],
     "quantize": [
         Step("quantize", target, {"bits": 8})
         for target in ("embeddings", "layers.0", "layers.1.attention", "layers.2.feed_forward")

@@ -10,7 +10,7 @@ from torch import nn
 from torch.nn import functional
 
 from autocompress.core.spec import DistillationSpec, TrainingSpec
-from autocompress.distill import CHECKPOINT, best_weights, distillation_loss, predict, train
+from autocompress.distill import CHECKPOINT, answers, best_weights, distillation_loss, predict, train
 from autocompress.errors import CandidateError
 from autocompress.tasks import Batch, Examples, batches
 from tests.conftest import build_model
@@ -41,7 +41,7 @@ def test_training_learns_and_keeps_its_best_epoch(make_examples: Callable[..., E
     model, examples = build_model("bert"), make_examples(96)
     score = scorer(examples)
     before = score(model)
-    trained = train(model, examples, cross_entropy, spec=replace(SPEC, epochs=16), score=score, seed=0)
+    trained = train(model, examples, answers(cross_entropy), spec=replace(SPEC, epochs=16), score=score, seed=0)
     assert score(model) == trained.best == max(trained.scores)
     assert trained.best > before + 0.3
 
@@ -52,7 +52,7 @@ def test_interrupted_between_epochs_it_ends_with_the_same_weights(
     examples = make_examples(40)
     score = scorer(examples)
     whole: Any = build_model("bert")
-    first = train(whole, examples, cross_entropy, spec=SPEC, score=score, seed=5)
+    first = train(whole, examples, answers(cross_entropy), spec=SPEC, score=score, seed=5)
 
     def interrupt(epoch: int, value: float) -> None:
         if epoch == 1:
@@ -62,7 +62,7 @@ def test_interrupted_between_epochs_it_ends_with_the_same_weights(
         train(
             build_model("bert"),
             examples,
-            cross_entropy,
+            answers(cross_entropy),
             spec=SPEC,
             score=score,
             seed=5,
@@ -70,7 +70,7 @@ def test_interrupted_between_epochs_it_ends_with_the_same_weights(
             on_epoch=interrupt,
         )
     resumed: Any = build_model("bert", seed=99)  # its weights come from the checkpoint
-    second = train(resumed, examples, cross_entropy, spec=SPEC, score=score, seed=5, checkpoint=tmp_path)
+    second = train(resumed, examples, answers(cross_entropy), spec=SPEC, score=score, seed=5, checkpoint=tmp_path)
     assert second == first
     assert same(resumed, whole)
     weights, history = best_weights(tmp_path / CHECKPOINT)
@@ -83,7 +83,7 @@ def test_a_loss_that_is_no_number_ends_the_training_with_its_cause(make_examples
         train(
             build_model("bert"),
             make_examples(),
-            lambda logits, batch: logits.sum() * float("nan"),
+            answers(lambda logits, batch: logits.sum() * float("nan")),
             spec=SPEC,
             score=lambda _: 0.0,
             seed=0,
@@ -131,7 +131,7 @@ def test_dropout_is_what_the_recipe_says(make_examples: Callable[..., Examples])
     train(
         model,
         examples,
-        lambda logits, batch: functional.cross_entropy(logits, batch.labels),
+        answers(cross_entropy),
         spec=TrainingSpec(epochs=1, dropout=0.0),
         score=lambda _: 0.0,
         seed=0,

@@ -1,0 +1,61 @@
+"""`explain`: what matters in the uncompressed model, and what a member kept of it."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+from autocompress.cli.options import Json, Storage, StudyName, reference
+from autocompress.cli.session import session_of
+
+
+def explain(
+    context: typer.Context,
+    study: StudyName,
+    candidate: Annotated[
+        str | None,
+        typer.Argument(
+            metavar="CANDIDATE",
+            help="A verified member: the beginning of its digest, or its number. [default: the one that `pick` takes]",
+        ),
+    ] = None,
+    text: Annotated[
+        str | None,
+        typer.Option("--text", metavar="SENTENCE", help="Show attention in this one. [default: a validation text]"),
+    ] = None,
+    out: Annotated[
+        Path | None, typer.Option("--out", metavar="FOLDER", help="Where to write pictures. [default: STUDY-explained]")
+    ] = None,
+    train_teacher: Annotated[
+        bool, typer.Option("--train-teacher", help="Train the teacher again when it is no longer in the cache.")
+    ] = False,
+    json: Json = False,
+    storage: Storage = None,
+) -> None:
+    """Show what matters in a model, and what a member kept.
+
+    Writes importance.png, heads and layers ranked by what the model does on data, and attention.png, the member's
+    attention beside its teacher's. With --json, pictures are written only where --out says so.
+    """
+    from autocompress.cli.live import watching
+    from autocompress.store import Store
+
+    session = session_of(context)
+    with Store.open(storage, create=False) as store:
+        store.study(study)  # a wrong name is told before anything heavy is loaded
+    from autocompress.study import open_study
+
+    with open_study(study, storage=storage) as opened, watching(session) as observer:
+        wanted = reference(candidate) if candidate is not None else None
+        found = opened.explain(wanted, text=text, train_teacher=train_teacher, observer=observer)
+    folder = out or (None if json else Path(f"{study}-explained"))
+    for path in found.write(folder) if folder else []:
+        session.wrote(path)
+    for note in found.notes:
+        session.say(note)
+    if json:
+        session.json(found.to_json())
+    else:
+        session.data(found.table())

@@ -1,0 +1,85 @@
+"""What a model computes on the way to its answer, taken down as it passes by.
+
+The fused attention implementation returns no maps and the eager one is slow; queries and keys are enough to compute the
+scores from, whatever implementation the model runs with.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Collection, Iterator
+from contextlib import ExitStack, contextmanager
+from functools import partial
+from typing import Any, Literal, get_args
+
+from torch import Tensor, nn
+
+from autocompress.anatomy import Anatomy
+from autocompress.anatomy.anatomy import LayerParts
+
+Part = Literal["query", "key", "value", "hidden", "embeddings"]
+PARTS: tuple[Part, ...] = get_args(Part)
+
+
+class Features:
+    """The tensors of one forward pass. Layers are named by their place in the model as it is now."""
+
+    def __init__(self, head_sizes: tuple[int, ...]) -> None:
+        self._head_sizes = head_sizes
+        self._tensors: dict[tuple[Part, int], Tensor] = {}
+        self._scores: dict[int, Tensor] = {}
+
+    def of(self, part: Part, layer: int = 0) -> Tensor:
+        """The queries, keys or values [texts, length, heads * head size] of a layer, its output or, of no layer, that
+        of the embeddings [texts, length, hidden]. Raises KeyError for what was not recorded."""
+        return self._tensors[part, layer]
+
+    def scores(self, layer: int) -> Tensor:
+        """Attention scores before the softmax in fp32, [texts, heads, length, length], padding included."""
+        if layer not in self._scores:
+            query, key = (self._by_head(self.of(part, layer), layer) for part in ("query", "key"))
+            self._scores[layer] = query @ key.transpose(-1, -2) * self._head_sizes[layer] ** -0.5
+        return self._scores[layer]
+
+    def _by_head(self, vectors: Tensor, layer: int) -> Tensor:
+        texts, length, _ = vectors.shape
+        return vectors.float().reshape(texts, length, -1, self._head_sizes[layer]).transpose(1, 2)
+
+    def _take(self, part: Part, layer: int, _: nn.Module, __: Any, output: Any) -> None:
+        self._tensors[part, layer] = output[0] if isinstance(output, tuple) else output
+
+
+@contextmanager
+def recorded(
+    anatomy: Anatomy, parts: Collection[Part] = PARTS, *, layers: Collection[int] | None = None
+) -> Iterator[Features]:
+    """Fills `Features` during the forward pass made inside, of the wanted `parts` and `layers` (all, by default): what
+    is recorded stays in memory. Gradients flow through recorded tensors."""
+    features = Features(tuple(layer.head_size for layer in anatomy.layers))
+    wanted = range(len(anatomy.layers)) if layers is None else sorted(layers)
+    with ExitStack() as stack:
+        for place in wanted:
+            for part, module in _modules(anatomy.layers[place]).items():
+                if part in parts:
+                    _hook(stack, module, partial(features._take, part, place))
+        if "embeddings" in parts:
+            _hook(stack, _embeddings(anatomy), partial(features._take, "embeddings", 0))
+        yield features
+
+
+def _modules(layer: LayerParts) -> dict[Part, nn.Module]:
+    return {
+        "query": layer.query.module,
+        "key": layer.key.module,
+        "value": layer.value.module,
+        "hidden": layer.module,
+    }
+
+
+def _embeddings(anatomy: Anatomy) -> nn.Module:
+    """The module that adds up all embeddings: the one that holds the table of words."""
+    table = anatomy.word_embeddings
+    return next(module for module in anatomy.model.modules() if any(child is table for child in module.children()))
+
+
+def _hook(stack: ExitStack, module: nn.Module, take: Callable[..., None]) -> None:
+    stack.callback(module.register_forward_hook(take).remove)

@@ -1,0 +1,260 @@
+"""The elastic model: one set of weights from which every sub-network of a search space can be cut, of use at once.
+
+Slices of a trained model rank policies well near its full size only: without two of six layers it answers hardly better
+than by chance, and is trained back to its old quality within minutes. So the teacher's weights are trained once more,
+so that random sub-networks answer like the teacher, all of them sharing one set of weights (Cai et al. 2020,
+"Once-for-all"; Hou et al. 2020, "DynaBERT", for the width and depth of a BERT). A search judges slices of it, and
+finalists start from theirs.
+
+Only policies that the study may choose are trained: its device and its constraints say which. What a policy does to a
+model is the operators' matter. They cut a copy whose slices stay connected to the whole, so that gradients find their
+way back; nothing here knows what a head or a channel is.
+"""
+
+from __future__ import annotations
+
+import copy
+import functools
+import logging
+import random
+import time
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from concurrent.futures import ThreadPoolExecutor
+from dataclasses import asdict
+from pathlib import Path
+from typing import Final
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+from safetensors import safe_open
+from safetensors.numpy import load_file, save_file
+from torch import Tensor, nn
+from torch.nn.attention import SDPBackend, sdpa_kernel
+
+from autocompress import operators
+from autocompress.anatomy import FAMILIES, Anatomy
+from autocompress.assets import cache_folder
+from autocompress.core.policy import CompressionPolicy, Setting, content_digest
+from autocompress.core.ports import Phase
+from autocompress.core.space import SearchSpace
+from autocompress.core.spec import DistillationSpec, ElasticSpec, StudySpec
+from autocompress.distill import distillation_loss
+from autocompress.distill.training import autocast
+from autocompress.errors import CandidateError
+from autocompress.evaluate import Pricing, Setup
+from autocompress.lessons import Lessons
+from autocompress.reach import draw
+from autocompress.tasks import Batch, batches
+from autocompress.teacher import Teacher
+
+logger = logging.getLogger(__name__)
+
+_RECIPE: Final = 1
+"""Raised whenever the training changes what it produces."""
+
+_TRIES: Final = 50
+"""Random policies looked at for each that is wanted, where few are feasible."""
+
+_CHECKPOINT_STEPS: Final = 100
+_WARMUP: Final = 0.1
+_CLIP_NORM: Final = 1.0
+
+Weights = dict[str, NDArray[np.float32]]
+
+
+def sample_policies(space: SearchSpace, pricing: Pricing, count: int, *, seed: int) -> list[CompressionPolicy]:
+    """Random policies that the study may choose, of a bound space; any at all where hardly one is feasible."""
+    generator, knobs = random.Random(seed), space.knobs()
+    feasible: list[CompressionPolicy] = []
+    others: list[CompressionPolicy] = []
+    for _ in range(_TRIES * count):
+        if len(feasible) == count:
+            break
+        point = {name: draw(knob, generator) for name, knob in knobs.items()}
+        priced = pricing(space.policy(functools.partial(_at, point)))
+        if priced.measurements:
+            (others if priced.broken else feasible).append(priced.policy)
+    return (feasible * -(-count // len(feasible)))[:count] if feasible else others[:count]
+
+
+def _at(point: Mapping[str, Setting], name: str, _: object) -> Setting:
+    return point[name]
+
+
+def _silent(share: float, text: str) -> None: ...
+
+
+class ElasticTraining:
+    """One run, from its last checkpoint on."""
+
+    def __init__(
+        self,
+        setup: Setup,
+        lessons: Lessons,
+        policies: Sequence[CompressionPolicy],
+        spec: ElasticSpec,
+        distillation: DistillationSpec,
+        *,
+        seed: int,
+        workers: int,
+    ) -> None:
+        """`policies` are taken in their order, `spec.subnetworks` a step."""
+        self._setup, self._lessons, self._policies = setup, lessons, policies
+        self._spec, self._distillation, self._seed, self._workers = spec, distillation, seed, workers
+        self._answers = torch.from_numpy(lessons.logits)
+        self._whole = _own(setup)
+        self._parameters = [p for p in self._whole.model.parameters() if p.requires_grad]
+        self._optimizer = torch.optim.AdamW(self._parameters, lr=spec.learning_rate, weight_decay=0.0, fused=True)
+        self._step, self._seconds = 0, 0.0
+
+    def run(self, checkpoint: Path, *, progress: Callable[[float, str], None] = _silent) -> Weights:
+        """The trained weights, under the names of the uncompressed model's. Raises CandidateError when the loss stops
+        being a number."""
+        self._restore(checkpoint)
+        threads = torch.get_num_threads()
+        torch.set_num_threads(1)  # one sub-network a core: twice as fast as one after another on all cores
+        started, before = time.monotonic(), self._seconds
+        try:
+            with ThreadPoolExecutor(self._workers) as pool:
+                for batch in self._batches():
+                    share = self._share()
+                    if share >= 1:
+                        break
+                    loss = self._train_step(pool, batch, share)
+                    self._seconds = before + time.monotonic() - started
+                    progress(self._share(), f"{self._step} steps, loss {loss:.3f}")
+                    if self._step % _CHECKPOINT_STEPS == 0:
+                        self._save(checkpoint)
+        finally:
+            torch.set_num_threads(threads)
+        if self._step < self._spec.steps:
+            logger.warning("elastic model: its time was up after %d of %d steps", self._step, self._spec.steps)
+        return {name: tensor.detach().numpy() for name, tensor in self._whole.model.state_dict().items()}
+
+    def _share(self) -> float:
+        """How much of the budget is spent: of its steps or of its minutes, whichever is more."""
+        return max(self._step / self._spec.steps, self._seconds / (60 * self._spec.minutes))
+
+    def _batches(self) -> Iterator[Batch]:
+        """Epoch after epoch in an order that the step alone decides, from the present step on."""
+        size = self._spec.batch_size
+        of_an_epoch = -(-len(self._lessons.examples) // size)
+        while True:
+            epoch, place = divmod(self._step, of_an_epoch)
+            yield from batches(self._lessons.examples, size, shuffle=self._seed * 10_007 + epoch)[place:]
+
+    def _train_step(self, pool: ThreadPoolExecutor, batch: Batch, share: float) -> float:
+        """One batch for several sub-networks; returns their mean loss."""
+        count = self._spec.subnetworks
+        chosen = [self._policies[(self._step * count + i) % len(self._policies)] for i in range(count)]
+        total = 0.0
+        self._optimizer.zero_grad(set_to_none=True)
+        for loss, gradients in pool.map(functools.partial(self._gradients, batch), chosen):
+            total += loss / count
+            for parameter, gradient in zip(self._parameters, gradients, strict=True):
+                if gradient is not None:
+                    parameter.grad = gradient if parameter.grad is None else parameter.grad.add_(gradient)
+        if not np.isfinite(total):
+            raise CandidateError(f"the elastic model's loss became {total}; lower `elastic.learning_rate`")
+        nn.utils.clip_grad_norm_(self._parameters, _CLIP_NORM)
+        for group in self._optimizer.param_groups:
+            group["lr"] = self._spec.learning_rate * _slope(share)
+        self._optimizer.step()
+        self._step += 1
+        return total
+
+    def _gradients(self, batch: Batch, policy: CompressionPolicy) -> tuple[float, tuple[Tensor | None, ...]]:
+        """A sub-network's loss, and its gradients with respect to the whole. Runs beside others of its kind."""
+        student = self._whole.copy(linked=True)
+        operators.apply(policy, student, self._setup.importance, before=Phase.RANK)
+        with autocast(self._setup.precision), sdpa_kernel(SDPBackend.MATH):
+            logits = student.model(input_ids=batch.input_ids, attention_mask=batch.attention_mask).logits
+        loss = distillation_loss(logits.float(), self._answers[batch.rows], batch.labels, self._distillation)
+        gradients = torch.autograd.grad(loss / self._spec.subnetworks, self._parameters, allow_unused=True)
+        return loss.item(), gradients
+
+    # Checkpoints
+
+    def _save(self, path: Path) -> None:
+        """Written beside and renamed: a checkpoint is whole or absent."""
+        tensors = {f"model.{name}": t.detach().numpy() for name, t in self._whole.model.state_dict().items()}
+        for place, moments in self._optimizer.state_dict()["state"].items():
+            tensors |= {f"optimizer.{place}.{name}": value.numpy() for name, value in moments.items()}
+        path.parent.mkdir(parents=True, exist_ok=True)
+        part = path.with_suffix(".part")
+        save_file(tensors, part, metadata={"step": str(self._step), "seconds": str(self._seconds)})
+        part.replace(path)
+
+    def _restore(self, path: Path) -> None:
+        if not path.exists():
+            return
+        with safe_open(path, "pt") as opened:
+            about = opened.metadata()
+            tensors = {name: opened.get_tensor(name) for name in opened.keys()}  # noqa: SIM118 - a handle, no mapping
+        self._step, self._seconds = int(about["step"]), float(about["seconds"])
+        model = {name.removeprefix("model."): t for name, t in tensors.items() if name.startswith("model.")}
+        self._whole.model.load_state_dict(model)
+        state: dict[int, dict[str, Tensor]] = {}
+        for name, tensor in tensors.items():
+            if name.startswith("optimizer."):
+                _, place, moment = name.split(".")
+                state.setdefault(int(place), {})[moment] = tensor
+        self._optimizer.load_state_dict({**self._optimizer.state_dict(), "state": state})
+        logger.info("elastic model: goes on after step %d", self._step)
+
+
+def _slope(share: float) -> float:
+    """Linear warm-up and decay over the budget."""
+    return min((share + 0.01) / _WARMUP, (1 - share) / (1 - _WARMUP))
+
+
+def _own(setup: Setup) -> Anatomy:
+    """The teacher with tensors of its own, to be trained: word embeddings and all dropout are left out of it."""
+    own = Anatomy(copy.deepcopy(setup.teacher().model), FAMILIES)
+    own.model.requires_grad_(True)
+    own.word_embeddings.requires_grad_(False)
+    for module in own.model.modules():
+        if isinstance(module, nn.Dropout):
+            module.p = 0.0
+    return own
+
+
+def prepare_elastic(
+    spec: StudySpec,
+    teacher: Teacher,
+    setup: Setup,
+    space: SearchSpace,
+    pricing: Pricing,
+    lessons: Callable[[], Lessons],
+    *,
+    workers: int,
+    progress: Callable[[float, str], None],
+) -> Weights | None:
+    """The elastic model of a study, or None when it wants none; cached by content, so that studies of the same teacher
+    that may choose the same policies train it once. Interrupted training goes on."""
+    wanted = spec.elastic
+    if wanted.steps == 0:
+        return None
+    policies = sample_policies(space, pricing, wanted.steps * wanted.subnetworks, seed=spec.seed)
+    asked = {
+        "teacher": teacher.digest,
+        "policies": content_digest([policy.digest for policy in policies]),
+        "elastic": asdict(wanted),
+        "distillation": asdict(spec.finalists.distillation),
+        "transfer": asdict(spec.finalists.transfer),
+        "seed": spec.seed,
+        "recipe": _RECIPE,
+    }
+    path = cache_folder() / "elastic" / f"{content_digest(asked)}.safetensors"
+    if not path.exists():
+        checkpoint = path.with_suffix(".training")
+        training = ElasticTraining(
+            setup, lessons(), policies, wanted, spec.finalists.distillation, seed=spec.seed, workers=max(1, workers)
+        )
+        part = path.with_suffix(".part")
+        save_file(training.run(checkpoint, progress=progress), part)
+        part.replace(path)
+        checkpoint.unlink(missing_ok=True)
+    weights: Weights = load_file(path)
+    return weights

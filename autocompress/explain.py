@@ -1,0 +1,235 @@
+"""Why a verified member looks the way it does: what mattered in the teacher, what was kept of it, what both attend to.
+
+An explanation is a list of sections (`report/explanation.py`), put together here.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any, Final
+
+import numpy as np
+import torch
+from torch import Tensor
+
+from autocompress.anatomy import FAMILIES, Anatomy
+from autocompress.core.policy import CompressionPolicy
+from autocompress.core.ports import Observer
+from autocompress.core.shape import ModelShape, layer_index
+from autocompress.core.spec import StudySpec
+from autocompress.distill import predict
+from autocompress.errors import NotFoundError
+from autocompress.importance import Importance, Scores, attention_maps, divergence, importance_from_json
+from autocompress.operators import effective
+from autocompress.operators.prune_heads import PruneHeads
+from autocompress.rebuild import load_torch
+from autocompress.report import explain_policy, pick
+from autocompress.report.attention_section import Answers, AttentionSection, LayerMaps, Maps
+from autocompress.report.explanation import Explanation, Section
+from autocompress.report.importance_section import ImportanceSection
+from autocompress.store import Store
+from autocompress.tasks import Batch, Examples, TextClassification, batches
+from autocompress.teacher import (
+    Sentence,
+    Teacher,
+    cached_teacher,
+    criteria_of,
+    prepare_importance,
+    prepare_teacher,
+    tokenized,
+    whole_importance,
+)
+
+FACT: Final = "importance"
+"""The fact of a study that holds the scores its candidates were pruned by."""
+
+_LONGEST: Final = 24
+"""Tokens of a sentence whose maps can still be read."""
+_GOOD_LENGTHS: Final = range(10, 19)
+"""Tokens of a validation text that makes a good example."""
+_SAME: Final = 2e-3
+"""Scores are stored with four digits; a model trained again on another machine differs by more."""
+
+
+@contextmanager
+def _one_thread() -> Iterator[None]:
+    """Ten seconds' work. Two threads save three of them on an idle machine, and on a busy one cost minutes."""
+    before = torch.get_num_threads()
+    torch.set_num_threads(1)
+    try:
+        yield
+    finally:
+        torch.set_num_threads(before)
+
+
+@dataclass(frozen=True, slots=True)
+class VerifiedMember:
+    """A member that was exported: its policy, and the folder that holds it."""
+
+    digest: str
+    policy: CompressionPolicy
+    folder: Path
+
+
+def verified_member(store: Store, name: str, ref: int | str | None) -> VerifiedMember | None:
+    """The candidate asked for, else the one that `pick` takes; None when a study has none yet.
+
+    Raises NotFoundError for a candidate that was not verified.
+    """
+    verified = [one for one in store.finalists(name) if one.state == "verified" and one.candidate.number]
+    if ref is None:
+        if not verified:
+            return None
+        ref = pick(store, name).digest
+    candidate = store.record(name, ref).candidate
+    if candidate.number not in {one.candidate.number for one in verified}:
+        known = ", ".join(one.candidate.digest[:8] for one in verified) or "none"
+        what = "the uncompressed model" if candidate.policy.is_baseline else "not trained and verified"
+        raise NotFoundError(
+            f"candidate {candidate.digest} of {name!r} is {what}; an explanation compares a verified member with its "
+            f"teacher (verified: {known}), see `autocompress pareto {name}`"
+        )
+    return VerifiedMember(candidate.digest, candidate.policy, store.artifacts / name / candidate.digest)
+
+
+def found_teacher(
+    store: Store, spec: StudySpec, model: Path, data: Path, *, may_train: bool, observer: Observer
+) -> Teacher:
+    """The teacher as the study left it in the cache. Raises NotFoundError when it is gone and may not be trained."""
+    observer.stage("teacher")
+    known = (str(record.provenance["teacher"]) for record in store.records(spec.name) if "teacher" in record.provenance)
+    try:
+        with _one_thread():
+            return cached_teacher(spec, model, data, digest=next(known, ""))
+    except NotFoundError:
+        if not may_train:
+            raise
+    return prepare_teacher(
+        spec, model, data, on_progress=lambda at: observer.progress(at.done, at.total, f"epoch {at.epoch + 1}")
+    )
+
+
+@_one_thread()
+def explain(
+    spec: StudySpec,
+    facts: Mapping[str, Any],
+    teacher: Teacher,
+    member: VerifiedMember | None,
+    *,
+    text: str | None,
+    observer: Observer,
+) -> Explanation:
+    """Everything that is known of a member, or of the teacher alone while there is none."""
+    shape = teacher.anatomy.shape()
+    sentence = tokenized(teacher, _example(teacher.task) if text is None else text, longest=_longest(spec))
+    observer.stage("importance")
+    importance = whole_importance(spec, teacher)
+    used, notes = _as_used(facts, prepare_importance(spec, teacher))
+    kept = kept_heads(member.policy, shape, used) if member else None
+    sections: list[Section] = [ImportanceSection(importance, kept, criteria_of(spec))]
+    if member is None or kept is None:
+        notes.append(
+            f"study {spec.name!r} has no verified member yet, so there is no student whose attention could be shown; "
+            f"go on with `autocompress resume {spec.name}`"
+        )
+    else:
+        observer.stage("attention")
+        sections.append(_attention(teacher, member, kept, sentence, importance))
+    if sentence.left_out and member:
+        whole = len(sentence.tokens) + sentence.left_out
+        notes.append(f"the text is cut at {len(sentence.tokens)} of its {whole} tokens, as maps are read by eye")
+    summary = explain_policy(member.policy if member else CompressionPolicy(()), shape).summary
+    return Explanation(spec.name, member.digest if member else "", summary, tuple(sections), tuple(notes))
+
+
+def kept_heads(policy: CompressionPolicy, shape: ModelShape, importance: Importance) -> dict[int, list[int]]:
+    """The heads of the uncompressed model that a policy keeps, by layer; removed layers are left out."""
+    pruned = {layer_index(step.target): step for step in policy.steps if step.operator == PruneHeads.name}
+    kept = {}
+    for layer in effective(policy, shape)[1].layers:
+        step = pruned.get(layer.index)
+        kept[layer.index] = PruneHeads.kept(step, importance) if step else list(range(layer.attention.heads))
+    return kept
+
+
+def _as_used(facts: Mapping[str, Any], found: Importance) -> tuple[Importance, list[str]]:
+    """The scores that candidates were pruned by: those in the cache, unless the study stored others."""
+    if FACT not in facts:
+        return found, []
+    stored = importance_from_json(facts[FACT])
+    same = all(
+        name in found.heads and np.allclose(found.heads[name][layer], scores, rtol=_SAME)
+        for name, layers in stored.heads.items()
+        for layer, scores in layers.items()
+    )
+    if same:
+        return found, []
+    return stored, [
+        "the scores measured now are not those that the study stored, as its teacher was another one; kept heads are "
+        "told from the stored ones"
+    ]
+
+
+def _longest(spec: StudySpec) -> int:
+    return min(_LONGEST, spec.task.max_length)
+
+
+def _example(task: TextClassification) -> str:
+    """The first validation text of a handy length; the same one whenever a study is explained."""
+    texts = task.examples("validation")
+    handy = (text for text, ids in zip(texts.texts, texts.tokens, strict=True) if len(ids) in _GOOD_LENGTHS)
+    return next(handy, texts.texts[0])
+
+
+def _attention(
+    teacher: Teacher,
+    member: VerifiedMember,
+    kept: Mapping[int, list[int]],
+    sentence: Sentence,
+    importance: Importance,
+) -> AttentionSection:
+    student = Anatomy(load_torch(member.folder), FAMILIES)
+    pad = teacher.task.examples("validation").pad
+    (batch,) = batches(Examples((sentence.text,), (sentence.tokens,), np.zeros(1, dtype=np.int64), pad), 1)
+    indices = [layer.index for layer in teacher.anatomy.layers]
+    theirs = dict(zip(indices, attention_maps(teacher.anatomy, batch), strict=True))
+    ours = dict(zip((layer.index for layer in student.layers), attention_maps(student, batch), strict=True))
+    scores = importance.heads["combined"]
+    return AttentionSection(
+        sentence.text,
+        sentence.words,
+        sentence.left_out,
+        Answers(*(_answer(model, batch, teacher.task.labels) for model in (teacher.anatomy.model, student.model))),
+        tuple(_layer(index, kept[index], scores[index], theirs[index][0], maps[0]) for index, maps in ours.items()),
+    )
+
+
+def _layer(index: int, kept: list[int], scores: Scores, teacher: Tensor, student: Tensor) -> LayerMaps:
+    """Maps are [heads, length, length], scores those of the teacher's heads."""
+    best = int(scores[kept].argmax())
+    means = teacher.mean(0), student.mean(0)
+    return LayerMaps(
+        layer=index,
+        kept=tuple(kept),
+        heads_before=len(teacher),
+        teacher=_array(means[0]),
+        student=_array(means[1]),
+        head=kept[best],
+        teacher_head=_array(teacher[kept[best]]),
+        student_head=_array(student[best]),
+        apart=float(divergence(*means).mean().clamp(min=0)),
+    )
+
+
+def _array(maps: Tensor) -> Maps:
+    return np.asarray(maps.double().numpy())
+
+
+def _answer(model: Any, batch: Batch, labels: tuple[str, ...]) -> tuple[str, float]:
+    logits = predict(model, [batch], precision="fp32")[0].astype(np.float64)
+    shares = np.exp(logits - logits.max())
+    shares /= shares.sum()
+    return labels[int(shares.argmax())], float(shares.max())

@@ -1,0 +1,80 @@
+"""Measuring the wanted criteria, each in as few passes over the data as it takes."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Mapping, Sequence
+from typing import Final
+
+import numpy as np
+import torch
+from torch import Tensor
+
+from autocompress.anatomy import Anatomy
+from autocompress.anatomy.anatomy import LayerParts
+from autocompress.importance.attention import ATTENTION, by_attention
+from autocompress.importance.gradients import GRADIENT, by_gradient
+from autocompress.importance.scores import (
+    COMBINED,
+    EVERYTHING,
+    LAYER_CRITERIA,
+    RESIDUAL,
+    Importance,
+    Scores,
+    mean_ranks,
+    ranks,
+)
+from autocompress.tasks import Batch
+
+_NOTHING: Final = Importance({}, {})
+
+
+def measure_importance(
+    anatomy: Anatomy, data: Sequence[Batch], criteria: Iterable[str] = EVERYTHING, *, known: Importance = _NOTHING
+) -> Importance:
+    """Scores of every head, channel and layer under the wanted criteria. The model is left as it was.
+
+    What comes from a pass that is needed anyway is scored along. What is `known` from the same data is taken over, and
+    not measured again. `combined` is the rank over all other criteria, so that it means the same wherever it is asked
+    for; it wants all of them.
+    """
+    wanted = set(criteria)
+    if COMBINED in wanted:
+        wanted |= set(EVERYTHING)
+    heads, channels, layers = dict(known.heads), dict(known.channels), dict(known.layers)
+    missing = wanted - {COMBINED} - heads.keys() - layers.keys()
+    if missing & GRADIENT:
+        for name, (by_head, by_channel) in by_gradient(anatomy, data).items():
+            heads[name], channels[name] = by_head, by_channel
+            layers[name] = {layer: float(by_head[layer].sum() + by_channel[layer].sum()) for layer in by_head}
+    if missing & {*ATTENTION, RESIDUAL}:
+        found, layers[RESIDUAL] = by_attention(anatomy, data, missing)
+        heads.update(found)
+    if "magnitude" in missing:
+        heads["magnitude"] = {layer.index: _head_norms(layer) for layer in anatomy.layers}
+        channels["magnitude"] = {layer.index: _channel_norms(layer) for layer in anatomy.layers}
+    if COMBINED in wanted:
+        heads[COMBINED], channels[COMBINED] = mean_ranks(heads), mean_ranks(channels)
+        layers[COMBINED] = _combined_layers(layers)
+    return Importance(heads, channels, layers)
+
+
+def _combined_layers(layers: Mapping[str, Mapping[int, float]]) -> dict[int, float]:
+    order = sorted(layers[RESIDUAL])
+    columns = [ranks([layers[name][layer] for layer in order]) for name in LAYER_CRITERIA if name != COMBINED]
+    return dict(zip(order, map(float, np.mean(columns, axis=0)), strict=True))
+
+
+def _head_norms(layer: LayerParts) -> Scores:
+    inputs = [slot.linear.weight.detach() for slot in (layer.query, layer.key, layer.value)]
+    outputs = layer.output.linear.weight.detach().T
+    by_head = [weight.reshape(layer.heads, -1) for weight in (*inputs, outputs)]
+    return _norms(torch.cat(by_head, dim=1))
+
+
+def _channel_norms(layer: LayerParts) -> Scores:
+    both = torch.cat([layer.up.linear.weight.detach(), layer.down.linear.weight.detach().T], dim=1)
+    return _norms(both)
+
+
+def _norms(rows: Tensor) -> Scores:
+    return np.asarray(torch.linalg.vector_norm(rows.double(), dim=1).numpy())

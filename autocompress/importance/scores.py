@@ -1,0 +1,99 @@
+"""Scores of the parts of a model, and the units they prefer."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
+from typing import Any, Final
+
+import numpy as np
+from numpy.typing import NDArray
+
+from autocompress.core.shape import ModelShape
+
+Scores = NDArray[np.float64]
+
+COMBINED: Final = "combined"
+RESIDUAL: Final = "residual"
+CRITERIA: Final = (
+    "fisher", "taylor", "confidence", "entropy", "distance", "redundancy", "magnitude", COMBINED,
+)  # fmt: skip
+"""Of heads."""
+CHANNEL_CRITERIA: Final = ("fisher", "taylor", "magnitude", COMBINED)
+LAYER_CRITERIA: Final = (RESIDUAL, "fisher", "taylor", COMBINED)
+EVERYTHING: Final = (*CRITERIA, RESIDUAL)
+
+_DIGITS: Final = 4
+
+
+@dataclass(frozen=True, slots=True)
+class Importance:
+    """Scores by criterion and layer of the uncompressed model: [heads], [channels], and one number a layer."""
+
+    heads: Mapping[str, Mapping[int, Scores]]
+    channels: Mapping[str, Mapping[int, Scores]]
+    layers: Mapping[str, Mapping[int, float]] = field(default_factory=dict)
+
+    def best_heads(self, criterion: str, layer: int, count: int) -> list[int]:
+        """The `count` most important heads of a layer, in their order in the model."""
+        return _best(self.heads[criterion][layer], count)
+
+    def best_channels(self, criterion: str, layer: int, count: int) -> list[int]:
+        """The `count` most important channels of a layer, in their order in the model."""
+        return _best(self.channels[criterion][layer], count)
+
+    def to_json(self) -> dict[str, Any]:
+        """Scores of heads and layers as plain lists, layer after layer, rounded to four digits; channels are left out,
+        as there are thousands of them."""
+        heads = {
+            name: [[_rounded(score) for score in self.heads[name][layer]] for layer in sorted(self.heads[name])]
+            for name in CRITERIA
+            if name in self.heads
+        }
+        layers = {
+            name: [_rounded(self.layers[name][layer]) for layer in sorted(self.layers[name])]
+            for name in LAYER_CRITERIA
+            if name in self.layers
+        }
+        return {"heads": heads, "layers": layers}
+
+
+def importance_from_json(tree: Mapping[str, Any]) -> Importance:
+    """What `Importance.to_json` keeps."""
+    heads = {name: {i: np.asarray(row, dtype=np.float64) for i, row in enumerate(rows)}
+             for name, rows in tree["heads"].items()}  # fmt: skip
+    layers = {name: {i: float(score) for i, score in enumerate(scores)} for name, scores in tree["layers"].items()}
+    return Importance(heads, {}, layers)
+
+
+def no_preference(shape: ModelShape) -> Importance:
+    """Every unit alike, under every criterion: the first ones are kept. For models whose weights come afterwards."""
+    heads = {layer.index: np.zeros(layer.attention.heads) for layer in shape.layers}
+    channels = {layer.index: np.zeros(layer.feed_forward.width) for layer in shape.layers}
+    layers = {layer.index: 0.0 for layer in shape.layers}
+    return Importance(
+        dict.fromkeys(CRITERIA, heads), dict.fromkeys(CRITERIA, channels), dict.fromkeys(LAYER_CRITERIA, layers)
+    )
+
+
+def ranks(scores: Sequence[float] | Scores) -> Scores:
+    """0 for the least important to 1 for the most; equal scores share the mean of their ranks."""
+    _, place, count = np.unique(np.asarray(scores), return_inverse=True, return_counts=True)
+    ends = np.cumsum(count)
+    means = ends - (count + 1) / 2
+    return np.asarray(means[place] / max(len(place) - 1, 1), dtype=np.float64)
+
+
+def mean_ranks(table: Mapping[str, Mapping[int, Scores]]) -> dict[int, Scores]:
+    """Criterion -> layer -> scores, as layer -> mean rank within the layer over the criteria but `combined`."""
+    criteria = sorted(set(table) - {COMBINED})  # sums of floats in one order, whatever was measured first
+    layers = table[criteria[0]]
+    return {layer: np.mean([ranks(table[name][layer]) for name in criteria], axis=0) for layer in layers}
+
+
+def _best(scores: Scores, count: int) -> list[int]:
+    return sorted(int(unit) for unit in np.argsort(-scores, kind="stable")[:count])
+
+
+def _rounded(score: float) -> float:
+    return float(f"{score:.{_DIGITS}g}")

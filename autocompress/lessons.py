@@ -1,0 +1,40 @@
+"""What students learn from: texts, and what the teacher says of each."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, replace
+
+import numpy as np
+from numpy.typing import NDArray
+
+from autocompress.core.spec import TransferSpec
+from autocompress.distill import joined, predict, transfer_texts
+from autocompress.evaluate import Setup
+from autocompress.tasks import Examples, batches
+
+_BATCH = 32
+
+
+@dataclass(frozen=True, slots=True)
+class Lessons:
+    """The training split and the variations of it that a study asks for; `logits` [texts, classes] are the teacher's
+    answers to the `examples`, and for variations its word is the label."""
+
+    examples: Examples
+    logits: NDArray[np.float32]
+
+    @staticmethod
+    def of(setup: Setup, spec: TransferSpec, *, seed: int) -> Lessons:
+        """Runs the teacher once over all texts."""
+        teacher, own = setup.teacher(), setup.task.examples("train")
+        table = teacher.word_embeddings.weight.detach().numpy()
+        held_out = [setup.task.examples(split) for split in ("validation", "test")]
+        varied = transfer_texts(own, table, spec, held_out=held_out, seed=seed)
+        everything = joined(own, varied)
+        logits = predict(teacher.model, batches(everything, _BATCH), precision=setup.precision)
+        labels = np.concatenate([own.labels, logits[len(own) :].argmax(axis=1)])
+        return Lessons(replace(everything, labels=labels), logits)
+
+    def take(self, rows: NDArray[np.int64]) -> Lessons:
+        """Only these texts."""
+        return Lessons(self.examples.take(rows), self.logits[rows])

@@ -1,0 +1,108 @@
+"""How far a candidate's cheap score can be trusted: against what becomes of it once it is trained.
+
+    python studies/benchmarks/ladder.py [--study quickstart] [--policies 16] [--seed 0]
+
+Policies that the study may choose, one from each part of the range of latency, are scored as a search scores them: with
+the weights they inherit from the teacher as it is, and with those of the elastic model. Then each is trained by the
+study's recipe for finalists, from either origin. Printed are Kendall's tau and Spearman's rho between the cheap scores
+and the trained ones on validation data, and what choosing by the cheap score loses (regret: the best trained score less
+that of the policy with the best cheap score).
+"""
+
+from __future__ import annotations
+
+import argparse
+import tempfile
+import time
+from concurrent.futures import ProcessPoolExecutor
+from dataclasses import replace
+from multiprocessing import get_context
+from pathlib import Path
+from typing import Any
+
+import torch
+from prepared import Prepared, prepare
+from record import keep
+from scipy import stats
+
+from autocompress.core.outcome import values
+from autocompress.core.policy import CompressionPolicy
+from autocompress.devices.host import usable_cores
+from autocompress.distill import CHECKPOINT, best_weights, predict
+from autocompress.elastic import sample_policies
+from autocompress.evaluate import Setup, SliceEvaluator, quality
+from autocompress.finalists import Recovery, deployed_student
+from autocompress.tasks import batches
+
+ORIGINS = ("teacher", "elastic")
+
+
+def stratified(prepared: Prepared, count: int, seed: int) -> list[CompressionPolicy]:
+    """One policy from each of `count` equal parts of many, sorted by predicted latency."""
+    pool = sample_policies(prepared.space, prepared.pricing, 20 * count, seed=1000 + seed)
+    pool = sorted({policy.digest: policy for policy in pool}.values(), key=lambda policy: latency(prepared, policy))
+    step = len(pool) / count
+    return [pool[int((place + 0.5) * step)] for place in range(count)]
+
+
+def latency(prepared: Prepared, policy: CompressionPolicy) -> float:
+    return values(prepared.pricing(policy).measurements)["latency_ms"]
+
+
+def judge(recovery: Recovery, policy: CompressionPolicy) -> dict[str, float]:
+    """Cheap and trained scores of one policy from one origin."""
+    torch.set_num_threads(1)
+    setup: Setup = recovery.setup
+    cheap = values(SliceEvaluator(setup)(policy).measurements)["quality"]  # type: ignore[union-attr]
+    started = time.monotonic()
+    with tempfile.TemporaryDirectory() as folder:
+        recovery(policy, folder=Path(folder))
+        seconds = time.monotonic() - started
+        weights, _ = best_weights(Path(folder) / CHECKPOINT)
+    student = deployed_student(setup, policy, weights)
+    trained = {}
+    for split in ("validation", "test"):
+        logits = predict(student.model, batches(setup.task.examples(split), 32), precision="fp32")
+        trained[split] = quality(setup.task, logits, split).value
+    return {"cheap": cheap, **trained, "seconds": seconds}
+
+
+def trust(rows: list[dict[str, Any]], cheap: str, trained: str) -> dict[str, float]:
+    scores, ends = ([row[origin][key] for row in rows] for origin, key in ((cheap, "cheap"), (trained, "validation")))
+    chosen = max(range(len(rows)), key=scores.__getitem__)
+    return {
+        "tau": float(stats.kendalltau(scores, ends).statistic),
+        "rho": float(stats.spearmanr(scores, ends).statistic),
+        "regret": max(ends) - ends[chosen],
+    }
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("--study", default="quickstart")
+    parser.add_argument("--policies", type=int, default=16)
+    parser.add_argument("--seed", type=int, default=0)
+    asked = parser.parse_args()
+    prepared = prepare(asked.study, seed=asked.seed)
+    policies = stratified(prepared, asked.policies, asked.seed)
+    elastic = Recovery(prepared.setup, prepared.lessons(), prepared.spec.finalists, asked.seed)
+    plain = replace(elastic, setup=replace(prepared.setup, elastic=None))
+    rows: list[dict[str, Any]] = [{"latency_ms": latency(prepared, policy)} for policy in policies]
+    with ProcessPoolExecutor(usable_cores(), mp_context=get_context("spawn")) as pool:
+        for origin, recovery in (("elastic", elastic), ("teacher", plain)):
+            judged = pool.map(judge, [recovery] * len(policies), reversed(policies))  # the longest first
+            for row, found in zip(reversed(rows), judged, strict=True):
+                row[origin] = found
+                shown = ", ".join(f"{key} {value:.4g}" for key, value in found.items())
+                print(f"{origin}: {row['latency_ms']:.2f} ms: {shown}", flush=True)
+    figures = {f"{origin} weights": trust(rows, origin, "elastic") for origin in ORIGINS}
+    for name, found in figures.items():
+        print(f"{name}: " + ", ".join(f"{key} {value:.3f}" for key, value in found.items()))
+    for key in ("validation", "seconds"):
+        means = {origin: sum(row[origin][key] for row in rows) / len(rows) for origin in ORIGINS}
+        print(f"mean {key} once trained: " + ", ".join(f"from the {name} {value:.4g}" for name, value in means.items()))
+    print(f"kept in {keep('ladder', {'study': asked.study, 'seed': asked.seed, 'trust': figures, 'policies': rows})}")
+
+
+if __name__ == "__main__":
+    main()
