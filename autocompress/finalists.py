@@ -24,7 +24,7 @@ from autocompress.core.spec import FinalistSpec
 from autocompress.distill import Objective, Progress, Trained, predict, train
 from autocompress.evaluate import Setup, SliceEvaluator
 from autocompress.lessons import Lessons
-from autocompress.operators.distill import distilled
+from autocompress.operators.distill import distilled, overridden
 from autocompress.tasks import batches
 
 logger = logging.getLogger(__name__)
@@ -144,16 +144,18 @@ class Recovery:
         policy: CompressionPolicy,
         *,
         folder: Path,
-        on_epoch: Callable[[int, float], None] | None = None,
+        on_epoch: Callable[[int, float, float], None] | None = None,
         on_progress: Callable[[Progress], None] | None = None,
+        settings: Mapping[str, float] | None = None,
     ) -> Trained:
         """Distils into the policy's student, from the last checkpoint in `folder` on; the best weights end up there.
         How, is what the policy's own `distill` steps say, and the study where they say nothing.
 
-        `on_epoch(epoch, validation score)` is called after each epoch, once its checkpoint is on disk.
+        `on_epoch(epoch, validation score, best so far)` is called after each epoch, once its checkpoint is on disk.
+        `settings` are those of one try: they go before the policy's.
         """
         student = trainable_student(self.setup, policy, freeze_embeddings=self.spec.freeze_embeddings)
-        spec = distilled(policy, self.spec)
+        spec = overridden(distilled(policy, self.spec), settings or {})
         return self._train(student, self.lessons, spec, checkpoint=folder, on_epoch=on_epoch, progress=on_progress)
 
     def shortly(self, policy: CompressionPolicy, *, steps: int) -> Anatomy:

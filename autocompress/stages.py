@@ -67,6 +67,22 @@ def gather(spec: StudySpec, observer: Observer) -> Inputs:
     return Inputs(model, data, {"model": file_digest(model), "data": file_digest(data)})
 
 
+def device_profile(spec: StudySpec, shape: ModelShape, *, progress: Callable[[str, float], None]) -> DeviceProfile:
+    """The named profile; for `host`, this machine's, measured once for this kind of model and workload."""
+    if spec.device != config.HOST:
+        return config.load_device(spec.device)
+    here, load, head_size = fingerprint(), spec.workload, shape.layers[0].attention.head_size
+    sizes = f"h{shape.hidden}x{head_size}-b{load.batch}l{load.length}t{load.threads}"
+    path = cache_folder() / "profiles" / f"{content_digest([here, asdict(runtime()), RECIPE])}-{sizes}.yaml"
+    if not path.exists():
+        profile = profile_host(shape, [load], progress=progress)
+        path.parent.mkdir(parents=True, exist_ok=True)
+        part = path.with_suffix(".part")
+        part.write_text(config.dump_device(profile), encoding="utf-8")
+        part.replace(path)
+    return config.load_device(path)
+
+
 class Conductor:
     """Takes one study through its stages, under a lease."""
 
@@ -155,7 +171,7 @@ class Conductor:
     def _device(self, shape: ModelShape) -> tuple[DeviceProfile, Pricing]:
         spec = self._spec
         with self._stage("device"):
-            profile = self._profile(shape)
+            profile = device_profile(spec, shape, progress=lambda text, done: self._observer.progress(done, 1.0, text))
         pricing = Pricing.of(
             profile, shape, workload=spec.workload, objectives=spec.objectives, constraints=spec.constraints
         )
@@ -166,22 +182,6 @@ class Conductor:
             )
         self._store.set_fact(self._lease, "device", about(profile))
         return profile, pricing
-
-    def _profile(self, shape: ModelShape) -> DeviceProfile:
-        """The named profile; for `host`, this machine's, measured once for this kind of model and workload."""
-        spec, here = self._spec, fingerprint()
-        if spec.device != config.HOST:
-            return config.load_device(spec.device)
-        load, head_size = spec.workload, shape.layers[0].attention.head_size
-        sizes = f"h{shape.hidden}x{head_size}-b{load.batch}l{load.length}t{load.threads}"
-        path = cache_folder() / "profiles" / f"{content_digest([here, asdict(runtime()), RECIPE])}-{sizes}.yaml"
-        if not path.exists():
-            profile = profile_host(shape, [load], progress=lambda text, done: self._observer.progress(done, 1.0, text))
-            path.parent.mkdir(parents=True, exist_ok=True)
-            part = path.with_suffix(".part")
-            part.write_text(config.dump_device(profile), encoding="utf-8")
-            part.replace(path)
-        return config.load_device(path)
 
     def _bound_space(self, shape: ModelShape) -> SearchSpace:
         def size_of(operator: str, target: str, knob: str) -> int | None:
@@ -319,20 +319,28 @@ class Conductor:
         # the longest training first: begun last, it would end alone while the other workers have nothing left to do
         waiting.sort(key=lambda policy: values(pricing(policy).measurements)["macs"], reverse=True)
         recovery = Recovery(setup, lessons(), self._spec.finalists, self._spec.seed)
-        done = 0
-        total = sum(distilled(policy, self._spec.finalists).training.epochs for policy in waiting)
-
-        def on_result(digest: str, epoch: int, score: float) -> None:
-            nonlocal done
-            done += 1
-            self._observer.progress(done, total, f"{digest[:8]} epoch {epoch + 1}: {score:.4f}")
-
         folder = self._folder / "training"
         folder.mkdir(parents=True, exist_ok=True)
-        if ray is not None:
-            ended = tune_finalists(ray, recovery, waiting, folder=folder, on_result=on_result)
-            return {end.policy.digest: end.checkpoint or end.reason for end in ended}
-        return {policy.digest: _train_here(recovery, policy, folder, on_result) for policy in waiting}
+        draws = self._spec.finalists.tuning.draws(self._spec.seed)
+        longest = [distilled(policy, self._spec.finalists).training.epochs for policy in waiting]
+        done, total = 0, sum(longest) * (1 + len(draws))
+
+        def on_result(trial: str, epoch: int, score: float) -> None:
+            nonlocal done
+            done += 1
+            self._observer.progress(done, total, f"{trial[:8]} epoch {epoch + 1}: {score:.4f}")
+
+        if ray is None:
+            return {policy.digest: _train_here(recovery, policy, folder, on_result) for policy in waiting}
+        tries = {policy.digest: draws for policy in waiting}
+        ended = tune_finalists(
+            ray, recovery, waiting, folder=folder, on_result=on_result, tries=tries, epochs=max(longest)
+        )
+        for end in ended:
+            if end.settings:
+                shown = ", ".join(f"{name} {value:.2g}" for name, value in end.settings.items())
+                self._observer.note(f"{end.policy.digest[:8]}: the best try of {1 + len(draws)} had {shown}")
+        return {end.policy.digest: end.checkpoint or end.reason for end in ended}
 
     @contextmanager
     def _stage(self, name: str) -> Iterator[None]:
@@ -351,7 +359,7 @@ def _train_here(
 ) -> Path | str:
     place = folder / policy.digest
     try:
-        recovery(policy, folder=place, on_epoch=lambda epoch, score: on_result(policy.digest, epoch, score))
+        recovery(policy, folder=place, on_epoch=lambda epoch, score, _: on_result(policy.digest, epoch, score))
     except CandidateError as error:
         return str(error)
     return place / CHECKPOINT

@@ -5,6 +5,7 @@ import os
 import signal
 import time
 from collections.abc import Iterator
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
@@ -17,7 +18,7 @@ from autocompress.core.spec import Budget
 from autocompress.errors import CandidateError, HostError
 from autocompress.runners import InProcessRunner, RayPool
 from autocompress.runners.cluster import cluster
-from autocompress.runners.tune import CHECKPOINT, OnEpoch, tune_finalists
+from autocompress.runners.tune import CHECKPOINT, OnEpoch, Settings, tune_finalists
 from autocompress.testing import arithmetic_evaluate, runner_contract
 from tests.search.arithmetic import digests, run_search
 
@@ -145,13 +146,20 @@ def test_a_cluster_that_is_not_there_is_an_error_with_a_way_out() -> None:
         pass
 
 
+@dataclass(frozen=True)
+class Best:
+    best: float
+
+
 class Counting:
     """A training of three epochs that counts them in its checkpoint, and dies in the second the first time."""
 
     def __init__(self, folder: Path) -> None:
         self._marks = folder
 
-    def __call__(self, policy: CompressionPolicy, *, folder: Path, on_epoch: OnEpoch) -> None:
+    def __call__(
+        self, policy: CompressionPolicy, *, folder: Path, on_epoch: OnEpoch, settings: Settings | None = None
+    ) -> Best:
         if policy.steps[0].operator == "diverge":
             raise CandidateError("the training loss became nan")
         file = folder / CHECKPOINT
@@ -163,7 +171,51 @@ class Counting:
                 os.kill(os.getpid(), signal.SIGKILL)
             file.write_text(str(epoch + 1))
             (self._marks / f"{policy.digest}-{epoch}-{time.monotonic_ns()}").touch()
-            on_epoch(epoch, epoch / 10)
+            on_epoch(epoch, epoch / 10, epoch / 10)
+        return Best(0.2)
+
+
+class Rivals:
+    """A training of four epochs whose score is the try's learning rate."""
+
+    def __init__(self, folder: Path) -> None:
+        self._marks = folder
+
+    def __call__(
+        self, policy: CompressionPolicy, *, folder: Path, on_epoch: OnEpoch, settings: Settings | None = None
+    ) -> Best:
+        rate = (settings or {}).get("learning_rate", 0.5)
+        for epoch in range(4):
+            time.sleep(0.1)  # so that the tries of a policy are judged one beside the other
+            (folder / CHECKPOINT).write_text(f"{rate} {epoch}")
+            (self._marks / f"{policy.digest}-{rate}-{epoch}").touch()
+            on_epoch(epoch, rate + epoch / 100, rate + epoch / 100)
+        return Best(rate + 0.03)
+
+
+def test_tries_of_a_finalist_are_halved_and_the_best_is_kept(ray: Any, tmp_path: Path) -> None:
+    marks, folder = tmp_path / "marks", tmp_path / "training"
+    marks.mkdir()
+    folder.mkdir()
+    policies = [danger("first"), danger("second")]
+    tries = [{"learning_rate": rate} for rate in (0.9, 0.1, 0.2)]
+    ended = tune_finalists(
+        ray,
+        Rivals(marks),
+        policies,
+        folder=folder,
+        on_result=lambda *_: None,
+        tries={policy.digest: tries for policy in policies},
+        epochs=4,
+    )
+    assert [end.policy for end in ended] == policies
+    for end in ended:
+        assert end.settings == {"learning_rate": 0.9}
+        assert end.checkpoint is not None
+        assert end.checkpoint.read_text() == "0.9 3"
+    run = {policy.digest: sorted(path.name for path in marks.glob(f"{policy.digest}-*")) for policy in policies}
+    assert all(f"{digest}-0.9-3" in names for digest, names in run.items())
+    assert all(f"{digest}-0.1-3" not in names for digest, names in run.items()), "it fell behind and was stopped"
 
 
 def epochs_run(folder: Path, policy: CompressionPolicy) -> list[str]:

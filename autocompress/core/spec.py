@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+import random
 import re
 from collections.abc import Mapping
 from dataclasses import dataclass, field
@@ -243,6 +244,44 @@ class ElasticSpec:
 
 
 @dataclass(frozen=True, slots=True)
+class TuningSpec:
+    """How often a finalist is trained with settings of its own, and between which: the first try is the study's
+    recipe; the others are drawn, and those that fall behind after an epoch are stopped (ASHA). Learning rates are drawn
+    from the logarithm of their range. The best try on validation data is kept. Without Ray (`--workers 0`) there is
+    only the first."""
+
+    tries: int = 1
+    learning_rate: tuple[float, float] = (1e-4, 6e-4)
+    temperature: tuple[float, float] = (1.0, 4.0)
+    hard_weight: tuple[float, float] = (0.0, 0.3)
+    __pydantic_config__: ClassVar[dict[str, str]] = _FORBID
+
+    def __post_init__(self) -> None:
+        if self.tries < 1:
+            raise ValueError(f"`tries >= 1` must hold, got {self.tries}")
+        for name, least in (("learning_rate", 1e-8), ("temperature", 0.1), ("hard_weight", 0.0)):
+            low, high = getattr(self, name)
+            if not least <= low <= high:
+                raise ValueError(f"`{least:g} <= low <= high` must hold for `{name}`, got [{low:g}, {high:g}]")
+        if self.hard_weight[1] > 1:
+            raise ValueError(f"`hard_weight` must end at 1 or below, got {self.hard_weight[1]:g}")
+
+    def draws(self, seed: int) -> list[dict[str, float]]:
+        """The settings of the second try and the following."""
+        generator = random.Random(seed)
+
+        def drawn() -> dict[str, float]:
+            low, high = self.learning_rate
+            return {
+                "learning_rate": math.exp(generator.uniform(math.log(low), math.log(high))),
+                "temperature": generator.uniform(*self.temperature),
+                "hard_weight": generator.uniform(*self.hard_weight),
+            }
+
+        return [drawn() for _ in range(self.tries - 1)]
+
+
+@dataclass(frozen=True, slots=True)
 class FinalistSpec:
     """How many members of the front are trained, exported and verified, and how.
 
@@ -255,6 +294,7 @@ class FinalistSpec:
     training: TrainingSpec = field(default_factory=TrainingSpec)
     distillation: DistillationSpec = field(default_factory=DistillationSpec)
     transfer: TransferSpec = field(default_factory=TransferSpec)
+    tuning: TuningSpec = field(default_factory=TuningSpec)
     __pydantic_config__: ClassVar[dict[str, str]] = _FORBID
 
     def __post_init__(self) -> None:

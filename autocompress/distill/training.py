@@ -145,14 +145,14 @@ def train(
     score: Callable[[nn.Module], float],
     seed: int,
     checkpoint: Path | None = None,
-    on_epoch: Callable[[int, float], None] | None = None,
+    on_epoch: Callable[[int, float, float], None] | None = None,
     progress: Callable[[Progress], None] | None = None,
 ) -> Trained:
     """Trains in place and leaves the weights of the best epoch in the model.
 
     `goal` is an `Objective`, or a loss on logits made into one by `answers`. With `checkpoint`, a folder, the state
-    after each epoch is kept there and found again; then `on_epoch(epoch, score)` is called. Raises CandidateError when
-    the loss stops being a number, or when the model cannot be trained as `spec` says.
+    after each epoch is kept there and found again; then `on_epoch(epoch, score, best score)` is called. Raises
+    CandidateError when the loss stops being a number, or when the model cannot be trained as `spec` says.
     """
     _prepare(model, spec)
     steps = math.ceil(len(examples) / spec.batch_size)
@@ -174,7 +174,7 @@ def train(
         if checkpoint:
             _save(checkpoint, run, scores, best)
         if on_epoch:
-            on_epoch(epoch, scores[-1])
+            on_epoch(epoch, scores[-1], max(scores))
     assert best is not None
     model.load_state_dict(best)
     model.eval()

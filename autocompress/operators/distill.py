@@ -60,6 +60,11 @@ def distilled(policy: CompressionPolicy, spec: FinalistSpec) -> FinalistSpec:
     for step in policy.steps:
         if step.operator == Distill.name:
             settings |= step.settings
+    return overridden(spec, settings)
+
+
+def overridden(spec: FinalistSpec, settings: Mapping[str, Any]) -> FinalistSpec:
+    """The spec with settings of a `distill` step in their places."""
     training = {name: value for name, value in settings.items() if name in _TRAINING}
     distillation = {name: value for name, value in settings.items() if name not in _TRAINING}
     return replace(

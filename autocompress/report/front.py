@@ -23,6 +23,7 @@ from autocompress.core.shape import ModelShape
 from autocompress.errors import NotFoundError
 from autocompress.report.policies import explain_policy, shape_from_json
 from autocompress.report.prediction import Prediction, compare
+from autocompress.report.trust import Trust, trust
 from autocompress.store import Counts, Finalist, Store, StudyRow
 
 SCHEMA: Final = "autocompress.front/1"
@@ -67,7 +68,7 @@ class Baseline:
 class Member:
     """A candidate worth looking at. Only a verified one was trained, exported and measured; what is known of any other
     is an estimate: quality before training, latency predicted. `predicted` is the latency that the search counted on,
-    where it was measured since."""
+    where it was measured since, and `untrained` the quality that it saw."""
 
     number: int
     digest: str
@@ -80,6 +81,7 @@ class Member:
     knee: bool = False
     reason: str = ""
     predicted: Measurement | None = None
+    untrained: Measurement | None = None
 
     @property
     def verified(self) -> bool:
@@ -97,6 +99,7 @@ class Member:
             **({"reason": self.reason} if self.reason else {}),
             **_metrics(self.metrics),
             **({"predicted": {"latency_ms": self.predicted.to_json()}} if self.predicted else {}),
+            **({"untrained": {"quality": self.untrained.to_json()}} if self.untrained else {}),
             "relative": self.relative.to_json(),
         }
 
@@ -135,6 +138,7 @@ class FrontReport:
     ties: tuple[Tie, ...]
     facts: Mapping[str, Any]
     prediction: Prediction | None = None
+    trust: Trust | None = None
 
     @property
     def verified(self) -> tuple[Member, ...]:
@@ -164,6 +168,7 @@ class FrontReport:
             "baseline": self.baseline.to_json() if self.baseline else None,
             "members": [member.to_json() for member in self.members],
             "prediction": self.prediction.to_json() if self.prediction else None,
+            "trust": self.trust.to_json() if self.trust else None,
             "ties": [{"metric": tie.metric, "numbers": list(tie.numbers)} for tie in self.ties],
             "hypervolume": dataclasses.asdict(self.hypervolume),
             "counts": dataclasses.asdict(self.counts),
@@ -201,6 +206,7 @@ def front_report(store: Store, name: str) -> FrontReport:
         ties=ties(verified),
         facts=row.facts,
         prediction=compare([(one.predicted, one.metrics["latency_ms"]) for one in verified if one.predicted]),
+        trust=trust([(one.untrained.value, one.metrics["quality"].value) for one in verified if one.untrained]),
     )
 
 
@@ -298,6 +304,7 @@ def _finalist(
         on_front=one.candidate.number in front,
         reason=one.reason,
         predicted=predicted if is_pair else None,
+        untrained=_measured(searched).get("quality") if "quality" in metrics else None,
     )
 
 

@@ -14,7 +14,6 @@ from autocompress import config
 from autocompress.core.space import SearchSpace
 from autocompress.core.spec import Budget, StudySpec
 from autocompress.devices.host import usable_cores
-from autocompress.devices.profiling import profile_host
 from autocompress.elastic import prepare_elastic
 from autocompress.evaluate import Pricing, Setup, SliceEvaluator
 from autocompress.lessons import Lessons
@@ -22,7 +21,7 @@ from autocompress.operators import OPERATORS
 from autocompress.runners import RayPool
 from autocompress.samplers import OptunaSampler, population_for
 from autocompress.search import Search
-from autocompress.stages import gather
+from autocompress.stages import device_profile, gather
 from autocompress.store import Store
 from autocompress.study import SilentObserver
 from autocompress.teacher import prepare_importance, prepare_teacher
@@ -47,7 +46,7 @@ def prepare(study: str = "quickstart", *, seed: int = 0, elastic: bool = True) -
     teacher = prepare_teacher(spec, inputs.model, inputs.data, on_progress=lambda _: None)
     importance = prepare_importance(spec, teacher)
     shape = teacher.anatomy.shape()
-    profile = profile_host(shape, [spec.workload])
+    profile = device_profile(spec, shape, progress=lambda *_: None)
     pricing = Pricing.of(
         profile, shape, workload=spec.workload, objectives=spec.objectives, constraints=spec.constraints
     )

@@ -212,7 +212,7 @@ def test_interrupted_between_epochs_it_ends_with_the_same_weights(
         student = small(bert, seed=seed)
         return student, objective_of(student, bert, examples, spec), examples
 
-    def interrupt(epoch: int, value: float) -> None:
+    def interrupt(epoch: int, value: float, best: float) -> None:
         if epoch == 1:
             raise Interruption
 

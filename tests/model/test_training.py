@@ -54,7 +54,7 @@ def test_interrupted_between_epochs_it_ends_with_the_same_weights(
     whole: Any = build_model("bert")
     first = train(whole, examples, answers(cross_entropy), spec=SPEC, score=score, seed=5)
 
-    def interrupt(epoch: int, value: float) -> None:
+    def interrupt(epoch: int, value: float, best: float) -> None:
         if epoch == 1:
             raise Interruption
 

@@ -1,0 +1,50 @@
+"""How well the cheap scores of a search rank what becomes of its candidates."""
+
+from __future__ import annotations
+
+import dataclasses
+import statistics
+from collections.abc import Sequence
+from dataclasses import dataclass
+from itertools import combinations
+from math import sqrt
+from typing import Any
+
+
+@dataclass(frozen=True, slots=True)
+class Trust:
+    """Quality before training against quality after it, of `n` finalists.
+
+    `gain` is what training added in the mean. `tau` is Kendall's rank correlation (tau-b: ties count for neither side),
+    None where there is no order to compare. `regret` is what the candidate with the best cheap score lacks to the best
+    there is after training.
+    """
+
+    n: int
+    gain: float
+    tau: float | None
+    regret: float
+
+    def to_json(self) -> dict[str, Any]:
+        return dataclasses.asdict(self)
+
+
+def trust(pairs: Sequence[tuple[float, float]]) -> Trust | None:
+    """Of pairs of quality before and after training; None of fewer than two."""
+    if len(pairs) < 2:
+        return None
+    trained = [after for _, after in pairs]
+    best = max(range(len(pairs)), key=lambda place: pairs[place][0])
+    gain = statistics.fmean(after - before for before, after in pairs)
+    return Trust(len(pairs), gain, kendall(pairs), max(trained) - trained[best])
+
+
+def kendall(pairs: Sequence[tuple[float, float]]) -> float | None:
+    """Tau-b (Kendall 1945); None where one side is all alike."""
+    agreement, firsts, seconds = 0, 0, 0
+    for (a, x), (b, y) in combinations(pairs, 2):
+        first, second = (a > b) - (a < b), (x > y) - (x < y)
+        agreement += first * second
+        firsts += first != 0
+        seconds += second != 0
+    return agreement / sqrt(firsts * seconds) if firsts and seconds else None
