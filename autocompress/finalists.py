@@ -33,6 +33,10 @@ _BATCH = 32
 _PAIRED = 1 / 3
 """All candidates are scored on the same texts, so a difference is known about three times better than either score."""
 
+HEALED = 0.1
+"""More than training adds to the quality of a slice of the elastic model (studies/benchmarks/ladder.py). A slice of the
+teacher as it is may gain anything."""
+
 _TOLD_APART = 0.03
 """Predicted costs that differ by less are taken for equal: the predictor's own error is about that."""
 
@@ -47,16 +51,19 @@ class _Member:
     costs: tuple[float, ...]
 
 
-def choose(records: Sequence[Record], objectives: Mapping[str, Direction], count: int) -> list[Record]:
+def choose(
+    records: Sequence[Record], objectives: Mapping[str, Direction], count: int, *, healed: float = math.inf
+) -> list[Record]:
     """Members of the front, spread over what they cost.
 
-    Quality before training says little about quality after it (a model without two of its layers scores 70 % and is
-    trained back to 94 %), so finalists are spread evenly over what they cost, and quality only decides between
-    neighbours: the range of the first cost is cut into `count` equal parts, and each gives its best. A member that the
-    data cannot tell from a cheaper one stands back; places that stay free go to the best of those left.
+    Quality before training says less about quality after it than a cost does, so finalists are spread evenly over what
+    they cost, and quality only decides between neighbours: the range of the first cost is cut into `count` equal parts,
+    and each gives its best. Members further below the best than training can heal stand back, and so does one that the
+    data cannot tell from a cheaper one; places that stay free go to the best of those left.
     """
     everybody = _front(records, objectives)
-    members = _told_apart(everybody)
+    best = max(map(_quality, everybody), default=0.0)
+    members = [member for member in _told_apart(everybody) if member.quality >= best - healed]
     spread = _spread(members, count) if members and members[0].costs else []
     left = sorted((member for member in everybody if member not in spread), key=_quality, reverse=True)
     chosen = spread + left[: count - len(spread)]

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import functools
 import logging
+import math
 import time
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import AbstractContextManager, ExitStack, contextmanager, nullcontext
@@ -30,7 +31,7 @@ from autocompress.distill import Progress
 from autocompress.elastic import prepare_elastic
 from autocompress.errors import CandidateError, ExhaustedError, SpecError
 from autocompress.evaluate import Pricing, Setup, SliceEvaluator
-from autocompress.finalists import Recovery, Rehearsal, RehearsalEvaluator, choose
+from autocompress.finalists import HEALED, Recovery, Rehearsal, RehearsalEvaluator, choose
 from autocompress.lessons import Lessons
 from autocompress.offering import Endings, Offering
 from autocompress.operators import OPERATORS
@@ -307,7 +308,8 @@ class Conductor:
         """Chooses the finalists, once for the study, and trains those that are not concluded yet."""
         name, store = self._spec.name, self._store
         if not [f for f in store.finalists(name) if f.candidate.number]:
-            chosen = choose(store.records(name), self._spec.objectives, self._spec.finalists.count)
+            healed = math.inf if setup.elastic is None else HEALED
+            chosen = choose(store.records(name), self._spec.objectives, self._spec.finalists.count, healed=healed)
             if not chosen:
                 raise ExhaustedError(
                     f"the search found no feasible candidate to train; see `autocompress trials {name}`"

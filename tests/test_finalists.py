@@ -51,3 +51,8 @@ def test_a_nearly_empty_part_of_the_range_leaves_its_place_to_the_best_of_the_ot
     assert len(found) == 4
     assert 1 in found
     assert 7 in found
+
+
+def test_what_training_cannot_heal_is_not_trained() -> None:
+    records = [record(i, 0.1 * i, 2.0 * i, 10.0 * i) for i in range(1, 10)]
+    assert [chosen.candidate.number for chosen in choose(records, OBJECTIVES, 3, healed=0.25)] == [7, 8, 9]

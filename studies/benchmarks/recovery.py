@@ -1,85 +1,129 @@
-"""What a finalist's recovery gains and costs by each of its habits: seconds and quality, side by side.
+"""What a finalist's recovery gains and costs by each of its habits and losses: seconds and quality, side by side.
 
-    python studies/benchmarks/recovery.py [--seeds 2]
+    python studies/benchmarks/recovery.py [--seeds 0 1 2] [--only NAME ...]
 
-One student (4 of 6 layers, 6 heads, 768 channels) of the quickstart's teacher, one thread. The quickstart's recipe, and
-the same without one habit at a time: with the model's own dropout, with all embeddings trained, without made-up texts
-(for as many epochs, and for as many steps).
+Three students of the quickstart's teacher (2, 3 and 4 layers), each trained alone on one thread: by the quickstart's
+recipe; by the same without one of its habits (from the teacher's weights instead of the elastic model's, with dropout,
+with all embeddings trained, without made-up texts for as many epochs or for as many steps); and by the same with one
+more loss (attention maps, attention relations, hidden states). Kept rows are replaced one by one, so that parts may be
+run on different days.
 """
 
 from __future__ import annotations
 
 import argparse
+import json
 import statistics
-import tempfile
-import time
+from concurrent.futures import ProcessPoolExecutor
 from dataclasses import replace
-from pathlib import Path
+from multiprocessing import get_context
+from typing import Any
 
-from prepared import prepare
-from record import keep
+from ladder import judge
+from prepared import Prepared, prepare
+from record import RESULTS, keep
 
 from autocompress.core.policy import CompressionPolicy, Step
 from autocompress.core.spec import FinalistSpec
-from autocompress.distill import CHECKPOINT, best_weights, predict
-from autocompress.finalists import Recovery, trainable_student
+from autocompress.devices.host import usable_cores
+from autocompress.finalists import Recovery
 from autocompress.lessons import Lessons
-from autocompress.tasks import batches
 
-KEPT = (0, 1, 3, 5)
-POLICY = CompressionPolicy(
-    (
-        Step("remove_layer", "layers.2"),
-        Step("remove_layer", "layers.4"),
-        *(Step("prune_heads", f"layers.{i}.attention", {"heads": 6, "importance": "fisher"}) for i in KEPT),
-        *(Step("prune_channels", f"layers.{i}.feed_forward", {"channels": 768, "importance": "fisher"}) for i in KEPT),
+
+def student(kept: tuple[int, ...], heads: int, channels: int) -> CompressionPolicy:
+    """Only the layers `kept`, each with so many heads and channels, all in int8."""
+    removed = [Step("remove_layer", f"layers.{i}") for i in range(6) if i not in kept]
+    how = {"importance": "fisher"}
+    pruned = [Step("prune_heads", f"layers.{i}.attention", {"heads": heads, **how}) for i in kept]
+    narrow = [Step("prune_channels", f"layers.{i}.feed_forward", {"channels": channels, **how}) for i in kept]
+    return CompressionPolicy(
+        (*removed, *pruned, *narrow, *(Step("quantize", f"layers.{i}", {"bits": 8}) for i in kept))
     )
-)
+
+
+STUDENTS = {
+    "2 layers": student((1, 4), 6, 768),
+    "3 layers": student((0, 2, 4), 6, 384),
+    "4 layers": student((0, 1, 3, 5), 6, 768),
+}
 
 
 def variants(spec: FinalistSpec) -> dict[str, FinalistSpec]:
-    plain, longer = replace(spec.transfer, copies=0), spec.training.epochs * (1 + spec.transfer.copies)
+    none, longer = replace(spec.transfer, copies=0), spec.training.epochs * (1 + spec.transfer.copies)
+
+    def learning(**weights: Any) -> FinalistSpec:
+        return replace(spec, distillation=replace(spec.distillation, **weights))
+
     return {
         "the recipe": spec,
+        "from the teacher's weights": spec,
         "with the model's dropout": replace(spec, training=replace(spec.training, dropout=None)),
         "embeddings trained": replace(spec, freeze_embeddings=False),
-        "no made-up texts": replace(spec, transfer=plain),
-        "no made-up texts, as many steps": replace(
-            spec, transfer=plain, training=replace(spec.training, epochs=longer)
-        ),
+        "no made-up texts": replace(spec, transfer=none),
+        "no made-up texts, as many steps": replace(spec, transfer=none, training=replace(spec.training, epochs=longer)),
+        "+ attention maps": learning(attention=1.0),
+        "+ attention relations": learning(relations=1.0),
+        "+ hidden states": learning(hidden=1.0),
     }
+
+
+def jobs(
+    prepared: Prepared, seeds: list[int], only: list[str]
+) -> list[tuple[dict[str, Any], Recovery, CompressionPolicy]]:
+    found = []
+    lessons: dict[tuple[int, int], Lessons] = {}
+    for seed in seeds:
+        for name, spec in variants(prepared.spec.finalists).items():
+            key = (spec.transfer.copies, seed)
+            if name not in only:
+                continue
+            if key not in lessons:
+                lessons[key] = Lessons.of(prepared.setup, spec.transfer, seed=seed)
+            setup = replace(prepared.setup, elastic=None) if name.startswith("from the teacher") else prepared.setup
+            recovery = Recovery(setup, lessons[key], spec, seed)
+            for size, policy in STUDENTS.items():
+                found.append(({"variant": name, "student": size, "seed": seed}, recovery, policy))
+    return found
+
+
+def table(rows: list[dict[str, Any]]) -> str:
+    sizes = list(STUDENTS)
+    lines = [
+        f"| variant | {' | '.join(f'{size}: validation / test' for size in sizes)} | seconds |",
+        "|---|---:|---:|---:|---:|",
+    ]
+    for name in dict.fromkeys(row["variant"] for row in rows):
+        cells = []
+        for size in sizes:
+            own = [row for row in rows if (row["variant"], row["student"]) == (name, size)]
+            means = [statistics.fmean(row[split] for row in own) for split in ("validation", "test")] if own else []
+            spread = f" ± {statistics.stdev(row['validation'] for row in own):.4f}" if len(own) > 1 else ""
+            cells.append(f"{means[0]:.4f}{spread} / {means[1]:.4f}" if means else "")
+        seconds = statistics.fmean(row["seconds"] for row in rows if row["variant"] == name)
+        lines.append(f"| {name} | {' | '.join(cells)} | {seconds:.0f} |")
+    return "\n".join(lines)
 
 
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("--seeds", type=int, default=2)
-    seeds = range(parser.parse_args().seeds)
+    parser.add_argument("--seeds", type=int, nargs="+", default=[0, 1, 2])
+    parser.add_argument("--only", nargs="+", metavar="NAME", help="these variants alone")
+    asked = parser.parse_args()
     prepared = prepare()
-    task = prepared.setup.task
-    rows = []
-    for seed in seeds:
-        for name, spec in variants(prepared.spec.finalists).items():
-            lessons = Lessons.of(prepared.setup, spec.transfer, seed=seed)
-            recovery = Recovery(prepared.setup, lessons, spec, seed)
-            with tempfile.TemporaryDirectory() as folder:
-                started = time.monotonic()
-                recovery(POLICY, folder=Path(folder))
-                seconds = time.monotonic() - started
-                weights, history = best_weights(Path(folder) / CHECKPOINT)
-            student = trainable_student(prepared.setup, POLICY)
-            student.model.load_state_dict(weights)
-            test = task.examples("test")
-            logits = predict(student.model, batches(test, 32))
-            quality = task.score(logits.argmax(axis=1), test.labels).value
-            rows.append(
-                {"variant": name, "seed": seed, "validation": history.best, "test": quality, "seconds": round(seconds)}
-            )
-            print(rows[-1], flush=True)
-    for name in variants(prepared.spec.finalists):
-        found = [row for row in rows if row["variant"] == name]
-        means = {key: statistics.mean(row[key] for row in found) for key in ("validation", "test", "seconds")}
-        print(f"{name}: " + ", ".join(f"{key} {value:.4g}" for key, value in means.items()))
-    print(f"kept in {keep('recovery', rows)}")
+    names = list(variants(prepared.spec.finalists))
+    path = RESULTS / "recovery.json"
+    rows: list[dict[str, Any]] = json.loads(path.read_text(encoding="utf-8"))["figures"] if path.exists() else []
+    rows = [row for row in rows if "student" in row]
+    todo = jobs(prepared, asked.seeds, asked.only or names)
+    with ProcessPoolExecutor(usable_cores(), mp_context=get_context("spawn")) as pool:
+        judged = pool.map(judge, [recovery for _, recovery, _ in todo], [policy for _, _, policy in todo])
+        for (about, _, _), found in zip(todo, judged, strict=True):
+            rows = [row for row in rows if any(row[key] != value for key, value in about.items())]
+            rows.append({**about, **found})
+            rows.sort(key=lambda row: (names.index(row["variant"]), row["student"], row["seed"]))
+            keep("recovery", rows)
+            print(rows and {**about, **found}, flush=True)
+    print(table(rows))
 
 
 if __name__ == "__main__":

@@ -1,0 +1,221 @@
+"""Fronts side by side: the whole of autocompress, and the same code with one thing taken away or done as others do it.
+
+    python studies/benchmarks/front_quality.py [--study quickstart] [--seeds 0 1 2] [--minutes 4] [--only NAME ...]
+    python studies/benchmarks/front_quality.py --print         # table and picture from the kept figures
+
+Every contender is a stored study in `front_quality.db` (in the folder where the command runs): interrupted, the same
+command goes on with it. All have the same teacher, data, device, number and training of finalists, and the same time
+for their search; the time that the elastic model takes is part of it. There are no constraints, or half of the
+contenders would have nothing to offer. Compared are the hypervolumes of the verified fronts (quality, latency, size;
+one reference point) and the fastest verified model within 1 and 3 points of the teacher.
+"""
+
+from __future__ import annotations
+
+import argparse
+import json
+import statistics
+from collections.abc import Callable
+from dataclasses import replace
+from typing import Any
+
+from record import RESULTS, keep
+
+import autocompress
+from autocompress import config
+from autocompress.core.space import Choice, SearchSpace, StepSpace
+from autocompress.core.spec import ElasticSpec, StudySpec
+from autocompress.operators import OPERATORS
+
+STORE = "front_quality.db"
+
+
+class Stages:
+    """Prints a line for every stage."""
+
+    def stage(self, name: str, detail: str = "") -> None:
+        print(f"  {name} {detail}", flush=True)
+
+    def progress(self, done: float, total: float | None, text: str = "") -> None: ...
+
+    def tally(self, tally: Any) -> None: ...
+
+    def note(self, text: str) -> None: ...
+
+
+OURS = "autocompress"
+WITHIN = (0.01, 0.03)
+INT8 = {"bits": Choice((32, 8))}
+
+
+def plain(spec: StudySpec) -> StudySpec:
+    """Nothing but what candidates inherit from the teacher as it is."""
+    return replace(spec, elastic=ElasticSpec(steps=0))
+
+
+def in_space(spec: StudySpec, name: str) -> StudySpec:
+    return replace(spec, space=config.load_space(name, operators=OPERATORS))
+
+
+def prune_then_quantize(spec: StudySpec) -> StudySpec:
+    """Sizes are searched in fp32; what comes out is made int8 as a whole."""
+    pruned = config.load_space("prune-only", operators=OPERATORS)
+    return replace(
+        spec, space=replace(pruned, name="prune-then-quantize", steps=(*pruned.steps, *quantized(fixed=True)))
+    )
+
+
+def quantized(*, fixed: bool) -> tuple[StepSpace, ...]:
+    options: dict[str, Any] = {"settings": {"bits": 8}} if fixed else {"knobs": INT8}
+    return tuple(
+        StepSpace("quantize", target, name=f"quantize-{target.rstrip('.*')}", per="step", **options)
+        for target in ("layers.*", "embeddings")
+    )
+
+
+def every_other_layer(spec: StudySpec) -> StudySpec:
+    """DistilBERT's recipe (Sanh et al. 2019): every other layer stays, then it is distilled from the logits."""
+    removed = tuple(StepSpace("remove_layer", f"layers.{index}", name=f"remove-{index}") for index in (1, 3, 5))
+    return plain(replace(spec, space=SearchSpace("every-other-layer", 1, (*removed, *quantized(fixed=False)))))
+
+
+def layer_wise(spec: StudySpec) -> StudySpec:
+    """TinyBERT's recipe (Jiao et al. 2020): fixed sizes, and a loss on every layer's attention and hidden states."""
+    removed = tuple(StepSpace("remove_layer", f"layers.{index}", name=f"remove-{index}") for index in (1, 3))
+    last = StepSpace("remove_layer", "layers.5", name="remove-5", optional=True)
+    losses = replace(
+        spec.finalists.distillation, attention=1.0, attention_form="mse-scores", hidden=1.0, embeddings=1.0,
+        layer_map="uniform", adaptive=True,
+    )  # fmt: skip
+    space = SearchSpace("layer-wise", 1, (*removed, last, *quantized(fixed=False)))
+    return plain(replace(spec, space=space, finalists=replace(spec.finalists, distillation=losses)))
+
+
+CONTENDERS: dict[str, Callable[[StudySpec], StudySpec]] = {
+    OURS: lambda spec: spec,
+    "random search": lambda spec: replace(spec, sampler="random"),
+    "without the elastic model": plain,
+    "uniform pruning": lambda spec: in_space(spec, "bert-uniform"),
+    "prune only": lambda spec: in_space(spec, "prune-only"),
+    "quantize only": lambda spec: in_space(spec, "quantize-only"),
+    "prune then quantize": prune_then_quantize,
+    "every other layer": every_other_layer,
+    "layer-wise distillation": layer_wise,
+}
+
+
+def contender(study: str, name: str, seed: int, minutes: float) -> StudySpec:
+    spec = config.load_study(study, operators=OPERATORS)
+    spec = CONTENDERS[name](replace(spec, constraints={}, seed=seed))
+    spent = spec.elastic.minutes if spec.elastic.steps else 0.0
+    share = min(spent, minutes / 2)
+    budget = replace(spec.budget, trials=100_000, minutes=minutes - share)
+    elastic = replace(spec.elastic, minutes=share, steps=100_000) if spent else spec.elastic
+    label = f"{study}-{name.replace(' ', '-')}-{seed}-{minutes:g}"
+    return replace(spec, name=label, budget=budget, elastic=elastic)
+
+
+def judged(study: str, name: str, seed: int, minutes: float) -> dict[str, Any]:
+    """Runs or resumes one contender; what it found."""
+    print(f"{name}, seed {seed}", flush=True)
+    spec, observer = contender(study, name, seed, minutes), Stages()
+    try:
+        done = autocompress.open_study(spec.name, storage=STORE)
+        if done.row.state != "complete":
+            done.resume(observer=observer)
+    except autocompress.AutocompressError:
+        done = autocompress.run(spec, storage=STORE, observer=observer)
+    with done:
+        report, facts = done.pareto(), done.row.facts
+    assert report.baseline is not None
+    teacher = report.baseline.metrics["quality"].value
+    fastest = {}
+    for drop in WITHIN:
+        speeds = [
+            member.relative.speedup
+            for member in report.verified
+            if member.relative.speedup and member.metrics["quality"].value >= teacher - drop - 1e-9
+        ]
+        fastest[str(drop)] = max(speeds, default=None)
+    members = [
+        {metric: member.metrics[metric].value for metric in ("quality", "test_quality", "latency_ms", "size_mb")}
+        for member in report.verified
+    ]
+    return {
+        "contender": name,
+        "seed": seed,
+        "hypervolume": report.hypervolume.verified,
+        "reference": dict(report.hypervolume.reference or {}),
+        "fastest_within": fastest,
+        "teacher": {metric: report.baseline.metrics[metric].value for metric in ("quality", "latency_ms", "size_mb")},
+        "members": members,
+        "candidates": report.counts.evaluated,
+        "timings_seconds": facts["timings"],
+    }
+
+
+def table(rows: list[dict[str, Any]]) -> str:
+    lines = ["| contender | seeds | hypervolume | fastest within 1 point | within 3 |", "|---|---:|---:|---:|---:|"]
+    for name in dict.fromkeys(row["contender"] for row in rows):
+        own = [row for row in rows if row["contender"] == name]
+        volumes = [row["hypervolume"] or 0.0 for row in own]
+        spread = f" ± {statistics.stdev(volumes):.0f}" if len(own) > 1 else ""
+        cells = []
+        for drop in WITHIN:
+            speeds = [row["fastest_within"][str(drop)] for row in own]
+            cells.append(", ".join("none" if speed is None else f"{speed:.1f}x" for speed in speeds))
+        lines.append(f"| {name} | {len(own)} | {statistics.fmean(volumes):.0f}{spread} | {cells[0]} | {cells[1]} |")
+    return "\n".join(lines)
+
+
+def picture(rows: list[dict[str, Any]], path: str) -> None:
+    """Quality against latency of every verified member, the fronts of the first seed joined."""
+    from autocompress.report.canvas import new_figure, save
+
+    figure = new_figure(1000, 620)
+    axes = figure.add_axes((0.08, 0.11, 0.89, 0.8))
+    for place, name in enumerate(dict.fromkeys(row["contender"] for row in rows)):
+        own = [member for row in rows if row["contender"] == name for member in row["members"]]
+        own.sort(key=lambda member: member["latency_ms"])
+        style = {"color": "#d55e00", "linewidth": 2.2, "zorder": 5} if name == OURS else {"color": f"C{place}"}
+        points = [member["latency_ms"] for member in own], [100 * member["quality"] for member in own]
+        axes.plot(*points, marker="o", markersize=5, alpha=0.9, label=name, **style)
+    teacher = rows[0]["teacher"]
+    axes.plot(
+        [teacher["latency_ms"]], [100 * teacher["quality"]], marker="s", color="black", linestyle="", label="teacher"
+    )
+    axes.set_xscale("log")
+    axes.set_xlabel("latency of the exported file, ms (log)")
+    axes.set_ylabel("validation quality, %")
+    axes.set_ylim(bottom=max(0.0, 100 * teacher["quality"] - 20))
+    axes.grid(alpha=0.25)
+    axes.legend(frameon=False, loc="lower right")
+    save(figure, RESULTS / path, about="verified models of every contender: quality against latency")
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("--study", default="quickstart")
+    parser.add_argument("--seeds", type=int, nargs="+", default=[0, 1, 2])
+    parser.add_argument("--minutes", type=float, default=4.0)
+    parser.add_argument("--only", nargs="+", choices=[*CONTENDERS], default=[*CONTENDERS])
+    parser.add_argument("--print", action="store_true", dest="only_print")
+    asked = parser.parse_args()
+    name = "front_quality" if asked.study == "quickstart" else f"front_quality-{asked.study}"
+    kept = RESULTS / f"{name}.json"
+    rows: list[dict[str, Any]] = (
+        json.loads(kept.read_text(encoding="utf-8"))["figures"]["rows"] if kept.exists() else []
+    )
+    if not asked.only_print:
+        for seed in asked.seeds:
+            for who in asked.only:
+                found = judged(asked.study, who, seed, asked.minutes)
+                rows = [row for row in rows if (row["contender"], row["seed"]) != (who, seed)] + [found]
+                keep(name, {"minutes": asked.minutes, "rows": rows})
+    rows.sort(key=lambda row: ([*CONTENDERS].index(row["contender"]), row["seed"]))
+    picture(rows, f"{name}.png")
+    print(table(rows))
+
+
+if __name__ == "__main__":
+    main()
