@@ -25,7 +25,7 @@ if TYPE_CHECKING:
     from autocompress.study import run as run
     from autocompress.verification import verify_folder as verify_folder
 
-# Read when torch is loaded. Threads that wait for one another must not spin for long: with two threads on two cores, and
+# Read when torch is loaded. Threads that wait for one another must not spin for long: with two threads on two cores and
 # any other process on one of them, a training step takes many times as long as it has to. With this count 40 steps of
 # MiniLM-L6 take 7.7 s alone and 14 s beside such a process; without any spinning 10.6 and 10.8.
 os.environ.setdefault("GOMP_SPINCOUNT", "4000")
