@@ -155,10 +155,10 @@ class Recovery:
         on_progress: Callable[[Progress], None] | None = None,
         settings: Mapping[str, float] | None = None,
     ) -> Trained:
-        """Distils into the policy's student, from the last checkpoint in `folder` on; the best weights end up there.
+        """Distils into the policy's student, from the last checkpoint in `folder` on; the kept weights end up there.
         How, is what the policy's own `distill` steps say, and the study where they say nothing.
 
-        `on_epoch(epoch, validation score, best so far)` is called after each epoch, once its checkpoint is on disk.
+        `on_epoch(epoch, validation score, score of the epoch to keep)` is called once an epoch's checkpoint is on disk.
         `settings` are those of one try: they go before the policy's.
         """
         student = trainable_student(self.setup, policy, freeze_embeddings=self.spec.freeze_embeddings)
@@ -192,7 +192,14 @@ class Recovery:
             label_smoothing=spec.training.label_smoothing,
         )
         return train(
-            student.model, lessons.examples, objective, spec=spec.training, score=score, seed=self.seed, **options
+            student.model,
+            lessons.examples,
+            objective,
+            spec=spec.training,
+            score=score,
+            seed=self.seed,
+            keep=spec.keep,
+            **options,
         )
 
 

@@ -34,7 +34,7 @@ from autocompress.devices.energy import energy_of, find_meter
 from autocompress.devices.host import fingerprint_digest, is_this_machine
 from autocompress.devices.memory import peak_memory_mib
 from autocompress.devices.timing import timing_lane, workload_run
-from autocompress.distill import best_weights
+from autocompress.distill import kept_weights
 from autocompress.elsewhere import ENERGY_FACT, consequences, device_label, latency_of
 from autocompress.evaluate import Pricing, Setup
 from autocompress.finalists import deployed_student, trainable_student
@@ -179,7 +179,7 @@ class Offering:
         return judge_file(path, self._teacher.task, self._shape, self._spec.workload, stock=True)
 
     def _export(self, number: int, policy: CompressionPolicy, checkpoint: Path) -> _Part:
-        weights, history = best_weights(checkpoint)
+        weights, history = kept_weights(checkpoint)
         plain = trainable_student(self._setup, policy)
         plain.model.load_state_dict(weights)
         plain.model.eval()
@@ -188,7 +188,7 @@ class Offering:
         deploy(deployed_student(self._setup, policy, weights), path)
         _, shape = effective(policy, self._shape)
         judged = judge_file(path, self._setup.task, shape, self._spec.workload)
-        return _Part(number, policy, weights, shape, judged, parity(plain, self._setup.task), history.best)
+        return _Part(number, policy, weights, shape, judged, parity(plain, self._setup.task), history.score)
 
     def _decide(self, part: _Part, found: Measurements, reference: Measurements, how: str) -> None:
         reasons = objections(found, trained_quality=part.trained_quality, constraints=self._spec.constraints)

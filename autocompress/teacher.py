@@ -220,7 +220,7 @@ def _fine_tune(
     with atomic_folder(folder) as part, _quiet():
         model.save_pretrained(str(part))
         AutoTokenizer.from_pretrained(str(model_folder), trust_remote_code=False).save_pretrained(str(part))
-        history = {"validation_scores": trained.scores, "best_epoch": trained.best_epoch}
+        history = {"validation_scores": trained.scores, "kept_epoch": trained.kept_epoch}
         (part / "training.json").write_text(json.dumps(history), encoding="utf-8")
     shutil.rmtree(checkpoint, ignore_errors=True)
 

@@ -148,7 +148,7 @@ def test_a_cluster_that_is_not_there_is_an_error_with_a_way_out() -> None:
 
 @dataclass(frozen=True)
 class Best:
-    best: float
+    score: float
 
 
 class Counting:

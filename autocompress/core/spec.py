@@ -19,6 +19,7 @@ _STUDY_NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9._-]{0,127}")
 
 SamplerName = Literal["nsga2", "nsga3", "tpe", "gp", "qmc", "random"]
 AttentionForm = Literal["mse-scores", "mse-probabilities", "kl"]
+Keep = Literal["best", "last"]
 LayerMap = Literal["kept", "uniform", "last", "learned"]
 
 
@@ -287,6 +288,8 @@ class FinalistSpec:
 
     `freeze_embeddings` keeps the word embeddings as the teacher had them: that takes a third off the time of an epoch;
     what it costs in quality (0.3 points in the mean) is within the noise of two seeds (studies/benchmarks/recovery.py).
+    `keep` the last epoch's weights, or those of the epoch that was best on validation data: search and pick choose by
+    the same few texts already, and one more choice by them finds luck rather than quality (same benchmark).
     """
 
     count: int = 5
@@ -295,6 +298,7 @@ class FinalistSpec:
     distillation: DistillationSpec = field(default_factory=DistillationSpec)
     transfer: TransferSpec = field(default_factory=TransferSpec)
     tuning: TuningSpec = field(default_factory=TuningSpec)
+    keep: Keep = "last"
     __pydantic_config__: ClassVar[dict[str, str]] = _FORBID
 
     def __post_init__(self) -> None:

@@ -14,8 +14,8 @@ from autocompress.distill.training import (
     Progress,
     Trained,
     answers,
-    best_weights,
     bf16_pays,
+    kept_weights,
     predict,
     train,
 )
@@ -29,7 +29,7 @@ __all__ = [
     "Trained",
     "answers",
     "attention_map_loss",
-    "best_weights",
+    "kept_weights",
     "bf16_pays",
     "distillation_loss",
     "hidden_state_loss",

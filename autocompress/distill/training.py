@@ -26,7 +26,7 @@ from torch import Tensor, nn
 from torch.nn.attention import SDPBackend, sdpa_kernel
 from torch.utils.checkpoint import checkpoint as recomputed
 
-from autocompress.core.spec import TrainingSpec
+from autocompress.core.spec import Keep, TrainingSpec
 from autocompress.errors import CandidateError
 from autocompress.tasks import Batch, Examples, batches
 
@@ -57,11 +57,12 @@ class Trained:
     """What came of it: validation score after every epoch, and which epoch's weights the model now has."""
 
     scores: tuple[float, ...]
-    best_epoch: int
+    kept_epoch: int
 
     @property
-    def best(self) -> float:
-        return self.scores[self.best_epoch]
+    def score(self) -> float:
+        """Of the kept epoch."""
+        return self.scores[self.kept_epoch]
 
 
 @functools.cache
@@ -144,14 +145,15 @@ def train(
     spec: TrainingSpec,
     score: Callable[[nn.Module], float],
     seed: int,
+    keep: Keep = "best",
     checkpoint: Path | None = None,
     on_epoch: Callable[[int, float, float], None] | None = None,
     progress: Callable[[Progress], None] | None = None,
 ) -> Trained:
-    """Trains in place and leaves the weights of the best epoch in the model.
+    """Trains in place and leaves the weights of the best epoch, or of the last, in the model.
 
     `goal` is an `Objective`, or a loss on logits made into one by `answers`. With `checkpoint`, a folder, the state
-    after each epoch is kept there and found again; then `on_epoch(epoch, score, best score)` is called. Raises
+    after each epoch is kept there and found again; then `on_epoch(epoch, score, kept score)` is called. Raises
     CandidateError when the loss stops being a number, or when the model cannot be trained as `spec` says.
     """
     _prepare(model, spec)
@@ -168,17 +170,21 @@ def train(
             if progress:
                 progress(Progress(epoch * steps + step + 1, total, epoch, max(scores, default=0.0)))
         scores = (*scores, score(model))
-        if best is None or scores[-1] > max(scores[:-1], default=-math.inf):
+        if best is None or keep == "last" or scores[-1] > max(scores[:-1], default=-math.inf):
             best = {name: tensor.detach().clone() for name, tensor in model.state_dict().items()}
         logger.info("epoch %d of %d: validation score %.4f", epoch + 1, spec.epochs, scores[-1])
         if checkpoint:
-            _save(checkpoint, run, scores, best)
+            _save(checkpoint, run, scores, best, keep)
         if on_epoch:
-            on_epoch(epoch, scores[-1], max(scores))
+            on_epoch(epoch, scores[-1], scores[_kept(scores, keep)])
     assert best is not None
     model.load_state_dict(best)
     model.eval()
-    return Trained(scores, int(np.argmax(scores)))
+    return Trained(scores, _kept(scores, keep))
+
+
+def _kept(scores: Sequence[float], keep: str) -> int:
+    return len(scores) - 1 if keep == "last" else int(np.argmax(scores))
 
 
 def _prepare(model: nn.Module, spec: TrainingSpec) -> None:
@@ -238,7 +244,7 @@ def _groups(model: nn.Module, along: nn.Module, weight_decay: float) -> list[dic
     ]
 
 
-def _save(folder: Path, run: _Run, scores: tuple[float, ...], best: dict[str, Tensor]) -> None:
+def _save(folder: Path, run: _Run, scores: tuple[float, ...], best: dict[str, Tensor], keep: Keep) -> None:
     """One file an epoch, written beside and renamed: a checkpoint is whole or absent."""
     folder.mkdir(parents=True, exist_ok=True)
     tensors = {f"model.{name}": tensor for name, tensor in run.model.state_dict().items()}
@@ -246,7 +252,7 @@ def _save(folder: Path, run: _Run, scores: tuple[float, ...], best: dict[str, Te
     tensors |= {f"best.{name}": tensor for name, tensor in best.items()}
     for place, moments in run.optimizer.state_dict()["state"].items():
         tensors |= {f"optimizer.{place}.{name}": torch.as_tensor(value) for name, value in moments.items()}
-    about = {"scores": json.dumps(scores), "step": str(run.schedule.last_epoch)}
+    about = {"scores": json.dumps(scores), "step": str(run.schedule.last_epoch), "keep": keep}
     part = folder / f"{CHECKPOINT}.part"
     save_file({name: tensor.contiguous().clone() for name, tensor in tensors.items()}, part, metadata=about)
     part.replace(folder / CHECKPOINT)
@@ -279,10 +285,11 @@ def _restore(folder: Path, run: _Run) -> tuple[tuple[float, ...], dict[str, Tens
     return scores, part("best.")
 
 
-def best_weights(checkpoint: Path) -> tuple[dict[str, Tensor], Trained]:
-    """The best epoch's weights in a checkpoint file, and the scores of all its epochs."""
+def kept_weights(checkpoint: Path) -> tuple[dict[str, Tensor], Trained]:
+    """The kept epoch's weights in a checkpoint file, and the scores of all its epochs."""
     with safe_open(checkpoint, "pt") as opened:
-        scores = tuple(json.loads(opened.metadata()["scores"]))
+        about = opened.metadata()
+        scores = tuple(json.loads(about["scores"]))
         names = [name for name in opened.keys() if name.startswith("best.")]  # noqa: SIM118 - a handle, no mapping
         weights = {name.removeprefix("best."): opened.get_tensor(name) for name in names}
-    return weights, Trained(scores, int(np.argmax(scores)))
+    return weights, Trained(scores, _kept(scores, about["keep"]))

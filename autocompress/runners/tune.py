@@ -19,7 +19,7 @@ CHECKPOINT = "checkpoint.safetensors"
 """The file in a training folder that holds all of a run's state."""
 
 OnEpoch = Callable[[int, float, float], None]
-"""Told of an epoch, its score and the best score so far."""
+"""Told of an epoch, its score and the score of the epoch that would be kept."""
 
 Settings = Mapping[str, float]
 """What a try changes of a training, by name; nothing for the first."""
@@ -31,7 +31,7 @@ class Trained(Protocol):
     """What came of a training."""
 
     @property
-    def best(self) -> float: ...
+    def score(self) -> float: ...
 
 
 class Recovery(Protocol):
@@ -112,7 +112,7 @@ def _ending(policy: CompressionPolicy, settings: Settings, result: Any) -> tuple
     metrics = result.metrics or {}
     if result.error or metrics.get("failure"):
         return -math.inf, Ended(policy, None, str(metrics.get("failure") or result.error))
-    return float(metrics["best"]), Ended(policy, Path(result.checkpoint.path) / CHECKPOINT, settings=settings)
+    return float(metrics["kept"]), Ended(policy, Path(result.checkpoint.path) / CHECKPOINT, settings=settings)
 
 
 def _newest(folder: Path, trial: str) -> Path | None:
@@ -138,19 +138,19 @@ def _train_one(recovery: Recovery, policy: CompressionPolicy, settings: Settings
             shutil.copy(start, folder / CHECKPOINT)
         reported = False
 
-        def on_epoch(epoch: int, score: float, best: float) -> None:
+        def on_epoch(epoch: int, score: float, kept: float) -> None:
             nonlocal reported
             reported = True
             checkpoint = tune.Checkpoint.from_directory(name)
-            tune.report({"quality": score, "best": best, "epoch": epoch, "failure": ""}, checkpoint=checkpoint)
+            tune.report({"quality": score, "kept": kept, "epoch": epoch, "failure": ""}, checkpoint=checkpoint)
 
         try:
             trained = recovery(policy, folder=folder, on_epoch=on_epoch, settings=settings)
             if not reported:  # everything was done already; Tune still wants to be given the checkpoint
-                on_epoch(-1, trained.best, trained.best)
+                on_epoch(-1, trained.score, trained.score)
         except CandidateError as error:
             # reported, not raised: Tune would take it for a lost worker and train again to the same end
-            tune.report({"quality": 0.0, "best": -math.inf, "epoch": -1, "failure": str(error)})
+            tune.report({"quality": 0.0, "kept": -math.inf, "epoch": -1, "failure": str(error)})
 
 
 def _halving(epochs: int) -> Any:

@@ -28,7 +28,7 @@ from scipy import stats
 from autocompress.core.outcome import values
 from autocompress.core.policy import CompressionPolicy
 from autocompress.devices.host import usable_cores
-from autocompress.distill import CHECKPOINT, best_weights, predict
+from autocompress.distill import CHECKPOINT, kept_weights, predict
 from autocompress.elastic import sample_policies
 from autocompress.evaluate import Setup, SliceEvaluator, quality
 from autocompress.finalists import Recovery, deployed_student
@@ -58,7 +58,7 @@ def judge(recovery: Recovery, policy: CompressionPolicy) -> dict[str, float]:
     with tempfile.TemporaryDirectory() as folder:
         recovery(policy, folder=Path(folder))
         seconds = time.monotonic() - started
-        weights, _ = best_weights(Path(folder) / CHECKPOINT)
+        weights, _ = kept_weights(Path(folder) / CHECKPOINT)
     student = deployed_student(setup, policy, weights)
     trained = {}
     for split in ("validation", "test"):

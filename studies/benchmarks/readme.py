@@ -69,9 +69,25 @@ def figures_table() -> str:
             "kills",
         ),
     ]
-    rows += device_rows()
+    rows += [*ladder_rows(), *device_rows()]
     lines = ["| what | figure | `python studies/benchmarks/` |", "|---|---|---|"]
     return "\n".join([*lines, *(f"| {what} | {figure} | `{script}.py` |" for what, figure, script in rows)])
+
+
+def ladder_rows() -> list[tuple[str, str, str]]:
+    """How well cheap scores rank, once that was measured."""
+    if not (RESULTS / "ladder.json").exists():
+        return []
+    ladder = figures_of("ladder")
+    found = ladder["trust"]
+    elastic, teacher = found["elastic weights"], found["teacher weights"]
+    return [
+        (
+            f"search scores against trained ones, {len(ladder['policies'])} policies of all latencies: Kendall's tau",
+            f"{elastic['tau']:.2f} cut from the elastic model, {teacher['tau']:.2f} from the teacher as it is",
+            "ladder",
+        )
+    ]
 
 
 def device_rows() -> list[tuple[str, str, str]]:

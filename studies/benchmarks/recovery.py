@@ -3,7 +3,8 @@
     python studies/benchmarks/recovery.py [--seeds 0 1 2] [--only NAME ...]
 
 Three students of the quickstart's teacher (2, 3 and 4 layers), each trained alone on one thread: by the quickstart's
-recipe; by the same without one of its habits (from the teacher's weights instead of the elastic model's, with dropout,
+recipe; by the same without one of its habits (from the teacher's weights instead of the elastic model's, with the epoch
+kept that is best on validation data instead of the last, with dropout,
 with all embeddings trained, without made-up texts for as many epochs or for as many steps); and by the same with one
 more loss (attention maps, attention relations, hidden states). Kept rows are replaced one by one, so that parts may be
 run on different days.
@@ -57,6 +58,7 @@ def variants(spec: FinalistSpec) -> dict[str, FinalistSpec]:
     return {
         "the recipe": spec,
         "from the teacher's weights": spec,
+        "the best epoch kept": replace(spec, keep="best"),
         "with the model's dropout": replace(spec, training=replace(spec.training, dropout=None)),
         "embeddings trained": replace(spec, freeze_embeddings=False),
         "no made-up texts": replace(spec, transfer=none),

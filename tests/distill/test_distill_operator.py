@@ -14,7 +14,7 @@ from autocompress.core.policy import BASELINE, CompressionPolicy, Setting, Step
 from autocompress.core.ports import SettingRule
 from autocompress.core.space import Knob, Real, SearchSpace, StepSpace
 from autocompress.core.spec import DistillationSpec, FinalistSpec, TrainingSpec, TransferSpec
-from autocompress.distill import CHECKPOINT, best_weights
+from autocompress.distill import CHECKPOINT, kept_weights
 from autocompress.evaluate import Setup
 from autocompress.finalists import Recovery
 from autocompress.importance import no_preference
@@ -162,5 +162,5 @@ def test_a_finalist_is_trained_as_its_policy_says(small_task: TextClassification
     plain, deep = (CompressionPolicy((REMOVE, *more)) for more in ((), (distill(hidden=1.0, epochs=2),)))
     assert len(recovery(plain, folder=tmp_path / "plain").scores) == 3
     assert len(recovery(deep, folder=tmp_path / "deep").scores) == 2
-    weights, _ = best_weights(tmp_path / "deep" / CHECKPOINT)
+    weights, _ = kept_weights(tmp_path / "deep" / CHECKPOINT)
     assert not [name for name in weights if "projection" in name], "what was trained along is no part of the student"

@@ -10,7 +10,7 @@ from torch import nn
 from torch.nn import functional
 
 from autocompress.core.spec import DistillationSpec, TrainingSpec
-from autocompress.distill import CHECKPOINT, answers, best_weights, distillation_loss, predict, train
+from autocompress.distill import CHECKPOINT, answers, distillation_loss, kept_weights, predict, train
 from autocompress.errors import CandidateError
 from autocompress.tasks import Batch, Examples, batches
 from tests.conftest import build_model
@@ -42,8 +42,8 @@ def test_training_learns_and_keeps_its_best_epoch(make_examples: Callable[..., E
     score = scorer(examples)
     before = score(model)
     trained = train(model, examples, answers(cross_entropy), spec=replace(SPEC, epochs=16), score=score, seed=0)
-    assert score(model) == trained.best == max(trained.scores)
-    assert trained.best > before + 0.3
+    assert score(model) == trained.score == max(trained.scores)
+    assert trained.score > before + 0.3
 
 
 def test_interrupted_between_epochs_it_ends_with_the_same_weights(
@@ -73,7 +73,7 @@ def test_interrupted_between_epochs_it_ends_with_the_same_weights(
     second = train(resumed, examples, answers(cross_entropy), spec=SPEC, score=score, seed=5, checkpoint=tmp_path)
     assert second == first
     assert same(resumed, whole)
-    weights, history = best_weights(tmp_path / CHECKPOINT)
+    weights, history = kept_weights(tmp_path / CHECKPOINT)
     assert history == first
     assert all(torch.equal(weights[name], tensor) for name, tensor in whole.state_dict().items())
 
