@@ -35,7 +35,6 @@ from torch.nn.attention import SDPBackend, sdpa_kernel
 from autocompress import operators
 from autocompress.anatomy import FAMILIES, Anatomy
 from autocompress.assets import cache_folder
-from autocompress.core.outcome import values
 from autocompress.core.policy import CompressionPolicy, Setting, content_digest
 from autocompress.core.ports import Phase
 from autocompress.core.space import SearchSpace
@@ -51,14 +50,11 @@ from autocompress.teacher import Teacher
 
 logger = logging.getLogger(__name__)
 
-_RECIPE: Final = 2
+_RECIPE: Final = 1
 """Raised whenever the training changes what it produces."""
 
 _TRIES: Final = 50
 """Random policies looked at for each that is wanted, where few are feasible."""
-
-_RIVALS: Final = 3
-"""The first sub-network of a step is the largest of so many: it has most to learn, for it holds all that others use."""
 
 _CHECKPOINT_STEPS: Final = 100
 _WARMUP: Final = 0.1
@@ -80,21 +76,6 @@ def sample_policies(space: SearchSpace, pricing: Pricing, count: int, *, seed: i
         if priced.measurements:
             (others if priced.broken else feasible).append(priced.policy)
     return (feasible * -(-count // len(feasible)))[:count] if feasible else others[:count]
-
-
-def lesson_plan(space: SearchSpace, pricing: Pricing, spec: ElasticSpec, *, seed: int) -> list[CompressionPolicy]:
-    """The sub-networks of every step, one step after another: a large one, then random ones (of the sandwich rule, Yu
-    and Huang 2019, section 3.2; the smallest is left out, as nobody picks it)."""
-    if spec.subnetworks == 1:
-        return sample_policies(space, pricing, spec.steps, seed=seed)
-    each = _RIVALS + spec.subnetworks - 1
-    drawn = sample_policies(space, pricing, spec.steps * each, seed=seed)
-    plan = []
-    for start in range(0, len(drawn), each):
-        rivals = drawn[start : start + _RIVALS]
-        plan.append(max(rivals, key=lambda policy: values(pricing(policy).measurements)["macs"]))
-        plan += drawn[start + _RIVALS : start + each]
-    return plan
 
 
 def _at(point: Mapping[str, Setting], name: str, _: object) -> Setting:
@@ -255,7 +236,7 @@ def prepare_elastic(
     wanted = spec.elastic
     if wanted.steps == 0:
         return None
-    policies = lesson_plan(space, pricing, wanted, seed=spec.seed)
+    policies = sample_policies(space, pricing, wanted.steps * wanted.subnetworks, seed=spec.seed)
     asked = {
         "teacher": teacher.digest,
         "policies": content_digest([policy.digest for policy in policies]),
