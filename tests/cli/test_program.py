@@ -109,6 +109,7 @@ def test_a_closed_pipe_is_no_fault(store: Store, process: Run) -> None:
 
 
 def test_no_color_is_honoured(store: Store, run: Run, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("TERM", "xterm-256color")  # a dumb terminal has no colours, whatever is forced
     monkeypatch.setenv("FORCE_COLOR", "1")
     assert "\x1b[3" in run("pareto", "quickstart").out
     monkeypatch.setenv("NO_COLOR", "1")
