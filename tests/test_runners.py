@@ -100,7 +100,7 @@ def test_a_worker_that_dies_is_reported_and_replaced(way: str, ray: Any, tmp_pat
 def test_a_job_that_waits_behind_one_that_kills_the_worker_is_done_by_the_next(ray: Any, tmp_path: Path) -> None:
     runner = RayPool(ray, Dangerous, tmp_path, workers=1, timeout_seconds=60)
     try:
-        assert runner.slots == 2
+        assert runner.slots == 1, "asked for one at a time, it still takes what it is given"
         runner.submit(Job(1, danger("kill"), 1))
         runner.submit(Job(2, CompressionPolicy(), 1))
         killed, waited = drain(runner, 2)

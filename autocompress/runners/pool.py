@@ -80,7 +80,8 @@ class RayPool:
         self._setup = ray.put(setup)
         self._actor = ray.remote(_Worker)
         self._seats = [self._seat() for _ in range(workers)]
-        self.slots = _DEPTH * workers
+        # a single worker's candidates come one after another: resumed at any moment, the same ones are asked for again
+        self.slots = _DEPTH * workers if workers > 1 else 1
 
     def warm(self) -> None:
         """Returns once every worker is ready to evaluate, so that a clock may start."""
