@@ -113,7 +113,7 @@ class ElasticTraining:
         being a number."""
         self._restore(checkpoint)
         threads = torch.get_num_threads()
-        torch.set_num_threads(1)  # one sub-network a core: twice as fast as one after another on all cores
+        torch.set_num_threads(1)  # one sub-network a core is faster than one after another on all cores
         started, before = time.monotonic(), self._seconds
         try:
             with ThreadPoolExecutor(self._workers) as pool:
