@@ -3,11 +3,9 @@
 import hashlib
 import json
 import os
-import secrets
 import subprocess
 import sys
-from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import replace
 from pathlib import Path
 from typing import Any, get_args
@@ -26,6 +24,7 @@ from autocompress.runners.cluster import cluster
 from autocompress.runners.devices import has_device, resource, timed_elsewhere
 from autocompress.store import Finalist
 from autocompress.verification import verify_folder
+from tests.drivers import cluster_with_a_device, in_a_driver
 from tests.given_study import write_data, write_model, write_study
 
 ROOT = Path(autocompress.__path__[0]).parent
@@ -183,32 +182,23 @@ def test_the_folder_of_a_finalist_says_that_its_latency_was_predicted(study: aut
 # A device that is a node of Ray
 
 
-@contextmanager
-def device_node(**node: Any) -> Iterator[str]:
-    """The address of a real cluster of a head with one CPU and a node that is the device."""
-    # Ray reads its way to authenticate once a process, and other tests start clusters of their own with tokens
-    os.environ.setdefault("RAY_AUTH_MODE", "token")
-    os.environ.setdefault("RAY_AUTH_TOKEN", secrets.token_hex(32))
-    from ray.cluster_utils import Cluster
-
-    nodes = Cluster(initialize_head=True, head_node_args={"num_cpus": 1, "include_dashboard": False})
-    try:
-        nodes.add_node(**{"num_cpus": 0, "resources": {resource(TESTBOX): 1}, **node})
-        yield nodes.address
-    finally:
-        nodes.shutdown()
-
-
 @pytest.fixture(scope="module")
 def address() -> Iterator[str]:
-    with device_node() as found:
+    with cluster_with_a_device(resource(TESTBOX)) as found:
         yield found
 
 
 def test_finalists_are_measured_on_the_ray_node_that_is_the_device(address: str, tmp_path: Path) -> None:
-    path = write_project(tmp_path)
-    database = str(tmp_path / "autocompress.db")
-    with autocompress.run(path, storage=database, workers=1, ray_address=address) as study:
+    in_a_driver(_measured_there, write_project(tmp_path), str(tmp_path / "autocompress.db"), address)
+
+
+def _measured_there(path: Path, database: str, address: str) -> None:
+    options: dict[str, Any] = {"storage": database, "workers": 1, "ray_address": address}
+    with (
+        autocompress.resume("mine", **options)
+        if Path(database).exists()
+        else autocompress.run(path, **options) as study
+    ):
         members = verified(study)
         assert members
         for one in (study.store.finalists(study.name)[0], *members):
@@ -222,21 +212,34 @@ def test_finalists_are_measured_on_the_ray_node_that_is_the_device(address: str,
 
 
 def test_a_device_is_known_by_its_resource_and_a_node_that_fails_is_an_error_with_a_way_out(address: str) -> None:
-    def fails(models: Any) -> None:
-        raise ValueError(f"no room for {sum(map(len, models))} bytes")
+    in_a_driver(_known_by_its_resource, address)
 
+
+def _known_by_its_resource(address: str) -> None:
     with cluster(workers=1, address=address) as ray:
         assert has_device(ray, TESTBOX)
         assert not has_device(ray, "toaster")
-        there = timed_elsewhere(ray, TESTBOX, [b"123", b"45"], lambda models: [len(model) for model in models])
+        there = timed_elsewhere(ray, TESTBOX, [b"123", b"45"], _sizes)
         assert (there.node, there.found) == (os.uname().nodename, [3, 2])
         with pytest.raises(HostError, match=r"device 'testbox'.*no room for 5 bytes.*autocompress resume"):
-            timed_elsewhere(ray, TESTBOX, [b"123", b"45"], fails)
+            timed_elsewhere(ray, TESTBOX, [b"123", b"45"], _fails)
         with pytest.raises(HostError, match="device 'toaster'.*did not measure"):
             timed_elsewhere(ray, "toaster", [b"123"], len, patience=1.0)
 
 
+def _sizes(models: Sequence[bytes]) -> list[int]:
+    return [len(model) for model in models]
+
+
+def _fails(models: Sequence[bytes]) -> None:
+    raise ValueError(f"no room for {sum(map(len, models))} bytes")
+
+
 def test_one_process_joins_and_starts_ray_one_after_the_other(address: str) -> None:
+    in_a_driver(_joins_and_starts, address)
+
+
+def _joins_and_starts(address: str) -> None:
     with cluster(workers=1, address=address) as ray:
         assert has_device(ray, TESTBOX)
     with cluster(workers=1) as ray:
