@@ -2,7 +2,9 @@
 
     python studies/benchmarks/throughput.py
 
-One and two workers are run in turns, so that a slow minute of the machine meets both.
+The search of the quickstart, at its own budget: a smaller one has smaller generations, which repeat themselves, and what
+is answered from the store costs the driver and no worker. One and two workers are run in turns, so that a slow minute of
+the machine meets both. The driver's share is its processor time over the wall time of the search.
 """
 
 from __future__ import annotations
@@ -21,7 +23,6 @@ from autocompress.samplers import OptunaSampler, population_for
 from autocompress.store import Store
 from autocompress.testing import OBJECTIVES, arithmetic_price, arithmetic_space, full_outcome
 
-TRIALS = 40
 ROUNDS = 3
 STORED = 10_000
 MORE = 100
@@ -35,7 +36,7 @@ def searching() -> dict[str, object]:
         for turn in range(ROUNDS):
             for workers in rates:
                 database = Path(folder) / f"{workers}-{turn}.db"
-                tally = search(prepared, ray, database, workers=workers, trials=TRIALS)
+                tally = search(prepared, ray, database, workers=workers, trials=prepared.spec.budget.trials)
                 rates[workers].append(60 * tally.judged / tally.seconds)
                 if workers == 2:
                     shares.append(tally.driver / tally.seconds)
