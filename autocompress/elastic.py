@@ -22,7 +22,7 @@ from collections.abc import Callable, Iterator, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import asdict
 from pathlib import Path
-from typing import Final
+from typing import Any, Final
 
 import numpy as np
 import torch
@@ -38,7 +38,7 @@ from autocompress.assets import cache_folder
 from autocompress.core.policy import CompressionPolicy, Setting, content_digest
 from autocompress.core.ports import Phase
 from autocompress.core.space import SearchSpace
-from autocompress.core.spec import DistillationSpec, ElasticSpec, StudySpec
+from autocompress.core.spec import DistillationSpec, ElasticSpec, StudySpec, TransferSpec
 from autocompress.distill import distillation_loss
 from autocompress.distill.training import autocast
 from autocompress.errors import CandidateError
@@ -220,6 +220,19 @@ def _own(setup: Setup) -> Anatomy:
     return own
 
 
+def transfer_identity(spec: TransferSpec, texts: str) -> dict[str, Any]:
+    """What decides over the lessons. A setting that asks for nothing is left out, so that models trained before there
+    was one are found."""
+    identity = asdict(spec)
+    if not spec.recombined:
+        identity.pop("recombined")
+    named = identity.pop("texts")
+    if named:
+        named.pop("source")  # its content counts, not where it came from
+        identity["texts"] = {**named, "digest": texts}
+    return identity
+
+
 def prepare_elastic(
     spec: StudySpec,
     teacher: Teacher,
@@ -228,11 +241,13 @@ def prepare_elastic(
     pricing: Pricing,
     lessons: Callable[[], Lessons],
     *,
+    texts: str = "",
     workers: int,
     progress: Callable[[float, str], None],
 ) -> Weights | None:
     """The elastic model of a study, or None when it wants none; cached by content, so that studies of the same teacher
-    that may choose the same policies train it once. Interrupted training goes on."""
+    that may choose the same policies train it once. Interrupted training goes on. `texts` is the digest of the
+    unlabelled texts among the lessons."""
     wanted = spec.elastic
     if wanted.steps == 0:
         return None
@@ -242,7 +257,7 @@ def prepare_elastic(
         "policies": content_digest([policy.digest for policy in policies]),
         "elastic": asdict(wanted),
         "distillation": asdict(spec.finalists.distillation),
-        "transfer": asdict(spec.finalists.transfer),
+        "transfer": transfer_identity(spec.finalists.transfer, texts),
         "seed": spec.seed,
         "recipe": _RECIPE,
     }

@@ -1,4 +1,5 @@
-"""Why a verified member looks the way it does: what mattered in the teacher, what was kept of it, what both attend to.
+"""Why a verified member looks the way it does: what mattered in the teacher, what was kept of it, what both attend to,
+and where its time goes.
 
 An explanation is a list of sections (`report/explanation.py`), put together here.
 """
@@ -20,11 +21,13 @@ from autocompress.core.policy import CompressionPolicy
 from autocompress.core.ports import Observer
 from autocompress.core.shape import ModelShape, layer_index
 from autocompress.core.spec import StudySpec
+from autocompress.deploy.folder import MODEL
 from autocompress.distill import predict
 from autocompress.errors import NotFoundError
 from autocompress.importance import Importance, Scores, attention_maps, divergence, importance_from_json
 from autocompress.operators import effective
 from autocompress.operators.prune_heads import PruneHeads
+from autocompress.parts import machine_ceilings, measure_parts, why_not_here
 from autocompress.rebuild import load_torch
 from autocompress.report import explain_policy, pick
 from autocompress.report.attention_section import Answers, AttentionSection, LayerMaps, Maps
@@ -52,6 +55,11 @@ _GOOD_LENGTHS: Final = range(10, 19)
 """Tokens of a validation text that makes a good example."""
 _SAME: Final = 2e-3
 """Scores are stored with four digits; a model trained again on another machine differs by more."""
+
+
+_BUSY: Final = (
+    "others used the machine while the parts were timed, so their times are too long; explain it again when it is quiet"
+)
 
 
 @contextmanager
@@ -138,6 +146,9 @@ def explain(
     else:
         observer.stage("attention")
         sections.append(_attention(teacher, member, kept, sentence, importance))
+        timed, said = _parts(spec, facts, member, shape, observer)
+        sections += timed
+        notes += said
     if sentence.left_out and member:
         whole = len(sentence.tokens) + sentence.left_out
         notes.append(f"the text is cut at {len(sentence.tokens)} of its {whole} tokens, as maps are read by eye")
@@ -222,6 +233,19 @@ def _layer(index: int, kept: list[int], scores: Scores, teacher: Tensor, student
         student_head=_array(student[best]),
         apart=float(divergence(*means).mean().clamp(min=0)),
     )
+
+
+def _parts(
+    spec: StudySpec, facts: Mapping[str, Any], member: VerifiedMember, shape: ModelShape, observer: Observer
+) -> tuple[list[Section], list[str]]:
+    """Where the member's time goes, and what must be said of that; `shape` is the teacher's."""
+    if away := why_not_here(facts):
+        return [], [away]
+    observer.stage("parts", "alone on the machine, some ten seconds")
+    ceilings, known_from = machine_ceilings(spec.device)
+    left = effective(member.policy, shape)[1]
+    found = measure_parts(member.folder / MODEL, left, spec.workload, ceilings, known_from=known_from)
+    return [found], [_BUSY] if found.disturbed else []
 
 
 def _array(maps: Tensor) -> Maps:

@@ -5,10 +5,10 @@ from __future__ import annotations
 import copy
 import logging
 import math
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Collection, Iterable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
-from typing import Any
+from typing import Any, Final
 
 import numpy as np
 import torch
@@ -21,7 +21,8 @@ from autocompress.core.pareto import front, oriented
 from autocompress.core.policy import CompressionPolicy
 from autocompress.core.ports import Phase
 from autocompress.core.spec import FinalistSpec
-from autocompress.distill import Objective, Progress, Trained, predict, train
+from autocompress.core.trust import Trust, trust
+from autocompress.distill import Objective, Progress, Trained, kept_scores, predict, train
 from autocompress.evaluate import Setup, SliceEvaluator
 from autocompress.lessons import Lessons
 from autocompress.operators.distill import distilled, overridden
@@ -40,10 +41,16 @@ HEALED = 0.1
 _TOLD_APART = 0.03
 """Predicted costs that differ by less are taken for equal: the predictor's own error is about that."""
 
+_FREE: Final = 1e-9
+"""A cost of nothing has no logarithm."""
+
+Endings = Mapping[str, Path | str]
+"""Digest -> the checkpoint that holds a finalist's best weights, or the reason why there is none."""
+
 
 @dataclass(frozen=True, slots=True)
 class _Member:
-    """A candidate of the front: its quality, the least that the data cannot tell from it, and what it costs."""
+    """A candidate: its quality, the least that the data cannot tell from it, and what it costs."""
 
     record: Record
     quality: float
@@ -52,37 +59,62 @@ class _Member:
 
 
 def choose(
-    records: Sequence[Record], objectives: Mapping[str, Direction], count: int, *, healed: float = math.inf
+    records: Sequence[Record],
+    objectives: Mapping[str, Direction],
+    count: int,
+    *,
+    healed: float = math.inf,
+    already: Collection[int] = (),
 ) -> list[Record]:
-    """Members of the front, spread over what they cost.
+    """Candidates that promise most, spread over what they cost.
 
-    Quality before training says less about quality after it than a cost does, so finalists are spread evenly over what
-    they cost, and quality only decides between neighbours: the range of the first cost is cut into `count` equal parts,
-    and each gives its best. Members further below the best than training can heal stand back, and so does one that the
-    data cannot tell from a cheaper one; places that stay free go to the best of those left.
+    Larger candidates gain more from training than small ones: before it quality hardly rises with cost any more, so
+    that the front ends early. Finalists are therefore spread evenly over what judged candidates cost, and quality
+    decides between neighbours: the range of the first cost is cut into `count` parts of equal ratio, and each gives its
+    best, one of the front where there is one. Candidates further below the best than training can heal stand back, and
+    so does a member of the front that the data cannot tell from a cheaper one; places that stay free go to the best of
+    the front that are left.
+
+    Candidates chosen `already`, by number, get parts beside the `count` and keep those that they lie in, so that the
+    new ones come from where none of them is; of more such parts than `count`, the best give. Places that stay free then
+    go to the front first, and after it to all that are near the best.
     """
-    everybody = _front(records, objectives)
-    best = max(map(_quality, everybody), default=0.0)
-    members = [member for member in _told_apart(everybody) if member.quality >= best - healed]
-    spread = _spread(members, count) if members and members[0].costs else []
-    left = sorted((member for member in everybody if member not in spread), key=_quality, reverse=True)
+    everybody = _judged(records, objectives)
+    taken = [member for member in everybody if member.record.candidate.number in already]
+    on_front = _front(everybody, objectives)
+    enough = max(map(_quality, everybody), default=0.0) - healed
+    near = [member for member in everybody if member.quality >= enough]
+    apart = [member for member in _told_apart(on_front) if member.quality >= enough]
+    spread = _spread(apart, near, count, taken) if apart and apart[0].costs else []
+    front_first = sorted(near if taken else on_front, key=lambda m: (m in on_front, m.quality), reverse=True)
+    left = [member for member in front_first if member not in (*taken, *spread)]
     chosen = spread + left[: count - len(spread)]
     return [member.record for member in sorted(chosen, key=lambda m: m.costs)]
 
 
-def _spread(members: Sequence[_Member], count: int) -> list[_Member]:
-    """The best of each of `count` equal parts of the range of the first cost."""
-    first = [member.costs[0] for member in members]
-    low, width = min(first), (max(first) - min(first)) / count or 1.0
-    parts: dict[int, list[_Member]] = {}
-    for member in members:
-        parts.setdefault(min(count - 1, int((member.costs[0] - low) / width)), []).append(member)
-    return [max(part, key=_quality) for _, part in sorted(parts.items())]
+def _spread(apart: Sequence[_Member], near: Sequence[_Member], count: int, taken: Sequence[_Member]) -> list[_Member]:
+    """The best of each part of equal ratio of the first cost in which nobody is `taken`, at most `count`: of those
+    `apart`, the front, else of all that are near it."""
+    parts, low, high = count + len(taken), min(map(_log_cost, near)), max(map(_log_cost, near))
+    width = (high - low) / parts or 1.0
+    found: dict[int, _Member] = {}
+    for member in (*taken, *_best_first(apart), *_best_first(near)):
+        part = int((_log_cost(member) - low) / width)
+        found.setdefault(min(max(part, 0), parts - 1), member)
+    return _best_first(member for member in found.values() if member not in taken)[:count]
 
 
-def _front(records: Sequence[Record], objectives: Mapping[str, Direction]) -> list[_Member]:
+def _log_cost(member: _Member) -> float:
+    return math.log(max(member.costs[0], _FREE))
+
+
+def _best_first(members: Iterable[_Member]) -> list[_Member]:
+    return sorted(members, key=_quality, reverse=True)
+
+
+def _judged(records: Sequence[Record], objectives: Mapping[str, Direction]) -> list[_Member]:
     costs = [metric for metric, way in objectives.items() if way == "minimize"]
-    members, points = [], []
+    members = []
     for record in records:
         if not isinstance(record.outcome, Evaluated) or record.candidate.policy.is_baseline:
             continue
@@ -94,7 +126,12 @@ def _front(records: Sequence[Record], objectives: Mapping[str, Direction]) -> li
         quality = known.get("quality", METRICS["quality"].worst)
         at_least = quality - _PAIRED * (quality - interval[0]) if interval else quality
         members.append(_Member(record, quality, at_least, tuple(known[metric] for metric in costs)))
-        points.append(oriented(known, objectives))
+    return members
+
+
+def _front(members: Sequence[_Member], objectives: Mapping[str, Direction]) -> list[_Member]:
+    outcomes = [member.record.outcome for member in members]
+    points = [oriented(values(one.measurements), objectives) for one in outcomes if isinstance(one, Evaluated)]
     return [members[i] for i in front(points)]
 
 
@@ -115,6 +152,18 @@ def _cheaper(a: tuple[float, ...], b: tuple[float, ...]) -> bool:
 
 def _quality(member: _Member) -> float:
     return member.quality
+
+
+def ranked(records: Iterable[Record], checkpoints: Mapping[str, Path]) -> Trust | None:
+    """How the search ranked what was trained: its scores against those of the kept epochs, from checkpoint files by
+    digest; None of fewer than two."""
+    seen = {one.candidate.digest: one.outcome for one in records if isinstance(one.outcome, Evaluated)}
+    return trust(
+        [
+            (values(seen[digest].measurements)["quality"], kept_scores(checkpoint).score)
+            for digest, checkpoint in checkpoints.items()
+        ]
+    )
 
 
 def trainable_student(setup: Setup, policy: CompressionPolicy, *, freeze_embeddings: bool = False) -> Anatomy:

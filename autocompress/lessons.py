@@ -17,20 +17,20 @@ _BATCH = 32
 
 @dataclass(frozen=True, slots=True)
 class Lessons:
-    """The training split and the variations of it that a study asks for; `logits` [texts, classes] are the teacher's
-    answers to the `examples`, and for variations its word is the label."""
+    """The training split and the further texts that a study asks for; `logits` [texts, classes] are the teacher's
+    answers to the `examples`, and for further texts its word is the label."""
 
     examples: Examples
     logits: NDArray[np.float32]
 
     @staticmethod
-    def of(setup: Setup, spec: TransferSpec, *, seed: int) -> Lessons:
-        """Runs the teacher once over all texts."""
+    def of(setup: Setup, spec: TransferSpec, *, seed: int, unlabelled: Examples | None = None) -> Lessons:
+        """Runs the teacher once over all texts. `unlabelled` are those that `spec.texts` names."""
+        assert (unlabelled is None) == (spec.texts is None), "unlabelled texts are those that the study names"
         teacher, own = setup.teacher(), setup.task.examples("train")
         table = teacher.word_embeddings.weight.detach().numpy()
         held_out = [setup.task.examples(split) for split in ("validation", "test")]
-        varied = transfer_texts(own, table, spec, held_out=held_out, seed=seed)
-        everything = joined(own, varied)
+        everything = joined(own, transfer_texts(own, table, spec, held_out=held_out, seed=seed, unlabelled=unlabelled))
         logits = predict(teacher.model, batches(everything, _BATCH), precision=setup.precision)
         labels = np.concatenate([own.labels, logits[len(own) :].argmax(axis=1)])
         return Lessons(replace(everything, labels=labels), logits)

@@ -37,7 +37,7 @@ from autocompress.devices.timing import timing_lane, workload_run
 from autocompress.distill import kept_weights
 from autocompress.elsewhere import ENERGY_FACT, consequences, device_label, latency_of
 from autocompress.evaluate import Pricing, Setup
-from autocompress.finalists import deployed_student, trainable_student
+from autocompress.finalists import Endings, deployed_student, trainable_student
 from autocompress.operators import effective
 from autocompress.runners.devices import has_device, timed_elsewhere
 from autocompress.store import Artifact, Lease, Store
@@ -47,9 +47,6 @@ from autocompress.verification import Judged, deploy, judge_file, latencies, obj
 logger = logging.getLogger(__name__)
 
 _CHECK_TEXTS: Final = 100
-
-Endings = Mapping[str, Path | str]
-"""Digest -> the checkpoint that holds a finalist's best weights, or the reason why there is none."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -263,8 +260,7 @@ class Offering:
             metrics=metrics_json(found),
             baseline=metrics_json(reference),
             provenance={
-                "model": str(spec.model),
-                "data": str(spec.task.data.source),
+                **{name: str(asset) for name, asset in spec.sources.items()},
                 "device": profile.fingerprint.get("cpu", profile.name),
                 "fingerprint": dict(profile.fingerprint),
                 "latency": how,

@@ -4,9 +4,8 @@ from __future__ import annotations
 
 import functools
 import logging
-import math
 import time
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import AbstractContextManager, ExitStack, contextmanager, nullcontext
 from dataclasses import asdict, dataclass, replace
 from pathlib import Path
@@ -18,8 +17,7 @@ from autocompress import config
 from autocompress.assets import cache_folder, fetch, file_digest
 from autocompress.core.device import DeviceProfile
 from autocompress.core.metrics import METRICS
-from autocompress.core.outcome import values
-from autocompress.core.policy import CompressionPolicy, content_digest
+from autocompress.core.policy import content_digest
 from autocompress.core.ports import Evaluate, Observer, Runner
 from autocompress.core.shape import ModelShape
 from autocompress.core.space import SearchSpace
@@ -29,20 +27,20 @@ from autocompress.devices.host import about, fingerprint, is_this_machine, usabl
 from autocompress.devices.profiling import RECIPE, profile_host
 from autocompress.distill import Progress
 from autocompress.elastic import prepare_elastic
-from autocompress.errors import CandidateError, ExhaustedError, SpecError
+from autocompress.errors import SpecError
 from autocompress.evaluate import Pricing, Setup, SliceEvaluator
-from autocompress.finalists import HEALED, Recovery, Rehearsal, RehearsalEvaluator, choose
+from autocompress.finalists import Recovery, Rehearsal, RehearsalEvaluator
 from autocompress.lessons import Lessons
-from autocompress.offering import Endings, Offering
+from autocompress.offering import Offering
 from autocompress.operators import OPERATORS
-from autocompress.operators.distill import distilled
+from autocompress.promotion import Promotion
 from autocompress.reach import reachable, reference_point
 from autocompress.runners import InProcessRunner, RayPool
 from autocompress.runners.cluster import cluster
-from autocompress.runners.tune import CHECKPOINT, tune_finalists
 from autocompress.samplers import OptunaSampler, population_for
 from autocompress.search import Search, Watch
 from autocompress.store import Lease, Store
+from autocompress.tasks import read_texts, unlabelled_examples
 from autocompress.teacher import Teacher, prepare_importance, prepare_teacher, versions
 
 logger = logging.getLogger(__name__)
@@ -50,22 +48,24 @@ logger = logging.getLogger(__name__)
 
 @dataclass(frozen=True, slots=True)
 class Inputs:
-    """The model's folder and the data's file, with digests of their content."""
+    """The model's folder, the data's file and that of unlabelled texts, if any, with digests of their content."""
 
     model: Path
     data: Path
     digests: Mapping[str, str]
+    texts: Path | None = None
 
 
 def gather(spec: StudySpec, observer: Observer) -> Inputs:
-    """Fetches the model and the data."""
-    observer.stage("assets", f"{spec.model}, {spec.task.data.source}")
+    """Fetches the model, the data and the unlabelled texts."""
+    observer.stage("assets", ", ".join(map(str, spec.sources.values())))
 
     def fetched(asset: Asset) -> Path:
         return fetch(asset, progress=lambda name, done, total: observer.progress(done, total, name))
 
-    model, data = fetched(spec.model), fetched(spec.task.data.source)
-    return Inputs(model, data, {"model": file_digest(model), "data": file_digest(data)})
+    found = {name: fetched(asset) for name, asset in spec.sources.items()}
+    digests = {name: file_digest(path) for name, path in found.items()}
+    return Inputs(found["model"], found["data"], digests, found.get("texts"))
 
 
 def device_profile(spec: StudySpec, shape: ModelShape, *, progress: Callable[[str, float], None]) -> DeviceProfile:
@@ -107,11 +107,11 @@ class Conductor:
         self._workers = usable_cores() if workers is None else workers
         self._address = ray_address
         self._timings: dict[str, float] = dict(store.study(spec.name).facts.get("timings", {}))
-        self._folder = store.artifacts / spec.name
 
     def run(self) -> None:
         """All stages, in order. Returns early, with everything stored, when it was stopped."""
         torch.set_num_threads(usable_cores())
+        texts = self._texts()
         teacher = self._teacher()
         with self._stage("importance"):
             importance = prepare_importance(self._spec, teacher)
@@ -122,7 +122,7 @@ class Conductor:
         space = self._bound_space(shape)
         self._check_reach(space, pricing)
         setup = Setup.of(teacher.anatomy.model, importance, teacher.task, precision=self._spec.teacher.precision)
-        lessons = functools.cache(lambda: self._lessons(setup))
+        lessons = functools.cache(lambda: self._lessons(setup, texts))
         setup = self._with_elastic(setup, teacher, space, pricing, lessons)
         provenance = {"versions": dict(versions()), "teacher": teacher.digest, "device": dict(profile.fingerprint)}
         torch.set_num_threads(1)  # from here on workers share the cores
@@ -134,7 +134,17 @@ class Conductor:
                 return
             self._store.set_state(self._lease, "verifying")
             with self._stage("finalists"):
-                trained = self._train(setup, pricing, ray, lessons)
+                promotion = Promotion(
+                    self._spec,
+                    self._store,
+                    self._lease,
+                    setup,
+                    pricing=pricing,
+                    lessons=lessons,
+                    ray=ray,
+                    observer=self._observer,
+                )
+                trained = promotion.train()
             if is_this_machine(profile):
                 resources.close()  # its processes would share the cores with what is timed
                 ray = None
@@ -155,6 +165,16 @@ class Conductor:
         self._observer.stage("done")
 
     # Before the search
+
+    def _texts(self) -> list[str] | None:
+        """The unlabelled texts that the study names; read before the teacher is trained, as mistakes in them are told
+        at once."""
+        wanted, path = self._spec.finalists.transfer.texts, self._inputs.texts
+        if wanted is None or path is None:
+            return None
+        texts = read_texts(wanted, path, seed=self._spec.seed)
+        self._observer.note(f"unlabelled texts: {len(texts)}")
+        return texts
 
     def _teacher(self) -> Teacher:
         with self._stage("teacher"):
@@ -215,12 +235,17 @@ class Conductor:
             point = reference_point(pricing, self._spec.objectives)
             self._store.set_fact(self._lease, "reference_point", point)
 
-    def _lessons(self, setup: Setup) -> Lessons:
+    def _lessons(self, setup: Setup, texts: Sequence[str] | None) -> Lessons:
+        spec, own = self._spec, len(setup.task.examples("train"))
+        unlabelled = None if texts is None else unlabelled_examples(spec.task, texts, self._inputs.model)
         torch.set_num_threads(usable_cores())
         try:
-            return Lessons.of(setup, self._spec.finalists.transfer, seed=self._spec.seed)
+            lessons = Lessons.of(setup, spec.finalists.transfer, seed=spec.seed, unlabelled=unlabelled)
         finally:
             torch.set_num_threads(1)
+        if more := len(lessons.examples) - own:
+            self._observer.note(f"lessons: {own} labelled texts, and {more} that the teacher labels")
+        return lessons
 
     def _with_elastic(
         self, setup: Setup, teacher: Teacher, space: SearchSpace, pricing: Pricing, lessons: Callable[[], Lessons]
@@ -234,6 +259,7 @@ class Conductor:
                 space,
                 pricing,
                 lessons,
+                texts=self._inputs.digests.get("texts", ""),
                 workers=self._workers,
                 progress=lambda share, text: self._observer.progress(share, 1.0, text),
             )
@@ -302,48 +328,6 @@ class Conductor:
             history=[(proposal, outcomes[digest]) for proposal, digest in self._store.proposals(spec.name)],
         )
 
-    # Finalists
-
-    def _train(self, setup: Setup, pricing: Pricing, ray: Any, lessons: Callable[[], Lessons]) -> Endings:
-        """Chooses the finalists, once for the study, and trains those that are not concluded yet."""
-        name, store = self._spec.name, self._store
-        if not [f for f in store.finalists(name) if f.candidate.number]:
-            healed = math.inf if setup.elastic is None else HEALED
-            chosen = choose(store.records(name), self._spec.objectives, self._spec.finalists.count, healed=healed)
-            if not chosen:
-                raise ExhaustedError(
-                    f"the search found no feasible candidate to train; see `autocompress trials {name}`"
-                )
-            store.nominate(self._lease, [record.candidate.number for record in chosen])
-        waiting = [f.candidate.policy for f in store.finalists(name) if f.state == "nominated" and f.candidate.number]
-        if not waiting:
-            return {}
-        # the longest training first: begun last, it would end alone while the other workers have nothing left to do
-        waiting.sort(key=lambda policy: values(pricing(policy).measurements)["macs"], reverse=True)
-        recovery = Recovery(setup, lessons(), self._spec.finalists, self._spec.seed)
-        folder = self._folder / "training"
-        folder.mkdir(parents=True, exist_ok=True)
-        draws = self._spec.finalists.tuning.draws(self._spec.seed)
-        longest = [distilled(policy, self._spec.finalists).training.epochs for policy in waiting]
-        done, total = 0, sum(longest) * (1 + len(draws))
-
-        def on_result(trial: str, epoch: int, score: float) -> None:
-            nonlocal done
-            done += 1
-            self._observer.progress(done, total, f"{trial[:8]} epoch {epoch + 1}: {score:.4f}")
-
-        if ray is None:
-            return {policy.digest: _train_here(recovery, policy, folder, on_result) for policy in waiting}
-        tries = {policy.digest: draws for policy in waiting}
-        ended = tune_finalists(
-            ray, recovery, waiting, folder=folder, on_result=on_result, tries=tries, epochs=max(longest)
-        )
-        for end in ended:
-            if end.settings:
-                shown = ", ".join(f"{name} {value:.2g}" for name, value in end.settings.items())
-                self._observer.note(f"{end.policy.digest[:8]}: the best try of {1 + len(draws)} had {shown}")
-        return {end.policy.digest: end.checkpoint or end.reason for end in ended}
-
     @contextmanager
     def _stage(self, name: str) -> Iterator[None]:
         """Announces a stage and stores how long it took; repeated stages add up."""
@@ -354,14 +338,3 @@ class Conductor:
         finally:
             self._timings[name] = round(self._timings.get(name, 0.0) + time.monotonic() - started, 2)
             self._store.set_fact(self._lease, "timings", self._timings)
-
-
-def _train_here(
-    recovery: Recovery, policy: CompressionPolicy, folder: Path, on_result: Callable[[str, int, float], None]
-) -> Path | str:
-    place = folder / policy.digest
-    try:
-        recovery(policy, folder=place, on_epoch=lambda epoch, score, _: on_result(policy.digest, epoch, score))
-    except CandidateError as error:
-        return str(error)
-    return place / CHECKPOINT

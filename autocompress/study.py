@@ -165,9 +165,9 @@ class Study:
         train_teacher: bool = False,
         observer: Observer | None = None,
     ) -> Explanation:
-        """What matters in the uncompressed model, what a verified member kept of it, and what both attend to in a
-        `text`; the member that `pick` would take, and a text of the validation split, where none is given. With `out`,
-        pictures are written to that folder.
+        """What matters in the uncompressed model, what a verified member kept of it, what both attend to in a `text`,
+        and, on the study's device, the time of its parts beside the machine's ceiling; the member that `pick` would
+        take, and a text of the validation split, where none is given. With `out`, pictures are written to that folder.
 
         Raises NotFoundError for a candidate that was not verified, and when the teacher is no longer in the cache;
         with `train_teacher` it is trained again.

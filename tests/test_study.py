@@ -1,7 +1,9 @@
 """The main job on a user's own model and data: run, resume, read, pick, carry away, verify. Real throughout."""
 
+import hashlib
 import json
 import os
+import random
 import signal
 import subprocess
 import sys
@@ -18,9 +20,12 @@ import autocompress
 from autocompress.anatomy import FAMILIES, Anatomy
 from autocompress.core.outcome import RUNG_FINALIST, Evaluated, values
 from autocompress.core.spec import Bound
-from autocompress.errors import IntegrityError, NotFoundError, SpecError
+from autocompress.errors import IntegrityError, Interrupted, NotFoundError, SpecError
 from autocompress.importance import CRITERIA
-from autocompress.store import Store
+from autocompress.report.notes import notes
+from autocompress.store import Finalist, Store
+from autocompress.study import SilentObserver
+from autocompress.tasks import load_text_classification, unlabelled_examples
 from tests.given_study import WORDS, write_data, write_model, write_study
 
 
@@ -48,6 +53,10 @@ def command(project: Path, *arguments: str, **settings: Any) -> subprocess.Compl
     return subprocess.run(
         [sys.executable, "-m", "autocompress.cli", *arguments], cwd=project, capture_output=True, text=True, **settings
     )
+
+
+def finalist(study: autocompress.Study, digest: str) -> Finalist:
+    return next(one for one in study.store.finalists(study.name) if one.candidate.digest == digest)
 
 
 def test_the_study_is_complete_and_sound(study: autocompress.Study) -> None:
@@ -283,6 +292,74 @@ def test_a_study_may_search_nothing_but_how_to_distil(project: Path, tmp_path: P
         assert [step.operator for step in member.policy.steps] == ["remove_layer", "distill"]
 
 
+class Listener:
+    """Keeps what a study says."""
+
+    def __init__(self) -> None:
+        self.notes: list[str] = []
+
+    def stage(self, name: str, detail: str = "") -> None: ...
+
+    def progress(self, done: float, total: float | None, text: str = "") -> None: ...
+
+    def tally(self, tally: Any) -> None: ...
+
+    def note(self, text: str) -> None:
+        self.notes.append(text)
+
+
+def distinct(ids: Any) -> set[int]:
+    return set(ids.tolist())
+
+
+def test_finalists_learn_from_unlabelled_texts_but_not_from_those_held_out(project: Path, tmp_path: Path) -> None:
+    own = (project / "texts.csv").read_text().splitlines()[1:]
+    generator = random.Random(1)
+    words = [word for group in WORDS.values() for word in group]
+    strange = [" ".join(generator.sample(words, 8)) for _ in range(30)]
+    known = [line.rsplit(",", 1)[0] for line in own]
+    more = project / "more.txt"
+    more.write_text("\n".join([*strange, *known, "", *strange[:5], *(f"{text} indeed" for text in known)]))
+    transfer = {"texts": {"source": {"path": "more.txt"}, "format": "lines"}}
+    finalists = {"count": 1, "training": {"epochs": 1}, "transfer": transfer}
+    asked = write_study(project, name="more", budget={"trials": 4}, elastic={"steps": 2}, finalists=finalists)
+    database, listener = str(tmp_path / "own.db"), Listener()
+    with autocompress.run(asked, storage=database, workers=0, observer=listener) as done:
+        assert done.row.state == "complete"
+        assert done.row.fingerprint["texts"] == hashlib.sha256(more.read_bytes()).hexdigest()
+        (member,) = (f.candidate for f in done.store.finalists("more") if f.state == "verified" and f.candidate.number)
+        card = (done.store.artifacts / "more" / member.digest / "README.md").read_text()
+        assert f"- unlabelled texts: {more}" in card
+        task = load_text_classification(done.spec.task, project / "texts.csv", project / "model")
+        read = unlabelled_examples(done.spec.task, more.read_text().splitlines(), project / "model")
+    held_out = [distinct(ids) for split in ("validation", "test") for ids in task.examples(split).tokens]
+    labelled = {tuple(ids) for ids in task.examples("train").tokens}
+    kept = {
+        tuple(ids)
+        for ids in read.tokens
+        if all(len(distinct(ids) & other) < 0.8 * len(distinct(ids) | other) for other in held_out)
+    } - labelled
+    assert 30 <= len(kept) < len(strange) + len(known), "some are new, and some too near to what is held out"
+    assert "unlabelled texts: 510" in listener.notes
+    assert f"lessons: 192 labelled texts, and {len(kept)} that the teacher labels" in listener.notes
+
+
+def test_other_unlabelled_texts_under_a_stored_study_are_refused(tmp_path: Path) -> None:
+    write_data(tmp_path / "texts.csv")
+    write_model(tmp_path / "model", head=True)
+    transfer = {"texts": {"source": {"path": "more.csv"}, "format": "csv"}}
+    asked = write_study(tmp_path, name="more", finalists={"transfer": transfer})
+    storage = str(tmp_path / "own.db")
+    with pytest.raises(NotFoundError, match=r"more\.csv: no such file"):
+        autocompress.run(asked, storage=storage, workers=0)
+    (tmp_path / "more.csv").write_text("txt\nwe saw more\n")
+    with pytest.raises(SpecError, match=r"more\.csv: no text column 'text'; did you mean 'txt'"):
+        autocompress.run(asked, storage=storage, workers=0)
+    (tmp_path / "more.csv").write_text("text\nwe saw more\n")
+    with pytest.raises(SpecError, match=r"begun with other inputs(.|\n)*texts: "):
+        autocompress.open_study("more", storage=storage).resume(workers=0)
+
+
 def test_settings_that_only_training_tells_apart_need_training(tmp_path: Path) -> None:
     write_data(tmp_path / "texts.csv")
     write_model(tmp_path / "model", head=True)
@@ -328,6 +405,44 @@ def test_killed_with_real_ray_workers_and_resumed_it_ends_complete(project: Path
         assert study.store.check("mine") == []
 
 
+class Impatient(SilentObserver):
+    """Stops the study at the note of further finalists."""
+
+    def note(self, text: str) -> None:
+        if "more are trained" in text:
+            raise KeyboardInterrupt
+
+
+def test_where_the_search_ranked_badly_more_finalists_are_trained_after_an_interruption_too(
+    project: Path, tmp_path: Path
+) -> None:
+    """In this task everybody answers everything, before training and after it: there is no order to be trusted."""
+    asked = write_study(
+        project,
+        name="ranked",
+        objectives={"quality": "maximize", "size_mb": "minimize", "macs": "minimize"},
+        finalists={"count": 5, "more": 2, "trusted": 1.0, "training": {"epochs": 1, "batch_size": 16}},
+    )
+    storage = str(tmp_path / "own.db")
+    with pytest.raises(Interrupted):
+        autocompress.run(asked, storage=storage, workers=0, observer=Impatient())
+    with autocompress.open_study("ranked", storage=storage) as study:
+        assert study.row.state == "interrupted"
+        decided = study.row.facts["trust"]
+        first = [finalist.candidate.number for finalist in study.store.finalists("ranked")]
+        assert (decided["n"], len(first), len(decided["promoted"])) == (5, 5, 2)
+        study.resume(workers=0, observer=Impatient())
+        assert study.row.state == "complete"
+        assert study.row.facts["trust"] == decided, "it is asked once"
+        finalists = study.store.finalists("ranked")
+        assert [finalist.candidate.number for finalist in finalists] == [0, *first, *decided["promoted"]]
+        assert all(finalist.state != "nominated" for finalist in finalists)
+        report = study.pareto()
+        assert report.to_json()["promotion"] == decided
+        assert [line for line in notes(report) if "ranked the first 5 finalists badly" in line]
+        assert study.store.check("ranked") == []
+
+
 def test_the_importance_it_used_is_stored_with_the_study(study: autocompress.Study) -> None:
     stored = study.row.facts["importance"]
     assert {"fisher", "magnitude"} <= set(stored["heads"])
@@ -338,7 +453,7 @@ def test_the_importance_it_used_is_stored_with_the_study(study: autocompress.Stu
 def test_a_study_explains_what_matters_and_what_a_member_kept(study: autocompress.Study, tmp_path: Path) -> None:
     found = study.explain(out=tmp_path)
     assert found.member == study.pick().digest
-    assert sorted(path.name for path in tmp_path.iterdir()) == ["attention.png", "importance.png"]
+    assert sorted(path.name for path in tmp_path.iterdir()) == ["attention.png", "importance.png", "parts.png"]
     tree = found.to_json()
     model = autocompress.load_torch(study.store.artifacts / study.name / found.member)
     shape = Anatomy(model, FAMILIES).shape()
@@ -347,6 +462,13 @@ def test_a_study_explains_what_matters_and_what_a_member_kept(study: autocompres
     assert [row["layer"] for row in tree["attention"]["layers"]] == list(kept)
     assert set(tree["importance"]["heads"]) == set(CRITERIA), "also those that the search did without"
     assert tree["importance"]["used"] == ["fisher", "magnitude"]
+    parts = {row["part"]: row for row in tree["parts"]["parts"]}
+    blocks = [f"layer {layer} {block}" for layer in kept for block in ("attention", "feed-forward")]
+    assert list(parts) == ["embeddings", *blocks, "classifier", "normalisation", "runtime"]
+    assert all(parts[block]["measured_ms"] > 0 and parts[block]["times_the_ceiling"] > 0 for block in blocks)
+    measured = {one.metric: one.value for one in finalist(study, found.member).measurements}
+    assert tree["parts"]["whole"]["macs"] == measured["macs"]
+    assert tree["parts"]["workload"] == {"batch": 1, "length": 16, "threads": 1}
 
 
 def test_explain_on_the_command_line_takes_a_member_and_a_sentence(study: autocompress.Study, project: Path) -> None:
@@ -356,13 +478,33 @@ def test_explain_on_the_command_line_takes_a_member_and_a_sentence(study: autoco
     assert done.returncode == 0, done.stderr
     assert f"mine  {digest[:8]}: " in done.stdout
     assert f"“{text}”" in done.stdout
-    assert "wrote why/importance.png\nwrote why/attention.png" in done.stderr
+    assert "wrote why/importance.png\nwrote why/attention.png\nwrote why/parts.png" in done.stderr
+    assert "× the machine's ceiling for its work" in done.stdout
     done = command(project, "explain", "mine", "--text", " ".join([text] * 9), "--json")
     tree = json.loads(done.stdout)
     assert len(tree["attention"]["tokens"]) == 16, "what the model reads of a text"
     assert tree["attention"]["tokens"][-1] == "[SEP]"
-    assert tree["notes"] == ["the text is cut at 16 of its 65 tokens, as maps are read by eye"]
+    assert "the text is cut at 16 of its 65 tokens, as maps are read by eye" in tree["notes"]
+    assert tree["parts"]["whole"]["times_the_ceiling"] > 0
     assert not (project / "mine-explained").exists()
+
+
+def test_a_study_of_another_device_is_explained_without_the_time_of_parts(
+    study: autocompress.Study, tmp_path: Path
+) -> None:
+    device = study.row.facts["device"]
+    there = {**device, "name": "board", "fingerprint": {**device["fingerprint"], "cpu": "Cortex-A72"}}
+    try:
+        with study.store.lease(study.name) as lease:
+            study.store.set_fact(lease, "device", there)
+        found = study.explain(out=tmp_path)
+    finally:
+        with study.store.lease(study.name) as lease:
+            study.store.set_fact(lease, "device", device)
+    assert sorted(path.name for path in tmp_path.iterdir()) == ["attention.png", "importance.png"]
+    assert "parts" not in found.to_json()
+    (note,) = (note for note in found.notes if "'board' is not this machine" in note)
+    assert "can be measured on the device alone" in note
 
 
 def test_only_verified_members_are_explained(study: autocompress.Study) -> None:

@@ -1,4 +1,4 @@
-"""`explain`: what matters in the uncompressed model, and what a member kept of it."""
+"""`explain`: what matters in the uncompressed model, what a member kept of it, and where its time goes."""
 
 from __future__ import annotations
 
@@ -34,10 +34,11 @@ def explain(
     json: Json = False,
     storage: Storage = None,
 ) -> None:
-    """Show what matters in a model, and what a member kept.
+    """Show what matters in a model, what a member kept, and where its time goes.
 
-    Writes importance.png, heads and layers ranked by what the model does on data, and attention.png, the member's
-    attention beside its teacher's. With --json, pictures are written only where --out says so.
+    Writes importance.png, heads and layers ranked by what the model does on data; attention.png, the member's attention
+    beside its teacher's; and parts.png, the measured time of each of its parts beside the machine's ceiling for it,
+    where this machine is the study's device. With --json, pictures are written only where --out says so.
     """
     from autocompress.cli.live import watching
     from autocompress.store import Store

@@ -151,17 +151,20 @@ def _dry_run(session: Session, spec: StudySpec, *, json: bool) -> None:
         return
     budget, limit = spec.budget, "" if spec.budget.minutes is None else f" or {spec.budget.minutes:g} minutes"
     bounds = ", ".join(f"{metric} {bound}" for metric, bound in spec.constraints.items()) or "none"
+    last = spec.finalists
+    more = f", {last.more} more where search scores rank them badly" if last.more else ""
     goals = ", ".join(f"{way} {metric}" for metric, way in spec.objectives.items())
     lines = {
         "study": spec.name,
         "model": str(spec.model),
         "data": f"{spec.task.data.source}, scored by {spec.task.metric}",
+        **({"texts": f"{spec.sources['texts']}, unlabelled"} if "texts" in spec.sources else {}),
         "space": f"{spec.space.name}: {', '.join(step.name or step.operator for step in spec.space.steps)}",
         "device": f"{spec.device}, {spec.workload}",
         "objectives": goals,
         "constraints": bounds,
         "search": f"{spec.sampler}, {budget.trials} candidates{limit}, seed {spec.seed}",
-        "finalists": f"{spec.finalists.count} trained for {spec.finalists.training.epochs} epochs, exported, verified",
+        "finalists": f"{last.count} trained for {last.training.epochs} epochs, exported, verified{more}",
         "measured": "quality and latency of exported files; latency during the search is predicted from a profile",
     }
     width = max(map(len, lines))

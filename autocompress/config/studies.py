@@ -30,6 +30,7 @@ STAND_IN: dict[str, Any] = {
     "device": HOST,
     "objectives": {"quality": "maximize"},
     "budget": {"trials": 1},
+    "finalists": {"transfer": {"texts": {"source": _ASSET, "format": "csv"}}},
 }
 
 
@@ -54,7 +55,8 @@ def study_of(
     """The study a document holds; its mistakes, and those of the space it names, go to `problems`."""
     tree = copy.deepcopy(document.value)
     data = _mapping(_mapping(tree, "task"), "data")
-    for asset in (_mapping(tree, "model"), _mapping(data, "source")):
+    texts = _mapping(_mapping(_mapping(tree, "finalists"), "transfer"), "texts")
+    for asset in (_mapping(tree, "model"), _mapping(data, "source"), _mapping(texts, "source")):
         if isinstance(asset.get("path"), str):
             asset["path"] = _absolute(asset["path"], base)
     _place_device(tree, problems, base=base)

@@ -14,6 +14,8 @@ from autocompress.core.shape import (
     FeedForwardShape,
     LayerShape,
     ModelShape,
+    attention_bytes,
+    feed_forward_bytes,
     macs_by_bits,
     weight_bytes,
 )
@@ -358,8 +360,18 @@ COST_FEATURES = (
     "feed_forward_fp32",
     "feed_forward_int8",
     "layers",
+    "last_attention_fp32",
+    "last_attention_int8",
+    "last_feed_forward_fp32",
+    "last_feed_forward_int8",
+    "megabytes",
 )
-"""What a prediction is summed from: milliseconds of the table by kind of block, and how many layers there are."""
+"""What a prediction is summed from: milliseconds of the table by kind of block; how many layers there are; once more
+what the last layer's blocks take, which work on one token and wait for their weights rather than for arithmetic; and
+how many megabytes the layers' weights are, which the caches hold or not. A profile may weigh fewer of them."""
+
+SUM_OF_BLOCKS: Final = dict.fromkeys(COST_FEATURES[:5], 1.0)
+"""The weights by which whole models cost what their blocks cost."""
 
 _UNCORRECTED: Final = 0.10
 """Spread of a sum of blocks that nobody compared with whole models."""
@@ -383,7 +395,7 @@ class LatencyPredictor:
         self._known: dict[tuple[Block, Bits, int], float] = {}
         correction = table.correction
         self._spread = correction.spread if correction else _UNCORRECTED
-        given = dict(correction.weights) if correction else dict.fromkeys(COST_FEATURES[:5], 1.0)
+        given = correction.weights if correction else SUM_OF_BLOCKS
         self._weights = tuple(given.get(name, 0.0) for name in COST_FEATURES)
 
     def __call__(self, shape: ModelShape) -> Estimate:
@@ -393,17 +405,25 @@ class LatencyPredictor:
 
     def features(self, shape: ModelShape) -> tuple[float, ...]:
         """The values of `COST_FEATURES`."""
-        parts = {8: [0.0, 0.0], 32: [0.0, 0.0]}
+        inner, last = {8: [0.0, 0.0], 32: [0.0, 0.0]}, {8: [0.0, 0.0], 32: [0.0, 0.0]}
         for layer in shape.layers[:-1]:
             attention, feed_forward = layer.attention, layer.feed_forward
-            parts[attention.bits][0] += self._at("attention", attention.bits, attention.heads)
-            parts[feed_forward.bits][1] += self._at("feed_forward", feed_forward.bits, feed_forward.width)
+            inner[attention.bits][0] += self._at("attention", attention.bits, attention.heads)
+            inner[feed_forward.bits][1] += self._at("feed_forward", feed_forward.bits, feed_forward.width)
         for layer in shape.layers[-1:]:
             attention, feed_forward = layer.attention, layer.feed_forward
-            parts[attention.bits][0] += self._at("last_attention", attention.bits, attention.heads)
-            parts[feed_forward.bits][1] += self._at("last_feed_forward", feed_forward.bits, feed_forward.width)
+            last[attention.bits][0] += self._at("last_attention", attention.bits, attention.heads)
+            last[feed_forward.bits][1] += self._at("last_feed_forward", feed_forward.bits, feed_forward.width)
+        ends = last[32][0], last[8][0], last[32][1], last[8][1]
+        sums = inner[32][0] + ends[0], inner[8][0] + ends[1], inner[32][1] + ends[2], inner[8][1] + ends[3]
         base = self._at("base", shape.embedding_bits, 0)
-        return (base, parts[32][0], parts[8][0], parts[32][1], parts[8][1], float(shape.depth))
+        return (base, *sums, float(shape.depth), *ends, self._megabytes(shape))
+
+    def _megabytes(self, shape: ModelShape) -> float:
+        """Of the weights of all layers."""
+        hidden = shape.hidden
+        blocks = [attention_bytes(hidden, layer.attention) for layer in shape.layers]
+        return sum(blocks, sum(feed_forward_bytes(hidden, layer.feed_forward) for layer in shape.layers)) / 1e6
 
     def _at(self, block: Block, bits: Bits, size: int) -> float:
         key = (block, bits, size)

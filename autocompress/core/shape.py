@@ -177,18 +177,34 @@ def weight_bytes(shape: ModelShape, *, embeddings: bool = True) -> int:
     a few rows only.
     """
     hidden = shape.hidden
-    total = 4 * 2 * hidden * (1 + 2 * shape.depth) + 4 * head_parameters(shape)
+    total = norm_bytes(shape) + 4 * head_parameters(shape)
     if embeddings:
-        rows = shape.word_rows
-        total += rows * (hidden + 4) if shape.embedding_bits == 8 else rows * hidden * 4
-        total += shape.other_rows * hidden * 4
+        total += shape.word_rows * row_bytes(hidden, shape.embedding_bits) + shape.other_rows * row_bytes(hidden, 32)
     for layer in shape.layers:
-        inner = layer.attention.heads * layer.attention.head_size
-        total += _matrix_bytes(hidden, 3 * inner, layer.attention.bits)
-        total += _matrix_bytes(inner, hidden, layer.attention.bits)
-        total += _matrix_bytes(hidden, layer.feed_forward.width, layer.feed_forward.bits)
-        total += _matrix_bytes(layer.feed_forward.width, hidden, layer.feed_forward.bits)
+        total += attention_bytes(hidden, layer.attention) + feed_forward_bytes(hidden, layer.feed_forward)
     return total
+
+
+def norm_bytes(shape: ModelShape) -> int:
+    """Scales and biases of all normalisations: one above the embeddings, two in every layer."""
+    return 4 * 2 * shape.hidden * (1 + 2 * shape.depth)
+
+
+def row_bytes(hidden: int, bits: Bits) -> int:
+    """One row of an embedding table."""
+    return hidden + 4 if bits == 8 else 4 * hidden
+
+
+def attention_bytes(hidden: int, attention: AttentionShape) -> int:
+    """The four matrices of a block with their biases, its normalisation apart."""
+    inner = attention.heads * attention.head_size
+    return _matrix_bytes(hidden, 3 * inner, attention.bits) + _matrix_bytes(inner, hidden, attention.bits)
+
+
+def feed_forward_bytes(hidden: int, feed_forward: FeedForwardShape) -> int:
+    """The two matrices of a block with their biases, its normalisation apart."""
+    width, bits = feed_forward.width, feed_forward.bits
+    return _matrix_bytes(hidden, width, bits) + _matrix_bytes(width, hidden, bits)
 
 
 def _matrix_bytes(inputs: int, outputs: int, bits: Bits) -> int:

@@ -21,6 +21,7 @@ SamplerName = Literal["nsga2", "nsga3", "tpe", "gp", "qmc", "random"]
 AttentionForm = Literal["mse-scores", "mse-probabilities", "kl"]
 Keep = Literal["best", "last"]
 LayerMap = Literal["kept", "uniform", "last", "learned"]
+TextFormat = Literal["csv", "tsv", "jsonl", "lines"]
 
 
 def check_study_name(name: str) -> str:
@@ -79,7 +80,7 @@ class DataSpec:
     """
 
     source: Asset
-    format: Literal["csv", "tsv", "jsonl", "lines"]
+    format: TextFormat
     text: str = "text"
     label: str = "label"
     columns: tuple[str, ...] = ()
@@ -94,15 +95,40 @@ class DataSpec:
     def __post_init__(self) -> None:
         if (self.format == "lines") != (self.pattern is not None):
             raise ValueError("`pattern` belongs to format `lines`, and `lines` needs it")
-        if self.pattern is not None:
-            try:
-                groups = set(re.compile(self.pattern).groupindex)
-            except re.error as error:
-                raise ValueError(f"`pattern` is no regular expression: {error}") from error
-            if not {"text", "label"} <= groups:
-                raise ValueError("`pattern` must name the groups (?P<text>...) and (?P<label>...)")
+        if self.pattern is not None and not {"text", "label"} <= _groups(self.pattern):
+            raise ValueError("`pattern` must name the groups (?P<text>...) and (?P<label>...)")
         if any(share <= 0 for share in self.split) or abs(sum(self.split) - 1) > 1e-6:
             raise ValueError(f"`split` must be three positive shares that sum to 1, got {list(self.split)}")
+
+
+@dataclass(frozen=True, slots=True)
+class TextSpec:
+    """Texts without labels: laid out as labelled ones are (`DataSpec`), but that `lines` needs no `pattern`: every line
+    is a text. Empty and repeated ones count for nothing; `most` are used, at random where there are more."""
+
+    source: Asset
+    format: TextFormat
+    text: str = "text"
+    columns: tuple[str, ...] = ()
+    pattern: str | None = None
+    encoding: str = "utf-8"
+    most: int = 20_000
+    __pydantic_config__: ClassVar[dict[str, str]] = _FORBID
+
+    def __post_init__(self) -> None:
+        if self.pattern is not None and self.format != "lines":
+            raise ValueError("`pattern` belongs to format `lines`")
+        if self.pattern is not None and "text" not in _groups(self.pattern):
+            raise ValueError("`pattern` must name the group (?P<text>...)")
+        if self.most < 1:
+            raise ValueError(f"`most >= 1` must hold, got {self.most}")
+
+
+def _groups(pattern: str) -> set[str]:
+    try:
+        return set(re.compile(pattern).groupindex)
+    except re.error as error:
+        raise ValueError(f"`pattern` is no regular expression: {error}") from error
 
 
 @dataclass(frozen=True, slots=True)
@@ -202,18 +228,22 @@ class DistillationSpec:
 @dataclass(frozen=True, slots=True)
 class TransferSpec:
     """Texts that finalists learn from beside the labelled ones: `copies` variations of each, in which a token is
-    replaced with probability `replace` by one of its `neighbours` nearest in the teacher's embeddings. The teacher
-    labels them; none comes near to a text of the validation or test split. At equal steps they gain nothing that two
+    replaced with probability `replace` by one of its `neighbours` nearest in the teacher's embeddings; `recombined` of
+    each, its first part and the last part of another text of its class; and unlabelled `texts`. The teacher labels
+    them; none comes near to a text of the validation or test split. At equal steps variations gain nothing that two
     seeds can show; they pay where more steps are trained than the labelled texts alone are worth."""
 
     copies: int = 0
     replace: float = 0.25
     neighbours: int = 8
+    recombined: int = 0
+    texts: TextSpec | None = None
     __pydantic_config__: ClassVar[dict[str, str]] = _FORBID
 
     def __post_init__(self) -> None:
-        if not 0 <= self.copies <= 100:
-            raise ValueError(f"`0 <= copies <= 100` must hold, got {self.copies}")
+        for name in ("copies", "recombined"):
+            if not 0 <= getattr(self, name) <= 100:
+                raise ValueError(f"`0 <= {name} <= 100` must hold, got {getattr(self, name)}")
         if not 0 < self.replace <= 1:
             raise ValueError(f"`0 < replace <= 1` must hold, got {self.replace}")
         if self.neighbours < 1:
@@ -290,6 +320,10 @@ class FinalistSpec:
     what it costs in quality (0.3 points in the mean) is within the noise of two seeds (studies/benchmarks/recovery.py).
     `keep` the last epoch's weights, or those of the epoch that was best on validation data: search and pick choose by
     the same few texts already, and one more choice by them finds luck rather than quality (same benchmark).
+
+    `more` is how many further candidates are trained where search scores rank the first finalists badly: at least four
+    of them were trained, and Kendall's tau (1: the same order, 0: none) between their search scores and their scores on
+    validation data after training is below `trusted`, or there is none, as all are alike. A study asks that once.
     """
 
     count: int = 5
@@ -299,11 +333,17 @@ class FinalistSpec:
     transfer: TransferSpec = field(default_factory=TransferSpec)
     tuning: TuningSpec = field(default_factory=TuningSpec)
     keep: Keep = "last"
+    more: int = 0
+    trusted: float = 0.5
     __pydantic_config__: ClassVar[dict[str, str]] = _FORBID
 
     def __post_init__(self) -> None:
         if self.count < 1:
             raise ValueError(f"`count >= 1` must hold, got {self.count}")
+        if self.more < 0:
+            raise ValueError(f"`more >= 0` must hold, got {self.more}")
+        if not -1 <= self.trusted <= 1:
+            raise ValueError(f"`-1 <= trusted <= 1` must hold, got {self.trusted}")
 
 
 @dataclass(frozen=True, slots=True)
@@ -403,3 +443,9 @@ class StudySpec:
             raise ValueError(
                 f"`workload.length <= task.max_length` must hold, got {self.workload.length} > {self.task.max_length}"
             )
+
+    @property
+    def sources(self) -> dict[str, Asset]:
+        """What is fetched before anything is run, by the names under which digests of it are kept."""
+        texts = self.finalists.transfer.texts
+        return {"model": self.model, "data": self.task.data.source} | ({"texts": texts.source} if texts else {})

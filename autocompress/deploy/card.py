@@ -56,6 +56,7 @@ def model_card(manifest: Manifest, *, summary: str, steps: Sequence[str]) -> str
         "",
         f"- base model: {about['model']}; licence as stated by its authors",
         f"- data: {about['data']}",
+        *([f"- unlabelled texts: {about['texts']}"] if "texts" in about else []),
         f"- device: {about['device']}",
         f"- versions: {', '.join(f'{name} {version}' for name, version in about['versions'].items())}",
         f"- seed: {about['seed']}",

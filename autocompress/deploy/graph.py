@@ -9,7 +9,7 @@ standard ONNX, so that any runtime can read the file. Batch and length stay dyna
 
 from __future__ import annotations
 
-from typing import Any
+from typing import Any, NamedTuple
 
 import numpy as np
 import onnx
@@ -24,6 +24,7 @@ OPSET = 20
 MASKED = -10000.0
 """Added to the scores of padding; large enough that softmax gives exactly 0 in fp32, small enough not to overflow."""
 
+NORM = "LayerNormalization"
 ACTIVATIONS = {"gelu": "Gelu", "relu": "Relu", "tanh": "Tanh"}
 
 
@@ -48,6 +49,26 @@ def write_graph(weights: EncoderWeights, *, every_token: bool = False) -> onnx.M
         pooled = graph.node("Gemm", pooled, graph.array(linear.weight), graph.array(linear.bias))
     graph.nodes[-1].output[0] = "logits"
     return graph.model(classes=len(weights.head[-1].bias))
+
+
+class Place(NamedTuple):
+    """Where a result stands in a written graph. `block` is 0 for the embeddings and the mask, then counts the attention
+    and the feed-forward block of each layer in turn, and the head; `is_norm` holds for the sum and the normalisation
+    at the end of a block."""
+
+    block: int
+    is_norm: bool
+
+
+def written_places(model: onnx.ModelProto) -> dict[str, Place]:
+    """The place of every result of a graph of `write_graph`, by its name: nodes stand in the order in which they were
+    written, and every block but the head ends with its normalisation."""
+    norms = {name for node in model.graph.node if node.op_type == NORM for name in (node.input[0], node.output[0])}
+    found, block = {}, 0
+    for node in model.graph.node:
+        found.update({name: Place(block, name in norms) for name in node.output})
+        block += node.op_type == NORM
+    return found
 
 
 def _embeddings(graph: _Graph, embeddings: EmbeddingWeights) -> str:
@@ -139,9 +160,7 @@ class _Graph:
         return self._shared(np.array(value, np.float32))
 
     def norm(self, tensor: str, norm: Norm) -> str:
-        return self.node(
-            "LayerNormalization", tensor, self.array(norm.scale), self.array(norm.bias), axis=-1, epsilon=norm.epsilon
-        )
+        return self.node(NORM, tensor, self.array(norm.scale), self.array(norm.bias), axis=-1, epsilon=norm.epsilon)
 
     def first(self, tensor: str) -> str:
         """[batch, length, ...] -> [batch, 1, ...]"""

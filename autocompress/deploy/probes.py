@@ -1,8 +1,9 @@
-"""Graphs of one product, for finding out how fast a machine can go at all."""
+"""Graphs that compute next to nothing but one thing, for finding out how fast a machine can go at all."""
 
 from __future__ import annotations
 
 import numpy as np
+import onnx
 from onnx import TensorProto, helper, numpy_helper
 
 from autocompress.core.shape import Bits
@@ -26,5 +27,22 @@ def product_graph(size: int, *, bits: Bits) -> bytes:
         [helper.make_tensor_value_info("y", outputs, [size, size])],
         [numpy_helper.from_array(weight, "weight")],
     )
+    return _written(graph)
+
+
+def idle_graph(nodes: int) -> bytes:
+    """`x [1] -> y [1]`: so many nodes, one after the other, that compute one number each. What they take is the
+    runtime's own time: to call a node, and to find memory for its result."""
+    names = ["x", *(f"x{place}" for place in range(1, nodes)), "y"]
+    graph = helper.make_graph(
+        [helper.make_node("Sqrt", [before], [after]) for before, after in zip(names, names[1:], strict=False)],
+        "idle",
+        [helper.make_tensor_value_info("x", TensorProto.FLOAT, [1])],
+        [helper.make_tensor_value_info("y", TensorProto.FLOAT, [1])],
+    )
+    return _written(graph)
+
+
+def _written(graph: onnx.GraphProto) -> bytes:
     model = helper.make_model(graph, opset_imports=[helper.make_opsetid("", OPSET)], ir_version=10)
     return bytes(model.SerializeToString())

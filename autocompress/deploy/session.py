@@ -14,6 +14,8 @@ from autocompress.core.device import Runtime
 from autocompress.errors import HostError, IntegrityError
 
 PROVIDER: Final = "CPUExecutionProvider"
+EXECUTED: Final = "executed.onnx"
+"""The graph that a watched session executes, with the runtime's own fusions."""
 
 
 def runtime() -> Runtime:
@@ -24,13 +26,20 @@ def runtime() -> Runtime:
 class Session:
     """A loaded model: token ids in, logits out."""
 
-    def __init__(self, model: Path | bytes, *, threads: int = 1) -> None:
-        """Raises IntegrityError when the file is no valid model, HostError when the runtime fell back to another
+    def __init__(self, model: Path | bytes, *, threads: int = 1, watch: Path | None = None) -> None:
+        """In the folder `watch`, if one is given, the runtime keeps what its profiler sees, and the graph that it
+        executes (see `deploy.node_times`).
+
+        Raises IntegrityError when the file is no valid model, HostError when the runtime fell back to another
         provider than the one asked for."""
         options = onnxruntime.SessionOptions()
         options.intra_op_num_threads = threads
         options.inter_op_num_threads = 1
         options.log_severity_level = 3
+        if watch is not None:
+            options.enable_profiling = True
+            options.profile_file_prefix = str(watch / "profile")
+            options.optimized_model_filepath = str(watch / EXECUTED)
         source = str(model) if isinstance(model, Path) else model
         try:
             self._session = onnxruntime.InferenceSession(source, options, providers=[PROVIDER])
@@ -52,6 +61,10 @@ class Session:
         """The only output, as the runtime gives it."""
         (found,) = self._session.run(None, feed)
         return found
+
+    def end_watch(self) -> Path:
+        """Stops the profiler of a watched session: the file it wrote."""
+        return Path(self._session.end_profiling())
 
     def run(self, feed: Mapping[str, Any]) -> NDArray[np.float32]:
         """Logits [texts, classes]."""

@@ -39,10 +39,13 @@ def fingerprint_digest(found: Mapping[str, str]) -> str:
 
 def is_this_machine(profile: DeviceProfile) -> bool:
     """Whether a profile was measured on a machine like this one: what changes a kernel's cost is the same."""
+    return profile.source == "measured" and is_like_this(profile.fingerprint)
+
+
+def is_like_this(other: Mapping[str, str]) -> bool:
+    """Whether a machine's fingerprint is that of this one in all that changes a kernel's cost."""
     found = fingerprint()
-    return profile.source == "measured" and all(
-        profile.fingerprint.get(name) == found[name] for name in ("cpu", "isa", "machine", "cores", "system")
-    )
+    return all(other.get(name) == found[name] for name in ("cpu", "isa", "machine", "cores", "system"))
 
 
 def about(profile: DeviceProfile) -> dict[str, object]:

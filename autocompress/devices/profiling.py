@@ -27,7 +27,7 @@ from autocompress.devices.validation import SLOW, Seen, correct, judge, measure_
 
 logger = logging.getLogger(__name__)
 
-RECIPE: Final = 4
+RECIPE: Final = 5
 """Raised whenever profiling changes what it measures: cached profiles of another recipe are measured again."""
 
 _COPIES: Final = 4
@@ -54,11 +54,11 @@ class Effort:
     models: int
 
 
-STUDY: Final = Effort((0.0, 0.25, 0.5, 0.75, 1.0), 10, 10.0, None, 16)
+STUDY: Final = Effort((0.0, 0.25, 0.5, 0.75, 1.0), 10, 10.0, None, 24)
 """What a study takes when nobody profiled its machine: some ten seconds."""
 
 QUICK: Final = Effort((0.0, 0.25, 0.5, 0.75, 1.0), 20, 15.0, 0.01, 32)
-FULL: Final = Effort((0.0, 0.08, 0.17, 0.25, 0.33, 0.5, 0.67, 0.83, 1.0), 40, 20.0, 0.005, 48)
+FULL: Final = Effort((0.0, 0.08, 0.17, 0.25, 0.33, 0.5, 0.67, 0.83, 1.0), 40, 20.0, 0.005, 80)
 
 Progress = Callable[[str, float], None]
 """What is being measured, and the share of the whole that is done."""

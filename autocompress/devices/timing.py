@@ -16,7 +16,7 @@ import tempfile
 import time
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Final
 
@@ -34,6 +34,9 @@ _TURN: Final = 3
 _TURN_MS: Final = 4.0
 _MOST: Final = 12
 """Inferences counted a turn: three, or as many as make four milliseconds, at most twelve."""
+
+_CALLS_BEFORE: Final = 2
+"""Calls that find out how many inferences make a turn."""
 
 _DISTURBED: Final = 1.25
 """A round counts as disturbed when the reference takes this many times its best."""
@@ -56,12 +59,14 @@ Run = Callable[[], object]
 @dataclass(frozen=True, slots=True)
 class Timed:
     """Readings in milliseconds, and the median of each turn. `disturbed` is the share of rounds that were repeated, or
-    kept, under load; `others` is how many cores others used during those kept."""
+    kept, under load; `others` is how many cores others used during those kept. `calls` says which calls of the run the
+    readings are, where all that were made are counted from 0."""
 
     samples: tuple[float, ...]
     turns: tuple[float, ...] = ()
     disturbed: float = 0.0
     others: float = 0.0
+    calls: tuple[int, ...] = ()
 
     @property
     def noticed(self) -> bool:
@@ -130,6 +135,7 @@ def time_side_by_side(
     turns: list[list[list[float]]] = [[] for _ in runs]
     counts = [_count(run) for run in runs]
     best, repeated, forced = float("inf"), 0, 0
+    kept_rounds: list[int] = []
     neighbours, used = Neighbours(), []
     deadline = time.monotonic() + seconds
     kept = 0
@@ -142,6 +148,7 @@ def time_side_by_side(
                 repeated += 1
                 continue
             forced += 1
+        kept_rounds.append(kept + repeated)
         kept += 1
         used.append(others)
         for known, turn in zip(turns, one_round, strict=True):
@@ -152,12 +159,21 @@ def time_side_by_side(
         logger.info("timing: %d disturbed rounds were repeated, %d were kept", repeated, forced)
     others = float(np.median(used))
     disturbed = (repeated + forced) / (repeated + kept)
-    return [_timed(known, disturbed, others) for known in turns]
+    return [
+        replace(_timed(known), disturbed=disturbed, others=others, calls=_calls(kept_rounds, count))
+        for known, count in zip(turns, counts, strict=True)
+    ]
 
 
-def _timed(turns: Sequence[Sequence[float]], disturbed: float = 0.0, others: float = 0.0) -> Timed:
+def _timed(turns: Sequence[Sequence[float]]) -> Timed:
     every = tuple(reading for turn in turns for reading in turn)
-    return Timed(every, tuple(float(np.median(turn)) for turn in turns), disturbed, others)
+    return Timed(every, tuple(float(np.median(turn)) for turn in turns))
+
+
+def _calls(rounds: Sequence[int], count: int) -> tuple[int, ...]:
+    """Those of a run that were counted: it was called twice by `_count`, and in each round once before those."""
+    starts = (_CALLS_BEFORE + place * (1 + count) + 1 for place in rounds)
+    return tuple(call for start in starts for call in range(start, start + count))
 
 
 def _narrow(turns: Sequence[Sequence[float]], tight: float) -> bool:

@@ -17,6 +17,7 @@ from numpy.typing import NDArray
 from autocompress.anatomy.weights import random_weights
 from autocompress.core.device import (
     COST_FEATURES,
+    SUM_OF_BLOCKS,
     Accuracy,
     Correction,
     KernelTable,
@@ -73,17 +74,24 @@ def random_shapes(largest: ModelShape, *, count: int, seed: int) -> list[ModelSh
 @dataclass(frozen=True, slots=True)
 class Seen:
     """Whole models under one workload: their shapes, how long each took, and how long the reference model took beside
-    them, the median of all groups in milliseconds."""
+    each of them."""
 
     workload: Workload
     shapes: tuple[ModelShape, ...]
     timed: tuple[Timed, ...]
-    reference_ms: float
+    references: tuple[Timed, ...]
+
+    @property
+    def reference_ms(self) -> float:
+        """The machine's pace: the reference model's median over all groups, milliseconds."""
+        return float(np.median([one.median for one in self.references]))
 
     @property
     def milliseconds(self) -> NDArray[np.float64]:
-        """Medians [models]."""
-        return np.array([one.median for one in self.timed])
+        """Medians [models] at the machine's usual pace: groups are measured minutes apart, and what the reference took
+        beside a group, in relation to what it took as a rule, is what the machine was slower or faster by."""
+        paces = np.array([one.median for one in self.references]) / self.reference_ms
+        return np.array([one.median for one in self.timed]) / paces
 
     @property
     def noticed(self) -> bool:
@@ -127,7 +135,7 @@ def measure_models(
         workload,
         tuple(shapes),
         tuple(one for timed in found for one in timed[1:]),
-        float(np.median([timed[0].median for timed in found])),
+        tuple(timed[0] for timed in found for _ in timed[1:]),
     )
 
 
@@ -164,7 +172,7 @@ def correct(table: KernelTable, seen: Seen) -> KernelTable:
     plain = LatencyPredictor(replace(table, correction=None))
     features = np.array([plain.features(shape) for shape in seen.shapes])
     measured = seen.milliseconds
-    prior = np.array([1.0] * (len(COST_FEATURES) - 1) + [0.0])
+    prior = np.array([SUM_OF_BLOCKS.get(name, 0.0) for name in COST_FEATURES])
     scaled, target = features / measured[:, None], 1.0 - features @ prior / measured
     size = np.sqrt((scaled**2).mean(axis=0)) + 1e-12  # every feature is held back alike, whatever its size
     design = scaled / size
@@ -198,7 +206,14 @@ def _upper(errors: NDArray[np.float64]) -> float:
 
 
 def judge(table: KernelTable, seen: Seen, *, how: str) -> Accuracy:
-    """How far the table's predictions lie from models that it was not fitted to."""
+    """How far the table's predictions lie from models that it was not fitted to, at the machine's pace when the table
+    was measured: a profile cannot know how fast the machine will be today. `how` says what that leaves out."""
     predictor = LatencyPredictor(table)
     predicted = np.array([predictor(shape).value for shape in seen.shapes])
-    return accuracy(predicted, seen.milliseconds, how)
+    pace = seen.reference_ms / table.correction.reference_ms if table.correction else 1.0
+    untouched = accuracy(predicted, [one.median for one in seen.timed], how)
+    told = (
+        f"{how}, at the pace of the profile (the machine now takes {pace:.2f} times as long; as it comes, the error is "
+        f"{untouched.mape:.1%})"
+    )
+    return accuracy(predicted, seen.milliseconds / pace, told)

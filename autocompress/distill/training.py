@@ -288,8 +288,18 @@ def _restore(folder: Path, run: _Run) -> tuple[tuple[float, ...], dict[str, Tens
 def kept_weights(checkpoint: Path) -> tuple[dict[str, Tensor], Trained]:
     """The kept epoch's weights in a checkpoint file, and the scores of all its epochs."""
     with safe_open(checkpoint, "pt") as opened:
-        about = opened.metadata()
-        scores = tuple(json.loads(about["scores"]))
         names = [name for name in opened.keys() if name.startswith("best.")]  # noqa: SIM118 - a handle, no mapping
         weights = {name.removeprefix("best."): opened.get_tensor(name) for name in names}
-    return weights, Trained(scores, _kept(scores, about["keep"]))
+        return weights, _history(opened)
+
+
+def kept_scores(checkpoint: Path) -> Trained:
+    """The scores of all epochs in a checkpoint file, without its weights."""
+    with safe_open(checkpoint, "pt") as opened:
+        return _history(opened)
+
+
+def _history(opened: Any) -> Trained:
+    about = opened.metadata()
+    scores = tuple(json.loads(about["scores"]))
+    return Trained(scores, _kept(scores, about["keep"]))

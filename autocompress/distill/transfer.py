@@ -1,14 +1,14 @@
-"""More texts to learn the teacher's answers from, made of those there are.
+"""More texts to learn the teacher's answers from: made of those there are, and those that the user names.
 
 A small labelled set starves a small student: the teacher knows more than four thousand questions can ask. So questions
 are varied, and the teacher says what it thinks of each. TinyBERT (Jiao et al. 2020, section 3.3) replaces words by
 proposals of a language model or an embedding; here they are the nearest tokens of the teacher's own embedding table,
-which needs no further model.
+which needs no further model. Or the beginning of one question meets the end of another of its class.
 """
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 
 import numpy as np
 from numpy.typing import NDArray
@@ -18,7 +18,13 @@ from autocompress.core.spec import TransferSpec
 from autocompress.tasks import Examples
 
 _TOO_NEAR = 0.8
-"""Share of common tokens at which a made-up text is taken for a copy of one that is held out."""
+"""Share of common tokens at which a text is taken for a copy of one that is held out."""
+
+_SHORTEST = 4
+"""Tokens of a text that can be cut in two: a special one at either end, and one for each part."""
+
+_RECOMBINING = 1
+"""A random stream of its own: what is varied does not depend on how many are recombined."""
 
 
 def transfer_texts(
@@ -28,30 +34,81 @@ def transfer_texts(
     *,
     held_out: Iterable[Examples],
     seed: int,
+    unlabelled: Examples | None = None,
 ) -> Examples:
     """`spec.copies` variations of every text: each token but the first and the last, which are special, is replaced
-    with probability `spec.replace` by one of its nearest `spec.neighbours` among the tokens of these texts.
+    with probability `spec.replace` by one of its nearest `spec.neighbours` among the tokens of these texts. Then
+    `spec.recombined` for every text: its first part and the last part of another one of its class, each cut between two
+    of its tokens, together no longer than the longer of the two. Then the `unlabelled` texts, each once, without those
+    that stand among the labelled ones.
 
-    `embeddings` [vocabulary, hidden]. Variations that come near to a text that is held out are left away. `texts` are
-    those that the variations were made of, and `labels` theirs; neither is known of a variation.
+    `embeddings` [vocabulary, hidden]. Whatever comes near to a text that is held out is left away. `texts` and `labels`
+    of a made-up text are those of the text that it begins as; neither is known of it.
     """
-    generator = np.random.default_rng(seed)
-    nearest = _nearest(examples, embeddings, spec.neighbours)
-    rows, tokens = [], []
-    for _ in range(spec.copies):
-        for row, ids in enumerate(examples.tokens):
-            rows.append(row)
-            tokens.append(_varied(ids, nearest, spec.replace, generator))
-    kept = ~_near(tokens, [ids for split in held_out for ids in split.tokens], vocabulary=len(embeddings))
-    source = examples.take([row for row, keep in zip(rows, kept, strict=True) if keep])
-    return Examples(
-        source.texts, tuple(t for t, keep in zip(tokens, kept, strict=True) if keep), source.labels, examples.pad
+    found = joined(
+        _variations(examples, embeddings, spec, np.random.default_rng(seed)),
+        _recombinations(examples, spec.recombined, np.random.default_rng([seed, _RECOMBINING])),
     )
+    if unlabelled is not None:
+        found = joined(found, _new(unlabelled, examples))
+    near = _near(found.tokens, [ids for split in held_out for ids in split.tokens], vocabulary=len(embeddings))
+    return found.take(np.flatnonzero(~near))
 
 
 def joined(a: Examples, b: Examples) -> Examples:
     """All texts of both."""
     return Examples((*a.texts, *b.texts), (*a.tokens, *b.tokens), np.concatenate([a.labels, b.labels]), a.pad)
+
+
+def _variations(
+    examples: Examples, embeddings: NDArray[np.float32], spec: TransferSpec, generator: np.random.Generator
+) -> Examples:
+    if not spec.copies:
+        return examples.take([])
+    nearest = _nearest(examples, embeddings, spec.neighbours)
+    tokens = [_varied(ids, nearest, spec.replace, generator) for _ in range(spec.copies) for ids in examples.tokens]
+    return _made(examples, [*range(len(examples))] * spec.copies, tokens)
+
+
+def _recombinations(examples: Examples, count: int, generator: np.random.Generator) -> Examples:
+    """Texts too short to be cut, and those alone in their class, take no part."""
+    alike: dict[int, list[int]] = {}
+    for row, ids in enumerate(examples.tokens):
+        if len(ids) >= _SHORTEST:
+            alike.setdefault(int(examples.labels[row]), []).append(row)
+    rows, tokens = [], []
+    for _ in range(count):
+        for group in alike.values():
+            for row in group if len(group) > 1 else ():
+                other = group[generator.integers(len(group) - 1)]
+                other = group[-1] if other == row else other
+                rows.append(row)
+                tokens.append(_recombined(examples.tokens[row], examples.tokens[other], generator))
+    return _made(examples, rows, tokens)
+
+
+def _recombined(first: NDArray[np.int64], last: NDArray[np.int64], generator: np.random.Generator) -> NDArray[np.int64]:
+    """Some tokens from the beginning of one text, not all, and some from the end of the other."""
+    begins = int(generator.integers(2, len(first) - 1))
+    room = max(len(first), len(last)) - begins
+    ends = int(generator.integers(2, min(len(last) - 1, room + 1)))
+    return np.concatenate([first[:begins], last[-ends:]])
+
+
+def _made(examples: Examples, rows: list[int], tokens: list[NDArray[np.int64]]) -> Examples:
+    origin = examples.take(rows)
+    return Examples(origin.texts, tuple(tokens), origin.labels, examples.pad)
+
+
+def _new(texts: Examples, known: Examples) -> Examples:
+    """Each text once, and none that is known."""
+    seen = {ids.tobytes() for ids in known.tokens}
+    rows = []
+    for row, ids in enumerate(texts.tokens):
+        if ids.tobytes() not in seen:
+            seen.add(ids.tobytes())
+            rows.append(row)
+    return texts.take(rows)
 
 
 def _varied(
@@ -76,7 +133,9 @@ def _nearest(examples: Examples, embeddings: NDArray[np.float32], count: int) ->
     return table
 
 
-def _near(tokens: list[NDArray[np.int64]], held_out: list[NDArray[np.int64]], *, vocabulary: int) -> NDArray[np.bool_]:
+def _near(
+    tokens: Sequence[NDArray[np.int64]], held_out: Sequence[NDArray[np.int64]], *, vocabulary: int
+) -> NDArray[np.bool_]:
     """Which texts share most of their distinct tokens (Jaccard) with one that is held out."""
     if not tokens or not held_out:
         return np.zeros(len(tokens), dtype=np.bool_)
@@ -91,7 +150,7 @@ def _near(tokens: list[NDArray[np.int64]], held_out: list[NDArray[np.int64]], *,
     return near
 
 
-def _incidence(group: list[NDArray[np.int64]], vocabulary: int) -> sparse.csr_matrix:
+def _incidence(group: Sequence[NDArray[np.int64]], vocabulary: int) -> sparse.csr_matrix:
     distinct = [np.unique(ids) for ids in group]
     ends = np.concatenate([[0], np.cumsum([len(ids) for ids in distinct])])
     found = np.concatenate(distinct)

@@ -20,10 +20,10 @@ from autocompress.core.outcome import (
 from autocompress.core.pareto import Point, hypervolume, knee, oriented
 from autocompress.core.policy import CompressionPolicy
 from autocompress.core.shape import ModelShape
+from autocompress.core.trust import TRUST_FACT, Trust, trust
 from autocompress.errors import NotFoundError
 from autocompress.report.policies import explain_policy, shape_from_json
 from autocompress.report.prediction import Prediction, compare
-from autocompress.report.trust import Trust, trust
 from autocompress.store import Counts, Finalist, Store, StudyRow
 
 SCHEMA: Final = "autocompress.front/1"
@@ -154,6 +154,13 @@ class FrontReport:
         return tuple(dict.fromkeys((*self.objectives, *self.constraints)))
 
     @property
+    def promotion(self) -> Mapping[str, Any] | None:
+        """How search scores ranked the first finalists when these were trained (see `Trust`), and the numbers of those
+        `promoted` on top for it; None before that."""
+        found: Mapping[str, Any] | None = self.facts.get(TRUST_FACT)
+        return found
+
+    @property
     def cost(self) -> str | None:
         """The first metric the study minimises."""
         return next((metric for metric, way in self.objectives.items() if way == "minimize"), None)
@@ -169,6 +176,7 @@ class FrontReport:
             "members": [member.to_json() for member in self.members],
             "prediction": self.prediction.to_json() if self.prediction else None,
             "trust": self.trust.to_json() if self.trust else None,
+            "promotion": self.promotion,
             "ties": [{"metric": tie.metric, "numbers": list(tie.numbers)} for tie in self.ties],
             "hypervolume": dataclasses.asdict(self.hypervolume),
             "counts": dataclasses.asdict(self.counts),

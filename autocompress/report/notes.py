@@ -2,9 +2,12 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
+from typing import Any
+
+from autocompress.core.trust import Trust, tau_in_words
 from autocompress.report.front import FrontReport
 from autocompress.report.prediction import Prediction
-from autocompress.report.trust import Trust
 from autocompress.report.wording import label, listed, number
 
 
@@ -23,6 +26,8 @@ def notes(report: FrontReport) -> list[str]:
         lines.append("Estimates were not trained: quality is that of inherited weights, ~ marks a prediction.")
     if report.trust is not None:
         lines.append(_trusted(report.trust, label("quality", known)))
+    if report.promotion and report.promotion["promoted"]:
+        lines.append(_promoted(report.promotion))
     lines += _latencies(report)
     for metric, bound in report.constraints.items():
         ends = listed([f"{'>=' if end == 'min' else '<='} {value:g}" for end, value in bound.items()])
@@ -38,11 +43,17 @@ def notes(report: FrontReport) -> list[str]:
 
 def _trusted(found: Trust, quality: str) -> str:
     """`Accuracy of 4 models before training against after it: Kendall's tau 0.67, +4.1 points by training.`"""
-    order = "no order to compare" if found.tau is None else f"Kendall's tau {found.tau:.2f}"
     return (
-        f"{quality.capitalize()} of {found.n} models before training against after it: {order}, "
+        f"{quality.capitalize()} of {found.n} models before training against after it: {tau_in_words(found.tau)}, "
         f"{100 * found.gain:+.1f} points by training."
     )
+
+
+def _promoted(found: Mapping[str, Any]) -> str:
+    """`Search scores ranked the first 5 finalists badly (Kendall's tau 0.20): 2 more were trained.`"""
+    more, order = len(found["promoted"]), tau_in_words(found["tau"])
+    were = "was" if more == 1 else "were"
+    return f"Search scores ranked the first {found['n']} finalists badly ({order}): {more} more {were} trained."
 
 
 def _latencies(report: FrontReport) -> list[str]:

@@ -6,6 +6,7 @@ import math
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
@@ -60,16 +61,28 @@ def load_text_classification(
     if strange:
         raise SpecError(f"{path}: labels {strange} are unknown to the model (it knows {names})")
     tokenizer = AutoTokenizer.from_pretrained(str(tokenizer_folder), trust_remote_code=False)
-    encoded = tokenizer(
-        [text for text, _ in pairs], truncation=True, max_length=spec.max_length, return_attention_mask=False
-    )["input_ids"]
-    everything = Examples(
-        tuple(text for text, _ in pairs),
-        tuple(np.asarray(ids, dtype=np.int64) for ids in encoded),
-        np.array([names.index(label) for _, label in pairs], dtype=np.int64),
-        int(tokenizer.pad_token_id or 0),
+    everything = _tokenized(
+        tokenizer, [text for text, _ in pairs], [names.index(label) for _, label in pairs], longest=spec.max_length
     )
     return TextClassification(spec.metric, tuple(names), _split(spec, path, everything, classes=len(names)))
+
+
+def unlabelled_examples(spec: TaskSpec, texts: Sequence[str], tokenizer_folder: Path) -> Examples:
+    """Texts as the task's model reads them, without those that it reads nothing in. The labels, -1, mean nothing."""
+    tokenizer = AutoTokenizer.from_pretrained(str(tokenizer_folder), trust_remote_code=False)
+    nothing = len(tokenizer("")["input_ids"])
+    found = _tokenized(tokenizer, texts, [-1] * len(texts), longest=spec.max_length)
+    return found.take([row for row, ids in enumerate(found.tokens) if len(ids) > nothing])
+
+
+def _tokenized(tokenizer: Any, texts: Sequence[str], labels: Sequence[int], *, longest: int) -> Examples:
+    encoded = tokenizer(list(texts), truncation=True, max_length=longest, return_attention_mask=False)["input_ids"]
+    return Examples(
+        tuple(texts),
+        tuple(np.asarray(ids, dtype=np.int64) for ids in encoded),
+        np.array(labels, dtype=np.int64),
+        int(tokenizer.pad_token_id or 0),
+    )
 
 
 def _split(spec: TaskSpec, path: Path, examples: Examples, *, classes: int) -> dict[str, Examples]:

@@ -2,9 +2,9 @@
 
     python studies/benchmarks/throughput.py
 
-The search of the quickstart, at its own budget: a smaller one has smaller generations, which repeat themselves, and what
-is answered from the store costs the driver and no worker. One and two workers are run in turns, so that a slow minute of
-the machine meets both. The driver's share is its processor time over the wall time of the search.
+The search of the quickstart, at its own budget: a smaller one has smaller generations, which repeat themselves, and
+what is answered from the store costs the driver and no worker. One and two workers are run in turns, so that a slow
+minute of the machine meets both. The driver's share is its processor time over the wall time of the search.
 """
 
 from __future__ import annotations

@@ -98,6 +98,67 @@ def test_paths_in_a_study_are_relative_to_the_study(folder: Path, operators: Ope
     assert load_study(Path("studies/mine.yaml"), operators=operators) == spec
 
 
+def test_unlabelled_texts_are_found_and_kept_like_the_data(folder: Path, operators: Operators) -> None:
+    (folder / "with-texts.yaml").write_text(
+        STUDY + "finalists: {transfer: {recombined: 2, texts: {source: {path: ../more.txt}, format: lines}}}\n"
+    )
+    spec = load_study("with-texts", operators=operators)
+    assert {name: source.path for name, source in spec.sources.items()} == {
+        "model": str(folder / "model"),
+        "data": str(folder.parent / "data.csv"),
+        "texts": str(folder.parent / "more.txt"),
+    }
+    assert study_from_json(json.loads(json.dumps(spec_to_json(spec))), operators=operators) == spec
+    assert set(load_study("mine", operators=operators).sources) == {"model", "data"}
+
+
+def test_every_mistake_in_what_finalists_learn_from_is_told_with_its_line(folder: Path, operators: Operators) -> None:
+    (folder / "mine.yaml").write_text(
+        STUDY + "finalists:\n"
+        "  transfer:\n"
+        "    copies: -1\n"
+        "    recombined: 101\n"
+        "    texts:\n"
+        "      source: {pth: more.txt}\n"
+        "      format: txt\n"
+        "      label: kind\n"
+        "      most: 0\n"
+    )
+    assert check_file(folder / "mine.yaml", operators=operators) == [
+        f"{folder}/mine.yaml:15: finalists.transfer.copies: `0 <= copies <= 100` must hold, got -1",
+        f"{folder}/mine.yaml:16: finalists.transfer.recombined: `0 <= recombined <= 100` must hold, got 101",
+        f"{folder}/mine.yaml:18: finalists.transfer.texts.source.pth: unknown key; "
+        "did you mean 'path'? (allowed: hub, member, path, revision, sha256, wheel)",
+        f"{folder}/mine.yaml:19: finalists.transfer.texts.format: got 'txt'; allowed: csv, jsonl, lines, tsv",
+        f"{folder}/mine.yaml:20: finalists.transfer.texts.label: unknown key; "
+        "allowed: columns, encoding, format, most, pattern, source, text",
+        f"{folder}/mine.yaml:21: finalists.transfer.texts.most: must be >= 1, got 0",
+    ]
+
+
+LINES = {"source": {"path": "more.txt"}, "format": "lines"}
+
+
+@pytest.mark.parametrize(
+    ("texts", "problem"),
+    [
+        (5, "finalists.transfer.texts: must be a mapping (lines of `key: value`), got 5"),
+        ({"format": "lines"}, "finalists.transfer.texts.source: is missing"),
+        ({"source": {"path": "more.txt"}}, "finalists.transfer.texts.format: is missing"),
+        ({**LINES, "source": {}}, "finalists.transfer.texts.source: give exactly one of path, hub, wheel; got none"),
+        ({**LINES, "format": "csv", "pattern": "(?P<text>.*)"}, "finalists.transfer.texts.pattern: "),
+        ({**LINES, "pattern": "("}, "finalists.transfer.texts.pattern: is no regular expression: "),
+        ({**LINES, "pattern": "(.*)"}, "finalists.transfer.texts.pattern: must name the group (?P<text>...)"),
+        ({**LINES, "most": "many"}, "finalists.transfer.texts.most: must be a whole number, got 'many'"),
+    ],
+)
+def test_a_mistake_in_unlabelled_texts_is_told_in_plain_words(
+    folder: Path, operators: Operators, texts: Any, problem: str
+) -> None:
+    (found,) = problems_of(folder, operators, finalists={"transfer": {"texts": texts}})
+    assert found.startswith(problem)
+
+
 def test_a_device_profile_by_path_becomes_absolute(folder: Path, operators: Operators) -> None:
     (folder / "box.yaml").touch()
     (folder / "with-device.yaml").write_text(STUDY.replace("device: host", "device: box.yaml"))
@@ -187,6 +248,12 @@ def test_all_mistakes_are_told_at_once_with_line_and_path(folder: Path, operator
         ({"budget": 5}, "budget: must be a mapping (lines of `key: value`), got 5"),
         ({"budget": {"trials": "4"}}, "budget.trials: must be a whole number, got '4'; remove the quotes"),
         ({"budget": {"trials": True}}, "budget.trials: must be a whole number, got true"),
+        ({"finalists": {"count": 0}}, "finalists.count: must be >= 1, got 0"),
+        ({"finalists": {"more": -1}}, "finalists.more: must be >= 0, got -1"),
+        ({"finalists": {"more": 1.5}}, "finalists.more: must be a whole number, got 1.5"),
+        ({"finalists": {"trusted": 1.5}}, "finalists.trusted: `-1 <= trusted <= 1` must hold, got 1.5"),
+        ({"finalists": {"trusted": -2}}, "finalists.trusted: `-1 <= trusted <= 1` must hold, got -2"),
+        ({"finalists": {"trusted": "much"}}, "finalists.trusted: must be a number, got 'much'"),
         ({"budget": {"trials": 3, "minutes": "many"}}, "budget.minutes: must be a number, got 'many'"),
         ({"objectives": ["quality"]}, "objectives: must be a mapping (lines of `key: value`), got a list"),
         ({"objectives": {}}, "objectives: must name at least one metric"),
@@ -335,4 +402,7 @@ def test_a_schema_describes_what_a_user_may_write() -> None:
     assert "latency_ms" in study["properties"]["objectives"]["propertyNames"]["enum"]
     assert "targets" not in json_schema("space")["$defs"]["StepSpace"]["properties"]
     assert json_schema("space")["$defs"]["Share"]["type"] == "string"
+    assert "source" in study["$defs"]["TextSpec"]["required"]
+    assert {"recombined", "texts"} <= set(study["$defs"]["TransferSpec"]["properties"])
+    assert "`more` is how many further candidates" in study["$defs"]["FinalistSpec"]["description"]
     assert set(json_schema("device")["required"]) >= {"name", "version", "fingerprint", "runtime"}

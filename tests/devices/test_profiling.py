@@ -127,15 +127,24 @@ def test_a_size_outside_the_table_is_refused() -> None:
         LatencyPredictor(table())(wider)
 
 
-def seen_by_law(shapes: list[ModelShape], law: dict[str, float], noise: float) -> Seen:
+def seen_by_law(shapes: list[ModelShape], law: dict[str, float], noise: float, seed: int = 0) -> Seen:
     """Models whose latency follows a law over the table's features, up to noise."""
-    draw, plain = random.Random(0), LatencyPredictor(table())
+    draw, plain = random.Random(seed), LatencyPredictor(table())
     weights = [law[name] for name in COST_FEATURES]
     values = [sum(w * x for w, x in zip(weights, plain.features(shape), strict=True)) for shape in shapes]
-    return Seen(Workload(), tuple(shapes), tuple(Timed((v * (1 + draw.gauss(0, noise)),)) for v in values), 1.0)
+    timed = tuple(Timed((v * (1 + draw.gauss(0, noise)),)) for v in values)
+    return Seen(Workload(), tuple(shapes), timed, (Timed((1.0,)),) * len(timed))
 
 
-LAW = dict(zip(COST_FEATURES, (1.0, 1.1, 0.9, 1.05, 1.2, 0.05), strict=True))
+def test_a_slow_minute_makes_no_model_slower() -> None:
+    """The second model was timed when the reference took half as long again as beside the two others."""
+    shapes, took = tuple(random_shapes(MINILM, count=3, seed=0)), ((2.0, 1.0), (6.0, 1.5), (4.0, 1.0))
+    seen = Seen(Workload(), shapes, tuple(Timed((a,)) for a, _ in took), tuple(Timed((b,)) for _, b in took))
+    assert seen.reference_ms == 1.0
+    assert seen.milliseconds.tolist() == [2.0, 4.0, 4.0]
+
+
+LAW = dict(zip(COST_FEATURES, (1.0, 1.1, 0.9, 1.05, 1.2, 0.05, 0.1, 0.2, 0.1, 0.2, 0.01), strict=True))
 
 
 def test_a_correction_finds_what_whole_models_cost_beside_their_blocks() -> None:
@@ -147,13 +156,18 @@ def test_a_correction_finds_what_whole_models_cost_beside_their_blocks() -> None
 
 
 def test_the_interval_of_a_prediction_holds_what_it_promises() -> None:
-    fitted = correct(table(), seen_by_law(random_shapes(MINILM, count=60, seed=1), LAW, 0.03))
-    predict, fresh = LatencyPredictor(fitted), seen_by_law(random_shapes(MINILM, count=300, seed=2), LAW, 0.03)
-    inside = [
-        (found := predict(shape)).low <= one.median <= found.high
-        for shape, one in zip(fresh.shapes, fresh.timed, strict=True)
-    ]
-    assert sum(inside) / len(inside) > 0.9
+    """In the mean of several profiles: the interval of each is read off sixty models, so it varies by itself."""
+    shares = []
+    for seed in range(8):
+        fitted = correct(table(), seen_by_law(random_shapes(MINILM, count=60, seed=10 + seed), LAW, 0.03, seed))
+        fresh = seen_by_law(random_shapes(MINILM, count=300, seed=100 + seed), LAW, 0.03, 50 + seed)
+        predict = LatencyPredictor(fitted)
+        inside = [
+            (found := predict(shape)).low <= one.median <= found.high
+            for shape, one in zip(fresh.shapes, fresh.timed, strict=True)
+        ]
+        shares.append(sum(inside) / len(inside))
+    assert sum(shares) / len(shares) > 0.93
 
 
 def test_random_shapes_use_every_size_and_both_precisions() -> None:

@@ -18,10 +18,18 @@ from autocompress.core.device import Estimate, Workload
 from autocompress.core.policy import BASELINE, CompressionPolicy, Step
 from autocompress.core.shape import ModelShape, macs
 from autocompress.core.space import Choice, SearchSpace, StepSpace
-from autocompress.core.spec import Bound, DistillationSpec, ElasticSpec, TrainingSpec, TransferSpec
+from autocompress.core.spec import (
+    Asset,
+    Bound,
+    DistillationSpec,
+    ElasticSpec,
+    TextSpec,
+    TrainingSpec,
+    TransferSpec,
+)
 from autocompress.distill import answers, predict
 from autocompress.distill import train as train_model
-from autocompress.elastic import ElasticTraining, Weights, sample_policies
+from autocompress.elastic import ElasticTraining, Weights, sample_policies, transfer_identity
 from autocompress.errors import CandidateError
 from autocompress.evaluate import Pricing, Setup, SliceEvaluator
 from autocompress.importance import Importance, measure_importance
@@ -180,3 +188,17 @@ def test_only_feasible_policies_are_drawn_where_there_are_some(bert: Anatomy) ->
     assert found == sample_policies(space, price(0.9 * full), 20, seed=0)
     assert all(by_macs(operators.effective(policy, shape)[1]).value <= 0.9 * full for policy in found)
     assert len(sample_policies(space, price(1e-9), 5, seed=0)) == 5, "where nothing is feasible, anything"
+
+
+def test_lessons_of_other_texts_make_another_elastic_model() -> None:
+    def named(path: str, **settings: Any) -> TransferSpec:
+        return TransferSpec(texts=TextSpec(Asset(path=path), "lines", **settings))
+
+    before = {"copies": 1, "replace": 0.25, "neighbours": 8}
+    assert transfer_identity(TransferSpec(copies=1), "") == before, "as it was when there were only copies"
+    assert transfer_identity(TransferSpec(copies=1, recombined=2), "") == {**before, "recombined": 2}
+    known = transfer_identity(named("a"), "one")
+    assert known == transfer_identity(named("elsewhere"), "one"), "the content counts"
+    assert known != transfer_identity(named("a"), "two")
+    assert known != transfer_identity(named("a", most=10), "one")
+    assert known != transfer_identity(TransferSpec(), "")

@@ -4,10 +4,11 @@ import numpy as np
 import pytest
 from sklearn.metrics import f1_score
 
-from autocompress.core.spec import Asset, DataSpec
+from autocompress.core.spec import Asset, DataSpec, TaskSpec, TextSpec
 from autocompress.errors import SpecError
-from autocompress.tasks.reading import read_rows
-from autocompress.tasks.text_classification import accuracy, macro_f1
+from autocompress.tasks.reading import read_rows, read_texts
+from autocompress.tasks.text_classification import accuracy, macro_f1, unlabelled_examples
+from tests.given_study import write_model
 
 
 def spec(kind: str, **settings: object) -> DataSpec:
@@ -69,7 +70,9 @@ def test_a_lone_quotation_mark_in_a_tsv_swallows_nothing(tmp_path: Path) -> None
             "text,label\na,x\n",
             r"data:2: `threshold` needs a number in 'label', got 'x'",
         ),
-        ({"kind": "jsonl"}, "{}\n", "no text column 'text'"),
+        ({"kind": "csv"}, f"text,label\na,x\n{'b' * 200_000},y\n", "data:3: not a row of a table: field larger"),
+        ({"kind": "jsonl"}, "{}\n", "data:1: no text column 'text'"),
+        ({"kind": "jsonl"}, '{"text": "a", "label": null}\n', r"1 rows have no label \(lines 1\)"),
         ({"kind": "jsonl"}, "[1]\n", "data:1: not a JSON object"),
         ({"kind": "jsonl"}, '{"text"\n', "data:1: not a JSON object"),
         (
@@ -92,6 +95,87 @@ def test_a_wrong_encoding_is_named(tmp_path: Path) -> None:
     path.write_bytes("text,label\ncaf\xe9,x\n".encode("latin-1"))
     with pytest.raises(SpecError, match="not readable as utf-8.*set `task.data.encoding`"):
         read_rows(spec("csv"), path)
+    with pytest.raises(SpecError, match="not readable as utf-8.*set `finalists.transfer.texts.encoding`"):
+        read_texts(texts("csv"), path, seed=0)
+
+
+def texts(kind: str, **settings: object) -> TextSpec:
+    return TextSpec(Asset(path="x"), kind, **settings)  # type: ignore[arg-type]
+
+
+@pytest.mark.parametrize(
+    ("settings", "text"),
+    [
+        ({"kind": "csv"}, 'text,other\n"a, b",x\nc,\n'),
+        ({"kind": "csv", "columns": ("text",)}, '"a, b"\nc\n'),
+        ({"kind": "tsv", "text": "t"}, "l\tt\nx\ta, b\ny\tc\n"),
+        ({"kind": "jsonl"}, '{"text": "a, b"}\n{"text": null}\n{"text": "c", "label": 1}\n'),
+        ({"kind": "lines"}, "a, b\n\nc\n"),
+        ({"kind": "lines", "pattern": r"\w\|(?P<text>.+)"}, "x|a, b\ny|c\n"),
+    ],
+)
+def test_texts_without_labels_are_read_from_every_format(
+    settings: dict[str, object], text: str, tmp_path: Path
+) -> None:
+    kind = str(settings.pop("kind"))
+    assert read_texts(texts(kind, **settings), write(tmp_path, text), seed=0) == ["a, b", "c"]
+
+
+def test_empty_and_repeated_texts_without_labels_are_dropped(tmp_path: Path) -> None:
+    assert read_texts(texts("csv"), write(tmp_path, "text\na\n ,\nb\n a\n"), seed=0) == ["a", "b"]
+
+
+def test_a_line_of_json_may_hold_what_ends_lines_elsewhere(tmp_path: Path) -> None:
+    found = read_texts(texts("jsonl"), write(tmp_path, '{"text": "a\u2028b"}\r\n{"text": "c"}'), seed=0)
+    assert found == ["a\u2028b", "c"]
+
+
+def test_so_many_texts_are_drawn_by_the_seed_in_the_order_of_the_file(tmp_path: Path) -> None:
+    path = write(tmp_path, "".join(f"{number:03}\n" for number in range(200)))
+    first, again, other = (read_texts(texts("lines", most=20), path, seed=seed) for seed in (1, 1, 2))
+    assert first == again != other
+    assert first == sorted(set(first))
+    assert len(first) == len(other) == 20
+    assert len(read_texts(texts("lines", most=200), path, seed=1)) == 200
+
+
+@pytest.mark.parametrize(
+    ("settings", "text", "message"),
+    [
+        (
+            {"kind": "csv"},
+            "txt\na\n",
+            "no text column 'text'; did you mean 'txt'.*set `finalists.transfer.texts.text`",
+        ),
+        ({"kind": "jsonl"}, '{"text": "a"}\n{"txt": "b"}\n', "data:2: no text column 'text'; did you mean 'txt'"),
+        ({"kind": "csv"}, "text\n", "no row has a text; give a file .*, or remove `finalists.transfer.texts`"),
+        ({"kind": "lines"}, "", "no row has a text"),
+        ({"kind": "lines"}, " \n\n", "no row has a text"),
+        ({"kind": "lines", "pattern": "x:(?P<text>.+)"}, "x:a\nno\n", r"1 lines do not fit `pattern` \(lines 2\)"),
+    ],
+)
+def test_mistakes_in_texts_without_labels_are_named(
+    settings: dict[str, object], text: str, message: str, tmp_path: Path
+) -> None:
+    kind = str(settings.pop("kind"))
+    with pytest.raises(SpecError, match=message):
+        read_texts(texts(kind, **settings), write(tmp_path, text), seed=0)
+
+
+def test_a_folder_is_no_file_of_texts(tmp_path: Path) -> None:
+    with pytest.raises(
+        SpecError, match="a folder, where a file is wanted; name the file with `task.data.source.member`"
+    ):
+        read_rows(spec("csv"), tmp_path)
+
+
+def test_texts_without_labels_are_read_as_the_model_reads_them(tmp_path: Path) -> None:
+    write_model(tmp_path, head=False)
+    task = TaskSpec(spec("csv"), max_length=8)
+    found = unlabelled_examples(task, ["the goal", "", "we saw the goal " * 9], tmp_path)
+    assert found.texts == ("the goal", "we saw the goal " * 9), "a text of no token teaches nothing"
+    assert [len(ids) for ids in found.tokens] == [4, 8]
+    assert {(ids[0], ids[-1]) for ids in found.tokens} == {(2, 3)}
 
 
 def test_accuracy_has_wilsons_interval() -> None:

@@ -8,8 +8,10 @@ import pytest
 
 from autocompress.core.outcome import Measurement
 from autocompress.core.pareto import hypervolume
+from autocompress.core.trust import TRUST_FACT
 from autocompress.errors import NotFoundError
-from autocompress.report import front_report
+from autocompress.report import FrontReport, front_report
+from autocompress.report.notes import notes
 from autocompress.report.prediction import compare
 from autocompress.store import Store
 
@@ -119,6 +121,28 @@ def test_ranks_are_compared_from_three_models_on_and_ties_share_theirs() -> None
     assert rank((1, 3), (2, 2), (3, 1)) == pytest.approx(-1.0)
     assert rank((1, 1), (1, 2), (2, 3)) == pytest.approx(0.8660254), "scipy.stats.spearmanr"
     assert compare([]) is None
+
+
+def test_what_a_study_decided_by_the_order_of_its_first_finalists_is_told(store: Store) -> None:
+    before = front_report(store, "quickstart")
+    assert before.to_json()["promotion"] is None
+    assert not [line for line in notes(before) if "Search scores" in line]
+    known = {"n": 4, "gain": 0.02, "tau": 0.2, "regret": 0.01}
+
+    def after(**changes: object) -> tuple[FrontReport, list[str]]:
+        with store.lease("quickstart") as lease:
+            store.set_fact(lease, TRUST_FACT, {**known, **changes})
+        report = front_report(store, "quickstart")
+        return report, [line for line in notes(report) if "Search scores" in line]
+
+    report, told = after(promoted=[4])
+    assert report.to_json()["promotion"] == {**known, "promoted": [4]}
+    assert told == ["Search scores ranked the first 4 finalists badly (Kendall's tau 0.20): 1 more was trained."]
+    assert report.trust == before.trust, "that is read from the files of all"
+    assert after(promoted=[4, 5], tau=None)[1] == [
+        "Search scores ranked the first 4 finalists badly (no order to compare): 2 more were trained."
+    ]
+    assert after(promoted=[])[1] == []
 
 
 def test_the_hypervolume_is_that_of_the_verified_front(store: Store) -> None:

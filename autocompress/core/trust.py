@@ -8,7 +8,13 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from itertools import combinations
 from math import sqrt
-from typing import Any
+from typing import Any, Final
+
+TRUST_FACT: Final = "trust"
+"""What a study stores of its first finalists once they are trained: a `Trust`, and the numbers of those `promoted`."""
+
+_TELLING: Final = 4
+"""Of fewer pairs Kendall's tau says nothing: three stand in the right order by luck one time in six."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -24,6 +30,11 @@ class Trust:
     gain: float
     tau: float | None
     regret: float
+
+    def is_bad(self, trusted: float) -> bool:
+        """Whether enough finalists were trained to say that their order is not the one that the search saw: `tau` is
+        below `trusted`, or there is none."""
+        return self.n >= _TELLING and (self.tau is None or self.tau < trusted)
 
     def to_json(self) -> dict[str, Any]:
         return dataclasses.asdict(self)
@@ -48,3 +59,8 @@ def kendall(pairs: Sequence[tuple[float, float]]) -> float | None:
         firsts += first != 0
         seconds += second != 0
     return agreement / sqrt(firsts * seconds) if firsts and seconds else None
+
+
+def tau_in_words(tau: float | None) -> str:
+    """`Kendall's tau 0.67`"""
+    return "no order to compare" if tau is None else f"Kendall's tau {tau:.2f}"

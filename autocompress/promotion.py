@@ -1,0 +1,148 @@
+"""From what was searched to trained finalists: promoted by the search's word, and more where its word turns out bad."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Callable, Sequence
+from pathlib import Path
+from typing import Any
+
+from autocompress.core.outcome import values
+from autocompress.core.policy import CompressionPolicy
+from autocompress.core.ports import Observer
+from autocompress.core.spec import StudySpec
+from autocompress.core.trust import TRUST_FACT, tau_in_words
+from autocompress.errors import CandidateError, ExhaustedError
+from autocompress.evaluate import Pricing, Setup
+from autocompress.finalists import HEALED, Endings, Recovery, choose, ranked
+from autocompress.lessons import Lessons
+from autocompress.operators.distill import distilled
+from autocompress.runners.tune import CHECKPOINT, tune_finalists
+from autocompress.store import Lease, Store
+
+
+class Promotion:
+    """Chooses and trains the finalists of one study, under a lease.
+
+    What was chosen and what was decided is stored before it is acted on, and trainings leave checkpoints: a run that
+    goes on after a crash chooses and decides as the first one did.
+    """
+
+    def __init__(
+        self,
+        spec: StudySpec,
+        store: Store,
+        lease: Lease,
+        setup: Setup,
+        *,
+        pricing: Pricing,
+        lessons: Callable[[], Lessons],
+        ray: Any,
+        observer: Observer,
+    ) -> None:
+        """`lessons` are asked for where something is left to train; `ray` is the module, connected, or None when the
+        study runs without it."""
+        self._spec, self._store, self._lease, self._setup = spec, store, lease, setup
+        self._pricing, self._lessons, self._ray, self._observer = pricing, lessons, ray, observer
+        self._folder = store.artifacts / spec.name / "training"
+
+    def train(self) -> Endings:
+        """Trains the finalists that are not concluded yet; then further candidates, if the search ranked those badly.
+
+        Raises ExhaustedError when the search found nothing to train.
+        """
+        if not [finalist for finalist in self._store.finalists(self._spec.name) if finalist.candidate.number]:
+            self._nominate()
+        waiting = self._waiting()
+        if not waiting:
+            return {}
+        recovery = Recovery(self._setup, self._lessons(), self._spec.finalists, self._spec.seed)
+        endings = self._recover(recovery, waiting)
+        self._promote_more(endings)
+        further = [policy for policy in self._waiting() if policy.digest not in endings]
+        return {**endings, **self._recover(recovery, further)} if further else endings
+
+    def _nominate(self) -> None:
+        chosen = self._choose(self._spec.finalists.count)
+        if not chosen:
+            name = self._spec.name
+            raise ExhaustedError(f"the search found no feasible candidate to train; see `autocompress trials {name}`")
+        self._store.nominate(self._lease, chosen)
+
+    def _promote_more(self, endings: Endings) -> None:
+        """Nominates further candidates where the search ranked the trained ones badly. Asked once for the study."""
+        name, store, spec = self._spec.name, self._store, self._spec.finalists
+        known = store.study(name).facts.get(TRUST_FACT)
+        if known is not None:
+            store.nominate(self._lease, known["promoted"])
+            return
+        checkpoints = {digest: ending for digest, ending in endings.items() if isinstance(ending, Path)}
+        found = ranked(store.records(name), checkpoints)
+        if found is None:
+            return
+        promoted = self._choose(spec.more) if spec.more and found.is_bad(spec.trusted) else []
+        store.set_fact(self._lease, TRUST_FACT, {**found.to_json(), "promoted": promoted})
+        if promoted:
+            more = "1 more is trained" if len(promoted) == 1 else f"{len(promoted)} more are trained"
+            order = tau_in_words(found.tau)
+            self._observer.note(f"search scores rank {found.n} finalists badly ({order}): {more}")
+            store.nominate(self._lease, promoted)
+
+    def _choose(self, count: int) -> list[int]:
+        """Numbers of candidates that are no finalists yet."""
+        name, store = self._spec.name, self._store
+        chosen = choose(
+            store.records(name),
+            self._spec.objectives,
+            count,
+            healed=math.inf if self._setup.elastic is None else HEALED,
+            already=[finalist.candidate.number for finalist in store.finalists(name)],
+        )
+        return [record.candidate.number for record in chosen]
+
+    def _waiting(self) -> list[CompressionPolicy]:
+        """The finalists that are not concluded."""
+        found = self._store.finalists(self._spec.name)
+        waiting = [one.candidate.policy for one in found if one.state == "nominated" and one.candidate.number]
+        # the longest training first: begun last, it would end alone while the other workers have nothing left to do
+        return sorted(waiting, key=lambda policy: values(self._pricing(policy).measurements)["macs"], reverse=True)
+
+    def _recover(self, recovery: Recovery, policies: Sequence[CompressionPolicy]) -> Endings:
+        spec = self._spec.finalists
+        self._folder.mkdir(parents=True, exist_ok=True)
+        draws = spec.tuning.draws(self._spec.seed)
+        longest = [distilled(policy, spec).training.epochs for policy in policies]
+        done, total = 0, sum(longest) * (1 + len(draws))
+
+        def on_result(trial: str, epoch: int, score: float) -> None:
+            nonlocal done
+            done += 1
+            self._observer.progress(done, total, f"{trial[:8]} epoch {epoch + 1}: {score:.4f}")
+
+        if self._ray is None:
+            return {policy.digest: _train_here(recovery, policy, self._folder, on_result) for policy in policies}
+        ended = tune_finalists(
+            self._ray,
+            recovery,
+            policies,
+            folder=self._folder,
+            on_result=on_result,
+            tries={policy.digest: draws for policy in policies},
+            epochs=max(longest),
+        )
+        for end in ended:
+            if end.settings:
+                shown = ", ".join(f"{name} {value:.2g}" for name, value in end.settings.items())
+                self._observer.note(f"{end.policy.digest[:8]}: the best try of {1 + len(draws)} had {shown}")
+        return {end.policy.digest: end.checkpoint or end.reason for end in ended}
+
+
+def _train_here(
+    recovery: Recovery, policy: CompressionPolicy, folder: Path, on_result: Callable[[str, int, float], None]
+) -> Path | str:
+    place = folder / policy.digest
+    try:
+        recovery(policy, folder=place, on_epoch=lambda epoch, score, _: on_result(policy.digest, epoch, score))
+    except CandidateError as error:
+        return str(error)
+    return place / CHECKPOINT
