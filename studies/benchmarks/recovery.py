@@ -4,9 +4,9 @@
 
 Three students of the quickstart's teacher (2, 3 and 4 layers), each trained alone on one thread: by the quickstart's
 recipe; by the same without one of its habits (from the teacher's weights instead of the elastic model's, with the epoch
-kept that is best on validation data instead of the last, with dropout,
-with all embeddings trained, without made-up texts for as many epochs or for as many steps); and by the same with one
-more loss (attention maps, attention relations, hidden states). Kept rows are replaced one by one, so that parts may be
+kept that is best on validation data instead of the last, with dropout, with all embeddings trained, without made-up
+texts for as many epochs or for as many steps, with one kind of them alone); and by the same with one more loss
+(attention maps, attention relations, hidden states). Kept rows are replaced one by one, so that parts may be
 run on different days.
 """
 
@@ -25,7 +25,7 @@ from prepared import Prepared, prepare
 from record import RESULTS, keep
 
 from autocompress.core.policy import CompressionPolicy, Step
-from autocompress.core.spec import FinalistSpec
+from autocompress.core.spec import FinalistSpec, TransferSpec
 from autocompress.devices.host import usable_cores
 from autocompress.finalists import Recovery
 from autocompress.lessons import Lessons
@@ -50,7 +50,8 @@ STUDENTS = {
 
 
 def variants(spec: FinalistSpec) -> dict[str, FinalistSpec]:
-    none, longer = replace(spec.transfer, copies=0), spec.training.epochs * (1 + spec.transfer.copies)
+    made = spec.transfer.copies + spec.transfer.recombined
+    none, longer = replace(spec.transfer, copies=0, recombined=0), spec.training.epochs * (1 + made)
 
     def learning(**weights: Any) -> FinalistSpec:
         return replace(spec, distillation=replace(spec.distillation, **weights))
@@ -63,6 +64,8 @@ def variants(spec: FinalistSpec) -> dict[str, FinalistSpec]:
         "embeddings trained": replace(spec, freeze_embeddings=False),
         "no made-up texts": replace(spec, transfer=none),
         "no made-up texts, as many steps": replace(spec, transfer=none, training=replace(spec.training, epochs=longer)),
+        "variations alone, as many steps": replace(spec, transfer=replace(spec.transfer, copies=made, recombined=0)),
+        "recombined alone, as many steps": replace(spec, transfer=replace(spec.transfer, copies=0, recombined=made)),
         "+ attention maps": learning(attention=1.0),
         "+ attention relations": learning(relations=1.0),
         "+ hidden states": learning(hidden=1.0),
@@ -73,10 +76,10 @@ def jobs(
     prepared: Prepared, seeds: list[int], only: list[str]
 ) -> list[tuple[dict[str, Any], Recovery, CompressionPolicy]]:
     found = []
-    lessons: dict[tuple[int, int], Lessons] = {}
+    lessons: dict[tuple[TransferSpec, int], Lessons] = {}
     for seed in seeds:
         for name, spec in variants(prepared.spec.finalists).items():
-            key = (spec.transfer.copies, seed)
+            key = (spec.transfer, seed)
             if name not in only:
                 continue
             if key not in lessons:
