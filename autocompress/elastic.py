@@ -6,9 +6,9 @@ so that random sub-networks answer like the teacher, all of them sharing one set
 "Once-for-all"; Hou et al. 2020, "DynaBERT", for the width and depth of a BERT). A search judges slices of it, and
 finalists start from theirs.
 
-Only policies that the study may choose are trained: its device and its constraints say which. What a policy does to a
-model is the operators' matter. They cut a copy whose slices stay connected to the whole, so that gradients find their
-way back; nothing here knows what a head or a channel is.
+Only policies that the study may choose are trained: its device and its constraints say which. Which of them a step
+trains, a `Curriculum` says. What a policy does to a model is the operators' matter. They cut a copy whose slices stay
+connected to the whole, so that gradients find their way back; nothing here knows what a head or a channel is.
 """
 
 from __future__ import annotations
@@ -20,7 +20,7 @@ import random
 import time
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
-from dataclasses import asdict
+from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 from typing import Any, Final
 
@@ -35,16 +35,17 @@ from torch.nn.attention import SDPBackend, sdpa_kernel
 from autocompress import operators
 from autocompress.anatomy import FAMILIES, Anatomy
 from autocompress.assets import cache_folder
+from autocompress.core.outcome import Priced, values
 from autocompress.core.policy import CompressionPolicy, Setting, content_digest
 from autocompress.core.ports import Phase
 from autocompress.core.space import SearchSpace
 from autocompress.core.spec import DistillationSpec, ElasticSpec, StudySpec, TransferSpec
-from autocompress.distill import distillation_loss
+from autocompress.distill import Objective
 from autocompress.distill.training import autocast
 from autocompress.errors import CandidateError
 from autocompress.evaluate import Pricing, Setup
 from autocompress.lessons import Lessons
-from autocompress.reach import draw
+from autocompress.reach import Known, Point, draw, furthest
 from autocompress.tasks import Batch, batches
 from autocompress.teacher import Teacher
 
@@ -53,8 +54,17 @@ logger = logging.getLogger(__name__)
 _RECIPE: Final = 1
 """Raised whenever the training changes what it produces."""
 
+_RECIPE_INSIDE: Final = 2
+"""The same of trainings that look inside of the teacher, which they did not do at first."""
+
 _TRIES: Final = 50
 """Random policies looked at for each that is wanted, where few are feasible."""
+
+_STARTS: Final = 300
+"""Random policies among which the search for the largest and the smallest begins."""
+
+_SIZE: Final = "macs"
+"""What is larger and what smaller; the same on every device."""
 
 _CHECKPOINT_STEPS: Final = 100
 _WARMUP: Final = 0.1
@@ -63,19 +73,90 @@ _CLIP_NORM: Final = 1.0
 Weights = dict[str, NDArray[np.float32]]
 
 
-def sample_policies(space: SearchSpace, pricing: Pricing, count: int, *, seed: int) -> list[CompressionPolicy]:
-    """Random policies that the study may choose, of a bound space; any at all where hardly one is feasible."""
+@dataclass(frozen=True, slots=True)
+class Sampling:
+    """Which sub-networks a step trains: those of `always`, and `drawn` ones in their order."""
+
+    drawn: Sequence[CompressionPolicy]
+    always: tuple[CompressionPolicy, ...] = ()
+
+    def chosen(self, step: int, count: int) -> list[CompressionPolicy]:
+        """So many policies."""
+        new = count - len(self.always)
+        return [*self.always, *(self.drawn[(step * new + i) % len(self.drawn)] for i in range(new))]
+
+
+Curriculum = Sequence[Sampling]
+"""What is trained one after the other, each for an equal part of the budget."""
+
+
+def curriculum(spec: ElasticSpec, space: SearchSpace, pricing: Pricing, *, seed: int) -> Curriculum:
+    """Random policies of a bound space, for every step of the training anew, beside the extreme ones of a sandwich; a
+    progressive one begins with the same policies as far as they leave all layers in."""
+    sandwich = spec.sampling == "sandwich"
+
+    def sampling(*, all_layers: bool) -> Sampling:
+        always = extreme_policies(space, pricing, seed=seed, all_layers=all_layers) if sandwich else ()
+        count = spec.steps * (spec.subnetworks - len(always))
+        return Sampling(sample_policies(space, pricing, count, seed=seed, all_layers=all_layers), always)
+
+    return [sampling(all_layers=all_layers) for all_layers in ((True, False) if spec.progressive else (False,))]
+
+
+def sample_policies(
+    space: SearchSpace, pricing: Pricing, count: int, *, seed: int, all_layers: bool = False
+) -> list[CompressionPolicy]:
+    """Random policies that the study may choose, of a bound space; any at all where hardly one is feasible. With
+    `all_layers` the layers that they remove are put back, as wide as they were drawn."""
+    return [priced.policy for _, priced in _sampled(space, pricing, count, seed=seed, all_layers=all_layers)]
+
+
+def extreme_policies(
+    space: SearchSpace, pricing: Pricing, *, seed: int, all_layers: bool = False
+) -> tuple[CompressionPolicy, CompressionPolicy]:
+    """The largest and the smallest policy of those that `sample_policies` draws from, as nearly as turning one knob
+    after the other finds them."""
+    starts = _sampled(space, pricing, _STARTS, seed=seed, all_layers=all_layers)
+    may_break = any(priced.broken for _, priced in starts)
+
+    def price(point: Point) -> Known:
+        priced = _priced(space, pricing, point, all_layers=all_layers)
+        return {} if priced.broken and not may_break else values(priced.measurements)
+
+    known = [(point, values(priced.measurements)) for point, priced in starts]
+
+    def end(sign: int) -> CompressionPolicy:
+        point, _ = furthest(space.knobs(), price, known, _SIZE, sign=sign)
+        return _priced(space, pricing, point, all_layers=all_layers).policy
+
+    return end(-1), end(1)
+
+
+def _sampled(
+    space: SearchSpace, pricing: Pricing, count: int, *, seed: int, all_layers: bool
+) -> list[tuple[Point, Priced]]:
     generator, knobs = random.Random(seed), space.knobs()
-    feasible: list[CompressionPolicy] = []
-    others: list[CompressionPolicy] = []
+    feasible: list[tuple[Point, Priced]] = []
+    others: list[tuple[Point, Priced]] = []
     for _ in range(_TRIES * count):
         if len(feasible) == count:
             break
         point = {name: draw(knob, generator) for name, knob in knobs.items()}
-        priced = pricing(space.policy(functools.partial(_at, point)))
+        priced = _priced(space, pricing, point, all_layers=all_layers)
         if priced.measurements:
-            (others if priced.broken else feasible).append(priced.policy)
+            (others if priced.broken else feasible).append((point, priced))
     return (feasible * -(-count // len(feasible)))[:count] if feasible else others[:count]
+
+
+def _priced(space: SearchSpace, pricing: Pricing, point: Point, *, all_layers: bool) -> Priced:
+    """The policy at a point. With the layers put back that it removes it breaks what it breaks without them: it is not
+    to be chosen, but what may be chosen learns its widths from it."""
+    policy = space.policy(functools.partial(_at, point))
+    priced = pricing(policy)
+    if not all_layers or not priced.measurements:
+        return priced
+    left = (step for step in policy.steps if operators.OPERATORS[step.operator].phase > Phase.DEPTH)
+    return replace(pricing(CompressionPolicy(tuple(left))), broken=priced.broken)
 
 
 def _at(point: Mapping[str, Setting], name: str, _: object) -> Setting:
@@ -92,16 +173,23 @@ class ElasticTraining:
         self,
         setup: Setup,
         lessons: Lessons,
-        policies: Sequence[CompressionPolicy],
+        curriculum: Curriculum,
         spec: ElasticSpec,
         distillation: DistillationSpec,
         *,
         seed: int,
         workers: int,
     ) -> None:
-        """`policies` are taken in their order, `spec.subnetworks` a step."""
-        self._setup, self._lessons, self._policies = setup, lessons, policies
-        self._spec, self._distillation, self._seed, self._workers = spec, distillation, seed, workers
+        """`spec.subnetworks` of the curriculum are trained a step.
+
+        Every sub-network of every step has an objective of its own, which trains nothing along: hidden states need no
+        projection, each layer learns from itself instead of a learned mean, and adaptive weights are those of a batch.
+        """
+        self._setup, self._lessons, self._curriculum = setup, lessons, curriculum
+        self._spec, self._seed, self._workers = spec, seed, workers
+        itself = distillation.layer_map == "learned"
+        self._distillation = replace(distillation, layer_map="kept") if itself else distillation
+        self._teacher = setup.teacher() if distillation.looks_inside else None
         self._answers = torch.from_numpy(lessons.logits)
         self._whole = _own(setup)
         self._parameters = [p for p in self._whole.model.parameters() if p.requires_grad]
@@ -109,14 +197,15 @@ class ElasticTraining:
         self._step, self._seconds = 0, 0.0
 
     def run(self, checkpoint: Path, *, progress: Callable[[float, str], None] = _silent) -> Weights:
-        """The trained weights, under the names of the uncompressed model's. Raises CandidateError when the loss stops
-        being a number."""
+        """The trained weights, under the names of the uncompressed model's; one step is taken however short the time
+        is. Raises CandidateError when the loss or a gradient stops being a number."""
         self._restore(checkpoint)
         threads = torch.get_num_threads()
         torch.set_num_threads(1)  # one sub-network a core is faster than one after another on all cores
         started, before = time.monotonic(), self._seconds
         try:
-            with ThreadPoolExecutor(self._workers) as pool:
+            # the choice of attention is the process's: made by each thread, one that ends would undo another's
+            with ThreadPoolExecutor(self._workers) as pool, sdpa_kernel(SDPBackend.MATH):
                 for batch in self._batches():
                     share = self._share()
                     if share >= 1:
@@ -147,7 +236,7 @@ class ElasticTraining:
     def _train_step(self, pool: ThreadPoolExecutor, batch: Batch, share: float) -> float:
         """One batch for several sub-networks; returns their mean loss."""
         count = self._spec.subnetworks
-        chosen = [self._policies[(self._step * count + i) % len(self._policies)] for i in range(count)]
+        chosen = self._curriculum[int(share * len(self._curriculum))].chosen(self._step, count)
         total = 0.0
         self._optimizer.zero_grad(set_to_none=True)
         for loss, gradients in pool.map(functools.partial(self._gradients, batch), chosen):
@@ -157,7 +246,9 @@ class ElasticTraining:
                     parameter.grad = gradient if parameter.grad is None else parameter.grad.add_(gradient)
         if not np.isfinite(total):
             raise CandidateError(f"the elastic model's loss became {total}; lower `elastic.learning_rate`")
-        nn.utils.clip_grad_norm_(self._parameters, _CLIP_NORM)
+        norm = nn.utils.clip_grad_norm_(self._parameters, _CLIP_NORM)
+        if not torch.isfinite(norm):
+            raise CandidateError(f"the elastic model's gradients became {norm.item()}; lower `elastic.learning_rate`")
         for group in self._optimizer.param_groups:
             group["lr"] = self._spec.learning_rate * _slope(share)
         self._optimizer.step()
@@ -168,9 +259,10 @@ class ElasticTraining:
         """A sub-network's loss, and its gradients with respect to the whole. Runs beside others of its kind."""
         student = self._whole.copy(linked=True)
         operators.apply(policy, student, self._setup.importance, before=Phase.RANK)
-        with autocast(self._setup.precision), sdpa_kernel(SDPBackend.MATH):
-            logits = student.model(input_ids=batch.input_ids, attention_mask=batch.attention_mask).logits
-        loss = distillation_loss(logits.float(), self._answers[batch.rows], batch.labels, self._distillation)
+        teacher = self._teacher.copy() if self._teacher else None  # what is recorded of it is this thread's alone
+        objective = Objective.of(student, teacher, self._answers, self._distillation)
+        with autocast(self._setup.precision):
+            loss = objective(student.model, batch)
         gradients = torch.autograd.grad(loss / self._spec.subnetworks, self._parameters, allow_unused=True)
         return loss.item(), gradients
 
@@ -233,6 +325,13 @@ def transfer_identity(spec: TransferSpec, texts: str) -> dict[str, Any]:
     return identity
 
 
+def elastic_identity(spec: ElasticSpec) -> dict[str, Any]:
+    """What decides over the training, beside its policies. Options that are off are left out, for the same reason."""
+    identity = asdict(spec)
+    off = [name for name, value in (("sampling", "random"), ("progressive", False)) if identity[name] == value]
+    return {name: value for name, value in identity.items() if name not in off}
+
+
 def prepare_elastic(
     spec: StudySpec,
     teacher: Teacher,
@@ -251,25 +350,28 @@ def prepare_elastic(
     wanted = spec.elastic
     if wanted.steps == 0:
         return None
-    policies = sample_policies(space, pricing, wanted.steps * wanted.subnetworks, seed=spec.seed)
+    taught, distillation = curriculum(wanted, space, pricing, seed=spec.seed), spec.finalists.distillation
+    policies = [policy for sampling in taught for policy in (*sampling.always, *sampling.drawn)]
     asked = {
         "teacher": teacher.digest,
         "policies": content_digest([policy.digest for policy in policies]),
-        "elastic": asdict(wanted),
-        "distillation": asdict(spec.finalists.distillation),
+        "elastic": elastic_identity(wanted),
+        "distillation": asdict(distillation),
         "transfer": transfer_identity(spec.finalists.transfer, texts),
         "seed": spec.seed,
-        "recipe": _RECIPE,
+        "recipe": _RECIPE_INSIDE if distillation.looks_inside else _RECIPE,
     }
     path = cache_folder() / "elastic" / f"{content_digest(asked)}.safetensors"
     if not path.exists():
         checkpoint = path.with_suffix(".training")
         training = ElasticTraining(
-            setup, lessons(), policies, wanted, spec.finalists.distillation, seed=spec.seed, workers=max(1, workers)
+            setup, lessons(), taught, wanted, distillation, seed=spec.seed, workers=max(1, workers)
         )
         part = path.with_suffix(".part")
-        save_file(training.run(checkpoint, progress=progress), part)
+        weights = training.run(checkpoint, progress=progress)
+        path.parent.mkdir(parents=True, exist_ok=True)
+        save_file(weights, part)
         part.replace(path)
         checkpoint.unlink(missing_ok=True)
-    weights: Weights = load_file(path)
-    return weights
+    found: Weights = load_file(path)
+    return found

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -16,7 +16,7 @@ from autocompress.errors import CandidateError, ExhaustedError
 from autocompress.evaluate import Pricing, Setup
 from autocompress.finalists import HEALED, Endings, Recovery, choose, ranked
 from autocompress.lessons import Lessons
-from autocompress.operators.distill import distilled
+from autocompress.operators.distill import distilled, overridden
 from autocompress.runners.tune import CHECKPOINT, tune_finalists
 from autocompress.store import Lease, Store
 
@@ -66,6 +66,11 @@ class Promotion:
         chosen = self._choose(self._spec.finalists.count)
         if not chosen:
             name = self._spec.name
+            if self._store.counts(name).evaluated + self._store.counts(name).failed <= 1:
+                raise ExhaustedError(
+                    "the search ended before it judged anything but the uncompressed model; give a new study more "
+                    "`budget.minutes`, or `budget.trials`"
+                )
             raise ExhaustedError(f"the search found no feasible candidate to train; see `autocompress trials {name}`")
         self._store.nominate(self._lease, chosen)
 
@@ -111,8 +116,11 @@ class Promotion:
         spec = self._spec.finalists
         self._folder.mkdir(parents=True, exist_ok=True)
         draws = spec.tuning.draws(self._spec.seed)
-        longest = [distilled(policy, spec).training.epochs for policy in policies]
-        done, total = 0, sum(longest) * (1 + len(draws))
+        tries: Sequence[Mapping[str, float]] = [{}] if self._ray is None else [{}, *draws]
+        epochs = [
+            overridden(distilled(policy, spec), settings).training.epochs for policy in policies for settings in tries
+        ]
+        done, total = 0, sum(epochs)
 
         def on_result(trial: str, epoch: int, score: float) -> None:
             nonlocal done
@@ -128,7 +136,7 @@ class Promotion:
             folder=self._folder,
             on_result=on_result,
             tries={policy.digest: draws for policy in policies},
-            epochs=max(longest),
+            epochs=max(epochs),
         )
         for end in ended:
             if end.settings:

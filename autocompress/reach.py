@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import random
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from typing import Final
 
 from autocompress.core.metrics import METRICS, Direction
@@ -11,6 +11,12 @@ from autocompress.core.outcome import values
 from autocompress.core.policy import BASELINE, Setting
 from autocompress.core.space import Choice, Integer, Knob, SearchSpace
 from autocompress.evaluate import Pricing
+
+Point = Mapping[str, Setting]
+"""A value for every knob of a bound space."""
+
+Known = Mapping[str, float]
+"""What follows from a point, by metric; nothing where the point is out of the question."""
 
 _SAMPLE: Final = 300
 _PASSES: Final = 2
@@ -25,17 +31,17 @@ def reachable(space: SearchSpace, pricing: Pricing, *, seed: int) -> dict[str, t
     """
     generator = random.Random(seed)
     knobs = space.knobs()
-    points: list[dict[str, Setting]] = [
-        {name: draw(knob, generator) for name, knob in knobs.items()} for _ in range(_SAMPLE)
-    ]
-    priced = [(point, found) for point in points if (found := _price(space, pricing, point))]
+    points: list[Point] = [{name: draw(knob, generator) for name, knob in knobs.items()} for _ in range(_SAMPLE)]
+
+    def price(point: Point) -> Known:
+        return values(pricing(space.policy(lambda name, _: point[name])).measurements)
+
+    priced = [(point, found) for point in points if (found := price(point))]
     metrics = sorted({metric for _, found in priced for metric in found})
     ends = {}
     for metric in metrics:
-        ends[metric] = (
-            _furthest(space, pricing, priced, metric, sign=1),
-            _furthest(space, pricing, priced, metric, sign=-1),
-        )
+        low, high = (furthest(knobs, price, priced, metric, sign=sign)[1][metric] for sign in (1, -1))
+        ends[metric] = low, high
     return ends
 
 
@@ -48,28 +54,25 @@ def reference_point(pricing: Pricing, objectives: Mapping[str, Direction]) -> di
     }
 
 
-def _furthest(
-    space: SearchSpace,
-    pricing: Pricing,
-    priced: Sequence[tuple[Mapping[str, Setting], Mapping[str, float]]],
+def furthest(
+    knobs: Mapping[str, Knob],
+    price: Callable[[Point], Known],
+    priced: Sequence[tuple[Point, Known]],
     metric: str,
     *,
     sign: int,
-) -> float:
-    start, found = min(priced, key=lambda entry: sign * entry[1][metric])
-    point, best = dict(start), found[metric]
+) -> tuple[Point, Known]:
+    """The point with the smallest metric, or with the largest where `sign` is -1, and what is known of it: the best of
+    those `priced`, from which each knob in turn takes the value that goes furthest."""
+    point, best = min(priced, key=lambda entry: sign * entry[1][metric])
     for _ in range(_PASSES):
-        for name, knob in space.knobs().items():
+        for name, knob in knobs.items():
             for value in _values(knob):
                 tried = {**point, name: value}
-                known = _price(space, pricing, tried)
-                if known and sign * known[metric] < sign * best:
-                    point, best = tried, known[metric]
-    return best
-
-
-def _price(space: SearchSpace, pricing: Pricing, point: Mapping[str, Setting]) -> dict[str, float]:
-    return values(pricing(space.policy(lambda name, _: point[name])).measurements)
+                known = price(tried)
+                if known and sign * known[metric] < sign * best[metric]:
+                    point, best = tried, known
+    return point, best
 
 
 def _values(knob: Knob) -> list[Setting]:

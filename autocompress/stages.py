@@ -22,12 +22,13 @@ from autocompress.core.ports import Evaluate, Observer, Runner
 from autocompress.core.shape import ModelShape
 from autocompress.core.space import SearchSpace
 from autocompress.core.spec import Asset, StudySpec
+from autocompress.core.trust import NO_ELASTIC_FACT
 from autocompress.deploy.session import runtime
 from autocompress.devices.host import about, fingerprint, is_this_machine, usable_cores
 from autocompress.devices.profiling import RECIPE, profile_host
 from autocompress.distill import Progress
 from autocompress.elastic import prepare_elastic
-from autocompress.errors import SpecError
+from autocompress.errors import CandidateError, SpecError
 from autocompress.evaluate import Pricing, Setup, SliceEvaluator
 from autocompress.finalists import Recovery, Rehearsal, RehearsalEvaluator
 from autocompress.lessons import Lessons
@@ -250,19 +251,27 @@ class Conductor:
     def _with_elastic(
         self, setup: Setup, teacher: Teacher, space: SearchSpace, pricing: Pricing, lessons: Callable[[], Lessons]
     ) -> Setup:
-        """The setup with the elastic model that the study asks for."""
+        """The setup with the elastic model that the study asks for. Where that cannot be trained the study does
+        without; resumed it does so again, as its candidates are not to be compared with those of an elastic model."""
+        if NO_ELASTIC_FACT in self._store.study(self._spec.name).facts:
+            return setup
         with self._stage("elastic model"):
-            weights = prepare_elastic(
-                self._spec,
-                teacher,
-                setup,
-                space,
-                pricing,
-                lessons,
-                texts=self._inputs.digests.get("texts", ""),
-                workers=self._workers,
-                progress=lambda share, text: self._observer.progress(share, 1.0, text),
-            )
+            try:
+                weights = prepare_elastic(
+                    self._spec,
+                    teacher,
+                    setup,
+                    space,
+                    pricing,
+                    lessons,
+                    texts=self._inputs.digests.get("texts", ""),
+                    workers=self._workers,
+                    progress=lambda share, text: self._observer.progress(share, 1.0, text),
+                )
+            except CandidateError as error:
+                self._store.set_fact(self._lease, NO_ELASTIC_FACT, str(error))
+                self._observer.note(f"{error}; the study goes on with slices of the teacher as it is")
+                return setup
         return replace(setup, elastic=weights)
 
     # Search

@@ -27,7 +27,7 @@ from autocompress.assets.model_folders import tensor_shapes
 from autocompress.core.policy import content_digest
 from autocompress.core.spec import StudySpec
 from autocompress.distill import Progress, answers, predict, train
-from autocompress.errors import NotFoundError, SpecError, did_you_mean
+from autocompress.errors import CandidateError, NotFoundError, SpecError, did_you_mean
 from autocompress.importance import EVERYTHING, Importance, measure_importance
 from autocompress.tasks import TextClassification, batches, load_text_classification
 
@@ -57,12 +57,12 @@ class Teacher:
 def prepare_teacher(
     spec: StudySpec, model_folder: Path, data: Path, *, on_progress: Callable[[Progress], None]
 ) -> Teacher:
-    """Raises SpecError when the model is of no known family or does not fit the data, IntegrityError when its weights
-    are damaged."""
+    """Raises SpecError when the model is of no known family, does not fit the data or cannot be trained,
+    IntegrityError when its weights are damaged."""
     config = _checked_config(model_folder)
     if _has_head(model_folder, config.model_type):
         return _taken_as_it_is(spec, model_folder, data, config)
-    task = load_text_classification(spec.task, data, model_folder)
+    task = _task(spec, model_folder, data, config)
     digest = _trained_digest(spec, model_folder, data)
     folder = _place(digest)
     if not folder.exists():
@@ -85,7 +85,7 @@ def cached_teacher(spec: StudySpec, model_folder: Path, data: Path, *, digest: s
             f"`autocompress resume {spec.name}` trains that of a study that has not finished, and `autocompress "
             f"explain {spec.name} --train-teacher` that of any"
         )
-    return _opened(spec, folder, load_text_classification(spec.task, data, model_folder), digest)
+    return _opened(spec, folder, _task(spec, model_folder, data, config), digest)
 
 
 def _checked_config(model_folder: Path) -> Any:
@@ -111,8 +111,22 @@ def _place(digest: str) -> Path:
 
 
 def _taken_as_it_is(spec: StudySpec, model_folder: Path, data: Path, config: Any) -> Teacher:
-    task = load_text_classification(spec.task, data, model_folder, labels=_known_labels(config, spec, data))
+    task = _task(spec, model_folder, data, config, labels=_known_labels(config, spec, data))
     return _opened(spec, model_folder, task, content_digest(_inputs(spec, model_folder, data)))
+
+
+def _task(
+    spec: StudySpec, model_folder: Path, data: Path, config: Any, *, labels: list[str] | None = None
+) -> TextClassification:
+    """Raises SpecError when the tokenizer writes what the model cannot read: it is another model's."""
+    task = load_text_classification(spec.task, data, model_folder, labels=labels)
+    largest = max(int(ids.max(initial=0)) for split in task.splits.values() for ids in split.tokens)
+    if largest >= config.vocab_size:
+        raise SpecError(
+            f"{model_folder}: the tokenizer writes token {largest}, but the model knows {config.vocab_size} only; put "
+            "the tokenizer there that the model was trained with"
+        )
+    return task
 
 
 def _opened(spec: StudySpec, folder: Path, task: TextClassification, digest: str) -> Teacher:
@@ -203,20 +217,23 @@ def _fine_tune(
         return task.score(logits.argmax(axis=1), validation.labels).value
 
     checkpoint = folder.with_suffix(".training")
-    trained = train(
-        model,
-        task.examples("train"),
-        answers(
-            lambda logits, batch: functional.cross_entropy(
-                logits, batch.labels, label_smoothing=spec.teacher.label_smoothing
-            )
-        ),
-        spec=spec.teacher,
-        score=score,
-        seed=spec.seed,
-        checkpoint=checkpoint,
-        progress=on_progress,
-    )
+    try:
+        trained = train(
+            model,
+            task.examples("train"),
+            answers(
+                lambda logits, batch: functional.cross_entropy(
+                    logits, batch.labels, label_smoothing=spec.teacher.label_smoothing
+                )
+            ),
+            spec=spec.teacher,
+            score=score,
+            seed=spec.seed,
+            checkpoint=checkpoint,
+            progress=on_progress,
+        )
+    except CandidateError as error:  # of a teacher it is no candidate's fault: there is no study without one
+        raise SpecError(f"teacher: {error}") from error
     with atomic_folder(folder) as part, _quiet():
         model.save_pretrained(str(part))
         AutoTokenizer.from_pretrained(str(model_folder), trust_remote_code=False).save_pretrained(str(part))

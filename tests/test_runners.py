@@ -10,15 +10,23 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+import torch
 
+from autocompress.anatomy import Anatomy
 from autocompress.core.outcome import Evaluated, Outcome
 from autocompress.core.policy import CompressionPolicy, Step
 from autocompress.core.ports import Done, Job, Lost
-from autocompress.core.spec import Budget
+from autocompress.core.spec import Budget, FinalistSpec, TrainingSpec, TransferSpec
+from autocompress.distill import Progress, Trained, kept_weights
 from autocompress.errors import CandidateError, HostError
+from autocompress.evaluate import Setup
+from autocompress.finalists import Recovery
+from autocompress.importance import no_preference
+from autocompress.lessons import Lessons
 from autocompress.runners import InProcessRunner, RayPool
 from autocompress.runners.cluster import cluster
 from autocompress.runners.tune import CHECKPOINT, OnEpoch, Settings, tune_finalists
+from autocompress.tasks import TextClassification
 from autocompress.testing import arithmetic_evaluate, runner_contract
 from tests.search.arithmetic import digests, run_search
 
@@ -245,6 +253,46 @@ def test_finalists_train_as_tune_trials_and_survive_a_lost_worker(ray: Any, tmp_
     assert again.checkpoint is not None
     assert again.checkpoint.read_text() == "3"
     assert epochs_run(marks, good) == ["0", "1", "2"]
+
+
+class KilledOnce:
+    """A real recovery whose process dies in the middle of its second epoch, the first time."""
+
+    def __init__(self, recovery: Recovery, mark: Path) -> None:
+        self._recovery, self._mark = recovery, mark
+
+    def __call__(
+        self, policy: CompressionPolicy, *, folder: Path, on_epoch: OnEpoch, settings: Settings | None = None
+    ) -> Trained:
+        def die(at: Progress) -> None:
+            if at.epoch == 1 and at.done == at.total // 2 + 3 and not self._mark.exists():
+                self._mark.touch()
+                os.kill(os.getpid(), signal.SIGKILL)
+
+        return self._recovery(policy, folder=folder, on_epoch=on_epoch, on_progress=die, settings=settings)
+
+
+def test_a_finalist_whose_worker_is_killed_inside_an_epoch_ends_with_the_weights_it_would_have_had(
+    ray: Any, bert: Anatomy, small_task: TextClassification, tmp_path: Path
+) -> None:
+    setup = Setup.of(bert.model, no_preference(bert.shape()), small_task, precision="fp32")
+    training = TrainingSpec(epochs=2, batch_size=8, learning_rate=2e-3, precision="fp32")
+    recovery = Recovery(setup, Lessons.of(setup, TransferSpec(), seed=0), FinalistSpec(1, training=training), 0)
+    policy, mark, folder = CompressionPolicy((Step("remove_layer", "layers.1"),)), tmp_path / "mark", tmp_path / "tune"
+    recovery(policy, folder=tmp_path / "whole")
+    folder.mkdir()
+    seen: list[int] = []
+    (ended,) = tune_finalists(
+        ray, KilledOnce(recovery, mark), [policy], folder=folder, on_result=lambda _, epoch, __: seen.append(epoch)
+    )
+    assert mark.exists(), "it was killed"
+    assert seen == [0, 1], "and went on after its first epoch"
+    assert ended.checkpoint is not None
+    (whole, history), (found, same) = (
+        kept_weights(path) for path in (tmp_path / "whole" / CHECKPOINT, ended.checkpoint)
+    )
+    assert same == history
+    assert all(torch.equal(whole[name], found[name]) for name in whole)
 
 
 def test_evaluated_outcomes_cross_the_process_border_unchanged(ray: Any, tmp_path: Path) -> None:

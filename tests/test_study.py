@@ -20,7 +20,7 @@ import autocompress
 from autocompress.anatomy import FAMILIES, Anatomy
 from autocompress.core.outcome import RUNG_FINALIST, Evaluated, values
 from autocompress.core.spec import Bound
-from autocompress.errors import IntegrityError, Interrupted, NotFoundError, SpecError
+from autocompress.errors import ExhaustedError, IntegrityError, Interrupted, NotFoundError, SpecError
 from autocompress.importance import CRITERIA
 from autocompress.report.notes import notes
 from autocompress.store import Finalist, Store
@@ -229,9 +229,19 @@ def test_a_fine_tuned_checkpoint_is_taken_as_it_is(project: Path, tmp_path: Path
         assert done.row.state == "complete"
 
 
+def add_tokens(model: Path) -> None:
+    """As somebody does who adds words to a tokenizer and forgets the model."""
+    from transformers import AutoTokenizer
+
+    tokenizer = AutoTokenizer.from_pretrained(str(model))
+    tokenizer.add_tokens([str(number) for number in range(100)])
+    tokenizer.save_pretrained(str(model))
+
+
 @pytest.mark.parametrize(
     ("break_it", "message"),
     [
+        (lambda p: add_tokens(p / "model"), "the tokenizer writes token 129, but the model knows 30 only"),
         (lambda p: (p / "model" / "model.safetensors").write_bytes(b"\x10"), "weights damaged"),
         (lambda p: (p / "texts.csv").write_text("text,label\na,sports\nb,sports\n"), "at least two classes"),
         (lambda p: (p / "texts.csv").write_text("words,label\na,sports\nb,food\n"), "no text column 'text'"),
@@ -358,6 +368,57 @@ def test_other_unlabelled_texts_under_a_stored_study_are_refused(tmp_path: Path)
     (tmp_path / "more.csv").write_text("text\nwe saw more\n")
     with pytest.raises(SpecError, match=r"begun with other inputs(.|\n)*texts: "):
         autocompress.open_study("more", storage=storage).resume(workers=0)
+
+
+class StopsAt(SilentObserver):
+    """Keeps what a study says, and stops it once at a note."""
+
+    def __init__(self, words: str) -> None:
+        self._words, self.notes = words, list[str]()
+
+    def note(self, text: str) -> None:
+        self.notes.append(text)
+        if self._words and self._words in text:
+            self._words = ""
+            raise KeyboardInterrupt
+
+
+def test_a_study_goes_on_without_what_cannot_be_trained_and_says_why(project: Path, tmp_path: Path) -> None:
+    """Neither its elastic model nor any finalist: both diverge."""
+    asked = write_study(
+        project,
+        name="diverging",
+        budget={"trials": 6},
+        elastic={"steps": 6, "batch_size": 16, "learning_rate": 1.0e30},
+        finalists={"count": 1, "training": {"epochs": 1, "batch_size": 16, "learning_rate": 1.0e30, "warmup": 0.0}},
+    )
+    storage, observer = str(tmp_path / "own.db"), StopsAt("slices of the teacher")
+    with pytest.raises(Interrupted):
+        autocompress.run(asked, storage=storage, workers=0, observer=observer)
+    assert "elastic model's loss became nan; lower `elastic.learning_rate`; the study goes on" in observer.notes[-1]
+    with autocompress.open_study("diverging", storage=storage) as study:
+        why = study.row.facts["no_elastic_model"]
+        study.resume(workers=0, observer=observer)
+        assert study.row.state == "complete"
+        assert study.row.facts["no_elastic_model"] == why
+        judged = [record.outcome for record in study.records() if record.outcome is not None]
+        assert len([outcome for outcome in judged if isinstance(outcome, Evaluated)]) == 6
+        (rejected,) = (one for one in study.store.finalists("diverging") if one.candidate.number)
+        assert rejected.state == "rejected"
+        assert "training failed: the training loss became nan; lower `learning_rate`" in rejected.reason
+        assert [line for line in notes(study.pareto()) if line.startswith("There is no elastic model (the elastic mod")]
+
+
+def test_a_teacher_that_cannot_be_trained_is_named(project: Path, tmp_path: Path) -> None:
+    asked = write_study(project, name="untaught", teacher={"epochs": 1, "batch_size": 16, "learning_rate": 1.0e30})
+    with pytest.raises(SpecError, match="teacher: the training loss became nan; lower `learning_rate`"):
+        autocompress.run(asked, storage=str(tmp_path / "own.db"), workers=0)
+
+
+def test_a_search_without_time_for_a_candidate_asks_for_more(project: Path, tmp_path: Path) -> None:
+    asked = write_study(project, name="hasty", budget={"trials": 9, "minutes": 1.0e-6}, elastic={"steps": 0})
+    with pytest.raises(ExhaustedError, match=r"judged anything but the uncompressed model; .* `budget\.minutes`"):
+        autocompress.run(asked, storage=str(tmp_path / "own.db"), workers=0)
 
 
 def test_settings_that_only_training_tells_apart_need_training(tmp_path: Path) -> None:

@@ -18,7 +18,7 @@ import torch
 from torch import Tensor, nn
 
 from autocompress.anatomy.family import Family
-from autocompress.anatomy.int8 import Int8Embedding, Int8Linear
+from autocompress.anatomy.int8 import Int8Embedding, Int8Linear, tell_padding
 from autocompress.anatomy.weights import (
     AttentionWeights,
     EmbeddingWeights,
@@ -200,6 +200,8 @@ class Anatomy:
     def quantize(self, slots: Sequence[Slot]) -> None:
         """These products compute in int8 from now on. Which layer is the last must be settled by then."""
         last = self.layers[-1]
+        if not any(isinstance(module, Int8Linear) for module in self.model.modules()):
+            self.model.register_forward_pre_hook(tell_padding, with_kwargs=True)
         for slot in slots:
             slot.put(Int8Linear(slot.linear, first_token=slot in (last.output, last.up, last.down)))
 

@@ -8,6 +8,8 @@ arithmetic of ONNX `DynamicQuantizeLinear`.
 
 from __future__ import annotations
 
+from typing import Any
+
 import numpy as np
 import torch
 from numpy.typing import NDArray
@@ -36,13 +38,16 @@ class Int8Linear(nn.Module):
 
     Keeps the fp32 layer it was made of in `linear`. With `first_token` only that token's values decide the scale: the
     deployed graph computes no other behind the last attention, and what comes out for others is of no use. Integers up
-    to 255 are exact in bf16, so autocast loses nothing
-    but the rounding of the result.
+    to 255 are exact in bf16, so autocast loses nothing but the rounding of the result.
+
+    `mask` [texts, length] says which tokens are real: the padding of a batch must not widen a scale, as a text that is
+    served singly has none. `tell_padding` sets it.
     """
 
     def __init__(self, linear: nn.Linear, *, first_token: bool = False) -> None:
         super().__init__()
         self.linear, self.first_token = linear, first_token
+        self.mask: Tensor | None = None
         rows, scales = quantize_rows(linear.weight.detach().numpy())
         self.register_buffer("rows", torch.from_numpy(rows.astype(np.float32)), persistent=False)
         self.register_buffer("scales", torch.from_numpy(scales[:, 0]), persistent=False)
@@ -50,16 +55,26 @@ class Int8Linear(nn.Module):
         self.scales: Tensor
 
     def forward(self, inputs: Tensor) -> Tensor:
-        """[texts, ..., inputs] -> [texts, ..., outputs]; every text has a scale of its own, as when served singly."""
+        """[texts, length, inputs] -> [texts, length, outputs]; every text has a scale of its own, as when served
+        singly."""
         inputs = inputs.float()
-        axes = tuple(range(1, inputs.dim()))
         ranged = inputs[:, :1] if self.first_token else inputs
-        low = ranged.amin(axes, keepdim=True).clamp(max=0)
-        high = ranged.amax(axes, keepdim=True).clamp(min=0)
+        low, high = ranged.amin(-1, keepdim=True), ranged.amax(-1, keepdim=True)
+        if self.mask is not None and not self.first_token:
+            padding = self.mask[..., None] == 0  # a range holds 0 anyway
+            low, high = low.masked_fill(padding, 0), high.masked_fill(padding, 0)
+        low, high = low.amin(1, keepdim=True).clamp(max=0), high.amax(1, keepdim=True).clamp(min=0)
         scale = ((high - low) / LEVELS).clamp(min=torch.finfo(torch.float32).tiny)
         zero = torch.round(-low / scale).clamp(0, LEVELS)
         integers = (torch.round(inputs / scale) + zero).clamp(0, LEVELS) - zero
         return functional.linear(integers, self.rows).float() * (scale * self.scales) + self.linear.bias
+
+
+def tell_padding(model: nn.Module, _: tuple[Any, ...], inputs: dict[str, Any]) -> None:
+    """A forward pre-hook for a model: hands its attention mask to its int8 products."""
+    for module in model.modules():
+        if isinstance(module, Int8Linear):
+            module.mask = inputs.get("attention_mask")
 
 
 class Int8Embedding(nn.Module):

@@ -15,10 +15,17 @@ from autocompress.core.space import SearchSpace
 from autocompress.errors import did_you_mean
 
 _FORBID = {"extra": "forbid"}
+_FEATURES = ("attention", "relations", "hidden", "embeddings")
+"""The losses that look inside of the teacher."""
+
+_LEAST = {"learning_rate": 1e-8, "temperature": 0.1, "hard_weight": 0.0, "epochs": 1, **dict.fromkeys(_FEATURES, 0.0)}
+"""The lowest end of each range that settings of a training are drawn from."""
+
 _STUDY_NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9._-]{0,127}")
 
 SamplerName = Literal["nsga2", "nsga3", "tpe", "gp", "qmc", "random"]
 AttentionForm = Literal["mse-scores", "mse-probabilities", "kl"]
+ElasticSampling = Literal["random", "sandwich"]
 Keep = Literal["best", "last"]
 LayerMap = Literal["kept", "uniform", "last", "learned"]
 TextFormat = Literal["csv", "tsv", "jsonl", "lines"]
@@ -217,7 +224,7 @@ class DistillationSpec:
     @property
     def feature_weights(self) -> dict[str, float]:
         """The weights of the losses that look inside of the teacher."""
-        return {name: getattr(self, name) for name in ("attention", "relations", "hidden", "embeddings")}
+        return {name: getattr(self, name) for name in _FEATURES}
 
     @property
     def looks_inside(self) -> bool:
@@ -254,18 +261,29 @@ class TransferSpec:
 class ElasticSpec:
     """How the elastic model is trained, from which candidates are cut: by `steps` or by `minutes`, whichever is spent
     first, each step on `subnetworks` random ones that the study may choose. 0 steps: candidates keep the weights of the
-    teacher as they are. What it learns from is that of the finalists."""
+    teacher as they are. What it learns from is that of the finalists.
+
+    With `sampling: sandwich` two of a step's sub-networks are the largest and the smallest that the study may choose,
+    and only the others are random (Yu and Huang 2019, section 3.1). `progressive` keeps all layers in the first half of
+    the training: widths shrink first, and only then depth too (Cai et al. 2020, section 3.3)."""
 
     steps: int = 500
     minutes: float = 4.0
     subnetworks: int = 2
     batch_size: int = 32
     learning_rate: float = 3e-4
+    sampling: ElasticSampling = "random"
+    progressive: bool = False
     __pydantic_config__: ClassVar[dict[str, str]] = _FORBID
 
     def __post_init__(self) -> None:
         if self.steps < 0:
             raise ValueError(f"`steps >= 0` must hold, got {self.steps}")
+        if self.sampling == "sandwich" and self.subnetworks < 3:
+            raise ValueError(
+                f"`subnetworks >= 3` must hold with `sampling: sandwich` (the largest, the smallest and a random one), "
+                f"got {self.subnetworks}"
+            )
         for name in ("subnetworks", "batch_size"):
             if getattr(self, name) < 1:
                 raise ValueError(f"`{name} >= 1` must hold, got {getattr(self, name)}")
@@ -278,20 +296,25 @@ class ElasticSpec:
 class TuningSpec:
     """How often a finalist is trained with settings of its own, and between which: the first try is the study's
     recipe; the others are drawn, and those that fall behind after an epoch are stopped (ASHA). Learning rates are drawn
-    from the logarithm of their range. The best try on validation data is kept. Without Ray (`--workers 0`) there is
-    only the first."""
+    from the logarithm of their range. The weights of further losses and the number of epochs are drawn where a range is
+    given. The best try on validation data is kept. Without Ray (`--workers 0`) there is only the first."""
 
     tries: int = 1
     learning_rate: tuple[float, float] = (1e-4, 6e-4)
     temperature: tuple[float, float] = (1.0, 4.0)
     hard_weight: tuple[float, float] = (0.0, 0.3)
+    attention: tuple[float, float] | None = None
+    relations: tuple[float, float] | None = None
+    hidden: tuple[float, float] | None = None
+    embeddings: tuple[float, float] | None = None
+    epochs: tuple[int, int] | None = None
     __pydantic_config__: ClassVar[dict[str, str]] = _FORBID
 
     def __post_init__(self) -> None:
         if self.tries < 1:
             raise ValueError(f"`tries >= 1` must hold, got {self.tries}")
-        for name, least in (("learning_rate", 1e-8), ("temperature", 0.1), ("hard_weight", 0.0)):
-            low, high = getattr(self, name)
+        for name, least in _LEAST.items():
+            low, high = getattr(self, name) or (least, least)
             if not least <= low <= high:
                 raise ValueError(f"`{least:g} <= low <= high` must hold for `{name}`, got [{low:g}, {high:g}]")
         if self.hard_weight[1] > 1:
@@ -303,11 +326,14 @@ class TuningSpec:
 
         def drawn() -> dict[str, float]:
             low, high = self.learning_rate
-            return {
+            found: dict[str, float] = {
                 "learning_rate": math.exp(generator.uniform(math.log(low), math.log(high))),
                 "temperature": generator.uniform(*self.temperature),
                 "hard_weight": generator.uniform(*self.hard_weight),
             }
+            wanted = {name: getattr(self, name) for name in _FEATURES if getattr(self, name)}
+            found |= {name: generator.uniform(*ends) for name, ends in wanted.items()}
+            return found | ({"epochs": generator.randint(*self.epochs)} if self.epochs else {})
 
         return [drawn() for _ in range(self.tries - 1)]
 

@@ -13,6 +13,9 @@ from typing import Any, Final
 TRUST_FACT: Final = "trust"
 """What a study stores of its first finalists once they are trained: a `Trust`, and the numbers of those `promoted`."""
 
+NO_ELASTIC_FACT: Final = "no_elastic_model"
+"""Why the elastic model that a study wants could not be trained; nothing is stored where it was."""
+
 _TELLING: Final = 4
 """Of fewer pairs Kendall's tau says nothing: three stand in the right order by luck one time in six."""
 

@@ -154,7 +154,7 @@ def train(
 
     `goal` is an `Objective`, or a loss on logits made into one by `answers`. With `checkpoint`, a folder, the state
     after each epoch is kept there and found again; then `on_epoch(epoch, score, kept score)` is called. Raises
-    CandidateError when the loss stops being a number, or when the model cannot be trained as `spec` says.
+    CandidateError when the loss or a gradient stops being a number, or when the model cannot be trained as `spec` says.
     """
     _prepare(model, spec)
     steps = math.ceil(len(examples) / spec.batch_size)
@@ -224,7 +224,9 @@ def _step(run: _Run, batch: Batch, goal: Goal, spec: TrainingSpec) -> None:
         value.backward()  # type: ignore[no-untyped-call]
     for part in (run.model, run.along):  # apart: a new projection's gradients are no reason to slow the model down
         if parameters := list(part.parameters()):
-            nn.utils.clip_grad_norm_(parameters, spec.clip_norm)
+            norm = nn.utils.clip_grad_norm_(parameters, spec.clip_norm)
+            if not torch.isfinite(norm):  # the last step's would end up in the weights, and no loss would tell
+                raise CandidateError(f"the training's gradients became {norm.item()}; lower `learning_rate`")
     run.optimizer.step()
     run.schedule.step()
 

@@ -12,6 +12,7 @@ from torch import Tensor
 from torch.nn import functional
 
 from autocompress.anatomy import Anatomy
+from autocompress.errors import SpecError
 from autocompress.importance.scores import RESIDUAL, Scores
 from autocompress.tasks import Batch
 
@@ -22,7 +23,7 @@ _TINY: Final = 1e-12
 def attention_maps(anatomy: Anatomy, batch: Batch) -> list[Tensor]:
     """Attention probabilities of every layer that is left, each [texts, heads, length, length].
 
-    Only the eager implementation computes them; the default one returns none. Raises RuntimeError when it yields none.
+    Only the eager implementation computes them; the default one returns none. Raises SpecError when it yields none.
     """
     return _observe(anatomy, batch)[0]
 
@@ -69,7 +70,10 @@ def _observe(anatomy: Anatomy, batch: Batch) -> tuple[list[Tensor], list[Tensor]
         model.set_attn_implementation(before)
     maps, hidden = list(seen.attentions or ()), list(seen.hidden_states or ())
     if not maps or any(layer is None for layer in maps):
-        raise RuntimeError(f"{anatomy.family.model_type}: the eager attention implementation returned no maps")
+        raise SpecError(
+            f"importance: the eager attention implementation of this {anatomy.family.model_type} returns no maps, so "
+            f"{', '.join(sorted(ATTENTION))} cannot be known; choose `importance: fisher`, `taylor` or `magnitude`"
+        )
     if not len(maps) == len(hidden) - 1 == len(anatomy.layers):
         raise RuntimeError(
             f"{anatomy.family.model_type}: {len(anatomy.layers)} layers returned {len(maps)} attention maps and "

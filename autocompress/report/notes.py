@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import Any
 
-from autocompress.core.trust import Trust, tau_in_words
+from autocompress.core.trust import NO_ELASTIC_FACT, Trust, tau_in_words
 from autocompress.report.front import FrontReport
 from autocompress.report.prediction import Prediction
 from autocompress.report.wording import label, listed, number
@@ -24,6 +24,8 @@ def notes(report: FrontReport) -> list[str]:
         lines.append(f"Tied in {label(tie.metric, known)}, as their 95 % intervals overlap: {names}.")
     if report.estimates:
         lines.append("Estimates were not trained: quality is that of inherited weights, ~ marks a prediction.")
+    if why := report.facts.get(NO_ELASTIC_FACT):
+        lines.append(f"There is no elastic model ({why}): candidates are slices of the teacher as it is.")
     if report.trust is not None:
         lines.append(_trusted(report.trust, label("quality", known)))
     if report.promotion and report.promotion["promoted"]:

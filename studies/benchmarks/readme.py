@@ -98,7 +98,7 @@ def device_rows() -> list[tuple[str, str, str]]:
     models = next(iter(errors["by_workload"].values()))["n"]
     rows = [
         (
-            f"predicted against measured, {models} fresh random policies at lengths 32 and 128",
+            f"predicted against measured, {models} fresh random policies at lengths 32 and 128, at the profile's pace",
             f"error {together['mape']:.1%}, {together['within_10']:.1%} within 10 %, "
             f"Spearman at least {lowest['spearman']:.3f}",
             "profiles",

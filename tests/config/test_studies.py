@@ -249,6 +249,12 @@ def test_all_mistakes_are_told_at_once_with_line_and_path(folder: Path, operator
         ({"budget": {"trials": "4"}}, "budget.trials: must be a whole number, got '4'; remove the quotes"),
         ({"budget": {"trials": True}}, "budget.trials: must be a whole number, got true"),
         ({"finalists": {"count": 0}}, "finalists.count: must be >= 1, got 0"),
+        (
+            {"elastic": {"sampling": "sandwich"}},
+            "elastic.sampling: `subnetworks >= 3` must hold with `sampling: sandwich`",
+        ),
+        ({"elastic": {"sampling": "all"}}, "elastic.sampling: got 'all'; allowed: random, sandwich"),
+        ({"finalists": {"tuning": {"epochs": [3, 1]}}}, "finalists.tuning.epochs: `1 <= low <= high` must hold"),
         ({"finalists": {"more": -1}}, "finalists.more: must be >= 0, got -1"),
         ({"finalists": {"more": 1.5}}, "finalists.more: must be a whole number, got 1.5"),
         ({"finalists": {"trusted": 1.5}}, "finalists.trusted: `-1 <= trusted <= 1` must hold, got 1.5"),

@@ -10,17 +10,18 @@ import yaml
 
 from autocompress.anatomy import FAMILIES, Anatomy
 from autocompress.config import check_file, load_space
+from autocompress.core.outcome import Evaluated, Failed
 from autocompress.core.policy import BASELINE, CompressionPolicy, Setting, Step
 from autocompress.core.ports import SettingRule
 from autocompress.core.space import Knob, Real, SearchSpace, StepSpace
-from autocompress.core.spec import DistillationSpec, FinalistSpec, TrainingSpec, TransferSpec
+from autocompress.core.spec import DistillationSpec, FinalistSpec, TrainingSpec, TransferSpec, TuningSpec
 from autocompress.distill import CHECKPOINT, kept_weights
 from autocompress.evaluate import Setup
-from autocompress.finalists import Recovery
+from autocompress.finalists import Recovery, Rehearsal, RehearsalEvaluator
 from autocompress.importance import no_preference
 from autocompress.lessons import Lessons
 from autocompress.operators import OPERATORS, effective
-from autocompress.operators.distill import Distill, distilled
+from autocompress.operators.distill import Distill, distilled, overridden
 from autocompress.tasks import TextClassification
 from autocompress.testing import draw, operator_contract
 from tests.conftest import build_model
@@ -164,3 +165,39 @@ def test_a_finalist_is_trained_as_its_policy_says(small_task: TextClassification
     assert len(recovery(deep, folder=tmp_path / "deep").scores) == 2
     weights, _ = kept_weights(tmp_path / "deep" / CHECKPOINT)
     assert not [name for name in weights if "projection" in name], "what was trained along is no part of the student"
+
+
+def test_a_rehearsal_whose_loss_is_no_number_fails_with_its_cause_and_the_next_is_judged(
+    small_task: TextClassification,
+) -> None:
+    model = build_model("bert")
+    setup = Setup.of(model, no_preference(Anatomy(model, FAMILIES).shape()), small_task, precision="fp32")
+    training = TrainingSpec(epochs=1, batch_size=8, learning_rate=1e30, warmup=0.0, precision="fp32")
+    recovery = Recovery(setup, Lessons.of(setup, TransferSpec(), seed=0), FinalistSpec(1, training=training), 0)
+    evaluate = RehearsalEvaluator(Rehearsal(recovery, 4))
+    failed = evaluate(CompressionPolicy((REMOVE,)))
+    assert isinstance(failed, Failed)
+    assert (failed.stage, failed.error) == ("build", "CandidateError")
+    assert "the training loss became nan; lower `learning_rate`" in failed.message
+    assert isinstance(evaluate(CompressionPolicy((REMOVE, distill(learning_rate=1e-4)))), Evaluated)
+
+
+def test_tries_draw_what_has_a_range_and_the_others_stay_what_they_are() -> None:
+    plain = TuningSpec(tries=4)
+    wide = replace(plain, relations=(0.5, 2.0), hidden=(0.0, 1.0), epochs=(2, 5))
+    study = FinalistSpec(3, training=TrainingSpec(epochs=7), distillation=DistillationSpec(4.0, 0.2, attention=1.0))
+    assert [set(settings) for settings in plain.draws(0)] == [{"learning_rate", "temperature", "hard_weight"}] * 3
+    assert wide.draws(0) == wide.draws(0) != wide.draws(1)
+    tries = [overridden(study, settings) for settings in wide.draws(0)]
+    assert len({one.distillation.relations for one in tries}) == 3
+    for one in tries:
+        assert 0.5 <= one.distillation.relations <= 2.0
+        assert 0.0 <= one.distillation.hidden <= 1.0
+        assert one.training.epochs in range(2, 6)
+        assert one.distillation.attention == 1.0
+    for changes, message in (
+        ({"epochs": (0, 2)}, "`1 <= low <= high` must hold for `epochs`"),
+        ({"hidden": (2.0, 1.0)}, "`0 <= low <= high` must hold for `hidden`"),
+    ):
+        with pytest.raises(ValueError, match=message):
+            TuningSpec(**changes)  # type: ignore[arg-type]

@@ -17,24 +17,42 @@ from autocompress.anatomy import FAMILIES, Anatomy
 from autocompress.core.device import Estimate, Workload
 from autocompress.core.policy import BASELINE, CompressionPolicy, Step
 from autocompress.core.shape import ModelShape, macs
-from autocompress.core.space import Choice, SearchSpace, StepSpace
+from autocompress.core.space import Choice, Knob, SearchSpace, StepSpace
 from autocompress.core.spec import (
     Asset,
     Bound,
+    Budget,
+    DataSpec,
     DistillationSpec,
     ElasticSpec,
+    StudySpec,
+    TaskSpec,
     TextSpec,
     TrainingSpec,
     TransferSpec,
 )
+from autocompress.deploy.graph import write_graph
+from autocompress.deploy.session import Session
 from autocompress.distill import answers, predict
 from autocompress.distill import train as train_model
-from autocompress.elastic import ElasticTraining, Weights, sample_policies, transfer_identity
+from autocompress.elastic import (
+    Curriculum,
+    ElasticTraining,
+    Sampling,
+    Weights,
+    curriculum,
+    elastic_identity,
+    extreme_policies,
+    prepare_elastic,
+    sample_policies,
+    transfer_identity,
+)
 from autocompress.errors import CandidateError
 from autocompress.evaluate import Pricing, Setup, SliceEvaluator
 from autocompress.importance import Importance, measure_importance
 from autocompress.lessons import Lessons
 from autocompress.tasks import TextClassification, batches
+from autocompress.teacher import Teacher
 from tests.conftest import build_model
 
 CRITERION = {"importance": "fisher"}
@@ -47,6 +65,8 @@ NARROW = CompressionPolicy(
 )
 BOTH = CompressionPolicy((*SHALLOW.steps, *NARROW.steps))
 SPEC = ElasticSpec(steps=60, subnetworks=2, batch_size=16, learning_rate=1e-3)
+SOFT = DistillationSpec(hard_weight=0.0)
+ALL_ALIKE = (Sampling((SHALLOW, NARROW, BOTH)),)
 
 
 @pytest.fixture
@@ -67,16 +87,16 @@ def lessons(setup: Setup) -> Lessons:
 
 @pytest.fixture
 def train(setup: Setup, lessons: Lessons, tmp_path: Path) -> Callable[..., Weights]:
-    def run(spec: ElasticSpec = SPEC, *, workers: int = 2, checkpoint: str = "one", **options: Any) -> Weights:
-        training = ElasticTraining(
-            setup,
-            lessons,
-            [SHALLOW, NARROW, BOTH],
-            spec,
-            DistillationSpec(hard_weight=0.0),
-            seed=0,
-            workers=workers,
-        )
+    def run(
+        spec: ElasticSpec = SPEC,
+        *,
+        taught: Curriculum = ALL_ALIKE,
+        distillation: DistillationSpec = SOFT,
+        workers: int = 2,
+        checkpoint: str = "one",
+        **options: Any,
+    ) -> Weights:
+        training = ElasticTraining(setup, lessons, taught, spec, distillation, seed=0, workers=workers)
         return training.run(tmp_path / checkpoint, **options)
 
     return run
@@ -152,6 +172,7 @@ def test_interrupted_it_goes_on_to_the_same_weights_whatever_the_number_of_worke
         train(spec, checkpoint="two", progress=interrupt)
     resumed = train(spec, checkpoint="two")
     assert all(np.array_equal(whole[name], resumed[name]) for name in whole)
+    assert torch.backends.cuda.flash_sdp_enabled(), "threads leave the process's choice of attention as it was"
 
 
 def test_time_that_is_too_short_for_the_steps_ends_it_and_is_told(
@@ -165,6 +186,173 @@ def test_time_that_is_too_short_for_the_steps_ends_it_and_is_told(
 def test_a_loss_that_is_no_number_ends_it_with_the_cause(train: Callable[..., Weights]) -> None:
     with pytest.raises(CandidateError, match=r"loss became nan; lower `elastic.learning_rate`"):
         train(replace(SPEC, learning_rate=1e30))
+
+
+def test_it_learns_from_the_inside_of_the_teacher_where_finalists_do(train: Callable[..., Weights]) -> None:
+    inside = replace(SOFT, relations=1.0, hidden=1.0, layer_map="learned", adaptive=True)
+    spec = replace(SPEC, steps=6)
+    plain, found, again = (
+        train(spec, distillation=distillation, workers=workers, checkpoint=f"{place}")
+        for place, (distillation, workers) in enumerate([(SOFT, 2), (inside, 2), (inside, 1)])
+    )
+    assert all(np.array_equal(found[name], again[name]) for name in found), "threads do not see each other's features"
+    assert any(not np.array_equal(found[name], plain[name]) for name in found)
+
+
+def test_what_a_quantized_slice_answers_is_what_its_exported_file_answers(
+    setup: Setup, train: Callable[..., Weights]
+) -> None:
+    trained = replace(setup, elastic=train(replace(SPEC, steps=4)))
+    int8 = [Step("quantize", f"layers.{i}", {"bits": 8}) for i in (0, 2)] + [
+        Step("quantize", "embeddings", {"bits": 8})
+    ]
+    quantized = CompressionPolicy((*BOTH.steps, *int8))
+    student = SliceEvaluator(trained).build(quantized)
+    session, examples = Session(write_graph(student.weights()).SerializeToString()), trained.task.examples("validation")
+    deployed = np.concatenate([session.run(session.feed(i[None], np.ones_like(i[None]))) for i in examples.tokens])
+    scored = predict(student.model, batches(examples, 8), precision="fp32")
+    exact = predict(SliceEvaluator(trained).build(BOTH).model, batches(examples, 8), precision="fp32")
+    assert np.abs(deployed - scored).max() < 0.02 * np.abs(scored).max()
+    assert np.abs(deployed - exact).max() > 2 * np.abs(deployed - scored).max(), "int8 is seen in what is scored"
+
+
+def small_space(bert: Anatomy) -> SearchSpace:
+    """Three layers, each in or out, each with 24 to 96 channels."""
+    channels = {"channels": Choice((24, 48, 96))}
+    return SearchSpace(
+        "small",
+        1,
+        (
+            StepSpace("remove_layer", "layers.*", optional=True),
+            StepSpace("prune_channels", "layers.*.feed_forward", channels, settings=CRITERION),
+        ),
+    ).bind(bert.shape().names(), lambda *_: 96)
+
+
+def size(policy: CompressionPolicy, shape: ModelShape) -> float:
+    return macs(operators.effective(policy, shape)[1], batch=1, length=8, every_token=False)
+
+
+def priced_by_macs(shape: ModelShape, *, most: float) -> Pricing:
+    """`most` is a share of what the whole model costs."""
+
+    def cost(some: ModelShape) -> Estimate:
+        found = macs(some, batch=1, length=8, every_token=False) / 1e6
+        return Estimate(found, found, found)
+
+    return Pricing(shape, Workload(1, 8), cost, {"latency_ms": Bound(max=most * cost(shape).value)})
+
+
+def points_of(space: SearchSpace) -> list[dict[str, Any]]:
+    knobs: dict[str, Knob] = space.knobs()
+    values = [knob.choices for knob in knobs.values() if isinstance(knob, Choice)]
+    return [dict(zip(knobs, point, strict=True)) for point in itertools.product(*values)]
+
+
+@pytest.mark.parametrize("most", [1.1, 0.7])
+def test_a_sandwich_holds_the_largest_and_the_smallest_that_may_be_chosen_in_every_step(
+    most: float, bert: Anatomy
+) -> None:
+    space, shape = small_space(bert), bert.shape()
+    pricing = priced_by_macs(shape, most=most)
+    everything = [pricing(space.policy(lambda name, _, point=point: point[name])) for point in points_of(space)]
+    sizes = [size(priced.policy, shape) for priced in everything if priced.measurements and not priced.broken]
+    largest, smallest = extreme_policies(space, pricing, seed=0)
+    assert size(smallest, shape) == min(sizes)
+    assert size(largest, shape) == pytest.approx(max(sizes), rel=0.05)
+    assert size(largest, shape) <= max(sizes)
+    (sampling,) = curriculum(ElasticSpec(steps=20, subnetworks=4, sampling="sandwich"), space, pricing, seed=0)
+    drawn = []
+    for step in range(20):
+        chosen = sampling.chosen(step, 4)
+        assert chosen[:2] == [largest, smallest]
+        drawn += chosen[2:]
+    assert drawn == sample_policies(space, pricing, 40, seed=0)
+
+
+def test_a_progressive_training_begins_with_the_widths(bert: Anatomy) -> None:
+    space, shape = small_space(bert), bert.shape()
+    pricing = priced_by_macs(shape, most=0.7)
+    for sampling, always in (("random", 0), ("sandwich", 2)):
+        spec = ElasticSpec(steps=20, subnetworks=4, sampling=sampling, progressive=True)  # type: ignore[arg-type]
+        widths, everything = curriculum(spec, space, pricing, seed=0)
+        for part in (widths, everything):
+            assert (len(part.always), len(part.drawn)) == (always, 20 * (4 - always))
+        kept = [
+            [len(operators.effective(policy, shape)[1].layers) for policy in (*part.always, *part.drawn)]
+            for part in (widths, everything)
+        ]
+        assert set(kept[0]) == {3}
+        assert set(kept[1]) >= {1, 2}
+        assert len({policy.digest for policy in widths.drawn}) > 1
+    (only,) = curriculum(ElasticSpec(steps=20), space, pricing, seed=0)
+    assert only == Sampling(sample_policies(space, pricing, 40, seed=0)), "neither is what is done unless asked for"
+
+
+def test_each_part_of_a_curriculum_gets_its_share_of_the_training(setup: Setup, train: Callable[..., Weights]) -> None:
+    """Where layer 1 is removed it is not trained."""
+    spec, name = replace(SPEC, steps=6), "bert.encoder.layer.1.output.dense.weight"
+    shallow, narrow = Sampling([SHALLOW]), Sampling([NARROW])
+    found = [
+        train(spec, taught=taught, checkpoint=f"{place}")[name]
+        for place, taught in enumerate([[shallow, shallow], [shallow, narrow], [narrow, shallow], [narrow, narrow]])
+    ]
+    assert np.array_equal(found[0], setup.tensors[name])
+    assert all(not np.array_equal(one, other) for one, other in itertools.combinations(found, 2))
+
+
+def test_it_is_trained_once_however_short_and_found_again(
+    setup: Setup, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """In a cache that holds nothing yet."""
+    monkeypatch.setenv("AUTOCOMPRESS_CACHE", str(tmp_path / "cache"))
+    bert = setup.teacher()
+    space, pricing = small_space(bert), priced_by_macs(bert.shape(), most=0.7)
+    study = StudySpec(
+        "short",
+        1,
+        Asset(path="model"),
+        TaskSpec(DataSpec(Asset(path="texts.csv"), "csv")),
+        space,
+        "host",
+        {"quality": "maximize"},
+        Budget(4),
+        elastic=ElasticSpec(steps=500, minutes=1e-6, batch_size=16),
+    )
+    asked: list[int] = []
+
+    def lessons() -> Lessons:
+        asked.append(1)
+        return Lessons.of(setup, TransferSpec(), seed=0)
+
+    def prepared(spec: ElasticSpec) -> Weights | None:
+        return prepare_elastic(
+            replace(study, elastic=spec),
+            Teacher(bert, tmp_path, setup.task, "digest", 1.0),
+            setup,
+            space,
+            pricing,
+            lessons,
+            workers=1,
+            progress=lambda *_: None,
+        )
+
+    first, again = prepared(study.elastic), prepared(study.elastic)
+    assert asked == [1]
+    assert first is not None
+    assert again is not None
+    assert all(np.array_equal(first[name], again[name]) for name in first)
+    assert any(not np.array_equal(first[name], setup.tensors[name]) for name in first), "one step was taken"
+    assert prepared(replace(study.elastic, steps=0)) is None
+    prepared(replace(study.elastic, progressive=True))
+    assert asked == [1, 1], "an option that is on makes another"
+
+
+def test_options_that_are_off_leave_the_name_of_an_elastic_model_as_it_was() -> None:
+    before = {"steps": 500, "minutes": 4.0, "subnetworks": 2, "batch_size": 32, "learning_rate": 3e-4}
+    assert elastic_identity(ElasticSpec()) == before
+    on = ElasticSpec(subnetworks=3, sampling="sandwich", progressive=True)
+    assert elastic_identity(on) == {**before, "subnetworks": 3, "sampling": "sandwich", "progressive": True}
 
 
 def test_only_feasible_policies_are_drawn_where_there_are_some(bert: Anatomy) -> None:

@@ -1,3 +1,4 @@
+import itertools
 from collections.abc import Callable
 from typing import Any
 
@@ -7,9 +8,11 @@ import torch
 from scipy.spatial.distance import jensenshannon
 from scipy.stats import rankdata
 from torch import Tensor
+from transformers.models.bert.modeling_bert import BertSelfAttention
 
 from autocompress.anatomy import Anatomy
 from autocompress.core.policy import CompressionPolicy, Step
+from autocompress.errors import SpecError
 from autocompress.importance import (
     CHANNEL_CRITERIA,
     CRITERIA,
@@ -46,6 +49,39 @@ def test_attention_maps_are_really_read(anatomy: Anatomy, make_examples: Callabl
         assert torch.allclose(layer.sum(-1), torch.ones(()), atol=1e-5), "rows are probabilities"
         assert layer.std() > 0, "and not all the same"
         assert (layer[:, 0] - layer[:, 1]).abs().max() > 1e-3, "nor the same for every head"
+
+
+class Fused(BertSelfAttention):
+    """One that hands no maps out, whatever it is asked for."""
+
+    def forward(self, *inputs: Any, **options: Any) -> Any:
+        attended, _ = super().forward(*inputs, **options)
+        return attended, None
+
+
+def test_an_attention_that_yields_no_maps_is_refused_with_what_can_be_had_without(
+    bert: Anatomy, make_examples: Callable[..., Examples]
+) -> None:
+    for layer in bert.layers:
+        layer.query.owner.__class__ = Fused
+    data = batches(make_examples(6), 6)
+    with pytest.raises(SpecError, match="this bert returns no maps.* choose `importance: fisher`, `taylor` or `magn"):
+        attention_maps(bert, data[0])
+    with pytest.raises(SpecError, match="confidence, distance, entropy, redundancy cannot be known"):
+        measure_importance(bert, data, ["entropy"])
+    assert set(measure_importance(bert, data, ["fisher", "taylor", "magnitude"]).heads) == {
+        "fisher", "taylor", "magnitude",
+    }  # fmt: skip
+
+
+@pytest.mark.parametrize("criterion", CRITERIA)
+def test_smaller_choices_are_part_of_larger_ones(criterion: str, importance: Importance) -> None:
+    """So every sub-network is a prefix of the same order, and all share the weights that count most."""
+    heads = [set(importance.best_heads(criterion, 1, count)) for count in range(1, 5)]
+    assert all(small < large for small, large in itertools.pairwise(heads))
+    if criterion in CHANNEL_CRITERIA:
+        channels = [set(importance.best_channels(criterion, 1, count)) for count in range(8, 97, 8)]
+        assert all(small < large for small, large in itertools.pairwise(channels))
 
 
 def by_hand(anatomy: Anatomy, batch: Batch) -> list[Tensor]:

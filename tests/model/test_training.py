@@ -10,7 +10,7 @@ from torch import nn
 from torch.nn import functional
 
 from autocompress.core.spec import DistillationSpec, TrainingSpec
-from autocompress.distill import CHECKPOINT, answers, distillation_loss, kept_weights, predict, train
+from autocompress.distill import CHECKPOINT, Progress, answers, distillation_loss, kept_weights, predict, train
 from autocompress.errors import CandidateError
 from autocompress.tasks import Batch, Examples, batches
 from tests.conftest import build_model
@@ -76,6 +76,44 @@ def test_interrupted_between_epochs_it_ends_with_the_same_weights(
     weights, history = kept_weights(tmp_path / CHECKPOINT)
     assert history == first
     assert all(torch.equal(weights[name], tensor) for name, tensor in whole.state_dict().items())
+
+
+def test_interrupted_inside_an_epoch_it_ends_with_the_same_weights(
+    make_examples: Callable[..., Examples], tmp_path: Path
+) -> None:
+    """The epoch begins anew from the checkpoint before it, with its own seed: dropout and order are what they were."""
+    examples = make_examples(40)
+    score = scorer(examples)
+    whole: Any = build_model("bert")
+    first = train(whole, examples, answers(cross_entropy), spec=SPEC, score=score, seed=5, keep="last")
+
+    def interrupt(at: Progress) -> None:
+        if at.epoch == 2 and at.done == 2 * 5 + 3:
+            raise Interruption
+
+    options: dict[str, Any] = {"spec": SPEC, "score": score, "seed": 5, "keep": "last", "checkpoint": tmp_path}
+    with pytest.raises(Interruption):
+        train(build_model("bert"), examples, answers(cross_entropy), progress=interrupt, **options)
+    assert len(kept_weights(tmp_path / CHECKPOINT)[1].scores) == 2, "two epochs are kept, and the third was begun"
+    resumed: Any = build_model("bert", seed=99)
+    assert train(resumed, examples, answers(cross_entropy), **options) == first
+    assert same(resumed, whole)
+
+
+def test_a_gradient_that_is_no_number_does_not_reach_the_weights(make_examples: Callable[..., Examples]) -> None:
+    """A root has no slope at 0: the loss is 0, its gradient is none. The last step's would end up in the weights."""
+    model = build_model("bert")
+    before = {name: tensor.clone() for name, tensor in model.state_dict().items()}
+    with pytest.raises(CandidateError, match="the training's gradients became nan; lower `learning_rate`"):
+        train(
+            model,
+            make_examples(8),
+            answers(lambda logits, batch: (logits * 0).sum().sqrt()),
+            spec=replace(SPEC, epochs=1),
+            score=lambda _: 0.0,
+            seed=0,
+        )
+    assert all(torch.equal(before[name], tensor) for name, tensor in model.state_dict().items())
 
 
 def test_a_loss_that_is_no_number_ends_the_training_with_its_cause(make_examples: Callable[..., Examples]) -> None:
