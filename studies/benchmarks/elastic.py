@@ -68,9 +68,7 @@ def trained(prepared: Prepared, variant: Variant, seed: int) -> Setup:
         return replace(prepared.setup, elastic=training.run(Path(folder) / "training"))
 
 
-def judged(
-    prepared: Prepared, variant: Variant, policies: list[CompressionPolicy], seed: int
-) -> dict[str, float | list[float]]:
+def judged(prepared: Prepared, variant: Variant, policies: list[CompressionPolicy], seed: int) -> dict[str, Any]:
     """The scores of its slices in the order of `policies`, and how long it took to train."""
     started = time.monotonic()
     evaluate = SliceEvaluator(trained(prepared, variant, seed))
@@ -108,6 +106,7 @@ def main() -> None:
     own = prepared.spec.elastic
     ways = variants(replace(own, steps=asked.steps or own.steps), prepared.spec.finalists.distillation)
     policies = stratified(prepared, POLICIES, 0)
+    prepared.lessons()  # made once, and no part of what is timed
     kept = RESULTS / "elastic.json"
     rows: list[dict[str, Any]] = []
     if kept.exists() and not asked.steps:
@@ -116,12 +115,12 @@ def main() -> None:
         for name in asked.only or ways:
             if not ways[name][0].steps and seed != asked.seeds[0]:
                 continue  # nothing is drawn
-            found = {"variant": name, "seed": seed, **judged(prepared, ways[name], policies, seed)}
+            found: dict[str, Any] = {"variant": name, "seed": seed, **judged(prepared, ways[name], policies, seed)}
             rows = [row for row in rows if (row["variant"], row["seed"]) != (name, seed)] + [found]
             rows.sort(key=lambda row: ([*ways].index(row["variant"]), row["seed"]))
             if not asked.steps:
                 keep("elastic", rows)
-            print(found, flush=True)
+            print(f"{name}, seed {seed}: {statistics.fmean(found['scores']):.4f}, {found['seconds']:.0f} s", flush=True)
     print(table(rows))
 
 

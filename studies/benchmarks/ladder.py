@@ -1,6 +1,6 @@
 """How far a candidate's cheap score can be trusted: against what becomes of it once it is trained.
 
-    python studies/benchmarks/ladder.py [--study quickstart] [--policies 16] [--seed 0]
+    python studies/benchmarks/ladder.py [--study quickstart] [--policies 16] [--seed 0] [--from-teacher]
 
 Policies that the study may choose, one from each part of the range of latency, are scored as a search scores them: with
 the weights they inherit from the teacher as it is, and with those of the elastic model. Then each is trained by the
@@ -34,7 +34,7 @@ from autocompress.evaluate import Setup, SliceEvaluator, quality
 from autocompress.finalists import Recovery, deployed_student
 from autocompress.tasks import batches
 
-ORIGINS = ("teacher", "elastic")
+ORIGINS = ("elastic", "teacher")
 
 
 def stratified(prepared: Prepared, count: int, seed: int) -> list[CompressionPolicy]:
@@ -49,11 +49,16 @@ def latency(prepared: Prepared, policy: CompressionPolicy) -> float:
     return values(prepared.pricing(policy).measurements)["latency_ms"]
 
 
+def scored(recovery: Recovery, policy: CompressionPolicy) -> dict[str, float]:
+    """The cheap score alone."""
+    torch.set_num_threads(1)
+    return {"cheap": values(SliceEvaluator(recovery.setup)(policy).measurements)["quality"]}  # type: ignore[union-attr]
+
+
 def judge(recovery: Recovery, policy: CompressionPolicy) -> dict[str, float]:
     """Cheap and trained scores of one policy from one origin."""
-    torch.set_num_threads(1)
+    cheap = scored(recovery, policy)
     setup: Setup = recovery.setup
-    cheap = values(SliceEvaluator(setup)(policy).measurements)["quality"]  # type: ignore[union-attr]
     started = time.monotonic()
     with tempfile.TemporaryDirectory() as folder:
         recovery(policy, folder=Path(folder))
@@ -64,7 +69,7 @@ def judge(recovery: Recovery, policy: CompressionPolicy) -> dict[str, float]:
     for split in ("validation", "test"):
         logits = predict(student.model, batches(setup.task.examples(split), 32), precision="fp32")
         trained[split] = quality(setup.task, logits, split).value
-    return {"cheap": cheap, **trained, "seconds": seconds}
+    return {**cheap, **trained, "seconds": seconds}
 
 
 def trust(rows: list[dict[str, Any]], cheap: str, trained: str) -> dict[str, float]:
@@ -82,6 +87,7 @@ def main() -> None:
     parser.add_argument("--study", default="quickstart")
     parser.add_argument("--policies", type=int, default=16)
     parser.add_argument("--seed", type=int, default=0)
+    parser.add_argument("--from-teacher", action="store_true", help="train from the teacher's weights as well")
     asked = parser.parse_args()
     prepared = prepare(asked.study, seed=asked.seed)
     policies = stratified(prepared, asked.policies, asked.seed)
@@ -90,7 +96,8 @@ def main() -> None:
     rows: list[dict[str, Any]] = [{"latency_ms": latency(prepared, policy)} for policy in policies]
     with ProcessPoolExecutor(usable_cores(), mp_context=get_context("spawn")) as pool:
         for origin, recovery in (("elastic", elastic), ("teacher", plain)):
-            judged = pool.map(judge, [recovery] * len(policies), reversed(policies))  # the longest first
+            how = judge if origin == "elastic" or asked.from_teacher else scored
+            judged = pool.map(how, [recovery] * len(policies), reversed(policies))  # the longest first
             for row, found in zip(reversed(rows), judged, strict=True):
                 row[origin] = found
                 shown = ", ".join(f"{key} {value:.4g}" for key, value in found.items())
@@ -99,7 +106,8 @@ def main() -> None:
     for name, found in figures.items():
         print(f"{name}: " + ", ".join(f"{key} {value:.3f}" for key, value in found.items()))
     for key in ("validation", "seconds"):
-        means = {origin: sum(row[origin][key] for row in rows) / len(rows) for origin in ORIGINS}
+        trained = ORIGINS if asked.from_teacher else ("elastic",)
+        means = {origin: sum(row[origin][key] for row in rows) / len(rows) for origin in trained}
         print(f"mean {key} once trained: " + ", ".join(f"from the {name} {value:.4g}" for name, value in means.items()))
     print(f"kept in {keep('ladder', {'study': asked.study, 'seed': asked.seed, 'trust': figures, 'policies': rows})}")
 

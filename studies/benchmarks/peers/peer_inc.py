@@ -1,4 +1,8 @@
-"""Intel Neural Compressor: static int8 of the PyTorch model by its PT2E path, compiled by inductor."""
+"""Intel Neural Compressor: static int8 of the PyTorch model by its PT2E path, compiled by inductor.
+
+Its file holds fp32 weights beside their scales; they become int8 when inductor freezes the graph, so the size on disk
+is that of the uncompressed model.
+"""
 
 from __future__ import annotations
 
@@ -14,6 +18,7 @@ FILE = "model.pt2"
 def load(path: Path) -> Callable[[Any, Any], Any]:
     """(input_ids, attention_mask) [batch, length] -> logits, as arrays; compiled for each length it meets."""
     import torch
+    import torch.ao.quantization.fx._decomposed  # the operators that the file is written in
     from torch._inductor import config
 
     config.freezing = True

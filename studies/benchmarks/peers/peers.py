@@ -134,7 +134,8 @@ def python_of(name: str, place: Place) -> Path:
         return python
     print(f"  {name}: installing", flush=True)
     venv.create(folder, clear=True, with_pip=True)
-    pip, log = [python, "-m", "pip", "install", "--quiet", "--disable-pip-version-check"], folder / "install.log"
+    pip: list[str | Path] = [python, "-m", "pip", "install", "--quiet", "--disable-pip-version-check"]
+    log = folder / "install.log"
     # torch first and alone: together with the rest, pip would look for a newer build with gigabytes of CUDA
     for torch in (line for line in text.splitlines() if line.startswith("torch==")):
         command([*pip, torch], log, what="cannot be installed")
