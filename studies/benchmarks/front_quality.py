@@ -254,8 +254,9 @@ def main() -> None:
                 keep(name, {"minutes": asked.minutes, "rows": rows})
     rows.sort(key=lambda row: ([*CONTENDERS].index(row["contender"]), row["seed"]))
     picture(rows, f"{name}.png")
-    print(table(rows))
-    print(against_the_best(rows))
+    found = f"{table(rows)}\n\n{against_the_best(rows)}\n"
+    (RESULTS / f"{name}.md").write_text(found, encoding="utf-8")
+    print(found)
 
 
 if __name__ == "__main__":

@@ -16,6 +16,9 @@ from typing import Any
 ROOT = Path(__file__).parents[2]
 RESULTS = Path(__file__).parent / "results"
 
+TABLES = {"front": "quickstart"}
+"""Parts of the README that are a benchmark's own table, as it left it."""
+
 
 def figures_of(name: str) -> Any:
     return json.loads((RESULTS / f"{name}.json").read_text(encoding="utf-8"))["figures"]
@@ -127,7 +130,8 @@ def device_rows() -> list[tuple[str, str, str]]:
 
 def filled(text: str) -> str:
     """The README with everything between `<!-- NAME -->` and `<!-- /NAME -->` made anew."""
-    parts = {"front": (RESULTS / "quickstart.md").read_text(encoding="utf-8").strip(), "figures": figures_table()}
+    parts = {name: (RESULTS / f"{file}.md").read_text(encoding="utf-8").strip() for name, file in TABLES.items()}
+    parts["figures"] = figures_table()
     for name, content in parts.items():
         pattern = re.compile(rf"(<!-- {name} -->\n).*?(<!-- /{name} -->)", re.DOTALL)
         if not pattern.search(text):

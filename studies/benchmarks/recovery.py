@@ -128,7 +128,9 @@ def main() -> None:
             rows.sort(key=lambda row: (names.index(row["variant"]), row["student"], row["seed"]))
             keep("recovery", rows)
             print(rows and {**about, **found}, flush=True)
-    print(table(rows))
+    found = table(rows) + "\n"
+    (RESULTS / "recovery.md").write_text(found, encoding="utf-8")
+    print(found)
 
 
 if __name__ == "__main__":

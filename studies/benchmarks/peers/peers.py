@@ -368,7 +368,9 @@ def main() -> None:
         run(asked, place)
     rows = in_order(place.rows())
     picture(rows, place.figures.with_suffix(".png"))
-    print(table(rows) + verdict(rows))
+    found = f"{table(rows)}\n{verdict(rows)}\n"
+    place.figures.with_suffix(".md").write_text(found, encoding="utf-8")
+    print(found)
 
 
 def run(asked: argparse.Namespace, place: Place) -> None:
