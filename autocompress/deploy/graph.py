@@ -20,7 +20,7 @@ from onnx import TensorProto, helper, numpy_helper
 
 from autocompress.anatomy.int8 import quantize_columns, quantize_rows
 from autocompress.anatomy.weights import AttentionWeights, EmbeddingWeights, EncoderWeights, LayerWeights, Linear, Norm
-from autocompress.core.lowering import Lowering
+from autocompress.core.lowering import PLAIN, Lowering
 from autocompress.core.shape import Bits
 
 OPSETS = {20: 10, 23: 11}
@@ -34,15 +34,12 @@ NORM = "LayerNormalization"
 ACTIVATIONS = {"gelu": "Gelu", "relu": "Relu", "tanh": "Tanh"}
 
 
-def write_graph(
-    weights: EncoderWeights, *, every_token: bool = False, lowering: Lowering | None = None
-) -> onnx.ModelProto:
+def write_graph(weights: EncoderWeights, *, every_token: bool = False, lowering: Lowering = PLAIN) -> onnx.ModelProto:
     """The model `(input_ids, attention_mask) [batch, length] int64 -> logits [batch, classes] float32`.
 
-    With `every_token` the last layer computes all tokens like any other: what profiling compares with. Without a
-    `lowering` no rule is applied.
+    With `every_token` the last layer computes all tokens like any other: what profiling compares with.
     """
-    graph = _Graph(lowering or Lowering())
+    graph = _Graph(lowering)
     inner = weights.layers if every_token else weights.layers[:-1]
     used = {rule for layer in inner if layer.attention for rule in graph.lowering.rules(layer.attention.bits)}
     mask = _masks(graph, every_query="attention_node" in used)
