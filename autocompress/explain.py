@@ -21,7 +21,7 @@ from autocompress.core.policy import CompressionPolicy
 from autocompress.core.ports import Observer
 from autocompress.core.shape import ModelShape, layer_index
 from autocompress.core.spec import StudySpec
-from autocompress.deploy.folder import MODEL
+from autocompress.deploy.folder import MODEL, read_manifest
 from autocompress.distill import predict
 from autocompress.errors import NotFoundError
 from autocompress.importance import Importance, Scores, attention_maps, divergence, importance_from_json
@@ -244,7 +244,14 @@ def _parts(
     observer.stage("parts", "alone on the machine, some ten seconds")
     ceilings, known_from = machine_ceilings(spec.device)
     left = effective(member.policy, shape)[1]
-    found = measure_parts(member.folder / MODEL, left, spec.workload, ceilings, known_from=known_from)
+    found = measure_parts(
+        member.folder / MODEL,
+        left,
+        spec.workload,
+        ceilings,
+        known_from=known_from,
+        switches=read_manifest(member.folder).switches,
+    )
     return [found], [_BUSY] if found.disturbed else []
 
 

@@ -95,6 +95,9 @@ class Offering:
         self._teacher, self._setup, self._profile, self._observer = teacher, setup, profile, observer
         self._pricing, self._ray = pricing, ray
         self._shape = teacher.anatomy.shape()
+        self._lowering = profile.lowering(
+            hidden=self._shape.hidden, head_size=self._shape.layers[0].attention.head_size, workload=spec.workload
+        )
         self._folder = store.artifacts / spec.name
 
     def conclude(self, endings: Endings) -> None:
@@ -143,7 +146,7 @@ class Offering:
             here = fingerprint_digest(profile.fingerprint)
             return _Latencies("measured here", time_files(files, load, rows=rows, device=here))
         if self._ray is not None and has_device(self._ray, profile.name):
-            timing = functools.partial(time_models, workload=load, rows=rows)
+            timing = functools.partial(time_models, workload=load, rows=rows, switches=self._lowering.session)
             there = timed_elsewhere(self._ray, profile.name, [file.path for file in files], timing)
             label = device_label(profile.name)
             return _Latencies(f"measured on {there.node} by Ray", [latencies(timed, label) for timed in there.found])
@@ -182,10 +185,11 @@ class Offering:
         plain.model.eval()
         path = self._folder / "exports" / f"{policy.digest}.onnx"
         path.parent.mkdir(parents=True, exist_ok=True)
-        deploy(deployed_student(self._setup, policy, weights), path)
+        deploy(deployed_student(self._setup, policy, weights), path, self._lowering)
         _, shape = effective(policy, self._shape)
-        judged = judge_file(path, self._setup.task, shape, self._spec.workload)
-        return _Part(number, policy, weights, shape, judged, parity(plain, self._setup.task), history.score)
+        judged = judge_file(path, self._setup.task, shape, self._spec.workload, switches=self._lowering.session)
+        same = parity(plain, self._setup.task, self._lowering)
+        return _Part(number, policy, weights, shape, judged, same, history.score)
 
     def _decide(self, part: _Part, found: Measurements, reference: Measurements, how: str) -> None:
         reasons = objections(found, trained_quality=part.trained_quality, constraints=self._spec.constraints)
@@ -269,6 +273,7 @@ class Offering:
                 "teacher": self._teacher.digest,
             },
             files={},
+            switches=self._lowering.session,
         )
 
 

@@ -121,15 +121,21 @@ def machine_ceilings(device: str) -> tuple[Ceilings, str]:
 
 
 def measure_parts(
-    model: Path, shape: ModelShape, workload: Workload, ceilings: Ceilings, *, known_from: str
+    model: Path,
+    shape: ModelShape,
+    workload: Workload,
+    ceilings: Ceilings,
+    *,
+    known_from: str,
+    switches: Mapping[str, str] | None = None,
 ) -> PartsSection:
     """Runs the exported `model`, which has that `shape`, with and without the profiler in turns, alone on the machine.
 
     `known_from` says how the ceilings were obtained. Raises IntegrityError when the file is no valid model.
     """
     with tempfile.TemporaryDirectory(prefix="autocompress-") as folder:
-        watched = WatchedModel(model, threads=workload.threads, folder=Path(folder))
-        sessions = Session(model, threads=workload.threads), watched.session
+        watched = WatchedModel(model, threads=workload.threads, folder=Path(folder), switches=switches)
+        sessions = Session(model, threads=workload.threads, switches=switches), watched.session
         idle, number = Session(idle_graph(len(watched.nodes))), {"x": np.ones(1, np.float32)}
         runs = [workload_run(session, workload, rows=shape.word_rows) for session in sessions]
         with timing_lane():

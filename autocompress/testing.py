@@ -171,6 +171,7 @@ def family_contract(model: Any, families: Mapping[str, Any]) -> None:
     import torch
 
     from autocompress.anatomy import Anatomy
+    from autocompress.core.lowering import PLAIN, RULES, Lowering
     from autocompress.core.shape import parameters
     from autocompress.deploy.graph import write_graph
     from autocompress.deploy.session import Session
@@ -191,11 +192,12 @@ def family_contract(model: Any, families: Mapping[str, Any]) -> None:
     for anatomy in (whole, small):
         counted = sum(parameter.numel() for parameter in anatomy.model.parameters())
         assert parameters(anatomy.shape()) == counted, f"counted {parameters(anatomy.shape())} of {counted} parameters"
-        session = Session(write_graph(anatomy.weights()).SerializeToString())
         with torch.inference_mode():
             expected = anatomy.model(input_ids=ids, attention_mask=mask).logits.numpy()
-        got = session.run(session.feed(ids.numpy(), mask.numpy()))
-        assert np.abs(got - expected).max() < 1e-5, "the exported graph answers otherwise than the model"
+        for lowering in (PLAIN, Lowering(fp32=tuple(RULES))):
+            session = Session(write_graph(anatomy.weights(), lowering=lowering).SerializeToString())
+            got = session.run(session.feed(ids.numpy(), mask.numpy()))
+            assert np.abs(got - expected).max() < 1e-5, f"the graph of {lowering} answers otherwise than the model"
 
 
 # Their parts

@@ -17,6 +17,7 @@ from numpy.typing import NDArray
 
 from autocompress.anatomy import Anatomy
 from autocompress.core.device import Workload
+from autocompress.core.lowering import PLAIN, Lowering
 from autocompress.core.metrics import METRICS
 from autocompress.core.outcome import Measurement, Measurements, values
 from autocompress.core.shape import ModelShape, macs, parameters
@@ -38,24 +39,26 @@ _LOGIT_TOLERANCE: Final = 0.05
 _PARITY_TEXTS: Final = 64
 
 
-def parity(student: Anatomy, task: TextClassification) -> Measurement:
+def parity(student: Anatomy, task: TextClassification, lowering: Lowering = PLAIN) -> Measurement:
     """Largest difference between the logits of the torch model and of its ONNX graph, in fp32, on padded batches of
-    validation texts."""
-    session = Session(write_graph(student.weights()).SerializeToString())
-    worst = 0.0
+    validation texts; by the rules of fp32 and by those of int8, whose own rounding would hide a fault in them."""
+    weights, worst = student.weights(), 0.0
+    forms = [write_graph(weights, lowering=Lowering(fp32=rules)) for rules in {lowering.fp32, lowering.int8}]
+    sessions = [Session(form.SerializeToString()) for form in forms]
     examples = task.examples("validation")
     some = examples.take(range(min(_PARITY_TEXTS, len(examples))))
     for batch in batches(some, 16):
         with torch.inference_mode():
             expected = student.model(input_ids=batch.input_ids, attention_mask=batch.attention_mask).logits.numpy()
-        got = session.run(session.feed(batch.input_ids.numpy(), batch.attention_mask.numpy()))
-        worst = max(worst, float(np.abs(got - expected).max()))
+        for session in sessions:
+            got = session.run(session.feed(batch.input_ids.numpy(), batch.attention_mask.numpy()))
+            worst = max(worst, float(np.abs(got - expected).max()))
     return Measurement("parity", worst, "logit", "measured")
 
 
-def deploy(student: Anatomy, path: Path) -> None:
+def deploy(student: Anatomy, path: Path, lowering: Lowering = PLAIN) -> None:
     """Writes a student, quantized or not, as an ONNX file."""
-    model = write_graph(student.weights())
+    model = write_graph(student.weights(), lowering=lowering)
     onnx.checker.check_model(model)
     path.write_bytes(model.SerializeToString())
 
@@ -71,13 +74,19 @@ class Judged:
 
 
 def judge_file(
-    path: Path, task: TextClassification, shape: ModelShape, workload: Workload, *, stock: bool = False
+    path: Path,
+    task: TextClassification,
+    shape: ModelShape,
+    workload: Workload,
+    *,
+    stock: bool = False,
+    switches: Mapping[str, str] | None = None,
 ) -> Judged:
     """Quality of the file itself, text by text as it will be served, on validation and test data, and its sizes.
 
     A `stock` export computes every token in every layer; ours leaves out what the head does not read.
     """
-    session = Session(path, threads=workload.threads)
+    session = Session(path, threads=workload.threads, switches=switches)
     logits = session.predict(task.examples("validation").tokens)
     found = []
     for metric, split, split_logits in (
@@ -100,9 +109,14 @@ def time_files(judged: Sequence[Judged], workload: Workload, *, rows: int, devic
     return [latencies(found, device) for found in _time_sessions([file.session for file in judged], workload, rows)]
 
 
-def time_models(models: Sequence[bytes], *, workload: Workload, rows: int) -> list[Timed]:
-    """The same for models that came as bytes: what a Ray node is asked for (see `runners.devices`)."""
-    return _time_sessions([Session(model, threads=workload.threads) for model in models], workload, rows)
+def time_models(models: Sequence[bytes], *, workload: Workload, rows: int, switches: Mapping[str, str]) -> list[Timed]:
+    """The same for models that came as bytes: what a Ray node is asked for (see `runners.devices`). The first is a
+    stock export, which is run without `switches`."""
+    sessions = [
+        Session(model, threads=workload.threads, switches=switches if place else None)
+        for place, model in enumerate(models)
+    ]
+    return _time_sessions(sessions, workload, rows)
 
 
 def _time_sessions(sessions: Sequence[Session], workload: Workload, rows: int) -> list[Timed]:
@@ -176,7 +190,7 @@ def verify_folder(folder: Path, *, rounds: int = 20) -> FolderReport:
     manifest = verify_files(folder)
     check = json.loads((folder / CHECK).read_text(encoding="utf-8"))
     workload = Workload(**manifest.workload)
-    session = Session(folder / MODEL, threads=workload.threads)
+    session = Session(folder / MODEL, threads=workload.threads, switches=manifest.switches)
     logits = session.predict(tuple(np.asarray(ids, dtype=np.int64) for ids in check["tokens"]))
     promised, labels = np.asarray(check["logits"], dtype=np.float32), np.asarray(check["labels"])
     answers, expected = logits.argmax(axis=1), promised.argmax(axis=1)

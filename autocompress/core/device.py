@@ -8,6 +8,7 @@ from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field, replace
 from typing import ClassVar, Final, Literal, get_args
 
+from autocompress.core.lowering import PLAIN, Lowering, Tried
 from autocompress.core.shape import (
     AttentionShape,
     Bits,
@@ -125,7 +126,10 @@ class Correction:
 
 @dataclass(frozen=True, slots=True)
 class KernelTable:
-    """The kernel rows for one hidden size, one head size and one workload, and how well they predict whole models."""
+    """The kernel rows for one hidden size, one head size and one workload, and how well they predict whole models.
+
+    They are those of graphs written and run by `lowering`, chosen by what was `tried`.
+    """
 
     hidden: int
     head_size: int
@@ -133,6 +137,8 @@ class KernelTable:
     rows: tuple[KernelRow, ...]
     correction: Correction | None = None
     accuracy: Accuracy | None = None
+    lowering: Lowering = PLAIN
+    tried: tuple[Tried, ...] = ()
     __pydantic_config__: ClassVar[dict[str, str]] = _FORBID
 
     def __post_init__(self) -> None:
@@ -319,6 +325,18 @@ class DeviceProfile:
         for place in places:
             if places.count(place) > 1:
                 raise ValueError(f"`tables` hold hidden {place[0]}, head size {place[1]}, {place[2]} twice")
+
+    def lowering(self, *, hidden: int, head_size: int, workload: Workload) -> Lowering:
+        """How a model is best written here: as measured under the workload, or else under the one of the nearest
+        length with the same batch and threads; plainly where nothing was measured."""
+        like = [
+            table
+            for table in self.tables
+            if (table.hidden, table.head_size) == (hidden, head_size)
+            and (table.workload.batch, table.workload.threads) == (workload.batch, workload.threads)
+        ]
+        nearest = min(like, key=lambda table: abs(table.workload.length - workload.length), default=None)
+        return nearest.lowering if nearest else PLAIN
 
     def predictor(self, *, hidden: int, head_size: int, workload: Workload) -> Predictor:
         """Predicts models of one hidden and head size under a workload.

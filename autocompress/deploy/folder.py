@@ -16,7 +16,7 @@ import hashlib
 import json
 import shutil
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from importlib import resources
 from pathlib import Path
 from typing import Any, Final
@@ -24,6 +24,7 @@ from typing import Any, Final
 import numpy as np
 from numpy.typing import NDArray
 
+from autocompress.core.lowering import SWITCHES
 from autocompress.core.outcome import Measurements
 from autocompress.core.policy import CompressionPolicy
 from autocompress.errors import IntegrityError, NotFoundError
@@ -42,7 +43,8 @@ TOKENIZER_FILES: Final = (
 
 @dataclass(frozen=True, slots=True)
 class Manifest:
-    """What an exported folder says of itself."""
+    """What an exported folder says of itself. `switches` are the entries of the session's configuration that its
+    latency was measured with."""
 
     study: str
     digest: str
@@ -52,6 +54,7 @@ class Manifest:
     baseline: Mapping[str, Mapping[str, Any]]
     provenance: Mapping[str, Any]
     files: Mapping[str, str]
+    switches: Mapping[str, str] = field(default_factory=dict)
 
     def to_json(self) -> dict[str, Any]:
         return {"format": FORMAT, **{name: getattr(self, name) for name in self.__slots__}}
@@ -66,7 +69,10 @@ def read_manifest(folder: Path) -> Manifest:
         found = json.loads(path.read_text(encoding="utf-8"))
         if found.pop("format") != FORMAT:
             raise IntegrityError(f"{path}: written by another version of autocompress (format {found.get('format')})")
-        return Manifest(**found)
+        manifest = Manifest(**found)
+        if unknown := sorted(manifest.switches.items() - set(SWITCHES.values())):
+            raise IntegrityError(f"{path}: asks for switches that this version does not know: {unknown}")
+        return manifest
     except (ValueError, KeyError, TypeError, AttributeError) as error:
         raise IntegrityError(f"{path}: damaged: {error}") from error
 

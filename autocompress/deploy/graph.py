@@ -5,6 +5,8 @@ product, the attention scale is folded into the query, the mask is made once, em
 they are stored in, and a tensor that feeds several int8 products is quantized once. The last layer computes what the
 head reads, the first token, and nothing else; its keys and values still come from all tokens. Every operator is
 standard ONNX, so that any runtime can read the file. Batch and length stay dynamic.
+
+What is left to choose, a `Lowering` says: a profile measured it on the device.
 """
 
 from __future__ import annotations
@@ -18,9 +20,13 @@ from onnx import TensorProto, helper, numpy_helper
 
 from autocompress.anatomy.int8 import quantize_columns, quantize_rows
 from autocompress.anatomy.weights import AttentionWeights, EmbeddingWeights, EncoderWeights, LayerWeights, Linear, Norm
+from autocompress.core.lowering import PLAIN, Lowering
 from autocompress.core.shape import Bits
 
-OPSET = 20
+OPSETS = {20: 10, 23: 11}
+"""The versions of ONNX that a graph is written in, and the version of the file's form that each needs: the first, or
+the second where it holds an `Attention` node, which the first does not know."""
+
 MASKED = -10000.0
 """Added to the scores of padding; large enough that softmax gives exactly 0 in fp32, small enough not to overflow."""
 
@@ -28,16 +34,15 @@ NORM = "LayerNormalization"
 ACTIVATIONS = {"gelu": "Gelu", "relu": "Relu", "tanh": "Tanh"}
 
 
-def write_graph(weights: EncoderWeights, *, every_token: bool = False) -> onnx.ModelProto:
+def write_graph(weights: EncoderWeights, *, every_token: bool = False, lowering: Lowering = PLAIN) -> onnx.ModelProto:
     """The model `(input_ids, attention_mask) [batch, length] int64 -> logits [batch, classes] float32`.
 
     With `every_token` the last layer computes all tokens like any other: what profiling compares with.
     """
-    graph = _Graph()
-    mask = graph.node("Cast", "attention_mask", to=TensorProto.FLOAT)
-    mask = graph.node("Sub", graph.scalar(1.0), mask)
-    mask = graph.node("Mul", mask, graph.scalar(MASKED))
-    mask = graph.node("Unsqueeze", mask, graph.ints([1, 2]))  # [batch, 1, 1, length]
+    graph = _Graph(lowering)
+    inner = weights.layers if every_token else weights.layers[:-1]
+    used = {rule for layer in inner if layer.attention for rule in graph.lowering.rules(layer.attention.bits)}
+    mask = _masks(graph, every_query="attention_node" in used)
     hidden = _embeddings(graph, weights.embeddings)  # [batch, length, hidden]
     for place, layer in enumerate(weights.layers):
         last = place == len(weights.layers) - 1 and not every_token
@@ -71,6 +76,25 @@ def written_places(model: onnx.ModelProto) -> dict[str, Place]:
     return found
 
 
+class _Masks(NamedTuple):
+    """What is added to the scores. An `Attention` node repeats it over heads but not over queries, so it wants one
+    `for_every` query, unless there is one query alone."""
+
+    for_one: str  # [batch, 1, 1, length]
+    for_every: str  # [batch, 1, length, length]; empty where no node asks for it
+
+
+def _masks(graph: _Graph, *, every_query: bool) -> _Masks:
+    mask = graph.node("Cast", "attention_mask", to=TensorProto.FLOAT)
+    mask = graph.node("Sub", graph.scalar(1.0), mask)
+    mask = graph.node("Mul", mask, graph.scalar(MASKED))
+    mask = graph.node("Unsqueeze", mask, graph.ints([1, 2]))
+    if not every_query:
+        return _Masks(mask, "")
+    length, one = graph.node("Shape", "input_ids", start=1, end=2), graph.ints([1])
+    return _Masks(mask, graph.node("Expand", mask, graph.node("Concat", one, one, length, one, axis=0)))
+
+
 def _embeddings(graph: _Graph, embeddings: EmbeddingWeights) -> str:
     if embeddings.bits == 8:
         table, scales = quantize_rows(embeddings.word)
@@ -83,7 +107,7 @@ def _embeddings(graph: _Graph, embeddings: EmbeddingWeights) -> str:
     return graph.norm(graph.node("Add", words, positions), embeddings.norm)
 
 
-def _layer(graph: _Graph, layer: LayerWeights, hidden: str, mask: str, activation: str, *, last: bool) -> str:
+def _layer(graph: _Graph, layer: LayerWeights, hidden: str, mask: _Masks, activation: str, *, last: bool) -> str:
     """[batch, length, hidden] -> the same, or [batch, 1, hidden] after the `last` layer."""
     if layer.attention:
         attended = _attend(graph, layer.attention, hidden, mask, last=last)
@@ -99,17 +123,35 @@ def _layer(graph: _Graph, layer: LayerWeights, hidden: str, mask: str, activatio
     return hidden
 
 
-def _attend(graph: _Graph, block: AttentionWeights, hidden: str, mask: str, *, last: bool) -> str:
+def _attend(graph: _Graph, block: AttentionWeights, hidden: str, mask: _Masks, *, last: bool) -> str:
     """softmax(q k' / sqrt(head size) + mask) v, heads joined and projected: [batch, length, hidden], or of the first
     token alone."""
-    inner = len(block.query.bias)
-    scale = np.float32((inner // block.heads) ** -0.5)
+    parts, rules = _projections(graph, block, hidden, last=last), graph.lowering.rules(block.bits)
+    if "attention_node" in rules:
+        added = mask.for_one if last else mask.for_every
+        context = graph.node("Attention", *parts, added, q_num_heads=block.heads, kv_num_heads=block.heads, scale=1.0)
+    else:
+        context = _opened_attention(graph, parts, block, mask.for_one)
+    return graph.linear(context, [block.output], block.bits)
+
+
+def _projections(graph: _Graph, block: AttentionWeights, hidden: str, *, last: bool) -> list[str]:
+    """Queries, scaled, then keys and values, each [batch, length, heads * head size]; queries of the first token alone
+    in the `last` layer."""
+    scale = np.float32((len(block.query.bias) // block.heads) ** -0.5)
     query = Linear(block.query.weight * scale, block.query.bias * scale)
+    if "projections_apart" in graph.lowering.rules(block.bits):
+        first = graph.linear(hidden, [query], block.bits, first=last)
+        return [first, *(graph.linear(hidden, [part], block.bits) for part in (block.key, block.value))]
     if last:
         pair = graph.linear(hidden, [block.key, block.value], block.bits)
-        parts = [graph.linear(hidden, [query], block.bits, first=True), *graph.split(pair, 2)]
-    else:
-        parts = graph.split(graph.linear(hidden, [query, block.key, block.value], block.bits), 3)
+        return [graph.linear(hidden, [query], block.bits, first=True), *graph.split(pair, 2)]
+    return graph.split(graph.linear(hidden, [query, block.key, block.value], block.bits), 3)
+
+
+def _opened_attention(graph: _Graph, parts: list[str], block: AttentionWeights, mask: str) -> str:
+    """Operator by operator: [batch, length, heads * head size]."""
+    inner = len(block.query.bias)
     heads = graph.ints([0, 0, block.heads, inner // block.heads])
     query_heads, key_heads, value_heads = (
         graph.node("Transpose", graph.node("Reshape", part, heads), perm=order)
@@ -117,14 +159,14 @@ def _attend(graph: _Graph, block: AttentionWeights, hidden: str, mask: str, *, l
     )
     scores = graph.node("Add", graph.node("MatMul", query_heads, key_heads), mask)
     context = graph.node("MatMul", graph.node("Softmax", scores, axis=-1), value_heads)
-    context = graph.node("Reshape", graph.node("Transpose", context, perm=[0, 2, 1, 3]), graph.ints([0, 0, inner]))
-    return graph.linear(context, [block.output], block.bits)
+    return graph.node("Reshape", graph.node("Transpose", context, perm=[0, 2, 1, 3]), graph.ints([0, 0, inner]))
 
 
 class _Graph:
     """Nodes and initializers, named as they come."""
 
-    def __init__(self) -> None:
+    def __init__(self, lowering: Lowering) -> None:
+        self.lowering = lowering
         self.nodes: list[onnx.NodeProto] = []
         self._initializers: dict[str, onnx.TensorProto] = {}
         self._small: dict[tuple[str, bytes], str] = {}
@@ -203,6 +245,8 @@ class _Graph:
             [helper.make_tensor_value_info("logits", TensorProto.FLOAT, ["batch", classes])],
             list(self._initializers.values()),
         )
-        model = helper.make_model(graph, opset_imports=[helper.make_opsetid("", OPSET)], producer_name="autocompress")
-        model.ir_version = 10
+        newest = any(node.op_type == "Attention" for node in self.nodes)
+        opset, form = list(OPSETS.items())[newest]
+        model = helper.make_model(graph, opset_imports=[helper.make_opsetid("", opset)], producer_name="autocompress")
+        model.ir_version = form
         return model

@@ -37,7 +37,8 @@ class Classifier:
         self._tokenizer = Tokenizer.from_file(str(folder / "tokenizer.json"))
         self._tokenizer.no_padding()
         self._tokenizer.enable_truncation(int(manifest.task["max_length"]))
-        self._session = Session(folder / MODEL, threads=int(manifest.workload["threads"]))
+        threads = int(manifest.workload["threads"])
+        self._session = Session(folder / MODEL, threads=threads, switches=manifest.switches)
 
     def logits(self, texts: Sequence[str]) -> NDArray[np.float32]:
         """[texts, labels]"""

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import json
 from collections import defaultdict
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any, Final
@@ -53,11 +53,11 @@ class NodeTimes:
 class WatchedModel:
     """A model that runs under the profiler, with the switches of any other session."""
 
-    def __init__(self, model: Path, *, threads: int, folder: Path) -> None:
+    def __init__(self, model: Path, *, threads: int, folder: Path, switches: Mapping[str, str] | None = None) -> None:
         """`folder` takes the profiler's files; `nodes` are those that will run.
 
         Raises IntegrityError when `model` is no valid model."""
-        self.session = Session(model, threads=threads, watch=folder)
+        self.session = Session(model, threads=threads, switches=switches, watch=folder)
         places = written_places(onnx.load(str(model)))
         self.nodes = tuple(
             ExecutedNode(node.name, node.op_type, next((places[name] for name in node.output if name in places), None))

@@ -7,7 +7,7 @@ import onnx
 from onnx import TensorProto, helper, numpy_helper
 
 from autocompress.core.shape import Bits
-from autocompress.deploy.graph import OPSET
+from autocompress.deploy.graph import OPSETS
 
 
 def product_graph(size: int, *, bits: Bits) -> bytes:
@@ -44,5 +44,6 @@ def idle_graph(nodes: int) -> bytes:
 
 
 def _written(graph: onnx.GraphProto) -> bytes:
-    model = helper.make_model(graph, opset_imports=[helper.make_opsetid("", OPSET)], ir_version=10)
+    opset, form = min(OPSETS.items())
+    model = helper.make_model(graph, opset_imports=[helper.make_opsetid("", opset)], ir_version=form)
     return bytes(model.SerializeToString())

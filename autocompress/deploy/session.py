@@ -11,6 +11,7 @@ import onnxruntime
 from numpy.typing import NDArray
 
 from autocompress.core.device import Runtime
+from autocompress.deploy.measure import EXACT_PRODUCTS, products_saturate
 from autocompress.errors import HostError, IntegrityError
 
 PROVIDER: Final = "CPUExecutionProvider"
@@ -26,9 +27,16 @@ def runtime() -> Runtime:
 class Session:
     """A loaded model: token ids in, logits out."""
 
-    def __init__(self, model: Path | bytes, *, threads: int = 1, watch: Path | None = None) -> None:
-        """In the folder `watch`, if one is given, the runtime keeps what its profiler sees, and the graph that it
-        executes (see `deploy.node_times`).
+    def __init__(
+        self,
+        model: Path | bytes,
+        *,
+        threads: int = 1,
+        switches: Mapping[str, str] | None = None,
+        watch: Path | None = None,
+    ) -> None:
+        """`switches` are entries of the session's configuration (see `core.lowering`). In the folder `watch`, if one is
+        given, the runtime keeps what its profiler sees, and the graph that it executes (see `deploy.node_times`).
 
         Raises IntegrityError when the file is no valid model, HostError when the runtime fell back to another
         provider than the one asked for."""
@@ -36,6 +44,8 @@ class Session:
         options.intra_op_num_threads = threads
         options.inter_op_num_threads = 1
         options.log_severity_level = 3
+        for key, value in (*(switches or {}).items(), *([EXACT_PRODUCTS] if products_saturate() else ())):
+            options.add_session_config_entry(key, value)
         if watch is not None:
             options.enable_profiling = True
             options.profile_file_prefix = str(watch / "profile")

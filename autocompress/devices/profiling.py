@@ -16,18 +16,20 @@ import numpy as np
 
 from autocompress.anatomy.weights import random_weights
 from autocompress.core.device import Block, DeviceProfile, KernelRow, KernelTable, Workload
+from autocompress.core.lowering import Lowering
 from autocompress.core.shape import BITS, AttentionShape, Bits, FeedForwardShape, LayerShape, ModelShape
 from autocompress.deploy.graph import write_graph
 from autocompress.deploy.session import Session, runtime
 from autocompress.devices.ceilings import measure_ceilings
 from autocompress.devices.energy_constants import default_energy
 from autocompress.devices.host import fingerprint, usable_cores
+from autocompress.devices.lowering import choose_lowering
 from autocompress.devices.timing import Timed, time_side_by_side, timing_lane, workload_run
 from autocompress.devices.validation import SLOW, Seen, correct, judge, measure_models, random_shapes
 
 logger = logging.getLogger(__name__)
 
-RECIPE: Final = 5
+RECIPE: Final = 6
 """Raised whenever profiling changes what it measures: cached profiles of another recipe are measured again."""
 
 _COPIES: Final = 4
@@ -114,9 +116,13 @@ def profile_host(
 
     def measure(load: Workload, done: float) -> None:
         progress(f"kernels, {load}", done)
-        table, noticed = _table(largest, load, effort)
+        lowering, tried = choose_lowering(
+            replace(largest, word_rows=_VOCABULARY), load, rounds=effort.rounds, seconds=effort.seconds / 4
+        )
+        table, noticed = _table(largest, load, effort, lowering)
+        table = replace(table, lowering=lowering, tried=tried)
         progress(f"whole models, {load}", done + 0.5 * _SHARE / len(missing))
-        seen = _fitted_on(largest, load, effort)
+        seen = _fitted_on(largest, load, effort, lowering)
         kept[load] = correct(table, seen)
         if noticed or seen.noticed:
             notes.append(busy_note(load))
@@ -127,7 +133,7 @@ def profile_host(
         measure(load, _SHARE * place / len(missing))
     for load in missing:  # a slow minute is over by now: what was measured in it is measured again
         progress(f"looking back, {load}", _SHARE)
-        if _pace(largest, load) * SLOW < _reference_ms(kept[load]):
+        if _pace(largest, load, kept[load].lowering) * SLOW < _reference_ms(kept[load]):
             logger.info("%s was measured in a slow minute, once more", load)
             measure(load, _SHARE)
     if not ceilings:
@@ -136,20 +142,22 @@ def profile_host(
     return replace(profile(), ceilings=measure_ceilings())
 
 
-def _fitted_on(largest: ModelShape, load: Workload, effort: Effort) -> Seen:
+def _fitted_on(largest: ModelShape, load: Workload, effort: Effort, lowering: Lowering) -> Seen:
     """The whole models that a table is corrected by."""
     return measure_models(
         random_shapes(replace(largest, word_rows=_VOCABULARY), count=effort.models, seed=_FIT_SEED),
         load,
+        lowering=lowering,
         rounds=effort.rounds,
         seconds=effort.seconds / 3,
         tight=effort.tight,
     )
 
 
-def _pace(largest: ModelShape, load: Workload) -> float:
+def _pace(largest: ModelShape, load: Workload, lowering: Lowering) -> float:
     """Milliseconds of the reference model, now."""
-    return measure_models([replace(largest, word_rows=_VOCABULARY)], load, rounds=10, seconds=2.0).reference_ms
+    model = replace(largest, word_rows=_VOCABULARY)
+    return measure_models([model], load, lowering=lowering, rounds=10, seconds=2.0).reference_ms
 
 
 def _reference_ms(table: KernelTable) -> float:
@@ -185,7 +193,7 @@ def validate(
     for place, table in enumerate(fitting):
         then = _reference_ms(table)
         progress(str(table.workload), place / len(fitting))
-        seen = measure_models(shapes, table.workload, reference_ms=then or None)
+        seen = measure_models(shapes, table.workload, lowering=table.lowering, reference_ms=then or None)
         how = f"{models} fresh random models, deployed and measured on {today}"
         judged[table.workload] = replace(table, accuracy=judge(table, seen, how=how))
         if seen.noticed:
@@ -206,14 +214,14 @@ def largest_shape(table: KernelTable, *, layers: int = 6) -> ModelShape:
     return bert_shape(hidden=table.hidden, heads=heads, head_size=table.head_size, width=width, layers=layers)
 
 
-def _table(largest: ModelShape, workload: Workload, effort: Effort) -> tuple[KernelTable, bool]:
+def _table(largest: ModelShape, workload: Workload, effort: Effort, lowering: Lowering) -> tuple[KernelTable, bool]:
     """The kernel table of one workload, without a correction, and whether others were at work."""
     stacks = _stacks(largest, effort.shares)
     runs = []
     for stack in stacks:
         weights = random_weights(stack.shape, positions=max(workload.length, 8), seed=0)
-        graph = write_graph(weights, every_token=not stack.block.startswith("last_"))
-        session = Session(graph.SerializeToString(), threads=workload.threads)
+        graph = write_graph(weights, every_token=not stack.block.startswith("last_"), lowering=lowering)
+        session = Session(graph.SerializeToString(), threads=workload.threads, switches=lowering.session)
         runs.append(workload_run(session, workload, rows=_VOCABULARY))
     with timing_lane():
         timed = time_side_by_side(runs, rounds=effort.rounds, seconds=effort.seconds, tight=effort.tight)

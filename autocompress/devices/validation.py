@@ -24,6 +24,7 @@ from autocompress.core.device import (
     LatencyPredictor,
     Workload,
 )
+from autocompress.core.lowering import PLAIN, Lowering
 from autocompress.core.shape import BITS, AttentionShape, FeedForwardShape, LayerShape, ModelShape
 from autocompress.deploy.graph import write_graph
 from autocompress.deploy.session import Session
@@ -103,6 +104,7 @@ def measure_models(
     shapes: Sequence[ModelShape],
     workload: Workload,
     *,
+    lowering: Lowering = PLAIN,
     rounds: int = 20,
     seconds: float = 5.0,
     tight: float | None = 0.01,
@@ -118,7 +120,7 @@ def measure_models(
     groups = [shapes[start : start + _GROUP] for start in range(0, len(shapes), _GROUP)]
 
     def timed_once(group: Sequence[ModelShape]) -> list[Timed]:
-        return _time_group(group, workload, rounds=rounds, seconds=seconds, tight=tight)
+        return _time_group(group, workload, lowering, rounds=rounds, seconds=seconds, tight=tight)
 
     found = []
     for place, group in enumerate(groups):
@@ -140,7 +142,13 @@ def measure_models(
 
 
 def _time_group(
-    group: Sequence[ModelShape], workload: Workload, *, rounds: int, seconds: float, tight: float | None
+    group: Sequence[ModelShape],
+    workload: Workload,
+    lowering: Lowering,
+    *,
+    rounds: int,
+    seconds: float,
+    tight: float | None,
 ) -> list[Timed]:
     """The reference first."""
     with tempfile.TemporaryDirectory(prefix="autocompress-") as folder:
@@ -148,8 +156,9 @@ def _time_group(
         for place, shape in enumerate([_reference(group[0]), *group]):
             path = Path(folder) / f"{place}.onnx"
             weights = random_weights(shape, positions=max(8, workload.length), seed=place)
-            path.write_bytes(write_graph(weights).SerializeToString())
-            runs.append(workload_run(Session(path, threads=workload.threads), workload, rows=shape.word_rows))
+            path.write_bytes(write_graph(weights, lowering=lowering).SerializeToString())
+            session = Session(path, threads=workload.threads, switches=lowering.session)
+            runs.append(workload_run(session, workload, rows=shape.word_rows))
         with timing_lane():
             return time_side_by_side(runs, rounds=rounds, seconds=seconds, tight=tight)
 

@@ -1,0 +1,82 @@
+"""How a model is written for its runtime, and the switches of the runtime's session: choices that change how long it
+takes and no answer.
+
+None of them is believed: a profile measures which of them pay on its device, under its workload, for each precision,
+and keeps what they saved. Without a measurement nothing is chosen.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import ClassVar, Final, Literal, get_args
+
+from autocompress.core.shape import Bits
+
+_FORBID = {"extra": "forbid"}
+
+Rule = Literal["attention_node", "projections_apart"]
+Switch = Literal["no_spinning", "shrinking_blocks"]
+
+RULES: Final[Mapping[Rule, str]] = {
+    "attention_node": "scores, mask, softmax and the mix of values are one `Attention` node (ONNX opset 23); saves the "
+    "transposes of queries, keys and values, the pass that adds the mask, and ten nodes a layer",
+    "projections_apart": "queries, keys and values are three products of one (quantized) tensor, not one product that "
+    "is split; saves the copy that the split makes",
+}
+"""What each rule does, and what it saves."""
+
+SWITCHES: Final[Mapping[Switch, tuple[str, str]]] = {
+    "no_spinning": ("session.intra_op.allow_spinning", "0"),
+    "shrinking_blocks": ("session.dynamic_block_base", "4"),
+}
+"""What each switch sets in a session of ONNX Runtime. Both are about threads that wait for each other: those without
+work sleep, or work is dealt out in ever smaller pieces, so that no thread waits long for the last one."""
+
+
+@dataclass(frozen=True, slots=True)
+class Lowering:
+    """The rules by which blocks of each precision are written, and the switches of the session. None of them is what
+    profiles of before measured."""
+
+    fp32: tuple[Rule, ...] = ()
+    int8: tuple[Rule, ...] = ()
+    switches: tuple[Switch, ...] = ()
+    __pydantic_config__: ClassVar[dict[str, str]] = _FORBID
+
+    def __post_init__(self) -> None:
+        for name, allowed in (("fp32", get_args(Rule)), ("int8", get_args(Rule)), ("switches", get_args(Switch))):
+            given = getattr(self, name)
+            for one in given:
+                if one not in allowed:
+                    raise ValueError(f"`{name}` names the unknown {one!r} (allowed: {', '.join(allowed)})")
+            if len(set(given)) < len(given):
+                raise ValueError(f"`{name}` names one twice: {', '.join(given)}")
+
+    def rules(self, bits: Bits) -> tuple[Rule, ...]:
+        """Those for a block of this precision."""
+        return self.fp32 if bits == 32 else self.int8
+
+    @property
+    def session(self) -> dict[str, str]:
+        """The switches as entries of a session's configuration."""
+        return dict(SWITCHES[switch] for switch in self.switches)
+
+
+PLAIN: Final = Lowering()
+"""Nothing chosen."""
+
+
+@dataclass(frozen=True, slots=True)
+class Tried:
+    """What some choices did to models of one precision: `share` is the time with them over the time without."""
+
+    bits: Bits
+    choices: tuple[Rule | Switch, ...]
+    share: float
+    __pydantic_config__: ClassVar[dict[str, str]] = _FORBID
+
+    def __post_init__(self) -> None:
+        if not (math.isfinite(self.share) and self.share > 0):
+            raise ValueError(f"`share` must be a finite number > 0, got {self.share}")

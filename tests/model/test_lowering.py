@@ -1,0 +1,103 @@
+"""Every way of writing a graph answers alike: rules change how long it takes, and nothing else."""
+
+from __future__ import annotations
+
+import itertools
+from dataclasses import replace
+
+import numpy as np
+import onnx
+import pytest
+from numpy.typing import NDArray
+
+from autocompress.anatomy.weights import random_weights
+from autocompress.core.lowering import RULES, Lowering, Rule
+from autocompress.core.shape import ModelShape
+from autocompress.deploy.graph import OPSETS, write_graph
+from autocompress.deploy.session import Session
+from autocompress.devices.profiling import bert_shape
+from autocompress.devices.validation import random_shapes
+
+LARGEST = bert_shape(hidden=64, heads=4, head_size=16, width=128, layers=4)
+SHAPES = random_shapes(LARGEST, count=8, seed=3)
+CHOICES: list[tuple[Rule, ...]] = [
+    rules for size in range(1, len(RULES) + 1) for rules in itertools.combinations(RULES, size)
+]
+EVERYTHING = Lowering(fp32=tuple(RULES), int8=tuple(RULES))
+
+
+def written(shape: ModelShape, seed: int, lowering: Lowering, *, every_token: bool = False) -> onnx.ModelProto:
+    weights = random_weights(shape, positions=40, seed=seed)
+    return write_graph(weights, every_token=every_token, lowering=lowering)
+
+
+def logits(model: onnx.ModelProto, seed: int) -> list[NDArray[np.float32]]:
+    """Of padded batches of random lengths, one of them a text without any token to attend to but the first."""
+    session, generator = Session(model.SerializeToString()), np.random.default_rng(seed)
+    found = []
+    for batch, length in ((1, 1), (1, 33), (3, 7), (4, int(generator.integers(2, 41)))):
+        ids = generator.integers(1, 900, (batch, length))
+        real = generator.integers(1, length + 1, (batch, 1))
+        real[0] = 1
+        found.append(session.run(session.feed(ids, (np.arange(length) < real).astype(np.int64))))
+    return found
+
+
+def in_fp32(shape: ModelShape) -> ModelShape:
+    plain = [
+        replace(x, attention=replace(x.attention, bits=32), feed_forward=replace(x.feed_forward, bits=32))
+        for x in shape.layers
+    ]
+    return replace(shape, layers=tuple(plain), embedding_bits=32)
+
+
+@pytest.mark.parametrize("rules", CHOICES, ids="+".join)
+@pytest.mark.parametrize("seed", range(len(SHAPES)))
+def test_no_rule_changes_an_answer(seed: int, rules: tuple[Rule, ...]) -> None:
+    shape = SHAPES[seed]
+    for one, tolerance in ((in_fp32(shape), 1e-5), (shape, 1e-3)):
+        plain = logits(written(one, seed, Lowering()), seed)
+        lowered = logits(written(one, seed, Lowering(fp32=rules, int8=rules)), seed)
+        for expected, got in zip(plain, lowered, strict=True):
+            np.testing.assert_allclose(got, expected, atol=tolerance)
+
+
+@pytest.mark.parametrize("every_token", [False, True])
+def test_a_model_of_both_precisions_takes_the_rules_of_each(every_token: bool) -> None:
+    layers = tuple(
+        replace(layer, attention=replace(layer.attention, bits=bits))
+        for layer, bits in zip(LARGEST.layers, (8, 32, 8, 32), strict=True)
+    )
+    shape = replace(LARGEST, layers=layers)
+    model = written(shape, 0, Lowering(int8=("attention_node",)), every_token=every_token)
+    operators = [node.op_type for node in model.graph.node]
+    assert operators.count("Attention") == 2
+    assert operators.count("Softmax") == 2
+    for expected, got in zip(
+        logits(written(shape, 0, Lowering(), every_token=every_token), 0), logits(model, 0), strict=True
+    ):
+        np.testing.assert_allclose(got, expected, atol=1e-3)
+
+
+@pytest.mark.parametrize(("opset", "lowering"), [(20, Lowering(fp32=("projections_apart",))), (23, EVERYTHING)])
+def test_a_graph_is_valid_in_the_opset_that_it_names(opset: int, lowering: Lowering) -> None:
+    model = written(in_fp32(LARGEST), 0, lowering)
+    onnx.checker.check_model(model, full_check=True)
+    assert [entry.version for entry in model.opset_import] == [opset]
+    assert model.ir_version == OPSETS[opset]
+    assert all(node.domain == "" for node in model.graph.node), "standard operators alone"
+
+
+def test_a_graph_without_layers_or_with_one_asks_for_no_mask_of_every_query() -> None:
+    for layers in (0, 1):
+        shape = replace(LARGEST, layers=LARGEST.layers[:layers])
+        model = written(shape, 0, EVERYTHING)
+        assert "Expand" not in {node.op_type for node in model.graph.node}
+        assert np.isfinite(logits(model, 0)[-1]).all()
+
+
+def test_an_unknown_rule_is_refused_with_those_there_are() -> None:
+    with pytest.raises(ValueError, match="unknown rule 'magic'"):
+        Lowering(int8=("magic",))  # type: ignore[arg-type]
+    with pytest.raises(ValueError, match="twice"):
+        Lowering(fp32=("attention_node", "attention_node"))
