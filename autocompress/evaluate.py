@@ -89,18 +89,20 @@ class Pricing:
             _estimated("latency_ms", latency, "predicted"),
             Measurement("size_mb", size / 1e6, METRICS["size_mb"].unit, "counted"),
             Measurement("parameters", parameters(shape), "count", "counted"),
-            Measurement(
-                "macs", macs(shape, batch=load.batch, length=load.length, every_token=False), "count", "counted"
-            ),
+            Measurement("macs", self._macs(shape), "count", "counted"),
         ]
         if self.energy is not None:
             found.append(_estimated("energy_mj", self.energy(shape, load, latency), "modelled"))
         if "throughput" in self.wanted:
             found.append(_estimated("throughput", throughput(latency, load), "predicted"))
         if "peak_memory_mib" in self.wanted:
-            held = size + activation_bytes(shape, batch=load.batch, length=load.length)
+            held = size + activation_bytes(shape, batch=load.batch, length=load.longest.length)
             found.append(Measurement("peak_memory_mib", held / 2**20, METRICS["peak_memory_mib"].unit, "counted"))
         return tuple(found)
+
+    def _macs(self, shape: ModelShape) -> int:
+        load = self.workload.typical
+        return macs(shape, batch=load.batch, length=load.length, every_token=False)
 
 
 def throughput(latency: Estimate, workload: Workload) -> Estimate:

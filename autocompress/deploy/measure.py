@@ -59,7 +59,7 @@ class Plan:
 
     study: str
     device: str
-    workload: Mapping[str, int]
+    workload: Mapping[str, Any]
     rows: int
     models: Mapping[str, pathlib.Path]
     sha256: Mapping[str, str]
@@ -76,6 +76,8 @@ def measure(folder: pathlib.Path, *, rounds: int | None = None) -> dict[str, Any
     runs = [_run(path, plan.workload, plan.rows) for path in plan.models.values()]
     with _alone():
         samples = _in_turns(runs, rounds or _ROUNDS, seconds=None if rounds else _SECONDS)
+    batches = len(_lengths(plan.workload))
+    samples = [[reading / batches for reading in readings] for readings in samples]
     found = {name: _reading(plan.sha256[name], readings) for name, readings in zip(plan.models, samples, strict=True)}
     import onnxruntime
 
@@ -145,7 +147,7 @@ def lines(document: Mapping[str, Any]) -> list[str]:
     """A measured document for people."""
     base = document["baseline"]
     found = {**({BASELINE: base} if base else {}), **document["models"]}
-    load = ", ".join(f"{name} {value}" for name, value in document["workload"].items())
+    load = ", ".join(f"{name} {value}" for name, value in document["workload"].items() if value)
     texts = [f"{document['machine']['cpu']}, onnxruntime {document['runtime']['version']}, {load}"]
     for name, one in found.items():
         low, high = one["quartiles_ms"]
@@ -198,11 +200,26 @@ def _plan(folder: pathlib.Path, about: Mapping[str, Any], places: Mapping[str, s
     return Plan(
         study=str(about["study"]),
         device=device,
-        workload={name: int(about["workload"][name]) for name in ("batch", "length", "threads")},
+        workload=_workload(about["workload"]),
         rows=max(rows, 2),
         models={name: folder / file for name, file in names.items()},
         sha256={name: about["files"][file] for name, file in names.items()},
     )
+
+
+def _workload(told: Mapping[str, Any]) -> dict[str, Any]:
+    """Raises KeyError, TypeError or ValueError when something is missing."""
+    counts: dict[str, Any] = {name: int(told[name]) for name in ("batch", "length", "threads")}
+    return {
+        **counts,
+        "lengths": str(told.get("lengths", "padded")),
+        "tokens": [int(one) for one in told.get("tokens", ())],
+    }
+
+
+def _lengths(workload: Mapping[str, Any]) -> Sequence[int]:
+    """The lengths of the batches that are timed: their mean is the latency."""
+    return workload["tokens"] or (workload["length"],)
 
 
 def _json(path: pathlib.Path) -> Any:
@@ -220,8 +237,8 @@ def _sha256(path: pathlib.Path) -> str:
     return whole.hexdigest()
 
 
-def _run(path: pathlib.Path, workload: Mapping[str, int], rows: int) -> Run:
-    """One inference of full-length random token ids; their values do not matter for speed."""
+def _run(path: pathlib.Path, workload: Mapping[str, Any], rows: int) -> Run:
+    """One inference of each length, of random token ids; their values do not matter for speed."""
     try:
         import numpy as np
         import onnxruntime
@@ -235,10 +252,17 @@ def _run(path: pathlib.Path, workload: Mapping[str, int], rows: int) -> Run:
         session = onnxruntime.InferenceSession(str(path), options, providers=[_PROVIDER])
     except Exception as error:  # noqa: BLE001 - the runtime raises a private class for all it cannot load
         raise Refused(f"{path}: onnxruntime {onnxruntime.__version__} cannot run it: {error}", _HOST) from error
-    ids = np.random.default_rng(0).integers(1, rows, (workload["batch"], workload["length"]), dtype=np.int64)
-    fed = {"input_ids": ids, "attention_mask": np.ones_like(ids), "token_type_ids": np.zeros_like(ids)}
-    feed = {entry.name: fed[entry.name] for entry in session.get_inputs()}
-    return lambda: session.run(None, feed)
+    feeds, generator = [], np.random.default_rng(0)
+    for length in _lengths(workload):
+        ids = generator.integers(1, rows, (workload["batch"], length), dtype=np.int64)
+        fed = {"input_ids": ids, "attention_mask": np.ones_like(ids), "token_type_ids": np.zeros_like(ids)}
+        feeds.append({entry.name: fed[entry.name] for entry in session.get_inputs()})
+
+    def run() -> None:
+        for feed in feeds:
+            session.run(None, feed)
+
+    return run
 
 
 @contextlib.contextmanager

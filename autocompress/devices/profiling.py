@@ -15,13 +15,14 @@ from typing import Final
 import numpy as np
 
 from autocompress.anatomy.weights import random_weights
+from autocompress.core.cores import usable_cores
 from autocompress.core.device import Block, DeviceProfile, KernelRow, KernelTable, Workload
 from autocompress.core.shape import BITS, AttentionShape, Bits, FeedForwardShape, LayerShape, ModelShape
 from autocompress.deploy.graph import write_graph
 from autocompress.deploy.session import Session, runtime
 from autocompress.devices.ceilings import measure_ceilings
 from autocompress.devices.energy_constants import default_energy
-from autocompress.devices.host import fingerprint, usable_cores
+from autocompress.devices.host import fingerprint
 from autocompress.devices.timing import Timed, time_side_by_side, timing_lane, workload_run
 from autocompress.devices.validation import SLOW, Seen, correct, judge, measure_models, random_shapes
 
@@ -34,6 +35,9 @@ _COPIES: Final = 4
 _WIDTH_STEP: Final = 16
 _VOCABULARY: Final = 1000
 """A lookup costs the same in a small table as in a large one, and small ones are quick to make."""
+
+_FAR: Final = 2.5
+"""Lengths further apart than this have a third one measured between them."""
 
 _SHARE: Final = 0.9
 _PACE: Final = "pace"
@@ -134,6 +138,17 @@ def profile_host(
         return profile()
     progress("ceilings", 0.98)
     return replace(profile(), ceilings=measure_ceilings())
+
+
+def loads_to_measure(workload: Workload) -> list[Workload]:
+    """The lengths to measure so that a workload can be predicted: its own, or the shortest and the longest of its
+    batches, and one in between where these are far apart, for attention grows with the square of the length."""
+    lengths = sorted({one.length for one in workload.batches})
+    shortest, longest = lengths[0], lengths[-1]
+    wanted = {shortest, longest}
+    if longest > _FAR * shortest:
+        wanted.add(min(lengths, key=lambda length: abs(length - (shortest * longest) ** 0.5)))
+    return [Workload(workload.batch, length, workload.threads) for length in sorted(wanted)]
 
 
 def _fitted_on(largest: ModelShape, load: Workload, effort: Effort) -> Seen:
