@@ -66,7 +66,7 @@ class Pricing:
             )
             predictor(shape)
         except ValueError as error:
-            raise SpecError(f"{error}; profile it with `autocompress profile`, or write `device: host`") from error
+            raise SpecError(f"{error}; {_to_measure(workload)}, or write `device: host`") from error
         return Pricing(shape, workload, predictor, constraints, profile.energy, wanted)
 
     def __call__(self, policy: CompressionPolicy) -> Priced:
@@ -103,6 +103,13 @@ class Pricing:
     def _macs(self, shape: ModelShape) -> int:
         load = self.workload.typical
         return macs(shape, batch=load.batch, length=load.length, every_token=False)
+
+
+def _to_measure(workload: Workload) -> str:
+    """The command that measures what a workload needs."""
+    lengths = dict.fromkeys((min(one.length for one in workload.batches), workload.longest.length))
+    options = "".join(f" --length {length}" for length in lengths)
+    return f"profile it with `autocompress profile --batch {workload.batch} --threads {workload.threads}{options}`"
 
 
 def throughput(latency: Estimate, workload: Workload) -> Estimate:

@@ -39,6 +39,11 @@ _VOCABULARY: Final = 1000
 _FAR: Final = 2.5
 """Lengths further apart than this have a third one measured between them."""
 
+_GROUP: Final = 8
+_MANY_TOKENS: Final = 512
+"""A runtime keeps the memory of its activations, so that only so many graphs are held at a time where a batch has more
+tokens than this: 40 of them took gigabytes."""
+
 _SHARE: Final = 0.9
 _PACE: Final = "pace"
 _FIT_SEED, _CHECK_SEED = 1, 2
@@ -223,7 +228,22 @@ def largest_shape(table: KernelTable, *, layers: int = 6) -> ModelShape:
 
 def _table(largest: ModelShape, workload: Workload, effort: Effort) -> tuple[KernelTable, bool]:
     """The kernel table of one workload, without a correction, and whether others were at work."""
-    stacks = _stacks(largest, effort.shares)
+    bare, *stacks = _stacks(largest, effort.shares)
+    size = _GROUP if workload.batch * workload.length > _MANY_TOKENS else len(stacks)
+    groups = [stacks[start : start + size] for start in range(0, len(stacks), size)]
+    rows: list[KernelRow] = []
+    noticed = 0
+    for group in groups:
+        timed = _time_stacks([bare, *group], workload, effort, seconds=effort.seconds / len(groups))
+        some = group if rows else [bare, *group]
+        rows += [_row(stack, found, timed[0]) for stack, found in zip(some, timed[-len(some) :], strict=True)]
+        noticed += timed[0].noticed
+    head_size = largest.layers[0].attention.head_size
+    table = KernelTable(largest.hidden, head_size, workload, tuple(_monotone(rows)))
+    return table, noticed > len(groups) / 2
+
+
+def _time_stacks(stacks: Sequence[_Stack], workload: Workload, effort: Effort, *, seconds: float) -> list[Timed]:
     runs = []
     for stack in stacks:
         weights = random_weights(stack.shape, positions=max(workload.length, 8), seed=0)
@@ -231,10 +251,7 @@ def _table(largest: ModelShape, workload: Workload, effort: Effort) -> tuple[Ker
         session = Session(graph.SerializeToString(), threads=workload.threads)
         runs.append(workload_run(session, workload, rows=_VOCABULARY))
     with timing_lane():
-        timed = time_side_by_side(runs, rounds=effort.rounds, seconds=effort.seconds, tight=effort.tight)
-    rows = _monotone(_row(stack, found, timed[0]) for stack, found in zip(stacks, timed, strict=True))
-    table = KernelTable(largest.hidden, largest.layers[0].attention.head_size, workload, tuple(rows))
-    return table, timed[0].noticed
+        return time_side_by_side(runs, rounds=effort.rounds, seconds=seconds, tight=effort.tight)
 
 
 @dataclass(frozen=True, slots=True)
