@@ -11,7 +11,7 @@ import json
 import math
 import shutil
 from collections.abc import Mapping, Sequence
-from dataclasses import asdict, dataclass, replace
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any, Final
 
@@ -118,7 +118,7 @@ def bundle(store: Store, name: str, out: Path, *, force: bool = False) -> Path:
             "schema": measure.BUNDLE_SCHEMA,
             "study": name,
             "device": str((row.facts.get("device") or {}).get("name", spec.device)),
-            "workload": asdict(spec.workload),
+            "workload": spec.workload.to_json(),
             "rows": shape.word_rows,
             "baseline": measure.BASELINE,
             "members": {digest: digest for digest in members},

@@ -259,7 +259,7 @@ class Offering:
                 "max_length": spec.task.max_length,
                 "pad": task.examples("train").pad,
             },
-            workload=asdict(spec.workload),
+            workload=spec.workload.to_json(),
             metrics=metrics_json(found),
             baseline=metrics_json(reference),
             provenance={

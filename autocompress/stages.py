@@ -205,7 +205,7 @@ class Conductor:
         if served != self._spec.workload:
             self._spec = replace(self._spec, workload=served)
             self._observer.note(f"workload: {served}")
-        self._store.set_fact(self._lease, WORKLOAD_FACT, asdict(served))
+        self._store.set_fact(self._lease, WORKLOAD_FACT, served.to_json())
 
     def _device(self, shape: ModelShape) -> tuple[DeviceProfile, Pricing]:
         spec = self._spec

@@ -36,8 +36,8 @@ class Workload:
 
     `padded` texts all have `length` tokens. With `real` lengths texts come as they come and with `sorted` ones in the
     order of their length, and every batch is padded to its own longest text. `tokens` are then the padded lengths of
-    typical batches, all equally frequent; they follow from the task's texts (`tasks.with_tokens`) unless given, and
-    `length` is where texts are cut. A latency under such a workload is the mean over these batches.
+    typical batches, all equally frequent; they follow from the task's training texts unless given here, and `length` is
+    where texts are cut. A latency under such a workload is the mean over these batches.
     """
 
     batch: int = 1
@@ -61,8 +61,13 @@ class Workload:
 
     @staticmethod
     def of(tree: Mapping[str, Any]) -> Workload:
-        """The workload that `dataclasses.asdict` made plain. Raises TypeError or ValueError when it is none."""
+        """The inverse of `to_json`. Raises TypeError or ValueError when it is no workload."""
         return Workload(**{**tree, "tokens": tuple(tree.get("tokens", ()))})
+
+    def to_json(self) -> dict[str, Any]:
+        """Lengths only where they are not all the same."""
+        found: dict[str, Any] = {"batch": self.batch, "length": self.length, "threads": self.threads}
+        return found if self.lengths == "padded" else {**found, "lengths": self.lengths, "tokens": list(self.tokens)}
 
     @property
     def batches(self) -> tuple[Workload, ...]:

@@ -147,7 +147,7 @@ def lines(document: Mapping[str, Any]) -> list[str]:
     """A measured document for people."""
     base = document["baseline"]
     found = {**({BASELINE: base} if base else {}), **document["models"]}
-    load = ", ".join(f"{name} {value}" for name, value in document["workload"].items() if value)
+    load = ", ".join(f"{name} {value}" for name, value in document["workload"].items())
     texts = [f"{document['machine']['cpu']}, onnxruntime {document['runtime']['version']}, {load}"]
     for name, one in found.items():
         low, high = one["quartiles_ms"]
@@ -210,6 +210,8 @@ def _plan(folder: pathlib.Path, about: Mapping[str, Any], places: Mapping[str, s
 def _workload(told: Mapping[str, Any]) -> dict[str, Any]:
     """Raises KeyError, TypeError or ValueError when something is missing."""
     counts: dict[str, Any] = {name: int(told[name]) for name in ("batch", "length", "threads")}
+    if told.get("lengths", "padded") == "padded":
+        return counts
     return {
         **counts,
         "lengths": str(told.get("lengths", "padded")),
@@ -219,7 +221,7 @@ def _workload(told: Mapping[str, Any]) -> dict[str, Any]:
 
 def _lengths(workload: Mapping[str, Any]) -> Sequence[int]:
     """The lengths of the batches that are timed: their mean is the latency."""
-    return workload["tokens"] or (workload["length"],)
+    return workload.get("tokens") or (workload["length"],)
 
 
 def _json(path: pathlib.Path) -> Any:
@@ -248,6 +250,7 @@ def _run(path: pathlib.Path, workload: Mapping[str, Any], rows: int) -> Run:
     options.intra_op_num_threads = workload["threads"]
     options.inter_op_num_threads = 1
     options.log_severity_level = 3
+    options.add_session_config_entry("session.force_spinning_stop", "1")  # as in autocompress.deploy.session
     try:
         session = onnxruntime.InferenceSession(str(path), options, providers=[_PROVIDER])
     except Exception as error:  # noqa: BLE001 - the runtime raises a private class for all it cannot load

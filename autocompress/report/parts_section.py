@@ -112,7 +112,7 @@ class PartsSection:
 
     def to_json(self) -> dict[str, Any]:
         return {
-            "workload": asdict(self.workload),
+            "workload": self.workload.to_json(),
             "ceilings": {**asdict(self.ceilings), "known_from": self.known_from},
             "profiler_ms_a_node": _rounded(self.profiler_ms),
             "disturbed": self.disturbed,
