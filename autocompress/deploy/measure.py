@@ -212,11 +212,7 @@ def _workload(told: Mapping[str, Any]) -> dict[str, Any]:
     counts: dict[str, Any] = {name: int(told[name]) for name in ("batch", "length", "threads")}
     if told.get("lengths", "padded") == "padded":
         return counts
-    return {
-        **counts,
-        "lengths": str(told.get("lengths", "padded")),
-        "tokens": [int(one) for one in told.get("tokens", ())],
-    }
+    return {**counts, "lengths": str(told["lengths"]), "tokens": [int(one) for one in told["tokens"]]}
 
 
 def _lengths(workload: Mapping[str, Any]) -> Sequence[int]:
