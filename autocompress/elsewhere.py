@@ -11,7 +11,7 @@ import json
 import math
 import shutil
 from collections.abc import Mapping, Sequence
-from dataclasses import asdict, dataclass, replace
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any, Final
 
@@ -68,7 +68,7 @@ def consequences(
     shape needs, which is counted."""
     low, high = latency.interval or (latency.value, latency.value)
     time = Estimate(latency.value, low, high)
-    held = weight_bytes(shape) + activation_bytes(shape, batch=workload.batch, length=workload.length)
+    held = weight_bytes(shape) + activation_bytes(shape, batch=workload.batch, length=workload.longest.length)
     rate = throughput(time, workload)
     found = [
         Measurement(
@@ -96,7 +96,8 @@ def bundle(store: Store, name: str, out: Path, *, force: bool = False) -> Path:
     something and `force` is not given.
     """
     row = store.study(name)
-    spec, shape = config.study_from_json(row.resolved, operators=OPERATORS), shape_from_json(row.facts.get("shape"))
+    spec = config.study_from_json(row.resolved, operators=OPERATORS).as_served(row.facts)
+    shape = shape_from_json(row.facts.get("shape"))
     members = [one.candidate.digest for one in store.finalists(name) if one.state == "verified"]
     if not members or shape is None:
         raise NotFoundError(
@@ -117,7 +118,7 @@ def bundle(store: Store, name: str, out: Path, *, force: bool = False) -> Path:
             "schema": measure.BUNDLE_SCHEMA,
             "study": name,
             "device": str((row.facts.get("device") or {}).get("name", spec.device)),
-            "workload": asdict(spec.workload),
+            "workload": spec.workload.to_json(),
             "rows": shape.word_rows,
             "baseline": measure.BASELINE,
             "members": {digest: digest for digest in members},
@@ -194,7 +195,8 @@ def import_measurements(store: Store, name: str, file: Path) -> Imported:
     if found.study != name:
         raise SpecError(f"{file}: measurements of study {found.study!r}, not of {name!r}; import them there")
     row = store.study(name)
-    spec, shape = config.study_from_json(row.resolved, operators=OPERATORS), shape_from_json(row.facts.get("shape"))
+    spec = config.study_from_json(row.resolved, operators=OPERATORS).as_served(row.facts)
+    shape = shape_from_json(row.facts.get("shape"))
     if found.workload != spec.workload:
         raise SpecError(
             f"{file}: measured under {found.workload}, the study asks for {spec.workload}; make the bundle anew with "
@@ -274,7 +276,7 @@ def read_document(file: Path) -> Document:
             study=str(tree["study"]),
             machine=_name(tree["machine"]["cpu"]),
             runtime=f"{tree['runtime']['name']} {tree['runtime']['version']}",
-            workload=Workload(**tree["workload"]),
+            workload=Workload.of(tree["workload"]),
             baseline=_readings(measure.BASELINE, tree["baseline"]),
             models={digest: _readings(digest, found) for digest, found in tree["models"].items()},
         )

@@ -66,7 +66,7 @@ class Pricing:
             )
             predictor(shape)
         except ValueError as error:
-            raise SpecError(f"{error}; profile it with `autocompress profile`, or write `device: host`") from error
+            raise SpecError(f"{error}; {_to_measure(workload)}, or write `device: host`") from error
         return Pricing(shape, workload, predictor, constraints, profile.energy, wanted)
 
     def __call__(self, policy: CompressionPolicy) -> Priced:
@@ -89,18 +89,27 @@ class Pricing:
             _estimated("latency_ms", latency, "predicted"),
             Measurement("size_mb", size / 1e6, METRICS["size_mb"].unit, "counted"),
             Measurement("parameters", parameters(shape), "count", "counted"),
-            Measurement(
-                "macs", macs(shape, batch=load.batch, length=load.length, every_token=False), "count", "counted"
-            ),
+            Measurement("macs", self._macs(shape), "count", "counted"),
         ]
         if self.energy is not None:
             found.append(_estimated("energy_mj", self.energy(shape, load, latency), "modelled"))
         if "throughput" in self.wanted:
             found.append(_estimated("throughput", throughput(latency, load), "predicted"))
         if "peak_memory_mib" in self.wanted:
-            held = size + activation_bytes(shape, batch=load.batch, length=load.length)
+            held = size + activation_bytes(shape, batch=load.batch, length=load.longest.length)
             found.append(Measurement("peak_memory_mib", held / 2**20, METRICS["peak_memory_mib"].unit, "counted"))
         return tuple(found)
+
+    def _macs(self, shape: ModelShape) -> int:
+        load = self.workload.typical
+        return macs(shape, batch=load.batch, length=load.length, every_token=False)
+
+
+def _to_measure(workload: Workload) -> str:
+    """The command that measures what a workload needs."""
+    lengths = dict.fromkeys((min(one.length for one in workload.batches), workload.longest.length))
+    options = "".join(f" --length {length}" for length in lengths)
+    return f"profile it with `autocompress profile --batch {workload.batch} --threads {workload.threads}{options}`"
 
 
 def throughput(latency: Estimate, workload: Workload) -> Estimate:

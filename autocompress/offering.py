@@ -30,6 +30,7 @@ from autocompress.deploy.folder import (
     write_manifest,
     write_static_files,
 )
+from autocompress.deploy.serving import predict_as_served
 from autocompress.devices.energy import energy_of, find_meter
 from autocompress.devices.host import fingerprint_digest, is_this_machine
 from autocompress.devices.memory import peak_memory_mib
@@ -161,7 +162,7 @@ class Offering:
         load, device, found = self._spec.workload, fingerprint_digest(self._profile.fingerprint), []
         if (meter := find_meter()) is not None:
             with timing_lane():
-                run = workload_run(file.session, load, rows=self._shape.word_rows)
+                run = workload_run(file.session, load.typical, rows=self._shape.word_rows)
                 found.append(energy_of(run, meter, device=device))
         if "peak_memory_mib" in {*self._spec.objectives, *self._spec.constraints}:
             peak = peak_memory_mib(file.path, load)
@@ -238,7 +239,8 @@ class Offering:
         with atomic_folder(folder, replace=True) as draft:
             (draft / MODEL).write_bytes(part.judged.path.read_bytes())
             write_static_files(draft, tokenizer=self._teacher.folder, policy=part.policy)
-            write_check(draft, some.tokens, some.labels, part.judged.validation_logits[: len(some)])
+            logits = predict_as_served(part.judged.session, some.tokens, self._spec.workload, pad=some.pad)
+            write_check(draft, some.tokens, some.labels, logits)
             model.config.save_pretrained(str(draft))
             save_file(
                 {name: tensor.contiguous() for name, tensor in part.weights.items()}, draft / "weights.safetensors"
@@ -259,8 +261,9 @@ class Offering:
                 "labels": list(task.labels),
                 "metric": task.metric,
                 "max_length": spec.task.max_length,
+                "pad": task.examples("train").pad,
             },
-            workload=asdict(spec.workload),
+            workload=spec.workload.to_json(),
             metrics=metrics_json(found),
             baseline=metrics_json(reference),
             provenance={

@@ -67,7 +67,7 @@ def retarget(
     its finalists as usual. Raises SpecError when the profile cannot price the model, or the new name is taken.
     """
     row = store.study(name)
-    spec = config.study_from_json(row.resolved, operators=OPERATORS)
+    spec = config.study_from_json(row.resolved, operators=OPERATORS).as_served(row.facts)
     shape = shape_from_json(row.facts.get("shape"))
     if shape is None:
         raise SpecError(f"study {name!r} has judged nothing yet; go on with `autocompress resume {name}`")

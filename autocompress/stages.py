@@ -15,17 +15,18 @@ import torch
 
 from autocompress import config
 from autocompress.assets import cache_folder, fetch, file_digest
+from autocompress.core.cores import usable_cores
 from autocompress.core.device import DeviceProfile
 from autocompress.core.metrics import METRICS
 from autocompress.core.policy import content_digest
 from autocompress.core.ports import Evaluate, Observer, Runner
 from autocompress.core.shape import ModelShape
 from autocompress.core.space import SearchSpace
-from autocompress.core.spec import Asset, StudySpec
+from autocompress.core.spec import WORKLOAD_FACT, Asset, StudySpec
 from autocompress.core.trust import NO_ELASTIC_FACT
 from autocompress.deploy.session import runtime
-from autocompress.devices.host import about, fingerprint, is_this_machine, usable_cores
-from autocompress.devices.profiling import RECIPE, profile_host
+from autocompress.devices.host import about, fingerprint, is_this_machine
+from autocompress.devices.profiling import RECIPE, loads_to_measure, profile_host
 from autocompress.distill import Progress
 from autocompress.elastic import prepare_elastic
 from autocompress.errors import CandidateError, SpecError
@@ -41,7 +42,7 @@ from autocompress.runners.cluster import cluster
 from autocompress.samplers import OptunaSampler, population_for
 from autocompress.search import Search, Watch
 from autocompress.store import Lease, Store
-from autocompress.tasks import read_texts, unlabelled_examples
+from autocompress.tasks import read_texts, unlabelled_examples, with_tokens
 from autocompress.teacher import Teacher, prepare_importance, prepare_teacher, versions
 
 logger = logging.getLogger(__name__)
@@ -70,14 +71,21 @@ def gather(spec: StudySpec, observer: Observer) -> Inputs:
 
 
 def device_profile(spec: StudySpec, shape: ModelShape, *, progress: Callable[[str, float], None]) -> DeviceProfile:
-    """The named profile; for `host`, this machine's, measured once for this kind of model and workload."""
+    """The named profile; for `host`, this machine's, measured once for this kind of model and workload.
+
+    Raises SpecError when this machine has fewer cores than the workload has threads.
+    """
     if spec.device != config.HOST:
         return config.load_device(spec.device)
     here, load, head_size = fingerprint(), spec.workload, shape.layers[0].attention.head_size
-    sizes = f"h{shape.hidden}x{head_size}-b{load.batch}l{load.length}t{load.threads}"
+    if load.threads > usable_cores():
+        raise SpecError(config.too_many_threads(load.threads, usable_cores()))
+    measured = loads_to_measure(load)
+    lengths = "-".join(str(one.length) for one in measured)
+    sizes = f"h{shape.hidden}x{head_size}-b{load.batch}l{lengths}t{load.threads}"
     path = cache_folder() / "profiles" / f"{content_digest([here, asdict(runtime()), RECIPE])}-{sizes}.yaml"
     if not path.exists():
-        profile = profile_host(shape, [load], progress=progress)
+        profile = profile_host(shape, measured, progress=progress)
         path.parent.mkdir(parents=True, exist_ok=True)
         part = path.with_suffix(".part")
         part.write_text(config.dump_device(profile), encoding="utf-8")
@@ -119,6 +127,7 @@ class Conductor:
         self._store.set_fact(self._lease, "importance", importance.to_json())
         shape = teacher.anatomy.shape()
         self._store.set_fact(self._lease, "shape", asdict(shape))
+        self._serve_lengths(teacher)
         profile, pricing = self._device(shape)
         space = self._bound_space(shape)
         self._check_reach(space, pricing)
@@ -189,6 +198,14 @@ class Conductor:
         self._store.set_fact(self._lease, "task", {"metric": task.metric, "labels": list(task.labels), "texts": sizes})
         self._observer.note(f"teacher: validation {task.metric} {teacher.validation:.4f}; texts: {sizes}")
         return teacher
+
+    def _serve_lengths(self, teacher: Teacher) -> None:
+        """From here on the workload knows how long the task's texts are, if that is what it asks for."""
+        served = with_tokens(self._spec.workload, teacher.task.examples("train"))
+        if served != self._spec.workload:
+            self._spec = replace(self._spec, workload=served)
+            self._observer.note(f"workload: {served}")
+        self._store.set_fact(self._lease, WORKLOAD_FACT, served.to_json())
 
     def _device(self, shape: ModelShape) -> tuple[DeviceProfile, Pricing]:
         spec = self._spec

@@ -118,7 +118,14 @@ def _taken_as_it_is(spec: StudySpec, model_folder: Path, data: Path, config: Any
 def _task(
     spec: StudySpec, model_folder: Path, data: Path, config: Any, *, labels: list[str] | None = None
 ) -> TextClassification:
-    """Raises SpecError when the tokenizer writes what the model cannot read: it is another model's."""
+    """Raises SpecError when the model cannot read what the task gives it: texts longer than it has positions for, or
+    the tokens of another model's tokenizer."""
+    places = int(config.max_position_embeddings) - FAMILIES[config.model_type].first_position(config)
+    if spec.task.max_length > places:
+        raise SpecError(
+            f"task.max_length: must be <= {places}, the positions that {model_folder} has, got {spec.task.max_length}; "
+            "a workload is no longer than that"
+        )
     task = load_text_classification(spec.task, data, model_folder, labels=labels)
     largest = max(int(ids.max(initial=0)) for split in task.splits.values() for ids in split.tokens)
     if largest >= config.vocab_size:

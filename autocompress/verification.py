@@ -24,9 +24,10 @@ from autocompress.core.shape import ModelShape, macs, parameters
 from autocompress.core.spec import Bound
 from autocompress.deploy.folder import CHECK, MODEL, verify_files
 from autocompress.deploy.graph import write_graph
+from autocompress.deploy.serving import predict_as_served
 from autocompress.deploy.session import Session
 from autocompress.devices.timing import Timed, time_side_by_side, timing_lane, workload_run
-from autocompress.tasks import TextClassification, batches
+from autocompress.tasks import Examples, TextClassification, batches
 
 logger = logging.getLogger(__name__)
 
@@ -82,20 +83,24 @@ def judge_file(
     stock: bool = False,
     switches: Mapping[str, str] | None = None,
 ) -> Judged:
-    """Quality of the file itself, text by text as it will be served, on validation and test data, and its sizes.
+    """Quality of the file itself, in batches as it will be served, on validation and test data, and its sizes.
 
     A `stock` export computes every token in every layer; ours leaves out what the head does not read.
     """
     session = Session(path, threads=workload.threads, switches=switches)
-    logits = session.predict(task.examples("validation").tokens)
+
+    def served(examples: Examples) -> NDArray[np.float32]:
+        return predict_as_served(session, examples.tokens, workload, pad=examples.pad)
+
+    logits = served(task.examples("validation"))
     found = []
     for metric, split, split_logits in (
         ("quality", "validation", logits),
-        ("test_quality", "test", session.predict(task.examples("test").tokens)),
+        ("test_quality", "test", served(task.examples("test"))),
     ):
         score = task.score(split_logits.argmax(axis=1), task.examples(split).labels)
         found.append(Measurement(metric, score.value, task.metric, "measured", score.interval))
-    count = macs(shape, batch=workload.batch, length=workload.length, every_token=stock)
+    count = macs(shape, batch=workload.batch, length=workload.typical.length, every_token=stock)
     found += [
         Measurement("size_mb", path.stat().st_size / 1e6, METRICS["size_mb"].unit, "measured"),
         Measurement("parameters", parameters(shape), "count", "counted"),
@@ -119,10 +124,14 @@ def time_models(models: Sequence[bytes], *, workload: Workload, rows: int, switc
     return _time_sessions(sessions, workload, rows)
 
 
-def _time_sessions(sessions: Sequence[Session], workload: Workload, rows: int) -> list[Timed]:
+def _time_sessions(
+    sessions: Sequence[Session], workload: Workload, rows: int, *, rounds: int = 40, seconds: float = 30
+) -> list[Timed]:
+    """Milliseconds of a batch; where batches differ in length, their mean over one of each."""
     runs = [workload_run(session, workload, rows=rows) for session in sessions]
     with timing_lane():
-        return time_side_by_side(runs, rounds=40, seconds=30)
+        timed = time_side_by_side(runs, rounds=rounds, seconds=seconds)
+    return [one.for_each(len(workload.batches)) for one in timed]
 
 
 def latencies(timed: Timed, device: str) -> Measurements:
@@ -189,14 +198,14 @@ def verify_folder(folder: Path, *, rounds: int = 20) -> FolderReport:
     """
     manifest = verify_files(folder)
     check = json.loads((folder / CHECK).read_text(encoding="utf-8"))
-    workload = Workload(**manifest.workload)
+    workload = Workload.of(manifest.workload)
     session = Session(folder / MODEL, threads=workload.threads, switches=manifest.switches)
-    logits = session.predict(tuple(np.asarray(ids, dtype=np.int64) for ids in check["tokens"]))
+    tokens = [np.asarray(ids, dtype=np.int64) for ids in check["tokens"]]
+    logits = predict_as_served(session, tokens, workload, pad=int(manifest.task.get("pad", 0)))
     promised, labels = np.asarray(check["logits"], dtype=np.float32), np.asarray(check["labels"])
     answers, expected = logits.argmax(axis=1), promised.argmax(axis=1)
     rows = 1 + max(max(ids) for ids in check["tokens"])  # the vocabulary holds at least what the check texts hold
-    with timing_lane():
-        (timed,) = time_side_by_side([workload_run(session, workload, rows=rows)], rounds=rounds, seconds=10)
+    (timed,) = _time_sessions([session], workload, rows, rounds=rounds, seconds=10)
     difference = float(np.abs(logits - promised).max())
     problems = []
     if difference > _LOGIT_TOLERANCE:

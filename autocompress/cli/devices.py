@@ -91,7 +91,7 @@ def _row(profile: DeviceProfile) -> dict[str, Any]:
 
 
 def _show(session: Session, name: str, *, png: Path | None, json: bool) -> None:
-    from autocompress.config import HOST, load_device, locate, named
+    from autocompress.config import HOST, device_to_json, load_device, locate, named
     from autocompress.errors import NotFoundError
 
     if name == HOST and HOST not in named("device"):
@@ -106,7 +106,7 @@ def _show(session: Session, name: str, *, png: Path | None, json: bool) -> None:
         as_device_png(profile, png)
         session.wrote(png)
     if json:
-        session.json({"schema": ONE_SCHEMA, "profile": dataclasses.asdict(profile)})
+        session.json({"schema": ONE_SCHEMA, "profile": device_to_json(profile)})
     elif png is None:
         from autocompress.report.devices import as_device
 

@@ -88,7 +88,8 @@ def _packages() -> list[Finding]:
 def _machine() -> list[Finding]:
     import psutil
 
-    from autocompress.devices.host import fingerprint, usable_cores
+    from autocompress.core.cores import usable_cores
+    from autocompress.devices.host import fingerprint
 
     about = fingerprint()
     cores, memory = usable_cores(), psutil.virtual_memory()

@@ -45,7 +45,9 @@ def profile(
         list[int] | None, typer.Option(min=1, metavar="N", help="Tokens a sequence; may be repeated.")
     ] = None,
     batch: Annotated[list[int] | None, typer.Option(min=1, metavar="N", help="Sequences at a time; repeat it.")] = None,
-    threads: Annotated[int, typer.Option(min=1, metavar="N", help="Threads of the runtime.")] = 1,
+    threads: Annotated[
+        list[str] | None, typer.Option(metavar="N", help="Threads of the runtime, or all; may be repeated.")
+    ] = None,
     hidden: Annotated[int, typer.Option(min=8, metavar="N", help="Hidden size of the models.")] = 384,
     heads: Annotated[int, typer.Option(min=1, metavar="N", help="Most heads of a layer.")] = 12,
     head_size: Annotated[int, typer.Option(min=1, metavar="N", help="Channels of a head.")] = 32,
@@ -68,6 +70,7 @@ def profile(
         _fit(session, _needed(file, "--fit", "CSV"), target or [], drop or [], json=json)
         return
     from autocompress.cli.live import watching
+    from autocompress.config import threads_of
     from autocompress.core.device import Workload
     from autocompress.devices.profiling import FULL, QUICK, bert_shape
     from autocompress.profiles import profile_to, validate_file
@@ -81,13 +84,15 @@ def profile(
         if file is not None:
             raise SpecError(f"{file}: without --validate or --fit nothing is read; name the profile with --out")
         path = out or Path("my-device.yaml")
-        lengths = length or (_QUICK_LENGTHS if quick else _LENGTHS)
+        lengths = dict.fromkeys(length or (_QUICK_LENGTHS if quick else _LENGTHS))
+        sizes = dict.fromkeys(batch or (1,))
+        counts = dict.fromkeys(threads_of(one) for one in threads or ["1"])
         with watching(session) as observer:
             observer.stage("profile")
             found = profile_to(
                 path,
                 bert_shape(hidden=hidden, heads=heads, head_size=head_size, width=width, layers=layers),
-                [Workload(size, tokens, threads) for size in batch or (1,) for tokens in lengths],
+                [Workload(size, tokens, count) for count in counts for size in sizes for tokens in lengths],
                 effort=QUICK if quick else FULL,
                 replace_it=force,
                 progress=lambda text, share: observer.progress(share, 1.0, text),

@@ -7,6 +7,7 @@ from autocompress.config.names import HOST, Kind, locate, named
 from autocompress.config.schemas import json_schema
 from autocompress.config.spaces import load_space
 from autocompress.config.studies import load_study, spec_to_json, study_from_json
+from autocompress.config.threads import threads_of, too_many_threads
 
 __all__ = [
     "HOST",
@@ -23,4 +24,6 @@ __all__ = [
     "named",
     "spec_to_json",
     "study_from_json",
+    "threads_of",
+    "too_many_threads",
 ]

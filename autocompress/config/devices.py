@@ -47,6 +47,8 @@ def device_of(document: Document, problems: Problems) -> DeviceProfile | None:
 def device_to_json(profile: DeviceProfile) -> dict[str, Any]:
     """The profile as plain values."""
     tree: dict[str, Any] = adapter(DeviceProfile).dump_python(profile, mode="json")
+    for written, table in zip(tree["tables"], profile.tables, strict=True):
+        written["workload"] = table.workload.to_json()
     return tree
 
 

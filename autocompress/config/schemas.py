@@ -5,6 +5,7 @@ from __future__ import annotations
 from typing import Any
 
 from autocompress.config.names import FOLDERS, Kind
+from autocompress.config.threads import ALL
 from autocompress.config.validation import adapter
 from autocompress.core.device import DeviceProfile
 from autocompress.core.metrics import METRICS
@@ -33,6 +34,9 @@ def json_schema(kind: Kind) -> dict[str, Any]:
         properties["space"] = {"anyOf": [by_name, properties["space"]]}
         for part in ("objectives", "constraints"):
             properties[part]["propertyNames"] = {"enum": sorted(METRICS)}
+        threads = definitions["Workload"]["properties"]
+        threads["threads"] = {**threads["threads"], "anyOf": [{"type": "integer"}, {"const": ALL}]}
+        del threads["threads"]["type"]
     return {
         "$schema": "https://json-schema.org/draft/2020-12/schema",
         "$id": f"autocompress/{FOLDERS[kind]}.schema.json",

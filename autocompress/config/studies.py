@@ -14,6 +14,7 @@ from autocompress.config.problems import Problems, shown
 from autocompress.config.spaces import STAND_IN as SPACE_STAND_IN
 from autocompress.config.spaces import canonical, space_of, space_to_json
 from autocompress.config.steps import check_steps
+from autocompress.config.threads import place_threads
 from autocompress.config.validation import adapter, validated
 from autocompress.core.policy import canonical_json
 from autocompress.core.ports import Operator, Phase
@@ -60,6 +61,7 @@ def study_of(
         if isinstance(asset.get("path"), str):
             asset["path"] = _absolute(asset["path"], base)
     _place_device(tree, problems, base=base)
+    place_threads(tree, problems, base=base)
     is_inline = isinstance(tree.get("space"), dict)
     _place_space(tree, problems, base=base, operators=operators)
     spec = validated(StudySpec, tree, problems, stand_in=STAND_IN)

@@ -4,9 +4,9 @@ from __future__ import annotations
 
 import bisect
 import math
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
-from typing import ClassVar, Final, Literal, get_args
+from typing import Any, ClassVar, Final, Literal, get_args
 
 from autocompress.core.lowering import PLAIN, Lowering, Tried
 from autocompress.core.shape import (
@@ -28,25 +28,77 @@ SCHEMA: Final = 2
 
 ProfileSource = Literal["measured", "fitted", "datasheet"]
 Block = Literal["base", "attention", "feed_forward", "last_attention", "last_feed_forward"]
+Lengths = Literal["padded", "real", "sorted"]
 
 
 @dataclass(frozen=True, slots=True)
 class Workload:
-    """What one inference is: sequences at a time, tokens a sequence, threads of the runtime."""
+    """What one inference is: sequences at a time, tokens a sequence, threads of the runtime.
+
+    `padded` texts all have `length` tokens. With `real` lengths texts come as they come and with `sorted` ones in the
+    order of their length, and every batch is padded to its own longest text. `tokens` are then the padded lengths of
+    typical batches, all equally frequent; they follow from the task's training texts unless given here, and `length` is
+    where texts are cut. A latency under such a workload is the mean over these batches.
+    """
 
     batch: int = 1
     length: int = 128
     threads: int = 1
+    lengths: Lengths = "padded"
+    tokens: tuple[int, ...] = ()
     __pydantic_config__: ClassVar[dict[str, str]] = _FORBID
 
     def __post_init__(self) -> None:
         for name in ("batch", "length", "threads"):
             if getattr(self, name) < 1:
                 raise ValueError(f"`{name} >= 1` must hold, got {name}={getattr(self, name)}")
+        if self.tokens and self.lengths == "padded":
+            raise ValueError(
+                "`tokens` belong to `lengths: real` or `lengths: sorted`; padded texts have `length` tokens"
+            )
+        outside = [count for count in self.tokens if not 1 <= count <= self.length]
+        if outside:
+            raise ValueError(f"`tokens` must lie between 1 and `length`, {self.length}, got {outside[0]}")
+
+    @staticmethod
+    def of(tree: Mapping[str, Any]) -> Workload:
+        """The inverse of `to_json`. Raises TypeError or ValueError when it is no workload."""
+        return Workload(**{**tree, "tokens": tuple(tree.get("tokens", ()))})
+
+    def to_json(self) -> dict[str, Any]:
+        """Lengths only where they are not all the same."""
+        found: dict[str, Any] = {"batch": self.batch, "length": self.length, "threads": self.threads}
+        return found if self.lengths == "padded" else {**found, "lengths": self.lengths, "tokens": list(self.tokens)}
+
+    @property
+    def batches(self) -> tuple[Workload, ...]:
+        """The typical batches, each padded to a length: just one where all texts have the same."""
+        if self.lengths == "padded":
+            return (self,)
+        if not self.tokens:
+            raise ValueError(f"`lengths: {self.lengths}` need the task's texts, which were not read yet")
+        return tuple(Workload(self.batch, count, self.threads) for count in self.tokens)
+
+    @property
+    def typical(self) -> Workload:
+        """One batch for all, of their mean length: what work is counted for."""
+        counts = [one.length for one in self.batches]
+        return Workload(self.batch, round(sum(counts) / len(counts)), self.threads)
+
+    @property
+    def longest(self) -> Workload:
+        """The largest batch: what memory is needed for."""
+        return max(self.batches, key=lambda one: one.length)
 
     def __str__(self) -> str:
         plural = "" if self.threads == 1 else "s"
-        return f"batch {self.batch}, length {self.length}, {self.threads} thread{plural}"
+        length = f"length {self.length}"
+        if self.lengths != "padded":
+            span = (
+                f"{min(self.tokens)} to {max(self.tokens)} tokens" if self.tokens else f"at most {self.length} tokens"
+            )
+            length = f"{self.lengths} lengths, {span}"
+        return f"batch {self.batch}, {length}, {self.threads} thread{plural}"
 
 
 @dataclass(frozen=True, slots=True)
@@ -142,6 +194,8 @@ class KernelTable:
     __pydantic_config__: ClassVar[dict[str, str]] = _FORBID
 
     def __post_init__(self) -> None:
+        if self.workload.lengths != "padded":
+            raise ValueError("`workload.lengths` of a kernel table must be padded: it is measured at one length")
         seen: set[tuple[Block, Bits, int]] = set()
         for row in self.rows:
             key = (row.block, row.bits, row.size)
@@ -247,7 +301,7 @@ class EnergyModel:
         """Modelled millijoules of one inference that takes so long."""
         busy = min(workload.threads, self.cores) / self.cores
         watts = self.idle_watts + busy * (self.active_watts - self.idle_watts)
-        by_bits = macs_by_bits(shape, batch=workload.batch, length=workload.length, every_token=False)
+        by_bits = macs_by_bits(shape, batch=workload.batch, length=workload.typical.length, every_token=False)
         picojoules = by_bits[32] * self.pj_per_mac_fp32 + by_bits[8] * self.pj_per_mac_int8
         picojoules += weight_bytes(shape, embeddings=False) * self.pj_per_byte
         value = watts * milliseconds.value + 1e-9 * picojoules
@@ -344,26 +398,37 @@ class DeviceProfile:
         Raises ValueError, saying what was measured, when that lies outside of what the profile knows. Between two
         measured lengths every block is interpolated; nothing is extrapolated.
         """
+        batches = workload.batches
         if self.cost is not None and not self.tables:
             if workload.threads != self.cost.threads:
                 raise ValueError(
                     f"device {self.name!r} is described for {self.cost.threads} threads, the workload asks for "
                     f"{workload.threads}"
                 )
-            return RooflinePredictor(self.cost, workload)
+            return WeightedSum([(RooflinePredictor(self.cost, one), 1 / len(batches)) for one in batches])
         fitting = [table for table in self.tables if (table.hidden, table.head_size) == (hidden, head_size)]
-        for table in fitting:
-            if table.workload == workload:
-                return LatencyPredictor(table)
         like = [t for t in fitting if (t.workload.batch, t.workload.threads) == (workload.batch, workload.threads)]
-        shorter = [table for table in like if table.workload.length < workload.length]
-        longer = [table for table in like if table.workload.length > workload.length]
+        by_length = {table.workload.length: table for table in like}
+        shares: dict[int, float] = {}
+        for one in batches:
+            for length, share in self._around(by_length, hidden, head_size, one).items():
+                shares[length] = shares.get(length, 0.0) + share / len(batches)
+        parts = [(LatencyPredictor(by_length[length]), share) for length, share in shares.items()]
+        between = any(one.length not in by_length for one in batches)
+        return WeightedSum(parts, more_spread=_BETWEEN) if between else WeightedSum(parts)
+
+    def _around(
+        self, by_length: Mapping[int, KernelTable], hidden: int, head_size: int, workload: Workload
+    ) -> dict[int, float]:
+        """The length of a batch, or the two nearest that were measured and the share that each has of it."""
+        if workload.length in by_length:
+            return {workload.length: 1.0}
+        shorter = [length for length in by_length if length < workload.length]
+        longer = [length for length in by_length if length > workload.length]
         if shorter and longer:
-            return _BetweenLengths(
-                max(shorter, key=lambda table: table.workload.length),
-                min(longer, key=lambda table: table.workload.length),
-                workload.length,
-            )
+            low, high = max(shorter), min(longer)
+            share = (workload.length - low) / (high - low)
+            return {low: 1 - share, high: share}
         known = "; ".join(f"hidden {t.hidden}, heads of {t.head_size}, {t.workload}" for t in self.tables) or "nothing"
         raise ValueError(
             f"device {self.name!r} was not measured for hidden {hidden}, heads of {head_size}, {workload} "
@@ -463,18 +528,18 @@ class LatencyPredictor:
         return milliseconds[right - 1] + share * (milliseconds[right] - milliseconds[right - 1])
 
 
-class _BetweenLengths:
-    """Linear between two measured lengths."""
+class WeightedSum:
+    """Predictions of several batches as one: a length between two measured ones takes its share of each (linear), and
+    a workload of several lengths is their mean."""
 
-    def __init__(self, shorter: KernelTable, longer: KernelTable, length: int) -> None:
-        self._ends = LatencyPredictor(shorter), LatencyPredictor(longer)
-        low, high = shorter.workload.length, longer.workload.length
-        self._share = (length - low) / (high - low)
+    def __init__(self, parts: Sequence[tuple[Predictor, float]], *, more_spread: float = 0.0) -> None:
+        """`more_spread` is what interpolating adds to the widest interval."""
+        self._parts, self._more = tuple(parts), more_spread
 
     def __call__(self, shape: ModelShape) -> Estimate:
-        low, high = (end(shape) for end in self._ends)
-        value = low.value + self._share * (high.value - low.value)
-        return Estimate.around(value, max(low.spread, high.spread) + _BETWEEN)
+        found = [(part(shape), share) for part, share in self._parts]
+        value = sum(one.value * share for one, share in found)
+        return Estimate.around(value, max(one.spread for one, _ in found) + self._more)
 
 
 class RooflinePredictor:

@@ -6,8 +6,8 @@ import math
 import random
 import re
 from collections.abc import Mapping
-from dataclasses import dataclass, field
-from typing import ClassVar, Literal
+from dataclasses import dataclass, field, replace
+from typing import Any, ClassVar, Final, Literal
 
 from autocompress.core.device import Workload
 from autocompress.core.metrics import METRICS, Direction
@@ -20,6 +20,9 @@ _FEATURES = ("attention", "relations", "hidden", "embeddings")
 
 _LEAST = {"learning_rate": 1e-8, "temperature": 0.1, "hard_weight": 0.0, "epochs": 1, **dict.fromkeys(_FEATURES, 0.0)}
 """The lowest end of each range that settings of a training are drawn from."""
+
+WORKLOAD_FACT: Final = "workload"
+"""The fact of a study that holds its workload with the lengths of its texts."""
 
 _STUDY_NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9._-]{0,127}")
 
@@ -469,6 +472,11 @@ class StudySpec:
             raise ValueError(
                 f"`workload.length <= task.max_length` must hold, got {self.workload.length} > {self.task.max_length}"
             )
+
+    def as_served(self, facts: Mapping[str, Any]) -> StudySpec:
+        """With the lengths of its texts, which a study keeps among its facts once its data were read."""
+        known = facts.get(WORKLOAD_FACT)
+        return replace(self, workload=Workload.of(known)) if known else self
 
     @property
     def sources(self) -> dict[str, Asset]:

@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from typing import Any
 
+from autocompress.core.device import Workload
 from autocompress.core.policy import Step
 from autocompress.deploy.folder import Manifest
 
@@ -39,7 +40,8 @@ def model_card(manifest: Manifest, *, summary: str, steps: Sequence[str]) -> str
             if name in manifest.metrics
         ),
         "",
-        f"Latency: {_workload(manifest.workload)}, one inference at a time, {manifest.provenance['latency']}. "
+        f"Latency: {Workload.of(manifest.workload)}, one inference at a time, {manifest.provenance['latency']}. "
+        f"{_batched(manifest)}"
         "Quality is that of `model.onnx` itself; intervals are 95 %.",
         "",
         "## Use",
@@ -84,5 +86,9 @@ def step_line(step: Step) -> str:
     return f"{step.operator} on {step.target}" + (f" ({settings})" if settings else "")
 
 
-def _workload(workload: Mapping[str, int]) -> str:
-    return f"batch {workload['batch']}, {workload['length']} tokens, {workload['threads']} thread(s)"
+def _batched(manifest: Manifest) -> str:
+    """What batches mean for the numbers; nothing to say of single texts."""
+    batch = Workload.of(manifest.workload).batch
+    if batch == 1:
+        return ""
+    return f"An inference is a batch of {batch} texts; throughput is in texts a second, one batch after another. "

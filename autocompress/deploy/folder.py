@@ -49,7 +49,7 @@ class Manifest:
     study: str
     digest: str
     task: Mapping[str, Any]
-    workload: Mapping[str, int]
+    workload: Mapping[str, Any]
     metrics: Mapping[str, Mapping[str, Any]]
     baseline: Mapping[str, Mapping[str, Any]]
     provenance: Mapping[str, Any]

@@ -12,8 +12,10 @@ import numpy as np
 from numpy.typing import NDArray
 from tokenizers import Tokenizer
 
+from autocompress.core.device import Workload
 from autocompress.core.policy import CompressionPolicy
 from autocompress.deploy.folder import MODEL, verify_files
+from autocompress.deploy.serving import predict_as_served
 from autocompress.deploy.session import Session
 
 
@@ -37,13 +39,14 @@ class Classifier:
         self._tokenizer = Tokenizer.from_file(str(folder / "tokenizer.json"))
         self._tokenizer.no_padding()
         self._tokenizer.enable_truncation(int(manifest.task["max_length"]))
-        threads = int(manifest.workload["threads"])
-        self._session = Session(folder / MODEL, threads=threads, switches=manifest.switches)
+        self._workload, self._pad = Workload.of(manifest.workload), int(manifest.task.get("pad", 0))
+        self._session = Session(folder / MODEL, threads=self._workload.threads, switches=manifest.switches)
 
     def logits(self, texts: Sequence[str]) -> NDArray[np.float32]:
-        """[texts, labels]"""
+        """[texts, labels], computed in the batches that the model was measured with."""
         encoded = self._tokenizer.encode_batch(list(texts))
-        return self._session.predict(tuple(np.asarray(text.ids, dtype=np.int64) for text in encoded))
+        tokens = [np.asarray(text.ids, dtype=np.int64) for text in encoded]
+        return predict_as_served(self._session, tokens, self._workload, pad=self._pad)
 
     def __call__(self, texts: Sequence[str]) -> list[Answer]:
         raw = self.logits(texts).astype(np.float64)

@@ -41,6 +41,11 @@ _SECONDS: Final = 120.0
 _DISTURBED: Final = 1.25
 """A round is repeated when the first model takes this many times the best it did."""
 
+STOP_SPINNING: Final = ("session.force_spinning_stop", "1")
+"""Further threads of a session wait for its next inference by spinning, some 40 ms of a core each, which another model
+then lacks: of two threads a small model took 1.16 times as long right after another one. Told to stop they spin within
+an inference alone; by itself no model is slower for that (0.98 and 1.04 times)."""
+
 EXACT_PRODUCTS: Final = ("session.x64quantprecision", "1")
 """Makes ONNX Runtime take its unsigned int8 kernels: exact on every CPU, and 2.7 times slower where the signed ones are
 exact too (measured on one with AMX), so it is set only where `products_saturate`."""
@@ -64,7 +69,7 @@ class Plan:
 
     study: str
     device: str
-    workload: Mapping[str, int]
+    workload: Mapping[str, Any]
     rows: int
     models: Mapping[str, pathlib.Path]
     sha256: Mapping[str, str]
@@ -82,6 +87,8 @@ def measure(folder: pathlib.Path, *, rounds: int | None = None) -> dict[str, Any
     runs = [_run(path, plan.workload, plan.rows, plan.switches[name]) for name, path in plan.models.items()]
     with _alone():
         samples = _in_turns(runs, rounds or _ROUNDS, seconds=None if rounds else _SECONDS)
+    batches = len(_lengths(plan.workload))
+    samples = [[reading / batches for reading in readings] for readings in samples]
     found = {name: _reading(plan.sha256[name], readings) for name, readings in zip(plan.models, samples, strict=True)}
     import onnxruntime
 
@@ -145,6 +152,11 @@ def machine() -> dict[str, Any]:
         "machine": platform.machine(),
         "system": f"{platform.system()} {platform.release()}",
     }
+
+
+def session_entries(switches: Mapping[str, str]) -> dict[str, str]:
+    """The entries of a session's configuration: what always holds, a model's own switches, what this CPU needs."""
+    return {**dict([STOP_SPINNING]), **switches, **(dict([EXACT_PRODUCTS]) if products_saturate() else {})}
 
 
 def products_saturate(cpuinfo: str | None = None, architecture: str | None = None) -> bool:
@@ -213,7 +225,7 @@ def _plan(folder: pathlib.Path, about: Mapping[str, Any], places: Mapping[str, s
     return Plan(
         study=str(about["study"]),
         device=device,
-        workload={name: int(about["workload"][name]) for name in ("batch", "length", "threads")},
+        workload=_workload(about["workload"]),
         rows=max(rows, 2),
         models={name: folder / file for name, file in names.items()},
         sha256={name: about["files"][file] for name, file in names.items()},
@@ -231,6 +243,19 @@ def _switches(folder: pathlib.Path) -> dict[str, str]:
     )
 
 
+def _workload(told: Mapping[str, Any]) -> dict[str, Any]:
+    """Raises KeyError, TypeError or ValueError when something is missing."""
+    counts: dict[str, Any] = {name: int(told[name]) for name in ("batch", "length", "threads")}
+    if told.get("lengths", "padded") == "padded":
+        return counts
+    return {**counts, "lengths": str(told["lengths"]), "tokens": [int(one) for one in told["tokens"]]}
+
+
+def _lengths(workload: Mapping[str, Any]) -> Sequence[int]:
+    """The lengths of the batches that are timed: their mean is the latency."""
+    return workload.get("tokens") or (workload["length"],)
+
+
 def _json(path: pathlib.Path) -> Any:
     try:
         return json.loads(path.read_text(encoding="utf-8"))
@@ -246,8 +271,8 @@ def _sha256(path: pathlib.Path) -> str:
     return whole.hexdigest()
 
 
-def _run(path: pathlib.Path, workload: Mapping[str, int], rows: int, switches: Mapping[str, str]) -> Run:
-    """One inference of full-length random token ids; their values do not matter for speed."""
+def _run(path: pathlib.Path, workload: Mapping[str, Any], rows: int, switches: Mapping[str, str]) -> Run:
+    """One inference of each length, of random token ids; their values do not matter for speed."""
     try:
         import numpy as np
         import onnxruntime
@@ -257,16 +282,23 @@ def _run(path: pathlib.Path, workload: Mapping[str, int], rows: int, switches: M
     options.intra_op_num_threads = workload["threads"]
     options.inter_op_num_threads = 1
     options.log_severity_level = 3
-    for key, value in (*switches.items(), *([EXACT_PRODUCTS] if products_saturate() else ())):
+    for key, value in session_entries(switches).items():
         options.add_session_config_entry(key, value)
     try:
         session = onnxruntime.InferenceSession(str(path), options, providers=[_PROVIDER])
     except Exception as error:  # noqa: BLE001 - the runtime raises a private class for all it cannot load
         raise Refused(f"{path}: onnxruntime {onnxruntime.__version__} cannot run it: {error}", _HOST) from error
-    ids = np.random.default_rng(0).integers(1, rows, (workload["batch"], workload["length"]), dtype=np.int64)
-    fed = {"input_ids": ids, "attention_mask": np.ones_like(ids), "token_type_ids": np.zeros_like(ids)}
-    feed = {entry.name: fed[entry.name] for entry in session.get_inputs()}
-    return lambda: session.run(None, feed)
+    feeds, generator = [], np.random.default_rng(0)
+    for length in _lengths(workload):
+        ids = generator.integers(1, rows, (workload["batch"], length), dtype=np.int64)
+        fed = {"input_ids": ids, "attention_mask": np.ones_like(ids), "token_type_ids": np.zeros_like(ids)}
+        feeds.append({entry.name: fed[entry.name] for entry in session.get_inputs()})
+
+    def run() -> None:
+        for feed in feeds:
+            session.run(None, feed)
+
+    return run
 
 
 @contextlib.contextmanager

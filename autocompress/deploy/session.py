@@ -11,7 +11,7 @@ import onnxruntime
 from numpy.typing import NDArray
 
 from autocompress.core.device import Runtime
-from autocompress.deploy.measure import EXACT_PRODUCTS, products_saturate
+from autocompress.deploy.measure import session_entries
 from autocompress.errors import HostError, IntegrityError
 
 PROVIDER: Final = "CPUExecutionProvider"
@@ -44,7 +44,7 @@ class Session:
         options.intra_op_num_threads = threads
         options.inter_op_num_threads = 1
         options.log_severity_level = 3
-        for key, value in (*(switches or {}).items(), *([EXACT_PRODUCTS] if products_saturate() else ())):
+        for key, value in session_entries(switches or {}).items():
             options.add_session_config_entry(key, value)
         if watch is not None:
             options.enable_profiling = True

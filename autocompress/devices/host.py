@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import os
 import platform
 from collections.abc import Mapping
 from pathlib import Path
@@ -57,11 +56,6 @@ def about(profile: DeviceProfile) -> dict[str, object]:
         "here": is_this_machine(profile),
         "fingerprint": dict(profile.fingerprint),
     }
-
-
-def usable_cores() -> int:
-    """Cores this process may run on."""
-    return len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else psutil.cpu_count() or 1
 
 
 def _cpuinfo() -> dict[str, str]:

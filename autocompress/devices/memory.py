@@ -23,7 +23,8 @@ def peak_memory_mib(file: Path, workload: Workload, *, seconds: float = _SECONDS
     """
     if not sys.platform.startswith("linux"):
         return None
-    arguments = [str(file.absolute()), *map(str, (workload.batch, workload.length, workload.threads))]
+    largest = workload.longest
+    arguments = [str(file.absolute()), *map(str, (largest.batch, largest.length, largest.threads))]
     try:
         done = subprocess.run(
             [sys.executable, "-m", "autocompress.devices.memory", *arguments],
@@ -59,4 +60,5 @@ def _peak_kib() -> int:
 
 
 if __name__ == "__main__":
-    sys.stdout.write(f"{_serve(Path(sys.argv[1]), Workload(*map(int, sys.argv[2:])))}\n")
+    _batch, _length, _threads = map(int, sys.argv[2:])
+    sys.stdout.write(f"{_serve(Path(sys.argv[1]), Workload(_batch, _length, _threads))}\n")

@@ -15,6 +15,7 @@ from typing import Final
 import numpy as np
 
 from autocompress.anatomy.weights import random_weights
+from autocompress.core.cores import usable_cores
 from autocompress.core.device import Block, DeviceProfile, KernelRow, KernelTable, Workload
 from autocompress.core.lowering import Lowering
 from autocompress.core.shape import BITS, AttentionShape, Bits, FeedForwardShape, LayerShape, ModelShape
@@ -22,7 +23,7 @@ from autocompress.deploy.graph import write_graph
 from autocompress.deploy.session import Session, runtime
 from autocompress.devices.ceilings import measure_ceilings
 from autocompress.devices.energy_constants import default_energy
-from autocompress.devices.host import fingerprint, usable_cores
+from autocompress.devices.host import fingerprint
 from autocompress.devices.lowering import choose_lowering
 from autocompress.devices.timing import Timed, time_side_by_side, timing_lane, workload_run
 from autocompress.devices.validation import SLOW, Seen, correct, judge, measure_models, random_shapes
@@ -36,6 +37,14 @@ _COPIES: Final = 4
 _WIDTH_STEP: Final = 16
 _VOCABULARY: Final = 1000
 """A lookup costs the same in a small table as in a large one, and small ones are quick to make."""
+
+_FAR: Final = 2.5
+"""Lengths further apart than this have a third one measured between them."""
+
+_GROUP: Final = 8
+_MANY_TOKENS: Final = 512
+"""A runtime keeps the memory of its activations, so that only so many graphs are held at a time where a batch has more
+tokens than this: 40 of them took gigabytes."""
 
 _SHARE: Final = 0.9
 _PACE: Final = "pace"
@@ -142,6 +151,17 @@ def profile_host(
     return replace(profile(), ceilings=measure_ceilings())
 
 
+def loads_to_measure(workload: Workload) -> list[Workload]:
+    """The lengths to measure so that a workload can be predicted: its own, or the shortest and the longest of its
+    batches, and one in between where these are far apart, for attention grows with the square of the length."""
+    lengths = sorted({one.length for one in workload.batches})
+    shortest, longest = lengths[0], lengths[-1]
+    wanted = {shortest, longest}
+    if longest > _FAR * shortest:
+        wanted.add(min(lengths, key=lambda length: abs(length - (shortest * longest) ** 0.5)))
+    return [Workload(workload.batch, length, workload.threads) for length in sorted(wanted)]
+
+
 def _fitted_on(largest: ModelShape, load: Workload, effort: Effort, lowering: Lowering) -> Seen:
     """The whole models that a table is corrected by."""
     return measure_models(
@@ -216,7 +236,24 @@ def largest_shape(table: KernelTable, *, layers: int = 6) -> ModelShape:
 
 def _table(largest: ModelShape, workload: Workload, effort: Effort, lowering: Lowering) -> tuple[KernelTable, bool]:
     """The kernel table of one workload, without a correction, and whether others were at work."""
-    stacks = _stacks(largest, effort.shares)
+    bare, *stacks = _stacks(largest, effort.shares)
+    size = _GROUP if workload.batch * workload.length > _MANY_TOKENS else len(stacks)
+    groups = [stacks[start : start + size] for start in range(0, len(stacks), size)]
+    rows: list[KernelRow] = []
+    noticed = 0
+    for group in groups:
+        timed = _time_stacks([bare, *group], workload, effort, lowering, seconds=effort.seconds / len(groups))
+        some = group if rows else [bare, *group]
+        rows += [_row(stack, found, timed[0]) for stack, found in zip(some, timed[-len(some) :], strict=True)]
+        noticed += timed[0].noticed
+    head_size = largest.layers[0].attention.head_size
+    table = KernelTable(largest.hidden, head_size, workload, tuple(_monotone(rows)))
+    return table, noticed > len(groups) / 2
+
+
+def _time_stacks(
+    stacks: Sequence[_Stack], workload: Workload, effort: Effort, lowering: Lowering, *, seconds: float
+) -> list[Timed]:
     runs = []
     for stack in stacks:
         weights = random_weights(stack.shape, positions=max(workload.length, 8), seed=0)
@@ -224,10 +261,7 @@ def _table(largest: ModelShape, workload: Workload, effort: Effort, lowering: Lo
         session = Session(graph.SerializeToString(), threads=workload.threads, switches=lowering.session)
         runs.append(workload_run(session, workload, rows=_VOCABULARY))
     with timing_lane():
-        timed = time_side_by_side(runs, rounds=effort.rounds, seconds=effort.seconds, tight=effort.tight)
-    rows = _monotone(_row(stack, found, timed[0]) for stack, found in zip(stacks, timed, strict=True))
-    table = KernelTable(largest.hidden, largest.layers[0].attention.head_size, workload, tuple(rows))
-    return table, timed[0].noticed
+        return time_side_by_side(runs, rounds=effort.rounds, seconds=seconds, tight=effort.tight)
 
 
 @dataclass(frozen=True, slots=True)

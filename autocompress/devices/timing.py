@@ -33,7 +33,8 @@ logger = logging.getLogger(__name__)
 _TURN: Final = 3
 _TURN_MS: Final = 4.0
 _MOST: Final = 12
-"""Inferences counted a turn: three, or as many as make four milliseconds, at most twelve."""
+_LONG_MS: Final = 50.0
+"""Inferences counted a turn: three, or as many as make four milliseconds, at most twelve; one of a large batch."""
 
 _CALLS_BEFORE: Final = 2
 """Calls that find out how many inferences make a turn."""
@@ -79,6 +80,14 @@ class Timed:
 
     def quantile(self, share: float) -> float:
         return float(np.quantile(self.samples, share))
+
+    def for_each(self, count: int) -> Timed:
+        """The readings for each of so many inferences that the run makes."""
+        return replace(
+            self,
+            samples=tuple(reading / count for reading in self.samples),
+            turns=tuple(turn / count for turn in self.turns),
+        )
 
     def interval(self) -> tuple[float, float]:
         """95 % interval of the median from order statistics (binomial; distribution-free)."""
@@ -183,19 +192,29 @@ def _narrow(turns: Sequence[Sequence[float]], tight: float) -> bool:
 
 
 def workload_run(session: Session, workload: Workload, *, rows: int, seed: int = 0) -> Run:
-    """One inference of full-length random token ids below `rows`; the values do not matter for speed."""
+    """One inference of each typical batch, of random token ids below `rows`; the values do not matter for speed, and
+    neither does which tokens are padding: they are computed like any other."""
     generator = np.random.default_rng(seed)
-    ids: NDArray[np.int64] = generator.integers(1, rows, (workload.batch, workload.length))
-    feed = session.feed(ids, np.ones_like(ids))
-    return lambda: session.run(feed)
+    feeds = []
+    for one in workload.batches:
+        ids: NDArray[np.int64] = generator.integers(1, rows, (one.batch, one.length))
+        feeds.append(session.feed(ids, np.ones_like(ids)))
+
+    def run() -> None:
+        for feed in feeds:
+            session.run(feed)
+
+    return run
 
 
 def _count(run: Run) -> int:
-    """Inferences in a turn of this model: three, and more of a fast one, whose readings scatter most."""
+    """Inferences in a turn of this model: three, more of a fast one, whose readings scatter most, and one of a slow
+    one, which is long past what the model before it left in the caches."""
     run()
     started = time.perf_counter()
     run()
-    return min(_MOST, max(_TURN, round(_TURN_MS / max(1e3 * (time.perf_counter() - started), 1e-6))))
+    took = 1e3 * (time.perf_counter() - started)
+    return 1 if took >= _LONG_MS else min(_MOST, max(_TURN, round(_TURN_MS / max(took, 1e-6))))
 
 
 def _turn(run: Run, count: int) -> list[float]:

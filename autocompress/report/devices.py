@@ -19,10 +19,12 @@ from autocompress.core.device import (
     CostModel,
     DeviceProfile,
     EnergyModel,
+    Estimate,
     KernelRow,
     KernelTable,
+    LatencyPredictor,
 )
-from autocompress.core.shape import Bits
+from autocompress.core.shape import BITS, AttentionShape, Bits, FeedForwardShape, LayerShape, ModelShape
 from autocompress.report.ceilings import share_of_ceiling
 from autocompress.report.plain_text import one_line
 from autocompress.report.wording import number
@@ -107,6 +109,8 @@ def as_device(profile: DeviceProfile) -> RenderableType:
     if profile.description:
         parts.append(Text(one_line(profile.description), style="dim"))
     parts += [Text(), _facts(_about(profile))]
+    if profile.tables:
+        parts += [Text(), *_workloads(profile.tables)]
     for table in profile.tables:
         parts += [Text(), *_kernels(table, profile.ceilings)]
     if profile.cost is not None:
@@ -117,6 +121,41 @@ def as_device(profile: DeviceProfile) -> RenderableType:
     if profile.notes:
         parts += [Text(), Text("Notes", style="bold"), *(Text(f"- {one_line(note)}") for note in profile.notes)]
     return Group(*parts)
+
+
+_LAYERS: Final = 6
+
+
+def largest_models(table: KernelTable) -> dict[Bits, Estimate]:
+    """Predicted milliseconds of an inference of six layers of the largest blocks measured, in either precision; none
+    in a precision that was not measured for every block."""
+    found: dict[Bits, Estimate] = {}
+    for bits in BITS:
+        sizes = [max((size for size, _ in table.curve(block, bits)), default=0) for block in BLOCKS]
+        if all(table.curve(block, bits) for block in BLOCKS):
+            layer = LayerShape(0, AttentionShape(sizes[1], table.head_size, bits), FeedForwardShape(sizes[2], bits))
+            shape = ModelShape("", table.hidden, 0, 0, 0, (layer,) * _LAYERS, (), embedding_bits=bits)
+            found[bits] = LatencyPredictor(table)(shape)
+    return found
+
+
+def _workloads(tables: Sequence[KernelTable]) -> Iterator[RenderableType]:
+    """Latency and throughput of the same two models under every workload."""
+    shown = Table(box=box.SIMPLE_HEAD, pad_edge=False)
+    for heading in ("batch", "length", "threads", "fp32 ms", "texts/s", "int8 ms", "texts/s"):
+        shown.add_column(heading, justify="right", no_wrap=True)
+    for table in tables:
+        load, models = table.workload, largest_models(table)
+        cells = [str(load.batch), str(load.length), str(load.threads)]
+        for bits in (32, 8):
+            milliseconds = models[bits].value if bits in models else None
+            cells += ["-", "-"] if not milliseconds else [
+                number("latency_ms", milliseconds), number("throughput", 1e3 * load.batch / milliseconds)
+            ]  # fmt: skip
+        shown.add_row(*cells)
+    yield Text("Workloads", style="bold")
+    yield shown
+    yield Text(f"Predicted for {_LAYERS} layers of the largest blocks below; texts a second, one batch after another.")
 
 
 def _facts(facts: Sequence[tuple[str, str]]) -> Table:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import dataclasses
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any, Final, Literal
 
@@ -154,6 +154,11 @@ class FrontReport:
         return tuple(dict.fromkeys((*self.objectives, *self.constraints)))
 
     @property
+    def pace(self) -> str:
+        """The metric of speed that tables show: throughput where the study names it, and latency elsewhere."""
+        return pace_of(self.named)
+
+    @property
     def promotion(self) -> Mapping[str, Any] | None:
         """How search scores ranked the first finalists when these were trained (see `Trust`), and the numbers of those
         `promoted` on top for it; None before that."""
@@ -181,6 +186,11 @@ class FrontReport:
             "hypervolume": dataclasses.asdict(self.hypervolume),
             "counts": dataclasses.asdict(self.counts),
         }
+
+
+def pace_of(named: Iterable[str]) -> str:
+    named = set(named)
+    return "throughput" if "throughput" in named and "latency_ms" not in named else "latency_ms"
 
 
 def front_report(store: Store, name: str) -> FrontReport:
@@ -352,11 +362,12 @@ def _estimates(
 
 
 def _sorted(members: Sequence[Member], objectives: Mapping[str, Direction]) -> list[Member]:
-    cost = next((metric for metric, way in objectives.items() if way == "minimize"), None)
+    cost = next((metric for metric in objectives if metric != "quality"), "")
+    sign = -1 if objectives.get(cost) == "maximize" else 1
 
     def order(member: Member) -> tuple[bool, float, int]:
-        known = member.metrics.get(cost or "")
-        return (member.verified and not member.on_front, known.value if known else float("inf"), member.number)
+        known = member.metrics.get(cost)
+        return (member.verified and not member.on_front, sign * known.value if known else float("inf"), member.number)
 
     return sorted(members, key=order)
 

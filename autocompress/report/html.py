@@ -108,33 +108,36 @@ def _figure(report: FrontReport) -> str:
 
 def _candidates(report: FrontReport) -> str:
     known: Metrics = report.baseline.metrics if report.baseline else {}
-    extra = [metric for metric in report.named if metric not in _FIXED]
-    rows = [_baseline_row(report.baseline, extra)] if report.baseline else []
-    rows += [_row(member, extra) for member in report.verified]
+    pace = report.pace
+    extra = [metric for metric in report.named if metric not in (*_FIXED, pace)]
+    rows = [_baseline_row(report.baseline, pace, extra)] if report.baseline else []
+    rows += [_row(member, pace, extra) for member in report.verified]
     said = "".join(f"<li>{_safe(note)}</li>" for note in notes(report))
     estimates = report.estimates[:ESTIMATES_SHOWN]
     more = ""
     if estimates:
-        table = _table(known, extra, [_row(member, extra) for member in estimates])
+        table = _table(known, pace, extra, [_row(member, pace, extra) for member in estimates])
         more = f"<details><summary>{len(report.estimates)} candidates not verified</summary>{table}</details>"
-    return f'<section><h2>Candidates</h2>{_table(known, extra, rows)}{more}<ul class="notes">{said}</ul></section>'
+    return (
+        f'<section><h2>Candidates</h2>{_table(known, pace, extra, rows)}{more}<ul class="notes">{said}</ul></section>'
+    )
 
 
-def _table(known: Metrics, extra: Sequence[str], rows: Sequence[str]) -> str:
-    heads = ["candidate", label("quality", known), label("test_quality", known), "latency", "faster", "size", "Δ size"]
+def _table(known: Metrics, pace: str, extra: Sequence[str], rows: Sequence[str]) -> str:
+    heads = ["candidate", *(label(one, known) for one in ("quality", "test_quality", pace)), "faster", "size", "Δ size"]
     head = "".join(
         f'<th scope="col">{_safe(text)}</th>' for text in [*heads, *(label(metric, known) for metric in extra), "model"]
     )
     return f'<div class="scroll"><table><thead><tr>{head}</tr></thead><tbody>{"".join(rows)}</tbody></table></div>'
 
 
-def _baseline_row(baseline: Baseline, extra: Sequence[str]) -> str:
+def _baseline_row(baseline: Baseline, pace: str, extra: Sequence[str]) -> str:
     metrics = baseline.metrics
     cells = [
         "baseline",
         _cell("quality", metrics, interval("quality", metrics["quality"]) if "quality" in metrics else ""),
         _cell("test_quality", metrics, _interval_of("test_quality", metrics)),
-        _cell("latency_ms", metrics, _about_latency(metrics)),
+        _cell(pace, metrics, _about_pace(pace, metrics)),
         "",
         _cell("size_mb", metrics),
         "",
@@ -144,7 +147,7 @@ def _baseline_row(baseline: Baseline, extra: Sequence[str]) -> str:
     return _tr("baseline", cells)
 
 
-def _row(member: Member, extra: Sequence[str]) -> str:
+def _row(member: Member, pace: str, extra: Sequence[str]) -> str:
     metrics, relative = member.metrics, member.relative
     points = drop(relative.quality_drop)
     name = f"<code>{_safe(member.digest[:8])}</code>{' ◆' if member.knee else ''}"
@@ -153,7 +156,7 @@ def _row(member: Member, extra: Sequence[str]) -> str:
         f"{name}{f'<small>{_safe(state)}</small>' if state not in ('', 'estimate') else ''}",
         _cell("quality", metrics, f"{points} pt" if points else ""),
         _cell("test_quality", metrics, _interval_of("test_quality", metrics)),
-        _cell("latency_ms", metrics, _about_latency(metrics, member.predicted)),
+        _cell(pace, metrics, _about_pace(pace, metrics, member.predicted)),
         _safe(times(relative.speedup)),
         _cell("size_mb", metrics),
         _safe(change(relative.size_ratio)),
@@ -167,12 +170,18 @@ def _interval_of(metric: str, metrics: Metrics) -> str:
     return interval(metric, metrics[metric]) if metric in metrics else ""
 
 
-def _about_latency(metrics: Metrics, predicted: Measurement | None = None) -> str:
-    """What stands below a latency: that it is predicted, or what had been predicted."""
+def _about_pace(metric: str, metrics: Metrics, predicted: Measurement | None = None) -> str:
+    """What stands below a latency or throughput: that it is predicted, or what latency had been predicted."""
     if predicted is not None:
-        return f"predicted {number('latency_ms', predicted.value)}"
-    said = _word("latency_ms", metrics)
-    return ", ".join(part for part in (_interval_of("latency_ms", metrics), said) if part) if said else ""
+        value = number("latency_ms", predicted.value)
+        return f"predicted {value}" if metric == "latency_ms" else f"{_latency_of(metrics)}, predicted {value} ms"
+    said = _word(metric, metrics)
+    return ", ".join(part for part in (_interval_of(metric, metrics), said) if part) if said else ""
+
+
+def _latency_of(metrics: Metrics) -> str:
+    """`71.3 ms a batch`: what a throughput was found from."""
+    return f"{marked('latency_ms', metrics['latency_ms'])} a batch" if "latency_ms" in metrics else ""
 
 
 def _word(metric: str, metrics: Metrics) -> str:

@@ -20,22 +20,26 @@ def as_markdown(report: FrontReport) -> str:
     lines = [f"## {_escaped(report.study)}", ""]
     if report.description:
         lines += [_escaped(report.description), ""]
-    extra = [metric for metric in report.named if metric not in ("quality", "test_quality", "latency_ms", "size_mb")]
-    heads = ["candidate", _escaped(quality), "Δ points", f"{_escaped(test)} (95 %)", "latency", "faster", "size", "Δ"]
+    pace = report.pace
+    extra = [metric for metric in report.named if metric not in ("quality", "test_quality", pace, "size_mb")]
+    paces = [label(pace, known), "faster"]
+    heads = ["candidate", _escaped(quality), "Δ points", f"{_escaped(test)} (95 %)", *paces, "size", "Δ"]
     heads += [_escaped(label(metric, known)) for metric in extra]
     lines += [f"| {' | '.join(heads)} | model |", f"|---|{'---:|' * (len(heads) - 1)}---|"]
     if report.baseline:
-        lines.append(_row("baseline", report.baseline.metrics, ["", "", ""], extra, report.baseline.summary))
+        lines.append(_row("baseline", report.baseline.metrics, ["", "", ""], (pace, *extra), report.baseline.summary))
     for member in report.verified:
         relative = member.relative
         compared = [drop(relative.quality_drop), times(relative.speedup), change(relative.size_ratio)]
         name = f"{member.digest[:8]}{' ◆' if member.knee else ''}"
-        lines.append(_row(name, member.metrics, compared, extra, member.summary))
+        lines.append(_row(name, member.metrics, compared, (pace, *extra), member.summary))
     said = [note for note in notes(report) if not note.startswith("Estimates")]
     return "\n".join([*lines, "", *(f"- {_escaped(note)}" for note in said)]).rstrip() + "\n"
 
 
-def _row(name: str, metrics: Metrics, compared: Sequence[str], extra: Sequence[str], summary: str) -> str:
+def _row(name: str, metrics: Metrics, compared: Sequence[str], shown: Sequence[str], summary: str) -> str:
+    """`shown` are the metric of speed and what else stands behind the size."""
+
     def value(metric: str) -> str:
         if metric not in metrics:
             return ""
@@ -45,7 +49,8 @@ def _row(name: str, metrics: Metrics, compared: Sequence[str], extra: Sequence[s
     if "test_quality" in metrics and metrics["test_quality"].interval:
         test += f" ({interval('test_quality', metrics['test_quality'])})"
     points, faster, smaller = compared
-    cells = [name, value("quality"), points, test, value("latency_ms"), faster, value("size_mb"), smaller]
+    pace, *extra = shown
+    cells = [name, value("quality"), points, test, value(pace), faster, value("size_mb"), smaller]
     cells += [value(metric) for metric in extra]
     return f"| {' | '.join(cells)} | {_escaped(summary)} |"
 

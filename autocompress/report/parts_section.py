@@ -24,6 +24,10 @@ ABOUT: Final = (
     "from memory; for the whole, all MACs and all weights.",
     "Normalisation holds the residual sums; runtime is what an inference takes beyond its nodes.",
 )
+SEVERAL: Final = (
+    "With several threads a ceiling is that of as many cores, as if each had a memory of its own and none waited for "
+    "another."
+)
 CACHED: Final = "Below 1×: weights that stay in the caches come faster than memory gives them."
 
 
@@ -108,7 +112,7 @@ class PartsSection:
 
     def to_json(self) -> dict[str, Any]:
         return {
-            "workload": asdict(self.workload),
+            "workload": self.workload.to_json(),
             "ceilings": {**asdict(self.ceilings), "known_from": self.known_from},
             "profiler_ms_a_node": _rounded(self.profiler_ms),
             "disturbed": self.disturbed,
@@ -145,13 +149,15 @@ class PartsSection:
 
     def about(self) -> str:
         """The workload, and the ceilings with where they are from."""
-        return f"{self.workload} · ceilings of a core, {self.known_from}: {ceilings_in_words(self.ceilings)}"
+        cores = "" if self.workload.threads == 1 else f", {self.workload.threads} of them used"
+        return f"{self.workload} · ceilings of a core{cores}, {self.known_from}: {ceilings_in_words(self.ceilings)}"
 
     def remarks(self) -> list[str]:
         """What a reader must know to read the numbers."""
         beaten = any(part.times is not None and part.times < 1 for part in (*self.parts, self.whole))
         profiler = f"What the profiler does at each node, {1e3 * self.profiler_ms:.1f} µs, is left out."
-        return [ABOUT[0], f"{ABOUT[1]} {profiler}", *([CACHED] if beaten else [])]
+        several = [SEVERAL] if self.workload.threads > 1 else []
+        return [ABOUT[0], *several, f"{ABOUT[1]} {profiler}", *([CACHED] if beaten else [])]
 
     def draw(self, path: Path, *, heading: Sequence[str]) -> None:
         from autocompress.report.parts_png import as_parts_png

@@ -99,7 +99,7 @@ class Plot:
 
 
 def plot_of(report: FrontReport) -> Plot | None:
-    """The first cost against quality; None while there is nothing to draw."""
+    """The first objective beside quality, against quality; None while there is nothing to draw."""
     x, y = _axes(report)
     everyone = _dots(report, x, y)
     if not everyone:
@@ -119,9 +119,8 @@ def plot_of(report: FrontReport) -> Plot | None:
 
 def _axes(report: FrontReport) -> tuple[str, str]:
     best = [metric for metric, way in report.objectives.items() if way == "maximize"]
-    costs = [metric for metric, way in report.objectives.items() if way == "minimize"]
-    y = best[0] if best else "quality"
-    x = next((metric for metric in (*costs, "latency_ms", "size_mb") if metric != y), "latency_ms")
+    y = "quality" if "quality" in best else best[0] if best else "quality"
+    x = next((metric for metric in (*report.objectives, "latency_ms", "size_mb") if metric != y), "latency_ms")
     return x, y
 
 

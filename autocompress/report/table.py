@@ -61,11 +61,12 @@ class _Front:
 
 def _table(report: FrontReport, width: int) -> Table:
     table = Table(box=box.SIMPLE_HEAD, pad_edge=False)
-    extra = [metric for metric in report.named if metric not in _FIXED]
+    pace = report.pace
+    extra = [metric for metric in report.named if metric not in (*_FIXED, pace)]
     known: Metrics = report.baseline.metrics if report.baseline else {}
-    latencies = [member.metrics["latency_ms"] for member in report.verified if "latency_ms" in member.metrics]
+    latencies = [member.metrics[pace] for member in report.verified if pace in member.metrics]
     room = width - _EXTRA * len(extra) - _PREDICTED * any(is_estimated(latency) for latency in latencies)
-    columns = _columns(known, extra)
+    columns = _columns(known, pace, extra)
     shown = [i for i, column in enumerate(columns) if room >= column.least]
     for i in shown:
         table.add_column(columns[i].heading, justify=columns[i].justify, no_wrap=columns[i].heading != "model")
@@ -74,14 +75,14 @@ def _table(report: FrontReport, width: int) -> Table:
         table.add_row(*(cells[i] for i in shown), style=style)
 
     if report.baseline:
-        add(_baseline_cells(report.baseline, extra, room=room), "")
+        add(_baseline_cells(report.baseline, pace, extra, room=room), "")
         table.add_section()
     for member in report.verified:
-        add(_cells(member, extra, room=room), "" if member.on_front else "dim")
+        add(_cells(member, pace, extra, room=room), "" if member.on_front else "dim")
     if report.verified and report.estimates:
         table.add_section()
     for member in report.estimates[:ESTIMATES_SHOWN]:
-        add(_cells(member, extra, room=room), "dim")
+        add(_cells(member, pace, extra, room=room), "dim")
     return table
 
 
@@ -121,7 +122,7 @@ class _Column:
     least: int = 0
 
 
-def _columns(known: Metrics, extra: Sequence[str]) -> list[_Column]:
+def _columns(known: Metrics, pace: str, extra: Sequence[str]) -> list[_Column]:
     """In the order of `_cells`."""
     return [
         _Column("", "left"),
@@ -129,7 +130,7 @@ def _columns(known: Metrics, extra: Sequence[str]) -> list[_Column]:
         _Column(label("quality", known)),
         _Column("Δ pt"),
         _Column(f"{label('test_quality', known)} [95 %]", least=_WIDE),
-        _Column("latency"),
+        _Column(label(pace, known)),
         _Column("faster"),
         _Column("size"),
         _Column("Δ", least=_WIDE),
@@ -139,7 +140,7 @@ def _columns(known: Metrics, extra: Sequence[str]) -> list[_Column]:
     ]
 
 
-def _baseline_cells(baseline: Baseline, extra: Sequence[str], *, room: int) -> list[RenderableType]:
+def _baseline_cells(baseline: Baseline, pace: str, extra: Sequence[str], *, room: int) -> list[RenderableType]:
     metrics = baseline.metrics
     return [
         "",
@@ -147,7 +148,7 @@ def _baseline_cells(baseline: Baseline, extra: Sequence[str], *, room: int) -> l
         _value("quality", metrics),
         "",
         _with_interval("test_quality", metrics),
-        _latency(metrics, room=room) if baseline.measured else _value("latency_ms", metrics),
+        _pace(pace, metrics, room=room) if baseline.measured else _value(pace, metrics),
         "",
         _value("size_mb", metrics),
         "",
@@ -157,7 +158,7 @@ def _baseline_cells(baseline: Baseline, extra: Sequence[str], *, room: int) -> l
     ]
 
 
-def _cells(member: Member, extra: Sequence[str], *, room: int) -> list[RenderableType]:
+def _cells(member: Member, pace: str, extra: Sequence[str], *, room: int) -> list[RenderableType]:
     metrics, relative = member.metrics, member.relative
     return [
         Text("◆" if member.knee else "", style="bold magenta"),
@@ -165,7 +166,7 @@ def _cells(member: Member, extra: Sequence[str], *, room: int) -> list[Renderabl
         _value("quality", metrics),
         drop(relative.quality_drop),
         _with_interval("test_quality", metrics),
-        _latency(metrics, room=room) if member.verified else _value("latency_ms", metrics),
+        _pace(pace, metrics, room=room) if member.verified else _value(pace, metrics),
         times(relative.speedup),
         _value("size_mb", metrics),
         change(relative.size_ratio),
@@ -183,12 +184,12 @@ def _value(metric: str, metrics: Metrics) -> str:
     return f"{marked(metric, metrics[metric])}{said}"
 
 
-def _latency(metrics: Metrics, *, room: int) -> Text:
-    """A verified model whose latency nobody measured must say so: below the value there is room for it."""
-    text, known = Text(_value("latency_ms", metrics)), metrics.get("latency_ms")
-    if known is not None and word("latency_ms", known):
-        within = interval("latency_ms", known) if room >= _NARROW else ""
-        text.append(f"\n{' '.join(part for part in (within, word('latency_ms', known)) if part)}", style="dim")
+def _pace(metric: str, metrics: Metrics, *, room: int) -> Text:
+    """A verified model whose speed nobody measured must say so: below the value there is room for it."""
+    text, known = Text(_value(metric, metrics)), metrics.get(metric)
+    if known is not None and word(metric, known):
+        within = interval(metric, known) if room >= _NARROW else ""
+        text.append(f"\n{' '.join(part for part in (within, word(metric, known)) if part)}", style="dim")
     return text
 
 

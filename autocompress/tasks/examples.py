@@ -3,12 +3,19 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
+from typing import Final
 
 import numpy as np
 import torch
 from numpy.typing import NDArray
 from torch import Tensor
+
+from autocompress.core.device import Workload
+
+_TYPICAL: Final = 8
+_BATCHES: Final = 500
+"""Random batches that typical ones are drawn from: their quantiles no longer move by a token."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -55,6 +62,21 @@ def batches(examples: Examples, size: int, *, shuffle: int | None = None) -> lis
     if shuffle is not None:
         groups = [groups[i] for i in generator.permutation(len(groups))]
     return [_batch(examples, rows) for rows in groups]
+
+
+def with_tokens(workload: Workload, examples: Examples) -> Workload:
+    """The workload with the padded lengths of typical batches of these texts: eight that stand for equal shares of all
+    batches. Texts that come as they come are put into random batches, often enough that there are many."""
+    if workload.lengths == "padded" or workload.tokens:
+        return workload
+    lengths = np.minimum([len(tokens) for tokens in examples.tokens], workload.length)
+    size, generator = workload.batch, np.random.default_rng(0)
+    longest: list[int] = []
+    while len(longest) < (_BATCHES if workload.lengths == "real" else 1):
+        order = np.sort(lengths) if workload.lengths == "sorted" else generator.permutation(lengths)
+        longest += [int(order[start : start + size].max()) for start in range(0, len(order), size)]
+    middles = (np.arange(_TYPICAL) + 0.5) / _TYPICAL
+    return replace(workload, tokens=tuple(int(count) for count in np.rint(np.quantile(longest, middles))))
 
 
 def _batch(examples: Examples, rows: NDArray[np.int64]) -> Batch:

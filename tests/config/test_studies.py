@@ -19,6 +19,7 @@ from autocompress.config import (
     spec_to_json,
     study_from_json,
 )
+from autocompress.core.cores import usable_cores
 from autocompress.core.ports import Operator
 from autocompress.core.space import Choice, Integer, Real, Share
 from autocompress.errors import NotFoundError, SpecError
@@ -83,7 +84,7 @@ def test_every_shipped_space_is_in_order(name: str, operators: Operators) -> Non
     assert load_space(name, operators=operators).name == name
 
 
-@pytest.mark.parametrize("name", ["quickstart", "movie-reviews", "sms-spam"])
+@pytest.mark.parametrize("name", ["quickstart", "movie-reviews", "sms-spam", "throughput"])
 def test_every_shipped_study_is_in_order_and_survives_being_stored(name: str, operators: Operators) -> None:
     spec = load_study(name, operators=operators)
     assert spec.name == name
@@ -96,6 +97,25 @@ def test_paths_in_a_study_are_relative_to_the_study(folder: Path, operators: Ope
     assert spec.task.data.source.path == str(folder.parent / "data.csv")
     assert spec.space.name == "s"
     assert load_study(Path("studies/mine.yaml"), operators=operators) == spec
+
+
+CORES = usable_cores()
+
+
+def test_all_threads_are_those_of_the_device(folder: Path, operators: Operators) -> None:
+    def threads(device: str) -> int:
+        (folder / "many.yaml").write_text(
+            STUDY.replace("device: host", f"device: {device}") + "workload: {batch: 8, threads: all, lengths: real}\n"
+        )
+        return load_study("many", operators=operators).workload.threads
+
+    assert threads("host") == CORES
+    assert threads("raspberry-pi-4") == 4, "the number that it is described for"
+    assert threads("xeon-2core") == 2, "the cores that it was measured with"
+    far = (Path(locate("device", "xeon-2core")).read_text()).replace("  cores: '2'\n", "")
+    (folder / "far.yaml").write_text(far)
+    with pytest.raises(SpecError, match="workload.threads: device 'xeon-2core' does not say how many cores it has"):
+        threads("far.yaml")
 
 
 def test_unlabelled_texts_are_found_and_kept_like_the_data(folder: Path, operators: Operators) -> None:
@@ -265,6 +285,13 @@ def test_all_mistakes_are_told_at_once_with_line_and_path(folder: Path, operator
         ({"objectives": {}}, "objectives: must name at least one metric"),
         ({"objectives": {"quality": "max"}}, "objectives.quality: got 'max'; allowed: maximize, minimize"),
         ({"workload": {"length": 512}}, "workload.length: `workload.length <= task.max_length` must hold, got 512"),
+        ({"workload": {"batch": 0}}, "workload.batch: must be >= 1, got batch=0"),
+        ({"workload": {"threads": 0}}, "workload.threads: must be >= 1, got threads=0"),
+        ({"workload": {"threads": "many"}}, "workload.threads: must be a whole number, or `all` cores of the device"),
+        ({"workload": {"threads": CORES + 1}}, f"workload.threads: must be <= {CORES}, the cores of this machine"),
+        ({"workload": {"threads": "all"}, "device": "phone"}, "device: no device profile is called 'phone'"),
+        ({"workload": {"lengths": "random"}}, "workload.lengths: got 'random'; allowed: padded, real, sorted"),
+        ({"workload": {"tokens": [8]}}, "workload.tokens: belong to `lengths: real`"),
         ({"constraints": {"size_mb": {"min": 3, "max": 1}}}, "constraints.size_mb.min: `min <= max` must hold"),
         ({"constraints": {"size_mb": {}}}, "constraints.size_mb: a constraint needs `min`, `max` or both"),
         ({"model": {"hub": "a/b"}}, "model: a hub asset needs a pinned `revision`"),

@@ -3,15 +3,20 @@
 from __future__ import annotations
 
 import dataclasses
+import hashlib
 import os
 import random
 import subprocess
 import sys
+import threading
+import time
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
 
 from autocompress import config
+from autocompress.anatomy.weights import random_weights
 from autocompress.core.device import (
     COST_FEATURES,
     DeviceProfile,
@@ -22,10 +27,13 @@ from autocompress.core.device import (
     Workload,
 )
 from autocompress.core.shape import AttentionShape, FeedForwardShape, LayerShape, ModelShape
-from autocompress.devices.profiling import Effort, bert_shape
-from autocompress.devices.timing import Neighbours, Timed, time_side_by_side
+from autocompress.deploy.graph import write_graph
+from autocompress.deploy.session import Session
+from autocompress.devices.profiling import Effort, bert_shape, loads_to_measure, profile_host
+from autocompress.devices.timing import Neighbours, Timed, time_side_by_side, workload_run
 from autocompress.devices.validation import Seen, correct, judge, random_shapes
 from autocompress.errors import HostError, SpecError
+from autocompress.evaluate import Pricing
 from autocompress.profiles import profile_to, validate_file
 
 TOY = bert_shape(hidden=32, heads=4, head_size=8, width=64, layers=3)
@@ -119,6 +127,96 @@ def test_a_workload_outside_the_table_is_refused_and_one_between_is_interpolated
     between = known.predictor(workload=Workload(1, 80, 1), **ask)(MINILM)
     assert between.value == pytest.approx((ends[0].value + ends[1].value) / 2)
     assert between.spread > ends[0].spread
+
+
+def test_real_lengths_are_predicted_from_the_lengths_around_them() -> None:
+    known = profile(table(Workload(8, 10, 2)), table(Workload(8, 30, 2), scale=3.0))
+    ask = {"hidden": 384, "head_size": 32}
+    load = Workload(8, 64, 2, "real", (10, 15, 20, 30))
+    batches = [known.predictor(workload=one, **ask)(MINILM).value for one in load.batches]
+    found = known.predictor(workload=load, **ask)(MINILM)
+    assert found.value == pytest.approx(sum(batches) / 4)
+    assert found.spread > known.predictor(workload=Workload(8, 10, 2), **ask)(MINILM).spread
+    with pytest.raises(ValueError, match="was not measured for hidden 384, heads of 32, batch 8, length 31, 2 threads"):
+        known.predictor(workload=replace(load, tokens=(10, 31)), **ask)
+
+
+def test_a_workload_that_was_not_measured_says_how_to_measure_it() -> None:
+    load = Workload(8, 64, 2, "real", (11, 15, 29))
+    with pytest.raises(SpecError, match="`autocompress profile --batch 8 --threads 2 --length 11 --length 29`"):
+        Pricing.of(profile(table(Workload(8, 10, 2))), MINILM, workload=load, objectives=(), constraints={})
+
+
+def test_throughput_counts_the_texts_of_a_batch() -> None:
+    load, wanted = Workload(8, 32, 2), ("quality", "throughput")
+    pricing = Pricing.of(profile(table(load)), MINILM, workload=load, objectives=wanted, constraints={})
+    found = {one.metric: one for one in pricing.count(MINILM)}
+    assert found["throughput"].value == pytest.approx(8e3 / found["latency_ms"].value)
+    assert found["throughput"].interval is not None
+    assert found["throughput"].interval[0] < found["throughput"].value < found["throughput"].interval[1]
+    assert found["throughput"].source == "predicted"
+
+
+def test_what_must_be_measured_follows_from_the_lengths() -> None:
+    def lengths(*tokens: int) -> list[int]:
+        return [one.length for one in loads_to_measure(Workload(4, 128, 2, "real", tokens))]
+
+    assert loads_to_measure(Workload(4, 128, 2)) == [Workload(4, 128, 2)]
+    assert lengths(18, 19, 20, 23) == [18, 23]
+    assert lengths(5, 9, 12, 15, 40) == [5, 15, 40], "far apart, with one between them"
+    assert lengths(7, 7) == [7]
+
+
+def test_a_large_batch_is_profiled_a_few_graphs_at_a_time() -> None:
+    load, seen = Workload(32, 17, 1), []
+    made = profile_host(TOY, [load], effort=EFFORT, progress=lambda text, _: seen.append(text))
+    (one,) = made.tables
+    rows = {(row.block, row.bits, row.size) for row in one.rows}
+    assert len(rows) == len(one.rows) == 2 + 4 * 2 * 3
+    assert one.correction is not None
+
+
+def test_threads_of_this_process_are_not_somebody_else() -> None:
+    """What the second thread of a model computes is its own doing."""
+    used: list[float] = []
+
+    def burn() -> None:
+        started = time.thread_time()
+        while time.thread_time() - started < 0.3:
+            hashlib.sha256(bytes(100_000)).digest()  # lets the other thread run meanwhile
+        used.append(time.thread_time() - started)
+
+    threads = [threading.Thread(target=burn) for _ in range(2)]
+    before = Neighbours._now()[2]
+    for thread in threads:
+        thread.start()
+    for thread in threads:
+        thread.join()
+    assert Neighbours._now()[2] - before >= 0.99 * sum(used) > 0.5
+
+
+def test_further_threads_rest_between_inferences() -> None:
+    """A model's second thread must not keep a core from the model that is measured next."""
+    session = Session(write_graph(random_weights(TOY, positions=16, seed=0)).SerializeToString(), threads=2)
+    run = workload_run(session, Workload(4, 16, 2), rows=100)
+    for _ in range(5):
+        run()
+    before = time.process_time()
+    time.sleep(0.2)
+    assert time.process_time() - before < 0.02
+
+
+def test_readings_of_several_inferences_are_told_for_each() -> None:
+    (timed,) = time_side_by_side([lambda: sum(range(20_000))], rounds=5, seconds=1)
+    half = timed.for_each(2)
+    assert half.median == pytest.approx(timed.median / 2)
+    assert half.samples[0] == timed.samples[0] / 2
+    assert (half.disturbed, half.calls) == (timed.disturbed, timed.calls)
+
+
+def test_a_slow_run_is_counted_once_a_turn() -> None:
+    (timed,) = time_side_by_side([lambda: time.sleep(0.06)], rounds=5, seconds=0.1)
+    assert len(timed.samples) == 5
 
 
 def test_a_size_outside_the_table_is_refused() -> None:

@@ -1,0 +1,37 @@
+"""Answers as they are served: in the batches of a workload."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+import numpy as np
+from numpy.typing import NDArray
+
+from autocompress.core.device import Workload
+from autocompress.deploy.session import Session
+
+
+def predict_as_served(
+    session: Session, tokens: Sequence[NDArray[np.int64]], workload: Workload, *, pad: int
+) -> NDArray[np.float32]:
+    """Logits [texts, classes] of texts in batches of the workload: in the order of their length where that is how it
+    takes them, each batch padded with the token `pad` to its longest text, or to `length` where all texts are.
+
+    int8 activations have one scale for a whole batch, padding included, so answers depend a little on the texts beside
+    them: the quality of a file is that of its batches. A single text is never padded: nothing stands beside it.
+    """
+    if workload.batch == 1:
+        return session.predict(tuple(tokens))
+    by_length = workload.lengths == "sorted"
+    order = np.argsort([len(ids) for ids in tokens], kind="stable") if by_length else np.arange(len(tokens))
+    least = workload.length if workload.lengths == "padded" else 0
+    found = []
+    for start in range(0, len(order), workload.batch):
+        batch = [tokens[place] for place in order[start : start + workload.batch]]
+        ids = np.full((len(batch), max(least, *map(len, batch))), pad, np.int64)
+        mask = np.zeros_like(ids)
+        for row, text in enumerate(batch):
+            ids[row, : len(text)], mask[row, : len(text)] = text, 1
+        found.append(session.run(session.feed(ids, mask)))
+    logits = np.concatenate(found)
+    return logits[np.argsort(order)]
