@@ -11,7 +11,7 @@ import copy
 import re
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
-from typing import cast
+from typing import Any, cast
 
 import numpy as np
 import torch
@@ -105,6 +105,7 @@ class Anatomy:
         model_type = str(getattr(config, "model_type", type(model).__name__))
         if model_type not in families:
             raise SpecError(f"model: no anatomy for the family {model_type!r}; {did_you_mean(model_type, families)}")
+        _refuse_other_forms(config)
         self.model = model
         self.family = families[model_type]
         self._families, self._linked = families, linked
@@ -274,6 +275,22 @@ def _linears(module: nn.Module) -> Iterator[tuple[str, Slot]]:
         if isinstance(child, nn.Linear | Int8Linear) and not name.endswith(".linear"):
             owner, _, last = name.rpartition(".")
             yield name, Slot(module.get_submodule(owner), last)
+
+
+def _refuse_other_forms(config: Any) -> None:
+    """Raises SpecError for what a family allows and the deployed graph does not build: a mask that hides later tokens,
+    positions that are not looked up."""
+    if getattr(config, "is_decoder", False):
+        raise SpecError(
+            "model: its config has `is_decoder: true`, so every token attends to earlier ones alone; the graph masks "
+            "padding only (allowed: false); take an encoder of this family"
+        )
+    positions = getattr(config, "position_embedding_type", None) or "absolute"
+    if positions != "absolute":
+        raise SpecError(
+            f"model: its config has `position_embedding_type: {positions}`; the graph adds a row of a table to each "
+            "token (allowed: absolute); take a checkpoint that was trained so"
+        )
 
 
 def _find_stack(model: nn.Module) -> Slot:

@@ -55,3 +55,16 @@ def test_a_model_whose_layers_are_not_plain_is_refused(bert: Anatomy) -> None:
     layer.extra = nn.Linear(4, 4)
     with pytest.raises(SpecError, match="layer 0 is no plain encoder layer"):
         Anatomy(bert.model, FAMILIES)
+
+
+@pytest.mark.parametrize(
+    ("setting", "value", "told"),
+    [("is_decoder", True, "is_decoder: true"), ("position_embedding_type", "relative_key", "relative_key")],
+)
+def test_a_model_whose_mask_or_positions_are_built_another_way_is_refused(
+    bert: Anatomy, setting: str, value: object, told: str
+) -> None:
+    model: Any = bert.model
+    setattr(model.config, setting, value)
+    with pytest.raises(SpecError, match=told):
+        Anatomy(model, FAMILIES)

@@ -97,7 +97,7 @@ def test_a_graph_without_layers_or_with_one_asks_for_no_mask_of_every_query() ->
 
 
 def test_an_unknown_rule_is_refused_with_those_there_are() -> None:
-    with pytest.raises(ValueError, match="unknown rule 'magic'"):
+    with pytest.raises(ValueError, match="unknown 'magic'"):
         Lowering(int8=("magic",))  # type: ignore[arg-type]
     with pytest.raises(ValueError, match="twice"):
         Lowering(fp32=("attention_node", "attention_node"))

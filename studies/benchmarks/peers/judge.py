@@ -95,10 +95,10 @@ class InAutocompress:
     """As its own loader opens an exported folder."""
 
     def __init__(self, path: Path, threads: int, settings: Mapping[str, Any]) -> None:
-        from autocompress.deploy.folder import MODEL
+        from autocompress.deploy.folder import MODEL, read_manifest
         from autocompress.deploy.session import Session
 
-        self._session = Session(path / MODEL, threads=threads)
+        self._session = Session(path / MODEL, threads=threads, switches=read_manifest(path).switches)
 
     def run_of(self, length: int) -> Callable[[Arrays], Any]:
         return lambda fed: self._session.run(self._session.feed(fed["input_ids"], fed["attention_mask"]))
