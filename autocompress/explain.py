@@ -244,10 +244,8 @@ def _parts(
     observer.stage("parts", "alone on the machine, some ten seconds")
     ceilings, known_from = machine_ceilings(spec.device)
     left = effective(member.policy, shape)[1]
-    switches = read_manifest(member.folder).switches
-    found = measure_parts(
-        member.folder / MODEL, left, spec.workload.typical, ceilings, known_from=known_from, switches=switches
-    )
+    load, switches = spec.as_served(facts).workload.typical, read_manifest(member.folder).switches
+    found = measure_parts(member.folder / MODEL, left, load, ceilings, known_from=known_from, switches=switches)
     return [found], [_BUSY] if found.disturbed else []
 
 

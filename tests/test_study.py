@@ -9,6 +9,7 @@ import subprocess
 import sys
 import time
 from collections.abc import Iterator
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -18,14 +19,18 @@ import torch
 
 import autocompress
 from autocompress.anatomy import FAMILIES, Anatomy
+from autocompress.core.cores import usable_cores
+from autocompress.core.device import Workload
 from autocompress.core.outcome import RUNG_FINALIST, Evaluated, values
 from autocompress.core.spec import Bound
+from autocompress.deploy import measure
 from autocompress.errors import ExhaustedError, IntegrityError, Interrupted, NotFoundError, SpecError
 from autocompress.importance import CRITERIA
 from autocompress.report.notes import notes
 from autocompress.store import Finalist, Store
 from autocompress.study import SilentObserver
 from autocompress.tasks import load_text_classification, unlabelled_examples
+from autocompress.verification import verify_folder
 from tests.given_study import WORDS, write_data, write_model, write_study
 
 
@@ -636,6 +641,56 @@ def test_a_study_is_retargeted_without_a_new_evaluation(study: autocompress.Stud
     with pytest.raises(SpecError, match="exists already"):
         study.retarget(str(board))
     there.store.delete_study(there.name)
+
+
+def test_a_study_of_throughput_serves_batches_of_real_lengths(project: Path, tmp_path: Path) -> None:
+    """Searched by a prediction, measured in batches as long as the texts are, and so wherever the model goes."""
+    objectives = {"quality": "maximize", "throughput": "maximize"}
+    path = write_study(
+        project,
+        name="bulk",
+        workload={"batch": 4, "length": 16, "threads": "all", "lengths": "real"},
+        objectives=objectives,
+        budget={"trials": 6},
+        finalists={"count": 1, "training": {"epochs": 1, "batch_size": 16, "learning_rate": 5.0e-3}},
+    )
+    with autocompress.run(path, storage=str(tmp_path / "a.db"), workers=0) as study:
+        load = Workload.of(study.row.facts["workload"])
+        assert (load.batch, load.threads, load.lengths, len(load.tokens)) == (4, usable_cores(), "real", 8)
+        assert max(load.tokens) <= 16
+        tree = study.pareto().to_json()
+        for found in (tree["baseline"], *(member for member in tree["members"] if member["verified"])):
+            known = found["metrics"]
+            assert known["throughput"]["source"] == known["latency_ms"]["source"] == "measured"
+            assert known["throughput"]["value"] == pytest.approx(4e3 / known["latency_ms"]["value"])
+        picked = study.pick(maximize="throughput", min_throughput=1, out=tmp_path / "picked")
+        assert "It has the highest throughput" in picked.why
+        assert "batch 4, real lengths" in (tmp_path / "picked" / "README.md").read_text()
+        assert verify_folder(tmp_path / "picked", rounds=5).ok
+        answers = autocompress.load(tmp_path / "picked")(["we saw the oven", "the team and the goal and then", "hotel"])
+        assert len(answers) == 3
+        document = measure.measure(study.bundle(tmp_path / "bundle"), rounds=5)
+        assert document["workload"] == load.to_json()
+        (tmp_path / "there.json").write_text(json.dumps(document))
+        assert len(study.import_measurements(tmp_path / "there.json").changes) == 2
+        board = tmp_path / "tiny-board.yaml"
+        board.write_text(ELSEWHERE)
+        there = study.retarget(str(board))
+        assert replace(load, threads=4) == there.spec.workload
+        priced = there.records()[1].outcome
+        assert isinstance(priced, Evaluated)
+        assert {one.source for one in priced.measurements if one.metric == "throughput"} == {"predicted"}
+
+
+def test_texts_longer_than_a_model_has_positions_for_are_refused(project: Path, tmp_path: Path) -> None:
+    path = write_study(
+        project,
+        name="long",
+        task={"max_length": 64, "data": {"source": {"path": "texts.csv"}, "format": "csv"}},
+        workload={"length": 64},
+    )
+    with pytest.raises(SpecError, match=r"task.max_length: must be <= 32, the positions that .*model has, got 64"):
+        autocompress.run(path, storage=str(tmp_path / "a.db"), workers=0)
 
 
 def test_a_retargeted_study_keeps_to_its_own_bounds(study: autocompress.Study, tmp_path: Path) -> None:

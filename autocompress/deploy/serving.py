@@ -18,7 +18,8 @@ def predict_as_served(
     takes them, each batch padded with the token `pad` to its longest text, or to `length` where all texts are.
 
     int8 activations have one scale for a whole batch, padding included, so answers depend a little on the texts beside
-    them: the quality of a file is that of its batches. A single text is never padded: nothing stands beside it.
+    them: the quality of a file is that of its batches, while a search scores every text with a scale of its own. A
+    single text is never padded: nothing stands beside it.
     """
     if workload.batch == 1:
         return session.predict(tuple(tokens))

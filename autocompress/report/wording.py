@@ -35,7 +35,7 @@ def label(metric: str, metrics: Mapping[str, Measurement]) -> str:
 
 def unit(metric: str) -> str:
     if metric == "throughput":
-        return "1/s"
+        return "texts/s"
     return next((unit for ending, unit in _UNITS.items() if metric.endswith(ending)), "")
 
 

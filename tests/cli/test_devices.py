@@ -8,6 +8,7 @@ from pathlib import Path
 import pytest
 
 from autocompress.config import dump_device
+from autocompress.core.cores import usable_cores
 from tests.report import given_devices as given
 
 from .conftest import Run
@@ -74,3 +75,20 @@ def test_this_machine_is_shown_by_the_profile_made_of_it(run: Run) -> None:
     ended = run("devices", "host")
     assert ended.code == 3
     assert "make one with `autocompress profile --out FILE`" in ended.err
+
+
+def test_a_profile_takes_no_more_threads_than_there_are_cores(run: Run) -> None:
+    for written in ("99999", "0", "many", "1.5"):
+        ended = run("profile", "--threads", "1", "--threads", written, "--out", "box.yaml")
+        assert ended.code == 2
+        assert (
+            f"--threads: must be 1 to {usable_cores()}, the cores of this machine, or all; got '{written}'" in ended.err
+        )
+
+
+def test_threads_of_a_study_are_told_as_a_number_before_it_runs(run: Run) -> None:
+    told = run("run", "throughput", "--dry-run").out
+    plural = "" if usable_cores() == 1 else "s"
+    assert f"host, batch 32, real lengths, at most 128 tokens, {usable_cores()} thread{plural}" in " ".join(
+        told.split()
+    )

@@ -13,7 +13,7 @@ from autocompress.core.device import KernelRow
 from autocompress.errors import HostError
 from autocompress.report.ceilings import block_macs, least_ms, share_of_ceiling
 from autocompress.report.device_png import _apart, _spread, as_device_png
-from autocompress.report.devices import age_days, as_device, as_device_list, validated
+from autocompress.report.devices import age_days, as_device, as_device_list, largest_models, validated
 
 from . import given_devices as given
 from .test_renderers import HOSTILE, printed
@@ -40,6 +40,18 @@ def test_a_block_at_the_ceiling_takes_the_least_time_and_a_slower_one_its_share(
     assert share_of_ceiling(TABLE, given.CEILINGS, row) == pytest.approx(0.5)
     assert share_of_ceiling(TABLE, None, row) is None
     assert share_of_ceiling(TABLE, given.CEILINGS, KernelRow("base", 32, 0, 1.0, 1.0, 1.0)) is None
+
+
+def test_a_device_shows_the_throughput_of_every_workload() -> None:
+    eight = replace(TABLE, workload=replace(TABLE.workload, batch=8, threads=2))
+    box = replace(given.BOX, tables=(TABLE, eight))
+    text = printed(as_device(box))
+    milliseconds = largest_models(TABLE)[32].value
+    lines = [line.split() for line in text.splitlines() if line.split()[:2] in (["1", "32"], ["8", "32"])]
+    assert [line[:3] for line in lines] == [["1", "32", "1"], ["8", "32", "2"]]
+    for line, batch in zip(lines, (1, 8), strict=True):
+        assert float(line[3]) == pytest.approx(milliseconds, rel=0.01)
+        assert float(line[4].replace(",", "")) == pytest.approx(1e3 * batch / milliseconds, rel=0.01)
 
 
 def test_a_measured_profile_is_shown_in_full() -> None:

@@ -51,6 +51,16 @@ def test_the_numbers_say_of_every_part_how_far_it_is_from_its_ceiling() -> None:
     assert tree["workload"] == {"batch": 1, "length": 128, "threads": 1}
 
 
+def test_a_ceiling_of_several_threads_says_that_it_is_of_as_many_cores() -> None:
+    assert "ceilings of a core, measured now" in SECTION.about()
+    assert not [line for line in SECTION.remarks() if "several threads" in line]
+    two = replace(SECTION, workload=Workload(8, 32, 2))
+    assert "batch 8, length 32, 2 threads · ceilings of a core, 2 of them used, measured now" in two.about()
+    assert [
+        line for line in two.remarks() if line.startswith("With several threads a ceiling is that of as many cores")
+    ]
+
+
 def test_the_ceiling_of_the_whole_is_that_of_all_its_work_at_once() -> None:
     whole = SECTION.whole
     assert whole.arithmetic_ms == pytest.approx(0.152)

@@ -14,8 +14,20 @@ from pathlib import Path
 import pytest
 from rich.console import Console
 
+from autocompress.core.metrics import Direction
+from autocompress.core.outcome import Measurement, Measurements
 from autocompress.errors import HostError, NotFoundError
-from autocompress.report import as_csv, as_html, as_markdown, as_picked, as_png, as_table, front_report, pick
+from autocompress.report import (
+    PickBounds,
+    as_csv,
+    as_html,
+    as_markdown,
+    as_picked,
+    as_png,
+    as_table,
+    front_report,
+    pick,
+)
 from autocompress.report.plain_text import one_line, plain, spreadsheet_cell
 from autocompress.report.plot import plot_of
 from autocompress.store import Store
@@ -226,7 +238,55 @@ def test_the_plot_of_the_page_says_what_it_shows(store: Store, tmp_path: Path) -
     assert "6.1× 76bcfcf5: latency_ms 2.31, quality 0.9573." in text
 
 
-@pytest.mark.parametrize("kind", ["store", "energetic"])
+def counted(quality: float, test: float, latency_ms: float, size_mb: float) -> Measurements:
+    """With the throughput of batches of eight."""
+    ends = 8e3 / (latency_ms * 1.03), 8e3 / (latency_ms * 0.98)
+    rate = Measurement("throughput", 8e3 / latency_ms, "1/s", "measured", ends)
+    return (*given.exported(quality, test, latency_ms, size_mb), rate)
+
+
+@pytest.fixture
+def busy(empty: Store) -> Store:
+    """A study of throughput."""
+    wanted: dict[str, Direction] = {"quality": "maximize", "throughput": "maximize", "size_mb": "minimize"}
+    given.finished(empty, objectives=wanted, measured=counted)
+    return empty
+
+
+def test_throughput_stands_where_latency_does_in_a_study_that_asks_for_it(busy: Store, tmp_path: Path) -> None:
+    report = front_report(busy, "quickstart")
+    as_html(report, tmp_path / "front.html")
+    texts = [printed(as_table(report), width=width) for width in (80, 200)]
+    texts += [as_markdown(report), (tmp_path / "front.html").read_text(encoding="utf-8")]
+    for text in texts:
+        assert "throughput" in text
+        assert "3,463 texts/s" in text, "8 texts in 2.31 ms"
+        assert "6.1×" in text
+    assert "2.31 ms a batch" in texts[-1]
+    assert all("latency" not in text.splitlines()[4] for text in texts[:2]), "in no column"
+
+
+def test_the_front_of_throughput_is_drawn_towards_higher_values(busy: Store) -> None:
+    plot = plot_of(front_report(busy, "quickstart"))
+    assert plot is not None
+    assert plot.x.metric == "throughput"
+    assert plot.x.title == "throughput, texts/s (higher is better)"
+    assert plot.y.metric == "quality"
+    rates, qualities = zip(*plot.front, strict=True)
+    assert list(rates) == sorted(rates)
+    assert list(qualities) == sorted(qualities, reverse=True), "more texts a second cost quality"
+
+
+def test_the_fastest_by_throughput_is_picked_within_a_bound(busy: Store) -> None:
+    picked = pick(busy, "quickstart", bounds=PickBounds(min_throughput=3000), maximize="quality")
+    assert picked.member.metrics["throughput"].value == pytest.approx(8e3 / 2.31)
+    assert "throughput >= 3000 texts/s" in picked.why
+    assert "3,463 texts/s" in printed(as_picked(picked))
+    fastest = pick(busy, "quickstart", maximize="throughput")
+    assert fastest.member.metrics["latency_ms"].value == 1.12
+
+
+@pytest.mark.parametrize("kind", ["store", "energetic", "busy"])
 def test_labels_cover_neither_each_other_nor_a_verified_dot(kind: str, request: pytest.FixtureRequest) -> None:
     plot = plot_of(front_report(request.getfixturevalue(kind), "quickstart"))
     assert plot is not None
