@@ -30,6 +30,7 @@ from autocompress.deploy.folder import (
     write_manifest,
     write_static_files,
 )
+from autocompress.deploy.session import runtime
 from autocompress.devices.energy import energy_of, find_meter
 from autocompress.devices.host import fingerprint_digest, is_this_machine
 from autocompress.devices.memory import peak_memory_mib
@@ -143,7 +144,7 @@ class Offering:
             here = fingerprint_digest(profile.fingerprint)
             return _Latencies("measured here", time_files(files, load, rows=rows, device=here))
         if self._ray is not None and has_device(self._ray, profile.name):
-            timing = functools.partial(time_models, workload=load, rows=rows)
+            timing = functools.partial(time_models, workload=load, rows=rows, runtimes=[one.runtime for one in files])
             there = timed_elsewhere(self._ray, profile.name, [file.path for file in files], timing)
             label = device_label(profile.name)
             return _Latencies(f"measured on {there.node} by Ray", [latencies(timed, label) for timed in there.found])
@@ -161,7 +162,7 @@ class Offering:
                 run = workload_run(file.session, load, rows=self._shape.word_rows)
                 found.append(energy_of(run, meter, device=device))
         if "peak_memory_mib" in {*self._spec.objectives, *self._spec.constraints}:
-            peak = peak_memory_mib(file.path, load)
+            peak = peak_memory_mib(file.path, load, runtime=file.runtime)
             if peak is not None:
                 found.append(Measurement("peak_memory_mib", peak, "MiB", "measured", device=device))
         return tuple(found)
@@ -185,7 +186,8 @@ class Offering:
         deploy(deployed_student(self._setup, policy, weights), path)
         _, shape = effective(policy, self._shape)
         judged = judge_file(path, self._setup.task, shape, self._spec.workload)
-        return _Part(number, policy, weights, shape, judged, parity(plain, self._setup.task), history.score)
+        exact = parity(plain, self._setup.task, runtime=shape.runtime)
+        return _Part(number, policy, weights, shape, judged, exact, history.score)
 
     def _decide(self, part: _Part, found: Measurements, reference: Measurements, how: str) -> None:
         reasons = objections(found, trained_quality=part.trained_quality, constraints=self._spec.constraints)
@@ -218,7 +220,12 @@ class Offering:
             reason="",
             measurements=found,
             artifacts=_artifacts(folder, self._store.artifacts),
-            provenance={"versions": dict(versions()), "trained_quality": part.trained_quality, "latency": how},
+            provenance={
+                "versions": dict(versions()),
+                "trained_quality": part.trained_quality,
+                "latency": how,
+                "runtime": part.judged.runtime,
+            },
         )
         known, base = values(found), values(reference)
         self._observer.note(
@@ -233,7 +240,7 @@ class Offering:
         model: Any = self._teacher.anatomy.model
         with atomic_folder(folder, replace=True) as draft:
             (draft / MODEL).write_bytes(part.judged.path.read_bytes())
-            write_static_files(draft, tokenizer=self._teacher.folder, policy=part.policy)
+            write_static_files(draft, tokenizer=self._teacher.folder, policy=part.policy, runtime=part.judged.runtime)
             write_check(draft, some.tokens, some.labels, part.judged.validation_logits[: len(some)])
             model.config.save_pretrained(str(draft))
             save_file(
@@ -269,6 +276,7 @@ class Offering:
                 "teacher": self._teacher.digest,
             },
             files={},
+            runtime=asdict(runtime(part.judged.runtime)),
         )
 
 

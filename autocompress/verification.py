@@ -19,6 +19,7 @@ from autocompress.anatomy import Anatomy
 from autocompress.core.device import Workload
 from autocompress.core.metrics import METRICS
 from autocompress.core.outcome import Measurement, Measurements, values
+from autocompress.core.runtimes import DEFAULT_RUNTIME, RUNTIMES, named_runtime
 from autocompress.core.shape import ModelShape, macs, parameters
 from autocompress.core.spec import Bound
 from autocompress.deploy.folder import CHECK, MODEL, verify_files
@@ -38,10 +39,12 @@ _LOGIT_TOLERANCE: Final = 0.05
 _PARITY_TEXTS: Final = 64
 
 
-def parity(student: Anatomy, task: TextClassification) -> Measurement:
+def parity(student: Anatomy, task: TextClassification, *, runtime: str = DEFAULT_RUNTIME) -> Measurement:
     """Largest difference between the logits of the torch model and of its ONNX graph, in fp32, on padded batches of
-    validation texts."""
-    session = Session(write_graph(student.weights()).SerializeToString())
+    validation texts. The graph runs in its runtime where that computes in fp32, else in the default one."""
+    exact = RUNTIMES[named_runtime(runtime)].precision == "fp32"
+    graph = write_graph(student.weights()).SerializeToString()
+    session = Session(graph, runtime=runtime if exact else DEFAULT_RUNTIME)
     worst = 0.0
     examples = task.examples("validation")
     some = examples.take(range(min(_PARITY_TEXTS, len(examples))))
@@ -62,12 +65,13 @@ def deploy(student: Anatomy, path: Path) -> None:
 
 @dataclass(frozen=True, slots=True)
 class Judged:
-    """A file with what was measured of it so far, and its logits on the validation split."""
+    """A file with what was measured of it so far in its runtime, and its logits on the validation split."""
 
     path: Path
     session: Session
     measurements: Measurements
     validation_logits: NDArray[np.float32]
+    runtime: str = DEFAULT_RUNTIME
 
 
 def judge_file(
@@ -75,9 +79,11 @@ def judge_file(
 ) -> Judged:
     """Quality of the file itself, text by text as it will be served, on validation and test data, and its sizes.
 
-    A `stock` export computes every token in every layer; ours leaves out what the head does not read.
+    It runs in the runtime of its shape. A `stock` export runs in the default one and computes every token in every
+    layer; ours leaves out what the head does not read.
     """
-    session = Session(path, threads=workload.threads)
+    runtime = DEFAULT_RUNTIME if stock else shape.runtime
+    session = Session(path, threads=workload.threads, runtime=runtime)
     logits = session.predict(task.examples("validation").tokens)
     found = []
     for metric, split, split_logits in (
@@ -92,7 +98,7 @@ def judge_file(
         Measurement("parameters", parameters(shape), "count", "counted"),
         Measurement("macs", count, "count", "counted"),
     ]
-    return Judged(path, session, tuple(found), logits)
+    return Judged(path, session, tuple(found), logits, runtime)
 
 
 def time_files(judged: Sequence[Judged], workload: Workload, *, rows: int, device: str) -> list[Measurements]:
@@ -100,9 +106,12 @@ def time_files(judged: Sequence[Judged], workload: Workload, *, rows: int, devic
     return [latencies(found, device) for found in _time_sessions([file.session for file in judged], workload, rows)]
 
 
-def time_models(models: Sequence[bytes], *, workload: Workload, rows: int) -> list[Timed]:
-    """The same for models that came as bytes: what a Ray node is asked for (see `runners.devices`)."""
-    return _time_sessions([Session(model, threads=workload.threads) for model in models], workload, rows)
+def time_models(models: Sequence[bytes], *, workload: Workload, rows: int, runtimes: Sequence[str]) -> list[Timed]:
+    """The same for models that came as bytes, each with its runtime: what a Ray node is asked for (see
+    `runners.devices`)."""
+    pairs = zip(models, runtimes, strict=True)
+    sessions = [Session(model, threads=workload.threads, runtime=runtime) for model, runtime in pairs]
+    return _time_sessions(sessions, workload, rows)
 
 
 def _time_sessions(sessions: Sequence[Session], workload: Workload, rows: int) -> list[Timed]:
@@ -176,7 +185,7 @@ def verify_folder(folder: Path, *, rounds: int = 20) -> FolderReport:
     manifest = verify_files(folder)
     check = json.loads((folder / CHECK).read_text(encoding="utf-8"))
     workload = Workload(**manifest.workload)
-    session = Session(folder / MODEL, threads=workload.threads)
+    session = Session(folder / MODEL, threads=workload.threads, runtime=manifest.runtime_name)
     logits = session.predict(tuple(np.asarray(ids, dtype=np.int64) for ids in check["tokens"]))
     promised, labels = np.asarray(check["logits"], dtype=np.float32), np.asarray(check["labels"])
     answers, expected = logits.argmax(axis=1), promised.argmax(axis=1)

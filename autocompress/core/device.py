@@ -4,10 +4,11 @@ from __future__ import annotations
 
 import bisect
 import math
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from typing import ClassVar, Final, Literal, get_args
 
+from autocompress.core.runtimes import DEFAULT_RUNTIME, RuntimeName
 from autocompress.core.shape import (
     AttentionShape,
     Bits,
@@ -125,7 +126,8 @@ class Correction:
 
 @dataclass(frozen=True, slots=True)
 class KernelTable:
-    """The kernel rows for one hidden size, one head size and one workload, and how well they predict whole models."""
+    """The kernel rows for one hidden size, one head size, one workload and one runtime, and how well they predict whole
+    models."""
 
     hidden: int
     head_size: int
@@ -133,6 +135,7 @@ class KernelTable:
     rows: tuple[KernelRow, ...]
     correction: Correction | None = None
     accuracy: Accuracy | None = None
+    runtime: RuntimeName = DEFAULT_RUNTIME
     __pydantic_config__: ClassVar[dict[str, str]] = _FORBID
 
     def __post_init__(self) -> None:
@@ -145,6 +148,10 @@ class KernelTable:
         missing = set(get_args(Block)) - {row.block for row in self.rows}
         if missing:
             raise ValueError(f"`rows` lack {', '.join(sorted(missing))}")
+
+    def __str__(self) -> str:
+        """What it was measured under; the runtime is told where it is not the default."""
+        return str(self.workload) if self.runtime == DEFAULT_RUNTIME else f"{self.workload}, {self.runtime}"
 
     def curve(self, block: Block, bits: Bits) -> list[tuple[int, float]]:
         """(size, milliseconds) of one kind of block, by size."""
@@ -285,9 +292,10 @@ Predictor = Callable[[ModelShape], Estimate]
 class DeviceProfile:
     """A device and what is known of it.
 
-    A device that was `measured` has a kernel table for each workload; one that was `fitted` to published measurements,
-    or is described by a `datasheet`, has a cost model. `fingerprint` identifies the machine a measured profile belongs
-    to; `measured_on` is the date of its numbers. `notes` say how they were obtained.
+    A device that was `measured` has a kernel table for each workload and runtime; one that was `fitted` to published
+    measurements, or is described by a `datasheet`, has a cost model. `fingerprint` identifies the machine a measured
+    profile belongs to; `measured_on` is the date of its numbers. `notes` say how they were obtained. `runtime` is what
+    they belong to; `other_runtimes` are those that further tables name.
     """
 
     name: str
@@ -302,6 +310,7 @@ class DeviceProfile:
     ceilings: Ceilings | None = None
     energy: EnergyModel | None = None
     notes: tuple[str, ...] = ()
+    other_runtimes: tuple[Runtime, ...] = ()
     schema: int = SCHEMA
     __pydantic_config__: ClassVar[dict[str, str]] = _FORBID
 
@@ -315,13 +324,13 @@ class DeviceProfile:
             raise ValueError("a measured profile needs `tables`; others need `source: fitted` or `source: datasheet`")
         if self.source != "measured" and self.cost is None:
             raise ValueError(f"a profile with `source: {self.source}` needs a `cost` model")
-        places = [(table.hidden, table.head_size, table.workload) for table in self.tables]
+        places = [(table.hidden, table.head_size, str(table)) for table in self.tables]
         for place in places:
             if places.count(place) > 1:
                 raise ValueError(f"`tables` hold hidden {place[0]}, head size {place[1]}, {place[2]} twice")
 
     def predictor(self, *, hidden: int, head_size: int, workload: Workload) -> Predictor:
-        """Predicts models of one hidden and head size under a workload.
+        """Predicts models of one hidden and head size under a workload, each in the runtime that its shape names.
 
         Raises ValueError, saying what was measured, when that lies outside of what the profile knows. Between two
         measured lengths every block is interpolated; nothing is extrapolated.
@@ -334,23 +343,51 @@ class DeviceProfile:
                 )
             return RooflinePredictor(self.cost, workload)
         fitting = [table for table in self.tables if (table.hidden, table.head_size) == (hidden, head_size)]
-        for table in fitting:
-            if table.workload == workload:
-                return LatencyPredictor(table)
-        like = [t for t in fitting if (t.workload.batch, t.workload.threads) == (workload.batch, workload.threads)]
-        shorter = [table for table in like if table.workload.length < workload.length]
-        longer = [table for table in like if table.workload.length > workload.length]
-        if shorter and longer:
-            return _BetweenLengths(
-                max(shorter, key=lambda table: table.workload.length),
-                min(longer, key=lambda table: table.workload.length),
-                workload.length,
-            )
-        known = "; ".join(f"hidden {t.hidden}, heads of {t.head_size}, {t.workload}" for t in self.tables) or "nothing"
+        found: dict[str, Predictor] = {}
+        for runtime in dict.fromkeys(table.runtime for table in fitting):
+            known = _of_runtime([table for table in fitting if table.runtime == runtime], workload)
+            if known is not None:
+                found[runtime] = known
+        if found:
+            return _ByRuntime(self.name, found)
+        measured = "; ".join(f"hidden {t.hidden}, heads of {t.head_size}, {t}" for t in self.tables) or "nothing"
         raise ValueError(
             f"device {self.name!r} was not measured for hidden {hidden}, heads of {head_size}, {workload} "
-            f"(measured: {known})"
+            f"(measured: {measured})"
         )
+
+
+def _of_runtime(tables: Sequence[KernelTable], workload: Workload) -> Predictor | None:
+    """What tables of one runtime say of a workload; None where that was not measured."""
+    for table in tables:
+        if table.workload == workload:
+            return LatencyPredictor(table)
+    like = [t for t in tables if (t.workload.batch, t.workload.threads) == (workload.batch, workload.threads)]
+    shorter = [table for table in like if table.workload.length < workload.length]
+    longer = [table for table in like if table.workload.length > workload.length]
+    if shorter and longer:
+        return _BetweenLengths(
+            max(shorter, key=lambda table: table.workload.length),
+            min(longer, key=lambda table: table.workload.length),
+            workload.length,
+        )
+    return None
+
+
+class _ByRuntime:
+    """Each shape by what was measured in its runtime."""
+
+    def __init__(self, device: str, predictors: Mapping[str, Predictor]) -> None:
+        self._device, self._predictors = device, predictors
+
+    def __call__(self, shape: ModelShape) -> Estimate:
+        known = self._predictors.get(shape.runtime)
+        if known is None:
+            raise ValueError(
+                f"device {self._device!r} was not measured in runtime {shape.runtime!r} under this workload "
+                f"(measured: {', '.join(self._predictors)})"
+            )
+        return known(shape)
 
 
 COST_FEATURES = (
@@ -467,6 +504,11 @@ class RooflinePredictor:
         self._known: dict[tuple[int, AttentionShape, FeedForwardShape, bool], float] = {}
 
     def __call__(self, shape: ModelShape) -> Estimate:
+        """Raises ValueError for another runtime than the default: a cost model tells none from another."""
+        if shape.runtime != DEFAULT_RUNTIME:
+            raise ValueError(
+                f"runtime {shape.runtime!r} was not measured there: a cost model knows {DEFAULT_RUNTIME!r} alone"
+            )
         total = self._cost.ms_base + sum(self._layer(shape, layer, last=False) for layer in shape.layers[:-1])
         total += sum(self._layer(shape, layer, last=True) for layer in shape.layers[-1:])
         return Estimate.around(total, self._cost.spread)

@@ -6,12 +6,13 @@ import math
 import random
 import re
 from collections.abc import Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import ClassVar, Literal
 
 from autocompress.core.device import Workload
 from autocompress.core.metrics import METRICS, Direction
-from autocompress.core.space import SearchSpace
+from autocompress.core.runtimes import DEFAULT_RUNTIME, RUNTIME_STEP, RuntimeName
+from autocompress.core.space import WHOLE, Choice, SearchSpace, StepSpace
 from autocompress.errors import did_you_mean
 
 _FORBID = {"extra": "forbid"}
@@ -434,7 +435,8 @@ class Bound:
 
 @dataclass(frozen=True, slots=True)
 class StudySpec:
-    """One study: a model, what it is for, where it must run, what may be done to it and what counts."""
+    """One study: a model, what it is for, where it must run, what may be done to it and what counts. Every policy is
+    deployed in `runtime`, unless the space chooses among several."""
 
     name: str
     version: int
@@ -452,6 +454,7 @@ class StudySpec:
     finalists: FinalistSpec = field(default_factory=FinalistSpec)
     seed: int = 0
     description: str = ""
+    runtime: RuntimeName = DEFAULT_RUNTIME
     __pydantic_config__: ClassVar[dict[str, str]] = _FORBID
 
     def __post_init__(self) -> None:
@@ -465,10 +468,36 @@ class StudySpec:
         for metric, way in self.objectives.items():
             if way != METRICS[metric].direction:
                 raise ValueError(f"objectives.{metric}: `{METRICS[metric].direction}` must hold, got {way}")
+        if self.runtime != DEFAULT_RUNTIME and self._runtime_steps:
+            raise ValueError(
+                f"`runtime` must be left out, as the space {self.space.name!r} chooses it by itself, got {self.runtime}"
+            )
         if self.workload.length > self.task.max_length:
             raise ValueError(
                 f"`workload.length <= task.max_length` must hold, got {self.workload.length} > {self.task.max_length}"
             )
+
+    @property
+    def policies(self) -> SearchSpace:
+        """The space, every policy of which says so where the study's runtime is not the default."""
+        if self.runtime == DEFAULT_RUNTIME:
+            return self.space
+        last = StepSpace(RUNTIME_STEP, WHOLE, settings={RUNTIME_STEP: self.runtime})
+        return replace(self.space, steps=(*self.space.steps, last))
+
+    @property
+    def runtimes(self) -> tuple[str, ...]:
+        """Every runtime that models of the study are measured in; the baseline's is the default."""
+        found: list[str] = [DEFAULT_RUNTIME, self.runtime]
+        for step in self._runtime_steps:
+            knob = step.knobs.get(RUNTIME_STEP)
+            chosen = knob.choices if isinstance(knob, Choice) else (step.settings.get(RUNTIME_STEP, DEFAULT_RUNTIME),)
+            found += map(str, chosen)
+        return tuple(dict.fromkeys(found))
+
+    @property
+    def _runtime_steps(self) -> list[StepSpace]:
+        return [step for step in self.space.steps if step.operator == RUNTIME_STEP]
 
     @property
     def sources(self) -> dict[str, Asset]:

@@ -6,6 +6,7 @@ from collections.abc import Mapping, Sequence
 from typing import Any
 
 from autocompress.core.policy import Step
+from autocompress.core.runtimes import DEFAULT_RUNTIME, RUNTIMES, named_runtime
 from autocompress.deploy.folder import Manifest
 
 _NAMES = {
@@ -39,13 +40,14 @@ def model_card(manifest: Manifest, *, summary: str, steps: Sequence[str]) -> str
             if name in manifest.metrics
         ),
         "",
-        f"Latency: {_workload(manifest.workload)}, one inference at a time, {manifest.provenance['latency']}. "
+        f"Latency: {_workload(manifest.workload)}, one inference at a time, {manifest.provenance['latency']}; "
+        f"this model in {_runtime(manifest.runtime)}, the uncompressed one in {DEFAULT_RUNTIME}. "
         "Quality is that of `model.onnx` itself; intervals are 95 %.",
         "",
         "## Use",
         "",
         "```",
-        "pip install onnxruntime tokenizers numpy",
+        f"pip install {RUNTIMES[named_runtime(manifest.runtime_name)].install} tokenizers numpy",
         'python example.py "some text"',
         "```",
         "",
@@ -82,6 +84,11 @@ def step_line(step: Step) -> str:
     """`prune_heads on layers.0.attention (heads 6, importance fisher)`."""
     settings = ", ".join(f"{name} {value}" for name, value in step.settings.items())
     return f"{step.operator} on {step.target}" + (f" ({settings})" if settings else "")
+
+
+def _runtime(about: Mapping[str, Any]) -> str:
+    """`openvino-bf16 2026.4.1`; folders of old do not tell the version."""
+    return f"{about['name']} {about.get('version', '')}".rstrip()
 
 
 def _workload(workload: Mapping[str, int]) -> str:

@@ -30,14 +30,16 @@ class Classifier:
     """An exported model, ready to answer. `policy` says what was done to it."""
 
     def __init__(self, folder: Path) -> None:
-        """Raises NotFoundError or IntegrityError when the folder is not a whole export."""
+        """Raises NotFoundError or IntegrityError when the folder is not a whole export, HostError when its runtime is
+        not installed."""
         manifest = verify_files(folder)
         self.labels = tuple(manifest.task["labels"])
         self.policy = CompressionPolicy.from_json(json.loads((folder / "policy.json").read_text("utf-8"))["steps"])
         self._tokenizer = Tokenizer.from_file(str(folder / "tokenizer.json"))
         self._tokenizer.no_padding()
         self._tokenizer.enable_truncation(int(manifest.task["max_length"]))
-        self._session = Session(folder / MODEL, threads=int(manifest.workload["threads"]))
+        threads = int(manifest.workload["threads"])
+        self._session = Session(folder / MODEL, threads=threads, runtime=manifest.runtime_name)
 
     def logits(self, texts: Sequence[str]) -> NDArray[np.float32]:
         """[texts, labels]"""

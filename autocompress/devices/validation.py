@@ -24,6 +24,7 @@ from autocompress.core.device import (
     LatencyPredictor,
     Workload,
 )
+from autocompress.core.runtimes import DEFAULT_RUNTIME
 from autocompress.core.shape import BITS, AttentionShape, FeedForwardShape, LayerShape, ModelShape
 from autocompress.deploy.graph import write_graph
 from autocompress.deploy.session import Session
@@ -108,9 +109,10 @@ def measure_models(
     tight: float | None = 0.01,
     reference_ms: float | None = None,
     progress: Callable[[int, int], None] | None = None,
+    runtime: str = DEFAULT_RUNTIME,
 ) -> Seen:
-    """Deploys every shape as a file and times it, in groups of eight beside one reference model; `seconds` bounds a
-    group.
+    """Deploys every shape as a file and times it in a runtime, in groups of eight beside one reference model; `seconds`
+    bounds a group.
 
     A virtual machine has slow minutes that nothing inside it shows but the reference: a group whose reference runs
     clearly slower than `reference_ms`, or else than in the fastest group, is timed again.
@@ -118,7 +120,7 @@ def measure_models(
     groups = [shapes[start : start + _GROUP] for start in range(0, len(shapes), _GROUP)]
 
     def timed_once(group: Sequence[ModelShape]) -> list[Timed]:
-        return _time_group(group, workload, rounds=rounds, seconds=seconds, tight=tight)
+        return _time_group(group, workload, rounds=rounds, seconds=seconds, tight=tight, runtime=runtime)
 
     found = []
     for place, group in enumerate(groups):
@@ -140,7 +142,7 @@ def measure_models(
 
 
 def _time_group(
-    group: Sequence[ModelShape], workload: Workload, *, rounds: int, seconds: float, tight: float | None
+    group: Sequence[ModelShape], workload: Workload, *, rounds: int, seconds: float, tight: float | None, runtime: str
 ) -> list[Timed]:
     """The reference first."""
     with tempfile.TemporaryDirectory(prefix="autocompress-") as folder:
@@ -149,7 +151,8 @@ def _time_group(
             path = Path(folder) / f"{place}.onnx"
             weights = random_weights(shape, positions=max(8, workload.length), seed=place)
             path.write_bytes(write_graph(weights).SerializeToString())
-            runs.append(workload_run(Session(path, threads=workload.threads), workload, rows=shape.word_rows))
+            session = Session(path, threads=workload.threads, runtime=runtime)
+            runs.append(workload_run(session, workload, rows=shape.word_rows))
         with timing_lane():
             return time_side_by_side(runs, rounds=rounds, seconds=seconds, tight=tight)
 
