@@ -138,7 +138,7 @@ def _packages(store: Store, name: str, members: Sequence[str]) -> str:
     """What a device needs to run the members and the baseline."""
     found = [read_manifest(store.artifacts / name / digest).runtime_name for digest in members]
     installed = dict.fromkeys(RUNTIMES[named_runtime(runtime)].install for runtime in (*found, DEFAULT_RUNTIME))
-    if RUNTIMES["onnxruntime-cuda"].install in installed:  # holds all that the plain package does, and bears none beside
+    if RUNTIMES["onnxruntime-cuda"].install in installed:  # it stands in the place of the plain one
         installed.pop(RUNTIMES[DEFAULT_RUNTIME].install)
     return " ".join((*installed, "numpy"))
 
