@@ -20,10 +20,11 @@ from autocompress.assets import atomic_folder, file_digest
 from autocompress.core.device import EnergyModel, Estimate, Workload
 from autocompress.core.metrics import METRICS
 from autocompress.core.outcome import Measurement, Measurements, values
+from autocompress.core.runtimes import DEFAULT_RUNTIME, RUNTIMES, named_runtime
 from autocompress.core.shape import ModelShape, activation_bytes, weight_bytes
 from autocompress.core.spec import StudySpec
 from autocompress.deploy import measure
-from autocompress.deploy.folder import MODEL, verify_files
+from autocompress.deploy.folder import MODEL, read_manifest, verify_files
 from autocompress.devices.timing import Timed
 from autocompress.errors import IntegrityError, NotFoundError, SpecError
 from autocompress.evaluate import throughput
@@ -44,7 +45,7 @@ _LABEL: Final = 64
 _README: Final = """\
 Measure these models on this machine:
 
-    pip install onnxruntime numpy
+    pip install {packages}
     python measure.py . --json > measurements.json
 
 and bring the file back: `autocompress import-measurements {study} measurements.json`.
@@ -113,7 +114,9 @@ def bundle(store: Store, name: str, out: Path, *, force: bool = False) -> Path:
         for digest in members:
             shutil.copytree(store.artifacts / name / digest, draft / digest)
         (draft / "measure.py").write_text(inspect.getsource(measure), encoding="utf-8")
-        (draft / "README.md").write_text(_README.format(study=name), encoding="utf-8")
+        (draft / "README.md").write_text(
+            _README.format(study=name, packages=_packages(store, name, members)), encoding="utf-8"
+        )
         about = {
             "schema": measure.BUNDLE_SCHEMA,
             "study": name,
@@ -130,6 +133,15 @@ def bundle(store: Store, name: str, out: Path, *, force: bool = False) -> Path:
         }
         (draft / measure.BUNDLE).write_text(json.dumps(about, indent=1) + "\n", encoding="utf-8")
     return out
+
+
+def _packages(store: Store, name: str, members: Sequence[str]) -> str:
+    """What a device needs to run the members and the baseline."""
+    found = [read_manifest(store.artifacts / name / digest).runtime_name for digest in members]
+    installed = dict.fromkeys(RUNTIMES[named_runtime(runtime)].install for runtime in (*found, DEFAULT_RUNTIME))
+    if RUNTIMES["onnxruntime-cuda"].install in installed:  # it stands in the place of the plain one
+        installed.pop(RUNTIMES[DEFAULT_RUNTIME].install)
+    return " ".join((*installed, "numpy"))
 
 
 @dataclass(frozen=True, slots=True)

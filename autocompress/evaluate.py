@@ -5,7 +5,7 @@ from __future__ import annotations
 import traceback
 import warnings
 from collections.abc import Iterable, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any
 
 import numpy as np
@@ -20,6 +20,7 @@ from autocompress.core.metrics import METRICS
 from autocompress.core.outcome import Evaluated, Failed, Measurement, Measurements, Outcome, Priced, Source, Stage
 from autocompress.core.policy import CompressionPolicy
 from autocompress.core.ports import Phase
+from autocompress.core.runtimes import DEFAULT_RUNTIME
 from autocompress.core.shape import ModelShape, activation_bytes, macs, parameters, weight_bytes
 from autocompress.core.spec import Bound
 from autocompress.distill import predict
@@ -52,8 +53,10 @@ class Pricing:
         workload: Workload,
         objectives: Iterable[str],
         constraints: Mapping[str, Bound],
+        runtimes: Iterable[str] = (DEFAULT_RUNTIME,),
     ) -> Pricing:
-        """Prices for one device. Raises SpecError for a workload or a metric that the profile knows nothing of."""
+        """Prices for one device. Raises SpecError for a workload, a runtime or a metric that the profile knows nothing
+        of."""
         wanted = frozenset((*objectives, *constraints))
         if "energy_mj" in wanted and profile.energy is None:
             raise SpecError(
@@ -64,7 +67,8 @@ class Pricing:
             predictor = profile.predictor(
                 hidden=shape.hidden, head_size=shape.layers[0].attention.head_size, workload=workload
             )
-            predictor(shape)
+            for runtime in runtimes:
+                predictor(replace(shape, runtime=runtime))
         except ValueError as error:
             raise SpecError(f"{error}; {_to_measure(workload)}, or write `device: host`") from error
         return Pricing(shape, workload, predictor, constraints, profile.energy, wanted)

@@ -19,6 +19,7 @@ from torch import Tensor
 from autocompress.anatomy import FAMILIES, Anatomy
 from autocompress.core.policy import CompressionPolicy
 from autocompress.core.ports import Observer
+from autocompress.core.runtimes import DEFAULT_RUNTIME
 from autocompress.core.shape import ModelShape, layer_index
 from autocompress.core.spec import StudySpec
 from autocompress.deploy.folder import MODEL, read_manifest
@@ -241,9 +242,11 @@ def _parts(
     """Where the member's time goes, and what must be said of that; `shape` is the teacher's."""
     if away := why_not_here(facts):
         return [], [away]
+    left = effective(member.policy, shape)[1]
+    if left.runtime != DEFAULT_RUNTIME:
+        return [], [f"the model runs in {left.runtime}; the time of its parts is told of {DEFAULT_RUNTIME} alone"]
     observer.stage("parts", "alone on the machine, some ten seconds")
     ceilings, known_from = machine_ceilings(spec.device)
-    left = effective(member.policy, shape)[1]
     load, switches = spec.as_served(facts).workload.typical, read_manifest(member.folder).switches
     found = measure_parts(member.folder / MODEL, left, load, ceilings, known_from=known_from, switches=switches)
     return [found], [_BUSY] if found.disturbed else []

@@ -31,6 +31,7 @@ from autocompress.deploy.folder import (
     write_static_files,
 )
 from autocompress.deploy.serving import predict_as_served
+from autocompress.deploy.session import runtime
 from autocompress.devices.energy import energy_of, find_meter
 from autocompress.devices.host import fingerprint_digest, is_this_machine
 from autocompress.devices.memory import peak_memory_mib
@@ -96,9 +97,6 @@ class Offering:
         self._teacher, self._setup, self._profile, self._observer = teacher, setup, profile, observer
         self._pricing, self._ray = pricing, ray
         self._shape = teacher.anatomy.shape()
-        self._lowering = profile.lowering(
-            hidden=self._shape.hidden, head_size=self._shape.layers[0].attention.head_size, workload=spec.workload
-        )
         self._folder = store.artifacts / spec.name
 
     def conclude(self, endings: Endings) -> None:
@@ -147,7 +145,8 @@ class Offering:
             here = fingerprint_digest(profile.fingerprint)
             return _Latencies("measured here", time_files(files, load, rows=rows, device=here))
         if self._ray is not None and has_device(self._ray, profile.name):
-            timing = functools.partial(time_models, workload=load, rows=rows, switches=self._lowering.session)
+            ways = [(one.runtime, one.switches) for one in files]
+            timing = functools.partial(time_models, workload=load, rows=rows, ways=ways)
             there = timed_elsewhere(self._ray, profile.name, [file.path for file in files], timing)
             label = device_label(profile.name)
             return _Latencies(f"measured on {there.node} by Ray", [latencies(timed, label) for timed in there.found])
@@ -165,7 +164,7 @@ class Offering:
                 run = workload_run(file.session, load.typical, rows=self._shape.word_rows)
                 found.append(energy_of(run, meter, device=device))
         if "peak_memory_mib" in {*self._spec.objectives, *self._spec.constraints}:
-            peak = peak_memory_mib(file.path, load)
+            peak = peak_memory_mib(file.path, load, runtime=file.runtime)
             if peak is not None:
                 found.append(Measurement("peak_memory_mib", peak, "MiB", "measured", device=device))
         return tuple(found)
@@ -186,10 +185,16 @@ class Offering:
         plain.model.eval()
         path = self._folder / "exports" / f"{policy.digest}.onnx"
         path.parent.mkdir(parents=True, exist_ok=True)
-        deploy(deployed_student(self._setup, policy, weights), path, self._lowering)
         _, shape = effective(policy, self._shape)
-        judged = judge_file(path, self._setup.task, shape, self._spec.workload, switches=self._lowering.session)
-        same = parity(plain, self._setup.task, self._lowering)
+        lowering = self._profile.lowering(
+            hidden=shape.hidden,
+            head_size=self._shape.layers[0].attention.head_size,
+            workload=self._spec.workload,
+            runtime=shape.runtime,
+        )
+        deploy(deployed_student(self._setup, policy, weights), path, lowering)
+        judged = judge_file(path, self._setup.task, shape, self._spec.workload, switches=lowering.session)
+        same = parity(plain, self._setup.task, lowering, runtime=shape.runtime)
         return _Part(number, policy, weights, shape, judged, same, history.score)
 
     def _decide(self, part: _Part, found: Measurements, reference: Measurements, how: str) -> None:
@@ -223,7 +228,12 @@ class Offering:
             reason="",
             measurements=found,
             artifacts=_artifacts(folder, self._store.artifacts),
-            provenance={"versions": dict(versions()), "trained_quality": part.trained_quality, "latency": how},
+            provenance={
+                "versions": dict(versions()),
+                "trained_quality": part.trained_quality,
+                "latency": how,
+                "runtime": part.judged.runtime,
+            },
         )
         known, base = values(found), values(reference)
         self._observer.note(
@@ -238,7 +248,7 @@ class Offering:
         model: Any = self._teacher.anatomy.model
         with atomic_folder(folder, replace=True) as draft:
             (draft / MODEL).write_bytes(part.judged.path.read_bytes())
-            write_static_files(draft, tokenizer=self._teacher.folder, policy=part.policy)
+            write_static_files(draft, tokenizer=self._teacher.folder, policy=part.policy, runtime=part.judged.runtime)
             logits = predict_as_served(part.judged.session, some.tokens, self._spec.workload, pad=some.pad)
             write_check(draft, some.tokens, some.labels, logits)
             model.config.save_pretrained(str(draft))
@@ -276,7 +286,8 @@ class Offering:
                 "teacher": self._teacher.digest,
             },
             files={},
-            switches=self._lowering.session,
+            switches=part.judged.switches,
+            runtime=asdict(runtime(part.judged.runtime)),
         )
 
 

@@ -10,6 +10,7 @@ from pathlib import Path
 from autocompress import config
 from autocompress.assets import write_atomically
 from autocompress.core.device import DeviceProfile, KernelTable, Workload
+from autocompress.core.runtimes import DEFAULT_RUNTIME, RuntimeName
 from autocompress.core.shape import ModelShape
 from autocompress.deploy.session import runtime
 from autocompress.devices.host import fingerprint, is_this_machine
@@ -25,13 +26,15 @@ def profile_to(
     workloads: Sequence[Workload],
     *,
     effort: Effort = FULL,
+    runtimes: Sequence[RuntimeName] = (DEFAULT_RUNTIME,),
     replace_it: bool = False,
     progress: Progress = lambda _, __: None,
 ) -> DeviceProfile:
     """Profiles this machine into a YAML file named `out`, whose stem becomes the device's name.
 
     Tables are kept in `out`.part until the profile is whole, so an interrupted run goes on where it stopped, and `out`
-    is never half-written. Raises SpecError when `out` exists and `replace_it` is not given.
+    is never half-written. Raises SpecError when `out` exists and `replace_it` is not given, HostError when a runtime is
+    not installed.
     """
     if out.suffix not in (".yaml", ".yml"):
         raise SpecError(f"--out {out}: a profile is a YAML file; name it {out.stem or 'my-device'}.yaml")
@@ -47,7 +50,8 @@ def profile_to(
         workloads,
         effort=effort,
         ceilings=True,
-        known=_kept(part, largest, workloads),
+        runtimes=runtimes,
+        known=_kept(part, largest, workloads, runtimes),
         on_table=lambda found: write_atomically(part, config.dump_device(named(found))),
         progress=progress,
     )
@@ -56,8 +60,10 @@ def profile_to(
     return config.load_device(out)
 
 
-def _kept(part: Path, largest: ModelShape, workloads: Sequence[Workload]) -> list[KernelTable]:
-    """The tables of an interrupted run, where it was of this machine, this runtime and this kind of model."""
+def _kept(
+    part: Path, largest: ModelShape, workloads: Sequence[Workload], runtimes: Sequence[RuntimeName]
+) -> list[KernelTable]:
+    """The tables of an interrupted run, where it was of this machine, these runtimes and this kind of model."""
     if not part.exists():
         return []
     try:
@@ -65,7 +71,7 @@ def _kept(part: Path, largest: ModelShape, workloads: Sequence[Workload]) -> lis
     except AutocompressError as error:
         logger.warning("%s cannot be gone on with, starting anew: %s", part, error)
         return []
-    if not is_this_machine(found) or found.runtime != runtime():
+    if not is_this_machine(found) or [found.runtime, *found.other_runtimes] != [runtime(name) for name in runtimes]:
         logger.warning("%s is of another machine or runtime, starting anew", part)
         return []
     return [
@@ -82,7 +88,8 @@ def validate_file(
     """Finds how far the predictions of a profile lie from fresh random models, deployed and measured here, and writes
     that into the file.
 
-    Raises HostError when the profile belongs to another machine, SpecError when it holds no kernel table.
+    Raises HostError when the profile belongs to another machine or a runtime of it is not installed, SpecError when it
+    holds no kernel table.
     """
     profile = config.load_device(path)
     if not profile.tables:
@@ -95,9 +102,10 @@ def validate_file(
             if profile.fingerprint.get(name) != here[name]
         ]
         raise HostError(f"{path}: measured on another machine ({'; '.join(differs)}); validate it there")
-    if profile.runtime.version != runtime().version:
-        logger.warning("%s was measured with %s %s, here runs %s", path, profile.runtime.name,
-                       profile.runtime.version, runtime().version)  # fmt: skip
+    for then in (profile.runtime, *profile.other_runtimes):
+        now = runtime(then.name)
+        if then.version != now.version:
+            logger.warning("%s was measured with %s %s, here runs %s", path, then.name, then.version, now.version)
     given = {} if seed is None else {"seed": seed}
     for one in dict.fromkeys((table.hidden, table.head_size) for table in profile.tables):
         table = next(table for table in profile.tables if (table.hidden, table.head_size) == one)

@@ -79,7 +79,12 @@ def retarget(
             f"`autocompress rm {target.name}`"
         )
     pricing = Pricing.of(
-        profile, shape, workload=target.workload, objectives=target.objectives, constraints=target.constraints
+        profile,
+        shape,
+        workload=target.workload,
+        objectives=target.objectives,
+        constraints=target.constraints,
+        runtimes=target.runtimes,
     )
     judged = [record for record in store.records(name) if isinstance(record.outcome, Evaluated)]
     found = list(_priced(judged, pricing))

@@ -20,6 +20,7 @@ from autocompress.core.device import DeviceProfile
 from autocompress.core.metrics import METRICS
 from autocompress.core.policy import content_digest
 from autocompress.core.ports import Evaluate, Observer, Runner
+from autocompress.core.runtimes import named_runtime
 from autocompress.core.shape import ModelShape
 from autocompress.core.space import SearchSpace
 from autocompress.core.spec import WORKLOAD_FACT, Asset, StudySpec
@@ -70,22 +71,42 @@ def gather(spec: StudySpec, observer: Observer) -> Inputs:
     return Inputs(found["model"], found["data"], digests, found.get("texts"))
 
 
+def check_runtimes(spec: StudySpec) -> None:
+    """Raises HostError when a runtime of the study cannot be used here: whatever the device is, quality is that of the
+    file in its runtime on this machine."""
+    for name in spec.runtimes:
+        runtime(name)
+
+
 def device_profile(spec: StudySpec, shape: ModelShape, *, progress: Callable[[str, float], None]) -> DeviceProfile:
-    """The named profile; for `host`, this machine's, measured once for this kind of model and workload.
+    """The named profile; for `host`, this machine's, measured once for this kind of model, workload and runtime.
 
     Raises SpecError when this machine has fewer cores than the workload has threads.
     """
     if spec.device != config.HOST:
         return config.load_device(spec.device)
+    first, *others = (_host_profile(name, spec, shape, progress) for name in spec.runtimes)
+    return replace(
+        first,
+        tables=tuple(table for one in (first, *others) for table in one.tables),
+        notes=tuple(dict.fromkeys(note for one in (first, *others) for note in one.notes)),
+        other_runtimes=tuple(one.runtime for one in others),
+    )
+
+
+def _host_profile(
+    name: str, spec: StudySpec, shape: ModelShape, progress: Callable[[str, float], None]
+) -> DeviceProfile:
+    """In one runtime, from the cache where it is known."""
     here, load, head_size = fingerprint(), spec.workload, shape.layers[0].attention.head_size
     if load.threads > usable_cores():
         raise SpecError(config.too_many_threads(load.threads, usable_cores()))
     measured = loads_to_measure(load)
     lengths = "-".join(str(one.length) for one in measured)
     sizes = f"h{shape.hidden}x{head_size}-b{load.batch}l{lengths}t{load.threads}"
-    path = cache_folder() / "profiles" / f"{content_digest([here, asdict(runtime()), RECIPE])}-{sizes}.yaml"
+    path = cache_folder() / "profiles" / f"{content_digest([here, asdict(runtime(name)), RECIPE])}-{sizes}.yaml"
     if not path.exists():
-        profile = profile_host(shape, measured, progress=progress)
+        profile = profile_host(shape, measured, runtimes=[named_runtime(name)], progress=progress)
         path.parent.mkdir(parents=True, exist_ok=True)
         part = path.with_suffix(".part")
         part.write_text(config.dump_device(profile), encoding="utf-8")
@@ -212,7 +233,12 @@ class Conductor:
         with self._stage("device"):
             profile = device_profile(spec, shape, progress=lambda text, done: self._observer.progress(done, 1.0, text))
         pricing = Pricing.of(
-            profile, shape, workload=spec.workload, objectives=spec.objectives, constraints=spec.constraints
+            profile,
+            shape,
+            workload=spec.workload,
+            objectives=spec.objectives,
+            constraints=spec.constraints,
+            runtimes=spec.runtimes,
         )
         if not is_this_machine(profile):
             self._observer.note(
@@ -227,7 +253,7 @@ class Conductor:
             return OPERATORS[operator].size_of(shape, target, knob)
 
         try:
-            return self._spec.space.bind(shape.names(), size_of)
+            return self._spec.policies.bind(shape.names(), size_of)
         except ValueError as error:
             raise SpecError(f"space {self._spec.space.name!r} does not fit the model: {error}") from error
 

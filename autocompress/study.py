@@ -87,6 +87,7 @@ class Study:
         maximize: str | None = None,
         knee: bool = False,
         candidate: str | None = None,
+        runtime: str | None = None,
         out: str | Path | None = None,
     ) -> Picked:
         """One verified member of the front by bounds and a rule; with `out`, exported there too.
@@ -103,7 +104,14 @@ class Study:
             max_memory_mib=max_memory_mib,
         )
         picked = pick(
-            self.store, self.name, bounds=bounds, minimize=minimize, maximize=maximize, knee=knee, candidate=candidate
+            self.store,
+            self.name,
+            bounds=bounds,
+            minimize=minimize,
+            maximize=maximize,
+            knee=knee,
+            candidate=candidate,
+            runtime=runtime,
         )
         if out is not None:
             self.export(picked.digest, out)
@@ -151,6 +159,9 @@ class Study:
         if self.row.state == "complete":
             watching.note(f"study {self.name!r} is complete")
             return self
+        from autocompress.stages import check_runtimes
+
+        check_runtimes(spec)
         inputs = self._inputs(watching)
         with self.store.lease(self.name) as lease:
             _conduct(spec, inputs, self.store, lease, watching, workers=workers, ray_address=ray_address)
@@ -255,8 +266,9 @@ def run(
     store = Store.open(storage)
     try:
         _refuse_taken(store, spec.name, resolved)
-        from autocompress.stages import gather
+        from autocompress.stages import check_runtimes, gather
 
+        check_runtimes(spec)
         inputs = gather(spec, watching)
         store.create_study(
             spec.name,

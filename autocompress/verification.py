@@ -6,7 +6,7 @@ from __future__ import annotations
 import json
 import logging
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, Final
 
@@ -20,6 +20,7 @@ from autocompress.core.device import Workload
 from autocompress.core.lowering import PLAIN, Lowering
 from autocompress.core.metrics import METRICS
 from autocompress.core.outcome import Measurement, Measurements, values
+from autocompress.core.runtimes import DEFAULT_RUNTIME, RUNTIMES, named_runtime
 from autocompress.core.shape import ModelShape, macs, parameters
 from autocompress.core.spec import Bound
 from autocompress.deploy.folder import CHECK, MODEL, verify_files
@@ -40,12 +41,16 @@ _LOGIT_TOLERANCE: Final = 0.05
 _PARITY_TEXTS: Final = 64
 
 
-def parity(student: Anatomy, task: TextClassification, lowering: Lowering = PLAIN) -> Measurement:
+def parity(
+    student: Anatomy, task: TextClassification, lowering: Lowering = PLAIN, *, runtime: str = DEFAULT_RUNTIME
+) -> Measurement:
     """Largest difference between the logits of the torch model and of its ONNX graph, in fp32, on padded batches of
-    validation texts; by the rules of fp32 and by those of int8, whose own rounding would hide a fault in them."""
+    validation texts; by the rules of fp32 and by those of int8, whose own rounding would hide a fault in them. The
+    graph runs in its runtime where that computes in fp32, else in the default one."""
+    exact = RUNTIMES[named_runtime(runtime)].precision == "fp32"
     weights, worst = student.weights(), 0.0
     forms = [write_graph(weights, lowering=Lowering(fp32=rules)) for rules in {lowering.fp32, lowering.int8}]
-    sessions = [Session(form.SerializeToString()) for form in forms]
+    sessions = [Session(form.SerializeToString(), runtime=runtime if exact else DEFAULT_RUNTIME) for form in forms]
     examples = task.examples("validation")
     some = examples.take(range(min(_PARITY_TEXTS, len(examples))))
     for batch in batches(some, 16):
@@ -66,12 +71,14 @@ def deploy(student: Anatomy, path: Path, lowering: Lowering = PLAIN) -> None:
 
 @dataclass(frozen=True, slots=True)
 class Judged:
-    """A file with what was measured of it so far, and its logits on the validation split."""
+    """A file with what was measured of it so far in its runtime, and its logits on the validation split."""
 
     path: Path
     session: Session
     measurements: Measurements
     validation_logits: NDArray[np.float32]
+    runtime: str = DEFAULT_RUNTIME
+    switches: Mapping[str, str] = field(default_factory=dict)
 
 
 def judge_file(
@@ -85,9 +92,11 @@ def judge_file(
 ) -> Judged:
     """Quality of the file itself, in batches as it will be served, on validation and test data, and its sizes.
 
-    A `stock` export computes every token in every layer; ours leaves out what the head does not read.
+    It runs in the runtime of its shape. A `stock` export runs in the default one and computes every token in every
+    layer; ours leaves out what the head does not read.
     """
-    session = Session(path, threads=workload.threads, switches=switches)
+    runtime = DEFAULT_RUNTIME if stock else shape.runtime
+    session = Session(path, threads=workload.threads, runtime=runtime, switches=switches)
 
     def served(examples: Examples) -> NDArray[np.float32]:
         return predict_as_served(session, examples.tokens, workload, pad=examples.pad)
@@ -106,7 +115,7 @@ def judge_file(
         Measurement("parameters", parameters(shape), "count", "counted"),
         Measurement("macs", count, "count", "counted"),
     ]
-    return Judged(path, session, tuple(found), logits)
+    return Judged(path, session, tuple(found), logits, runtime, switches or {})
 
 
 def time_files(judged: Sequence[Judged], workload: Workload, *, rows: int, device: str) -> list[Measurements]:
@@ -114,12 +123,14 @@ def time_files(judged: Sequence[Judged], workload: Workload, *, rows: int, devic
     return [latencies(found, device) for found in _time_sessions([file.session for file in judged], workload, rows)]
 
 
-def time_models(models: Sequence[bytes], *, workload: Workload, rows: int, switches: Mapping[str, str]) -> list[Timed]:
-    """The same for models that came as bytes: what a Ray node is asked for (see `runners.devices`). The first is a
-    stock export, which is run without `switches`."""
+def time_models(
+    models: Sequence[bytes], *, workload: Workload, rows: int, ways: Sequence[tuple[str, Mapping[str, str]]]
+) -> list[Timed]:
+    """The same for models that came as bytes, each with its runtime and its session's switches: what a Ray node is
+    asked for (see `runners.devices`)."""
     sessions = [
-        Session(model, threads=workload.threads, switches=switches if place else None)
-        for place, model in enumerate(models)
+        Session(model, threads=workload.threads, runtime=runtime, switches=switches)
+        for model, (runtime, switches) in zip(models, ways, strict=True)
     ]
     return _time_sessions(sessions, workload, rows)
 
@@ -199,7 +210,9 @@ def verify_folder(folder: Path, *, rounds: int = 20) -> FolderReport:
     manifest = verify_files(folder)
     check = json.loads((folder / CHECK).read_text(encoding="utf-8"))
     workload = Workload.of(manifest.workload)
-    session = Session(folder / MODEL, threads=workload.threads, switches=manifest.switches)
+    session = Session(
+        folder / MODEL, threads=workload.threads, runtime=manifest.runtime_name, switches=manifest.switches
+    )
     tokens = [np.asarray(ids, dtype=np.int64) for ids in check["tokens"]]
     logits = predict_as_served(session, tokens, workload, pad=int(manifest.task.get("pad", 0)))
     promised, labels = np.asarray(check["logits"], dtype=np.float32), np.asarray(check["labels"])

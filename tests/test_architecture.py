@@ -35,6 +35,7 @@ HOMES = {
     "alembic": {"store"},
     "onnx": {"deploy", "verification"},
     "onnxruntime": {"deploy"},
+    "openvino": {"deploy"},
     "typer": {"cli"},
     "rich": {"cli", "report"},
     "pydantic": {"config"},

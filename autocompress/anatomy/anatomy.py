@@ -28,6 +28,7 @@ from autocompress.anatomy.weights import (
     Linear,
     Norm,
 )
+from autocompress.core.runtimes import DEFAULT_RUNTIME
 from autocompress.core.shape import AttentionShape, Bits, FeedForwardShape, LayerShape, ModelShape
 from autocompress.errors import SpecError, did_you_mean
 
@@ -94,7 +95,7 @@ class LayerParts:
 
 class Anatomy:
     """A sequence classifier and its parts. `model` is changed in place by the `keep_*` and `set_*` methods; tensors
-    are never written to, so that copies may share them."""
+    are never written to, so that copies may share them. `runtime` is what it is to be deployed in."""
 
     def __init__(self, model: nn.Module, families: dict[str, Family], *, linked: bool = False) -> None:
         """Raises SpecError when the family is unknown or its parts are not where they belong.
@@ -114,6 +115,7 @@ class Anatomy:
         self.layers = [_find_parts(i, module) for i, module in zip(indices, self._list, strict=True)]
         self._embeddings = _find_embeddings(model)
         self._head = [_slot(model, path) for path in self.family.head]
+        self.runtime: str = DEFAULT_RUNTIME
 
     @property
     def _list(self) -> nn.ModuleList:
@@ -125,7 +127,9 @@ class Anatomy:
         With `linked`, what is sliced off the copy stays connected to these tensors: gradients reach them.
         """
         tensors = {id(t): t for t in (*self.model.parameters(), *self.model.buffers())}
-        return Anatomy(copy.deepcopy(self.model, memo=dict(tensors)), self._families, linked=linked)
+        copied = Anatomy(copy.deepcopy(self.model, memo=dict(tensors)), self._families, linked=linked)
+        copied.runtime = self.runtime
+        return copied
 
     @property
     def word_embeddings(self) -> nn.Embedding:
@@ -146,6 +150,7 @@ class Anatomy:
             layers=tuple(_layer_shape(layer) for layer in self.layers),
             head_widths=tuple(slot.linear.out_features for slot in self._head),
             embedding_bits=8 if isinstance(word.module, Int8Embedding) else 32,
+            runtime=self.runtime,
         )
 
     def layer(self, index: int) -> LayerParts:

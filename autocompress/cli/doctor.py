@@ -45,7 +45,14 @@ def doctor(
     Looks at Python, libraries, processor, memory, disk and the study database; exit code 4 when something is bad.
     """
     session = session_of(context)
-    looks: list[Callable[[], list[Finding]]] = [_python, _packages, _machine, _disk, lambda: _database(storage)]
+    looks: list[Callable[[], list[Finding]]] = [
+        _python,
+        _packages,
+        _runtimes,
+        _machine,
+        _disk,
+        lambda: _database(storage),
+    ]
     if deep:
         looks.append(_ray)
     found = [finding for look in looks for finding in look()]
@@ -82,6 +89,22 @@ def _packages() -> list[Finding]:
         version = installed(name)
         missing = f"not installed; `pip install 'autocompress[{extra}]'` brings it"
         found.append(Finding(name, "ok" if version else "note", version or missing))
+    return found
+
+
+def _runtimes() -> list[Finding]:
+    """Those that models can be deployed in here, and what the others lack."""
+    from autocompress.core.runtimes import RUNTIMES
+    from autocompress.deploy.session import runtime
+
+    found = []
+    for name in RUNTIMES:
+        try:
+            about = runtime(name)
+        except (HostError, ImportError) as error:
+            found.append(Finding(f"runtime {name}", "note", str(error).removeprefix(f"runtime {name!r}: ")))
+        else:
+            found.append(Finding(f"runtime {name}", "ok", about.version))
     return found
 
 

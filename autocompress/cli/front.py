@@ -66,6 +66,7 @@ def pick(
     maximize: Annotated[str | None, typer.Option(metavar="METRIC", help="Take the highest, e.g. quality.")] = None,
     knee: Annotated[bool, typer.Option("--knee", help="Take the knee of the front (the default).")] = False,
     candidate: Annotated[str | None, typer.Option(metavar="DIGEST", help="Take this one, if it fits.")] = None,
+    runtime: Annotated[str | None, typer.Option(metavar="NAME", help="Only models that run in this runtime.")] = None,
     out: Annotated[Path | None, typer.Option(metavar="FOLDER", help="Export the model to this folder.")] = None,
     force: Force = False,
     json: Json = False,
@@ -90,7 +91,14 @@ def pick(
     )
     with Store.open(storage, create=False) as store:
         picked = reports.pick(
-            store, study, bounds=bounds, minimize=minimize, maximize=maximize, knee=knee, candidate=candidate
+            store,
+            study,
+            bounds=bounds,
+            minimize=minimize,
+            maximize=maximize,
+            knee=knee,
+            candidate=candidate,
+            runtime=runtime,
         )
         if out:
             from autocompress import study as studies

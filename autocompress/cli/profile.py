@@ -48,6 +48,9 @@ def profile(
     threads: Annotated[
         list[str] | None, typer.Option(metavar="N", help="Threads of the runtime, or all; may be repeated.")
     ] = None,
+    runtime: Annotated[
+        list[str] | None, typer.Option(metavar="NAME", help="A runtime to measure, e.g. openvino; repeat it.")
+    ] = None,
     hidden: Annotated[int, typer.Option(min=8, metavar="N", help="Hidden size of the models.")] = 384,
     heads: Annotated[int, typer.Option(min=1, metavar="N", help="Most heads of a layer.")] = 12,
     head_size: Annotated[int, typer.Option(min=1, metavar="N", help="Channels of a head.")] = 32,
@@ -72,6 +75,7 @@ def profile(
     from autocompress.cli.live import watching
     from autocompress.config import threads_of
     from autocompress.core.device import Workload
+    from autocompress.core.runtimes import DEFAULT_RUNTIME, named_runtime
     from autocompress.devices.profiling import FULL, QUICK, bert_shape
     from autocompress.profiles import profile_to, validate_file
 
@@ -94,6 +98,7 @@ def profile(
                 bert_shape(hidden=hidden, heads=heads, head_size=head_size, width=width, layers=layers),
                 [Workload(size, tokens, count) for count in counts for size in sizes for tokens in lengths],
                 effort=QUICK if quick else FULL,
+                runtimes=[named_runtime(name) for name in dict.fromkeys(runtime or [DEFAULT_RUNTIME])],
                 replace_it=force,
                 progress=lambda text, share: observer.progress(share, 1.0, text),
             )
@@ -115,7 +120,7 @@ def _show(session: Session, found: DeviceProfile, path: Path, *, validated: bool
         session.json({"schema": SCHEMA, "file": str(path), "profile": device_to_json(found)})
         return
     for table in found.tables:
-        line = f"{table.workload}: {len(table.rows)} kernels"
+        line = f"{table}: {len(table.rows)} kernels"
         if table.correction:
             line += (
                 f", corrected by {table.correction.models} whole models, "

@@ -9,6 +9,7 @@ from dataclasses import dataclass, field, replace
 from typing import Any, ClassVar, Final, Literal, get_args
 
 from autocompress.core.lowering import PLAIN, Lowering, Tried
+from autocompress.core.runtimes import DEFAULT_RUNTIME, RuntimeName
 from autocompress.core.shape import (
     AttentionShape,
     Bits,
@@ -178,7 +179,8 @@ class Correction:
 
 @dataclass(frozen=True, slots=True)
 class KernelTable:
-    """The kernel rows for one hidden size, one head size and one workload, and how well they predict whole models.
+    """The kernel rows for one hidden size, one head size, one workload and one runtime, and how well they predict whole
+    models.
 
     They are those of graphs written and run by `lowering`, chosen by what was `tried`.
     """
@@ -191,6 +193,7 @@ class KernelTable:
     accuracy: Accuracy | None = None
     lowering: Lowering = PLAIN
     tried: tuple[Tried, ...] = ()
+    runtime: RuntimeName = DEFAULT_RUNTIME
     __pydantic_config__: ClassVar[dict[str, str]] = _FORBID
 
     def __post_init__(self) -> None:
@@ -205,6 +208,10 @@ class KernelTable:
         missing = set(get_args(Block)) - {row.block for row in self.rows}
         if missing:
             raise ValueError(f"`rows` lack {', '.join(sorted(missing))}")
+
+    def __str__(self) -> str:
+        """What it was measured under; the runtime is told where it is not the default."""
+        return str(self.workload) if self.runtime == DEFAULT_RUNTIME else f"{self.workload}, {self.runtime}"
 
     def curve(self, block: Block, bits: Bits) -> list[tuple[int, float]]:
         """(size, milliseconds) of one kind of block, by size."""
@@ -345,9 +352,10 @@ Predictor = Callable[[ModelShape], Estimate]
 class DeviceProfile:
     """A device and what is known of it.
 
-    A device that was `measured` has a kernel table for each workload; one that was `fitted` to published measurements,
-    or is described by a `datasheet`, has a cost model. `fingerprint` identifies the machine a measured profile belongs
-    to; `measured_on` is the date of its numbers. `notes` say how they were obtained.
+    A device that was `measured` has a kernel table for each workload and runtime; one that was `fitted` to published
+    measurements, or is described by a `datasheet`, has a cost model. `fingerprint` identifies the machine a measured
+    profile belongs to; `measured_on` is the date of its numbers. `notes` say how they were obtained. `runtime` is what
+    they belong to; `other_runtimes` are those that further tables name.
     """
 
     name: str
@@ -362,6 +370,7 @@ class DeviceProfile:
     ceilings: Ceilings | None = None
     energy: EnergyModel | None = None
     notes: tuple[str, ...] = ()
+    other_runtimes: tuple[Runtime, ...] = ()
     schema: int = SCHEMA
     __pydantic_config__: ClassVar[dict[str, str]] = _FORBID
 
@@ -375,25 +384,25 @@ class DeviceProfile:
             raise ValueError("a measured profile needs `tables`; others need `source: fitted` or `source: datasheet`")
         if self.source != "measured" and self.cost is None:
             raise ValueError(f"a profile with `source: {self.source}` needs a `cost` model")
-        places = [(table.hidden, table.head_size, table.workload) for table in self.tables]
+        places = [(table.hidden, table.head_size, str(table)) for table in self.tables]
         for place in places:
             if places.count(place) > 1:
                 raise ValueError(f"`tables` hold hidden {place[0]}, head size {place[1]}, {place[2]} twice")
 
-    def lowering(self, *, hidden: int, head_size: int, workload: Workload) -> Lowering:
-        """How a model is best written here: as measured under the workload, or else under the one of the nearest
-        length with the same batch and threads; plainly where nothing was measured."""
+    def lowering(self, *, hidden: int, head_size: int, workload: Workload, runtime: str = DEFAULT_RUNTIME) -> Lowering:
+        """How a model is best written for a runtime here: as measured under the workload, or else under the one of the
+        nearest length with the same batch and threads; plainly where nothing was measured."""
         like = [
             table
             for table in self.tables
-            if (table.hidden, table.head_size) == (hidden, head_size)
+            if (table.hidden, table.head_size, table.runtime) == (hidden, head_size, runtime)
             and (table.workload.batch, table.workload.threads) == (workload.batch, workload.threads)
         ]
         nearest = min(like, key=lambda table: abs(table.workload.length - workload.length), default=None)
         return nearest.lowering if nearest else PLAIN
 
     def predictor(self, *, hidden: int, head_size: int, workload: Workload) -> Predictor:
-        """Predicts models of one hidden and head size under a workload.
+        """Predicts models of one hidden and head size under a workload, each in the runtime that its shape names.
 
         Raises ValueError, saying what was measured, when that lies outside of what the profile knows. Between two
         measured lengths every block is interpolated; nothing is extrapolated.
@@ -407,33 +416,64 @@ class DeviceProfile:
                 )
             return WeightedSum([(RooflinePredictor(self.cost, one), 1 / len(batches)) for one in batches])
         fitting = [table for table in self.tables if (table.hidden, table.head_size) == (hidden, head_size)]
-        like = [t for t in fitting if (t.workload.batch, t.workload.threads) == (workload.batch, workload.threads)]
-        by_length = {table.workload.length: table for table in like}
-        shares: dict[int, float] = {}
-        for one in batches:
-            for length, share in self._around(by_length, hidden, head_size, one).items():
-                shares[length] = shares.get(length, 0.0) + share / len(batches)
-        parts = [(LatencyPredictor(by_length[length]), share) for length, share in shares.items()]
-        between = any(one.length not in by_length for one in batches)
-        return WeightedSum(parts, more_spread=_BETWEEN) if between else WeightedSum(parts)
-
-    def _around(
-        self, by_length: Mapping[int, KernelTable], hidden: int, head_size: int, workload: Workload
-    ) -> dict[int, float]:
-        """The length of a batch, or the two nearest that were measured and the share that each has of it."""
-        if workload.length in by_length:
-            return {workload.length: 1.0}
-        shorter = [length for length in by_length if length < workload.length]
-        longer = [length for length in by_length if length > workload.length]
-        if shorter and longer:
-            low, high = max(shorter), min(longer)
-            share = (workload.length - low) / (high - low)
-            return {low: 1 - share, high: share}
-        known = "; ".join(f"hidden {t.hidden}, heads of {t.head_size}, {t.workload}" for t in self.tables) or "nothing"
+        found: dict[str, Predictor] = {}
+        for runtime in dict.fromkeys(table.runtime for table in fitting):
+            known = _of_runtime([table for table in fitting if table.runtime == runtime], workload)
+            if known is not None:
+                found[runtime] = known
+        if found:
+            return _ByRuntime(self.name, found)
+        measured = "; ".join(f"hidden {t.hidden}, heads of {t.head_size}, {t}" for t in self.tables) or "nothing"
         raise ValueError(
             f"device {self.name!r} was not measured for hidden {hidden}, heads of {head_size}, {workload} "
-            f"(measured: {known})"
+            f"(measured: {measured})"
         )
+
+
+def _of_runtime(tables: Sequence[KernelTable], workload: Workload) -> Predictor | None:
+    """What tables of one runtime say of a workload, the mean over its batches; None where that was not measured."""
+    batches = workload.batches
+    like = [t for t in tables if (t.workload.batch, t.workload.threads) == (workload.batch, workload.threads)]
+    by_length = {table.workload.length: table for table in like}
+    shares: dict[int, float] = {}
+    for one in batches:
+        around = _around(by_length, one.length)
+        if not around:
+            return None
+        for length, share in around.items():
+            shares[length] = shares.get(length, 0.0) + share / len(batches)
+    parts = [(LatencyPredictor(by_length[length]), share) for length, share in shares.items()]
+    between = any(one.length not in by_length for one in batches)
+    return WeightedSum(parts, more_spread=_BETWEEN) if between else WeightedSum(parts)
+
+
+def _around(by_length: Mapping[int, KernelTable], length: int) -> dict[int, float]:
+    """A length that was measured, or the two nearest and the share that each has of it; nothing outside of them."""
+    if length in by_length:
+        return {length: 1.0}
+    shorter = [known for known in by_length if known < length]
+    longer = [known for known in by_length if known > length]
+    if not (shorter and longer):
+        return {}
+    low, high = max(shorter), min(longer)
+    share = (length - low) / (high - low)
+    return {low: 1 - share, high: share}
+
+
+class _ByRuntime:
+    """Each shape by what was measured in its runtime."""
+
+    def __init__(self, device: str, predictors: Mapping[str, Predictor]) -> None:
+        self._device, self._predictors = device, predictors
+
+    def __call__(self, shape: ModelShape) -> Estimate:
+        known = self._predictors.get(shape.runtime)
+        if known is None:
+            raise ValueError(
+                f"device {self._device!r} was not measured in runtime {shape.runtime!r} under this workload "
+                f"(measured: {', '.join(self._predictors)})"
+            )
+        return known(shape)
 
 
 COST_FEATURES = (
@@ -550,6 +590,11 @@ class RooflinePredictor:
         self._known: dict[tuple[int, AttentionShape, FeedForwardShape, bool], float] = {}
 
     def __call__(self, shape: ModelShape) -> Estimate:
+        """Raises ValueError for another runtime than the default: a cost model tells none from another."""
+        if shape.runtime != DEFAULT_RUNTIME:
+            raise ValueError(
+                f"runtime {shape.runtime!r} was not measured there: a cost model knows {DEFAULT_RUNTIME!r} alone"
+            )
         total = self._cost.ms_base + sum(self._layer(shape, layer, last=False) for layer in shape.layers[:-1])
         total += sum(self._layer(shape, layer, last=True) for layer in shape.layers[-1:])
         return Estimate.around(total, self._cost.spread)

@@ -27,6 +27,7 @@ class Phase(enum.IntEnum):
     ATTENTION_PATTERN = 4
     RECOVERY = 5
     PRECISION = 6
+    DEPLOYMENT = 7
 
 
 @dataclass(frozen=True, slots=True)

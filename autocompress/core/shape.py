@@ -10,6 +10,8 @@ from collections.abc import Callable
 from dataclasses import dataclass, replace
 from typing import Literal
 
+from autocompress.core.runtimes import DEFAULT_RUNTIME
+
 Bits = Literal[8, 32]
 BITS: tuple[Bits, ...] = (8, 32)
 
@@ -45,7 +47,8 @@ class ModelShape:
     """An encoder with an embedding table below and a classification head above.
 
     `head_widths` are the output widths of the dense layers of the head, first to last (the last is the number of
-    classes). `other_rows` are the position and token-type rows; `lookups` counts the embedding tables.
+    classes). `other_rows` are the position and token-type rows; `lookups` counts the embedding tables. `runtime` is a
+    name of `core.runtimes`: what it is deployed in.
     """
 
     family: str
@@ -56,6 +59,7 @@ class ModelShape:
     layers: tuple[LayerShape, ...]
     head_widths: tuple[int, ...]
     embedding_bits: Bits = 32
+    runtime: str = DEFAULT_RUNTIME
 
     @property
     def depth(self) -> int:
@@ -88,9 +92,10 @@ def describe(shape: ModelShape) -> str:
     precision = {8: "int8", 32: "fp32"}
     layers = "/".join(precision[b] for b in sorted(bits)) or "fp32"
     table = "" if {shape.embedding_bits} == bits else f", {precision[shape.embedding_bits]} embeddings"
+    runtime = "" if shape.runtime == DEFAULT_RUNTIME else f", in {shape.runtime}"
     return (
         f"{shape.depth} layers ({kept}), heads {sizes([layer.attention.heads for layer in shape.layers])}, "
-        f"feed-forward {sizes([layer.feed_forward.width for layer in shape.layers])}, {layers}{table}"
+        f"feed-forward {sizes([layer.feed_forward.width for layer in shape.layers])}, {layers}{table}{runtime}"
     )
 
 

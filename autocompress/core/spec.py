@@ -11,7 +11,8 @@ from typing import Any, ClassVar, Final, Literal
 
 from autocompress.core.device import Workload
 from autocompress.core.metrics import METRICS, Direction
-from autocompress.core.space import SearchSpace
+from autocompress.core.runtimes import DEFAULT_RUNTIME, RUNTIME_STEP, RuntimeName
+from autocompress.core.space import WHOLE, Choice, SearchSpace, StepSpace
 from autocompress.errors import did_you_mean
 
 _FORBID = {"extra": "forbid"}
@@ -437,7 +438,8 @@ class Bound:
 
 @dataclass(frozen=True, slots=True)
 class StudySpec:
-    """One study: a model, what it is for, where it must run, what may be done to it and what counts."""
+    """One study: a model, what it is for, where it must run, what may be done to it and what counts. Every policy is
+    deployed in `runtime`, unless the space chooses among several."""
 
     name: str
     version: int
@@ -455,6 +457,7 @@ class StudySpec:
     finalists: FinalistSpec = field(default_factory=FinalistSpec)
     seed: int = 0
     description: str = ""
+    runtime: RuntimeName = DEFAULT_RUNTIME
     __pydantic_config__: ClassVar[dict[str, str]] = _FORBID
 
     def __post_init__(self) -> None:
@@ -468,6 +471,10 @@ class StudySpec:
         for metric, way in self.objectives.items():
             if way != METRICS[metric].direction:
                 raise ValueError(f"objectives.{metric}: `{METRICS[metric].direction}` must hold, got {way}")
+        if self.runtime != DEFAULT_RUNTIME and self._runtime_steps:
+            raise ValueError(
+                f"`runtime` must be left out, as the space {self.space.name!r} chooses it by itself, got {self.runtime}"
+            )
         if self.workload.length > self.task.max_length:
             raise ValueError(
                 f"`workload.length <= task.max_length` must hold, got {self.workload.length} > {self.task.max_length}"
@@ -477,6 +484,28 @@ class StudySpec:
         """With the lengths of its texts, which a study keeps among its facts once its data were read."""
         known = facts.get(WORKLOAD_FACT)
         return replace(self, workload=Workload.of(known)) if known else self
+
+    @property
+    def policies(self) -> SearchSpace:
+        """The space, every policy of which says so where the study's runtime is not the default."""
+        if self.runtime == DEFAULT_RUNTIME:
+            return self.space
+        last = StepSpace(RUNTIME_STEP, WHOLE, settings={RUNTIME_STEP: self.runtime})
+        return replace(self.space, steps=(*self.space.steps, last))
+
+    @property
+    def runtimes(self) -> tuple[str, ...]:
+        """Every runtime that models of the study are measured in; the baseline's is the default."""
+        found: list[str] = [DEFAULT_RUNTIME, self.runtime]
+        for step in self._runtime_steps:
+            knob = step.knobs.get(RUNTIME_STEP)
+            chosen = knob.choices if isinstance(knob, Choice) else (step.settings.get(RUNTIME_STEP, DEFAULT_RUNTIME),)
+            found += map(str, chosen)
+        return tuple(dict.fromkeys(found))
+
+    @property
+    def _runtime_steps(self) -> list[StepSpace]:
+        return [step for step in self.space.steps if step.operator == RUNTIME_STEP]
 
     @property
     def sources(self) -> dict[str, Asset]:

@@ -7,6 +7,7 @@ from typing import Any
 
 from autocompress.core.device import Workload
 from autocompress.core.policy import Step
+from autocompress.core.runtimes import DEFAULT_RUNTIME, RUNTIMES, named_runtime
 from autocompress.deploy.folder import Manifest
 
 _NAMES = {
@@ -40,14 +41,14 @@ def model_card(manifest: Manifest, *, summary: str, steps: Sequence[str]) -> str
             if name in manifest.metrics
         ),
         "",
-        f"Latency: {Workload.of(manifest.workload)}, one inference at a time, {manifest.provenance['latency']}. "
-        f"{_batched(manifest)}"
+        f"Latency: {Workload.of(manifest.workload)}, one inference at a time, {manifest.provenance['latency']}; "
+        f"this model in {_runtime(manifest.runtime)}, the uncompressed one in {DEFAULT_RUNTIME}. {_batched(manifest)}"
         "Quality is that of `model.onnx` itself; intervals are 95 %.",
         "",
         "## Use",
         "",
         "```",
-        "pip install onnxruntime tokenizers numpy",
+        f"pip install {RUNTIMES[named_runtime(manifest.runtime_name)].install} tokenizers numpy",
         'python example.py "some text"',
         "```",
         "",
@@ -94,3 +95,8 @@ def _batched(manifest: Manifest) -> str:
     if batch == 1:
         return ""
     return f"An inference is a batch of {batch} texts; throughput is in texts a second, one batch after another. "
+
+
+def _runtime(about: Mapping[str, Any]) -> str:
+    """`openvino-bf16 2026.4.1`; folders of old do not tell the version."""
+    return f"{about['name']} {about.get('version', '')}".rstrip()

@@ -2,8 +2,8 @@
 
 model.onnx           what is deployed
 tokenizer.json       (and its companions) how texts become token ids
-example.py           answers from the command line with onnxruntime, tokenizers and numpy alone
-manifest.json        task, workload, metrics, and the SHA-256 of every other file
+example.py           answers from the command line with the model's runtime, tokenizers and numpy alone
+manifest.json        task, workload, runtime, metrics, and the SHA-256 of every other file
 policy.json          what was done to the model
 README.md            the model card
 check.json           some validation texts as token ids with the answers the model gave when it was exported
@@ -27,6 +27,7 @@ from numpy.typing import NDArray
 from autocompress.core.lowering import SWITCHES
 from autocompress.core.outcome import Measurements
 from autocompress.core.policy import CompressionPolicy
+from autocompress.core.runtimes import DEFAULT_RUNTIME, RUNTIMES, named_runtime
 from autocompress.errors import IntegrityError, NotFoundError
 
 FORMAT: Final = 1
@@ -43,8 +44,8 @@ TOKENIZER_FILES: Final = (
 
 @dataclass(frozen=True, slots=True)
 class Manifest:
-    """What an exported folder says of itself. `switches` are the entries of the session's configuration that its
-    latency was measured with."""
+    """What an exported folder says of itself. `runtime` is what it was measured in: name, version, options; `switches`
+    are the entries of the session's configuration that its latency was measured with."""
 
     study: str
     digest: str
@@ -55,6 +56,11 @@ class Manifest:
     provenance: Mapping[str, Any]
     files: Mapping[str, str]
     switches: Mapping[str, str] = field(default_factory=dict)
+    runtime: Mapping[str, Any] = field(default_factory=lambda: {"name": DEFAULT_RUNTIME})
+
+    @property
+    def runtime_name(self) -> str:
+        return str(self.runtime["name"])
 
     def to_json(self) -> dict[str, Any]:
         return {"format": FORMAT, **{name: getattr(self, name) for name in self.__slots__}}
@@ -107,12 +113,13 @@ def verify_files(folder: Path) -> Manifest:
     return manifest
 
 
-def write_static_files(folder: Path, *, tokenizer: Path, policy: CompressionPolicy) -> None:
-    """The tokenizer, the example and the policy."""
+def write_static_files(folder: Path, *, tokenizer: Path, policy: CompressionPolicy, runtime: str) -> None:
+    """The tokenizer, the example for the runtime, and the policy."""
     for name in TOKENIZER_FILES:
         if (tokenizer / name).is_file():
             shutil.copyfile(tokenizer / name, folder / name)
-    example = resources.files("autocompress.deploy").joinpath("example.py.txt").read_text(encoding="utf-8")
+    name = f"example_{RUNTIMES[named_runtime(runtime)].library}.py.txt"
+    example = resources.files("autocompress.deploy").joinpath(name).read_text(encoding="utf-8")
     (folder / "example.py").write_text(example, encoding="utf-8")
     _write_json(folder / "policy.json", {"digest": policy.digest, "steps": policy.to_json()})
 

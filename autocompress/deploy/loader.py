@@ -32,7 +32,8 @@ class Classifier:
     """An exported model, ready to answer. `policy` says what was done to it."""
 
     def __init__(self, folder: Path) -> None:
-        """Raises NotFoundError or IntegrityError when the folder is not a whole export."""
+        """Raises NotFoundError or IntegrityError when the folder is not a whole export, HostError when its runtime is
+        not installed."""
         manifest = verify_files(folder)
         self.labels = tuple(manifest.task["labels"])
         self.policy = CompressionPolicy.from_json(json.loads((folder / "policy.json").read_text("utf-8"))["steps"])
@@ -40,7 +41,12 @@ class Classifier:
         self._tokenizer.no_padding()
         self._tokenizer.enable_truncation(int(manifest.task["max_length"]))
         self._workload, self._pad = Workload.of(manifest.workload), int(manifest.task.get("pad", 0))
-        self._session = Session(folder / MODEL, threads=self._workload.threads, switches=manifest.switches)
+        self._session = Session(
+            folder / MODEL,
+            threads=self._workload.threads,
+            runtime=manifest.runtime_name,
+            switches=manifest.switches,
+        )
 
     def logits(self, texts: Sequence[str]) -> NDArray[np.float32]:
         """[texts, labels], computed in the batches that the model was measured with."""

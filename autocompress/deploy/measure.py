@@ -2,10 +2,10 @@
 
     python measure.py FOLDER --json
 
-FOLDER is an exported model, or a bundle of them (`autocompress bundle`), which carries a copy of this file. All models
-are measured in turns, round after round, so that a drift of the machine meets all of them alike; what is printed is one
-JSON document for `autocompress import-measurements`. It imports nothing of autocompress: it travels to devices that do
-not have it.
+Models that were deployed for another runtime need that too; what is missing is named. FOLDER is an exported model, or a
+bundle of them (`autocompress bundle`), which carries a copy of this file. All models are measured in turns, round after
+round, so that a drift of the machine meets all of them alike; what is printed is one JSON document for `autocompress
+import-measurements`. It imports nothing of autocompress: it travels to devices that do not have it.
 """
 
 from __future__ import annotations
@@ -34,6 +34,7 @@ TURN: Final = 3
 """Inferences counted a turn, after one that is not: the model before it has just filled the caches."""
 
 _SPEC, _NOT_FOUND, _HOST, _INTEGRITY = 2, 3, 4, 7  # exit codes, as everywhere in autocompress
+_DEFAULT: Final = "onnxruntime"
 _PROVIDER: Final = "CPUExecutionProvider"
 _ROUNDS: Final = 40
 _SECONDS: Final = 120.0
@@ -64,8 +65,8 @@ class Refused(Exception):
 @dataclass(frozen=True)
 class Plan:
     """What is to be measured. `models` are files by the digest of their policy, the baseline's first under its own
-    name; `sha256` are their digests, `switches` what their sessions are configured with. Token ids are drawn below
-    `rows`."""
+    name; `sha256` are their digests, `switches` what their sessions are configured with, and `runtimes` what each of
+    those runs in that does not run in ONNX Runtime's CPU provider. Token ids are drawn below `rows`."""
 
     study: str
     device: str
@@ -74,6 +75,7 @@ class Plan:
     models: Mapping[str, pathlib.Path]
     sha256: Mapping[str, str]
     switches: Mapping[str, Mapping[str, str]]
+    runtimes: Mapping[str, Mapping[str, Any]]
 
 
 def measure(folder: pathlib.Path, *, rounds: int | None = None) -> dict[str, Any]:
@@ -84,12 +86,18 @@ def measure(folder: pathlib.Path, *, rounds: int | None = None) -> dict[str, Any
     if rounds is not None and rounds < LEAST_ROUNDS:
         raise Refused(f"--rounds: at least {LEAST_ROUNDS} rounds are needed for an interval, got {rounds}", _SPEC)
     plan = read_plan(folder)
-    runs = [_run(path, plan.workload, plan.rows, plan.switches[name]) for name, path in plan.models.items()]
+    opened = [
+        _open(path, plan.runtimes.get(name), plan.workload, plan.switches[name]) for name, path in plan.models.items()
+    ]
+    runs = [_run(one, plan.workload, plan.rows) for one in opened]
     with _alone():
         samples = _in_turns(runs, rounds or _ROUNDS, seconds=None if rounds else _SECONDS)
     batches = len(_lengths(plan.workload))
     samples = [[reading / batches for reading in readings] for readings in samples]
-    found = {name: _reading(plan.sha256[name], readings) for name, readings in zip(plan.models, samples, strict=True)}
+    found = {
+        name: _reading(plan.sha256[name], one.runtime, readings)
+        for name, one, readings in zip(plan.models, opened, samples, strict=True)
+    }
     import onnxruntime
 
     return {
@@ -222,6 +230,8 @@ def main(arguments: Sequence[str] | None = None, *, program: str = "measure.py")
 def _plan(folder: pathlib.Path, about: Mapping[str, Any], places: Mapping[str, str], *, rows: int, device: str) -> Plan:
     """Raises KeyError, TypeError or ValueError when something is missing."""
     names = {name: "model.onnx" if place == "." else f"{place}/model.onnx" for name, place in places.items()}
+    manifests = {name: folder / file.replace("model.onnx", "manifest.json") for name, file in names.items()}
+    told = {name: _json(path).get("runtime") for name, path in manifests.items() if path.is_file()}
     return Plan(
         study=str(about["study"]),
         device=device,
@@ -230,6 +240,7 @@ def _plan(folder: pathlib.Path, about: Mapping[str, Any], places: Mapping[str, s
         models={name: folder / file for name, file in names.items()},
         sha256={name: about["files"][file] for name, file in names.items()},
         switches={name: _switches(folder / place) for name, place in places.items()},
+        runtimes={name: runtime for name, runtime in told.items() if runtime and runtime["name"] != _DEFAULT},
     )
 
 
@@ -271,32 +282,84 @@ def _sha256(path: pathlib.Path) -> str:
     return whole.hexdigest()
 
 
-def _run(path: pathlib.Path, workload: Mapping[str, Any], rows: int, switches: Mapping[str, str]) -> Run:
-    """One inference of each length, of random token ids; their values do not matter for speed."""
+@dataclass(frozen=True)
+class _Opened:
+    """A model in its runtime, named with its version: what it wants to be fed, and one inference."""
+
+    runtime: str
+    inputs: Sequence[str]
+    infer: Callable[[Mapping[str, Any]], object]
+
+
+def _open(
+    path: pathlib.Path, runtime: Mapping[str, Any] | None, workload: Mapping[str, Any], switches: Mapping[str, str]
+) -> _Opened:
+    """Raises Refused when the runtime is not installed, or does not run the model as it was measured."""
+    name = runtime["name"] if runtime else _DEFAULT
+    options = dict(runtime["options"]) if runtime else {"provider": _PROVIDER}
     try:
-        import numpy as np
-        import onnxruntime
+        if name.startswith("openvino"):
+            return _in_openvino(path, name, options, workload["threads"])
+        return _in_onnxruntime(path, name, options, workload["threads"], switches)
     except ImportError as error:
-        raise Refused(f"{error.name} is not installed; pip install onnxruntime numpy", _HOST) from error
+        wanted = "onnxruntime openvino" if name.startswith("openvino") else "onnxruntime"
+        raise Refused(f"{error.name} is not installed; pip install {wanted} numpy", _HOST) from error
+
+
+def _in_onnxruntime(
+    path: pathlib.Path, name: str, given: Mapping[str, Any], threads: int, switches: Mapping[str, str]
+) -> _Opened:
+    import onnxruntime
+
     options = onnxruntime.SessionOptions()
-    options.intra_op_num_threads = workload["threads"]
+    options.intra_op_num_threads = threads
     options.inter_op_num_threads = 1
     options.log_severity_level = 3
     for key, value in session_entries(switches).items():
         options.add_session_config_entry(key, value)
+    providers = str(given["provider"]).split()
+    if providers[0] not in onnxruntime.get_available_providers():
+        raise Refused(f"{path}: runs in {name}, and this onnxruntime has no {providers[0]}", _HOST)
     try:
-        session = onnxruntime.InferenceSession(str(path), options, providers=[_PROVIDER])
+        session = onnxruntime.InferenceSession(str(path), options, providers=providers)
     except Exception as error:  # noqa: BLE001 - the runtime raises a private class for all it cannot load
         raise Refused(f"{path}: onnxruntime {onnxruntime.__version__} cannot run it: {error}", _HOST) from error
+    if session.get_providers()[0] != providers[0]:
+        raise Refused(f"{path}: runs in {name}, and {providers[0]} could not be loaded", _HOST)
+    inputs = [entry.name for entry in session.get_inputs()]
+    return _Opened(f"{name} {onnxruntime.__version__}", inputs, lambda feed: session.run(None, feed))
+
+
+def _in_openvino(path: pathlib.Path, name: str, given: Mapping[str, Any], threads: int) -> _Opened:
+    import openvino
+
+    core = openvino.Core()
+    try:
+        compiled = core.compile_model(core.read_model(path), "CPU", {**given, "INFERENCE_NUM_THREADS": threads})
+    except RuntimeError as error:
+        raise Refused(f"{path}: openvino {openvino.__version__} cannot run it: {error}", _HOST) from error
+    precision = compiled.get_property("INFERENCE_PRECISION_HINT").to_string()
+    if precision != given.get("INFERENCE_PRECISION_HINT", precision):
+        raise Refused(f"{path}: runs in {name}, and openvino computes in {precision} on this machine", _HOST)
+    request = compiled.create_infer_request()
+    inputs = [name for entry in compiled.inputs for name in entry.get_names()]
+    version = str(openvino.__version__).partition("-")[0]
+    return _Opened(f"{name} {version}", inputs, lambda feed: request.infer(feed, share_inputs=True))
+
+
+def _run(opened: _Opened, workload: Mapping[str, Any], rows: int) -> Run:
+    """One inference of each length, of random token ids; their values do not matter for speed."""
+    import numpy as np
+
     feeds, generator = [], np.random.default_rng(0)
     for length in _lengths(workload):
         ids = generator.integers(1, rows, (workload["batch"], length), dtype=np.int64)
         fed = {"input_ids": ids, "attention_mask": np.ones_like(ids), "token_type_ids": np.zeros_like(ids)}
-        feeds.append({entry.name: fed[entry.name] for entry in session.get_inputs()})
+        feeds.append({name: fed[name] for name in opened.inputs})
 
     def run() -> None:
         for feed in feeds:
-            session.run(None, feed)
+            opened.infer(feed)
 
     return run
 
@@ -342,10 +405,16 @@ def _turn(run: Run) -> list[float]:
     return milliseconds
 
 
-def _reading(sha256: str, samples: Sequence[float]) -> dict[str, Any]:
+def _reading(sha256: str, runtime: str, samples: Sequence[float]) -> dict[str, Any]:
     low, middle, high = statistics.quantiles(samples, n=4, method="inclusive")
     rounded = [round(value, 6) for value in samples]
-    return {"sha256": sha256, "median_ms": middle, "quartiles_ms": [low, high], "samples_ms": rounded}
+    return {
+        "sha256": sha256,
+        "runtime": runtime,
+        "median_ms": middle,
+        "quartiles_ms": [low, high],
+        "samples_ms": rounded,
+    }
 
 
 def _cpu() -> str:

@@ -8,13 +8,16 @@ from pathlib import Path
 from typing import Final
 
 from autocompress.core.device import Workload
+from autocompress.core.runtimes import DEFAULT_RUNTIME
 from autocompress.errors import HostError
 
 _INFERENCES: Final = 3
 _SECONDS: Final = 120.0
 
 
-def peak_memory_mib(file: Path, workload: Workload, *, seconds: float = _SECONDS) -> float | None:
+def peak_memory_mib(
+    file: Path, workload: Workload, *, runtime: str = DEFAULT_RUNTIME, seconds: float = _SECONDS
+) -> float | None:
     """MiB that loading the file and serving it adds at its peak to a process that has the runtime loaded; None on a
     system that does not say (anything but Linux).
 
@@ -24,7 +27,7 @@ def peak_memory_mib(file: Path, workload: Workload, *, seconds: float = _SECONDS
     if not sys.platform.startswith("linux"):
         return None
     largest = workload.longest
-    arguments = [str(file.absolute()), *map(str, (largest.batch, largest.length, largest.threads))]
+    arguments = [str(file.absolute()), *map(str, (largest.batch, largest.length, largest.threads)), runtime]
     try:
         done = subprocess.run(
             [sys.executable, "-m", "autocompress.devices.memory", *arguments],
@@ -38,15 +41,17 @@ def peak_memory_mib(file: Path, workload: Workload, *, seconds: float = _SECONDS
         raise HostError(f"{file}: its memory could not be measured: {last}") from error
 
 
-def _serve(file: Path, workload: Workload) -> float:
+def _serve(file: Path, workload: Workload, runtime: str) -> float:
     """Runs in the child: MiB added to this process at its peak."""
     import numpy as np
 
     from autocompress.deploy.session import Session
+    from autocompress.deploy.session import runtime as about
 
     tokens = np.zeros((workload.batch, workload.length), np.int64)  # 0 is in every vocabulary
+    about(runtime)  # loads its library
     before = _peak_kib()
-    session = Session(file, threads=workload.threads)
+    session = Session(file, threads=workload.threads, runtime=runtime)
     for _ in range(_INFERENCES):
         session.run(session.feed(tokens, np.ones_like(tokens)))
     return (_peak_kib() - before) / 1024
@@ -60,5 +65,5 @@ def _peak_kib() -> int:
 
 
 if __name__ == "__main__":
-    _batch, _length, _threads = map(int, sys.argv[2:])
-    sys.stdout.write(f"{_serve(Path(sys.argv[1]), Workload(_batch, _length, _threads))}\n")
+    _batch, _length, _threads = map(int, sys.argv[2:5])
+    sys.stdout.write(f"{_serve(Path(sys.argv[1]), Workload(_batch, _length, _threads), sys.argv[5])}\n")

@@ -17,7 +17,8 @@ import numpy as np
 from autocompress.anatomy.weights import random_weights
 from autocompress.core.cores import usable_cores
 from autocompress.core.device import Block, DeviceProfile, KernelRow, KernelTable, Workload
-from autocompress.core.lowering import Lowering
+from autocompress.core.lowering import PLAIN, Lowering, Tried
+from autocompress.core.runtimes import DEFAULT_RUNTIME, RuntimeName
 from autocompress.core.shape import BITS, AttentionShape, Bits, FeedForwardShape, LayerShape, ModelShape
 from autocompress.deploy.graph import write_graph
 from autocompress.deploy.session import Session, runtime
@@ -95,16 +96,19 @@ def profile_host(
     *,
     effort: Effort = STUDY,
     ceilings: bool = False,
+    runtimes: Sequence[RuntimeName] = (DEFAULT_RUNTIME,),
     known: Iterable[KernelTable] = (),
     on_table: Callable[[DeviceProfile], None] = lambda _: None,
     progress: Progress = lambda _, __: None,
 ) -> DeviceProfile:
-    """Measures this machine for models up to `largest` under some workloads.
+    """Measures this machine for models up to `largest` under some workloads, in one runtime after the other.
 
     Tables that are `known` already are kept as they are; after each new one `on_table` gets the profile so far, so that
-    whoever is interrupted loses one table at most.
+    whoever is interrupted loses one table at most. Raises HostError when a runtime is not installed.
     """
-    kept = {table.workload: table for table in known}
+    about = [runtime(name) for name in runtimes]
+    kept = {(table.runtime, table.workload): table for table in known}
+    places = [(name, load) for name in runtimes for load in workloads]
     notes: list[str] = []
 
     def profile() -> DeviceProfile:
@@ -114,37 +118,41 @@ def profile_host(
             source="measured",
             description="this machine, measured by autocompress",
             fingerprint=fingerprint(),
-            runtime=runtime(),
+            runtime=about[0],
             measured_on=datetime.datetime.now(datetime.UTC).date().isoformat(),
-            tables=tuple(kept[load] for load in workloads if load in kept),
+            tables=tuple(kept[place] for place in places if place in kept),
             energy=default_energy(fingerprint()["machine"], usable_cores()),
             notes=tuple(notes),
+            other_runtimes=tuple(about[1:]),
         )
 
-    missing = [load for load in workloads if load not in kept]
+    missing = [place for place in places if place not in kept]
 
-    def measure(load: Workload, done: float) -> None:
-        progress(f"kernels, {load}", done)
-        lowering, tried = choose_lowering(
-            replace(largest, word_rows=_VOCABULARY), load, rounds=effort.rounds, seconds=effort.seconds / 4
-        )
-        table, noticed = _table(largest, load, effort, lowering)
-        table = replace(table, lowering=lowering, tried=tried)
-        progress(f"whole models, {load}", done + 0.5 * _SHARE / len(missing))
-        seen = _fitted_on(largest, load, effort, lowering)
-        kept[load] = correct(table, seen)
+    def measure(name: RuntimeName, load: Workload, done: float) -> None:
+        progress(f"kernels, {load}, {name}", done)
+        small = replace(largest, word_rows=_VOCABULARY)
+        lowering: Lowering = PLAIN
+        tried: tuple[Tried, ...] = ()
+        if name == DEFAULT_RUNTIME:
+            lowering, tried = choose_lowering(small, load, rounds=effort.rounds, seconds=effort.seconds / 4)
+        way = _Way(load, effort, name, lowering)
+        table, noticed = _table(largest, way)
+        table = replace(table, tried=tried)
+        progress(f"whole models, {load}, {name}", done + 0.5 * _SHARE / len(missing))
+        seen = _fitted_on(small, way)
+        kept[name, load] = correct(table, seen)
         if noticed or seen.noticed:
-            notes.append(busy_note(load))
+            notes.append(busy_note(table))
             logger.warning("%s", notes[-1])
         on_table(profile())
 
-    for place, load in enumerate(missing):
-        measure(load, _SHARE * place / len(missing))
-    for load in missing:  # a slow minute is over by now: what was measured in it is measured again
-        progress(f"looking back, {load}", _SHARE)
-        if _pace(largest, load, kept[load].lowering) * SLOW < _reference_ms(kept[load]):
-            logger.info("%s was measured in a slow minute, once more", load)
-            measure(load, _SHARE)
+    for place, (name, load) in enumerate(missing):
+        measure(name, load, _SHARE * place / len(missing))
+    for name, load in missing:  # a slow minute is over by now: what was measured in it is measured again
+        progress(f"looking back, {load}, {name}", _SHARE)
+        if _pace(largest, _Way(load, effort, name, kept[name, load].lowering)) * SLOW < _reference_ms(kept[name, load]):
+            logger.info("%s, %s was measured in a slow minute, once more", load, name)
+            measure(name, load, _SHARE)
     if not ceilings:
         return profile()
     progress("ceilings", 0.98)
@@ -162,31 +170,34 @@ def loads_to_measure(workload: Workload) -> list[Workload]:
     return [Workload(workload.batch, length, workload.threads) for length in sorted(wanted)]
 
 
-def _fitted_on(largest: ModelShape, load: Workload, effort: Effort, lowering: Lowering) -> Seen:
-    """The whole models that a table is corrected by."""
+def _fitted_on(small: ModelShape, way: _Way) -> Seen:
+    """The whole models that a table is corrected by, of a small vocabulary."""
     return measure_models(
-        random_shapes(replace(largest, word_rows=_VOCABULARY), count=effort.models, seed=_FIT_SEED),
-        load,
-        lowering=lowering,
-        rounds=effort.rounds,
-        seconds=effort.seconds / 3,
-        tight=effort.tight,
+        random_shapes(small, count=way.effort.models, seed=_FIT_SEED),
+        way.workload,
+        runtime=way.runtime,
+        lowering=way.lowering,
+        rounds=way.effort.rounds,
+        seconds=way.effort.seconds / 3,
+        tight=way.effort.tight,
     )
 
 
-def _pace(largest: ModelShape, load: Workload, lowering: Lowering) -> float:
+def _pace(largest: ModelShape, way: _Way) -> float:
     """Milliseconds of the reference model, now."""
-    model = replace(largest, word_rows=_VOCABULARY)
-    return measure_models([model], load, lowering=lowering, rounds=10, seconds=2.0).reference_ms
+    small = replace(largest, word_rows=_VOCABULARY)
+    return measure_models(
+        [small], way.workload, runtime=way.runtime, lowering=way.lowering, rounds=10, seconds=2.0
+    ).reference_ms
 
 
 def _reference_ms(table: KernelTable) -> float:
     return table.correction.reference_ms if table.correction else 0.0
 
 
-def busy_note(workload: Workload) -> str:
+def busy_note(table: KernelTable) -> str:
     """What a profile says of numbers that were taken on a busy machine."""
-    return f"{workload}: others used the machine while it was measured; profile it again when it is quiet"
+    return f"{table}: others used the machine while it was measured; profile it again when it is quiet"
 
 
 def validate(
@@ -212,18 +223,20 @@ def validate(
     notes = [note for note in profile.notes if not note.startswith(_PACE)]
     for place, table in enumerate(fitting):
         then = _reference_ms(table)
-        progress(str(table.workload), place / len(fitting))
-        seen = measure_models(shapes, table.workload, lowering=table.lowering, reference_ms=then or None)
+        progress(str(table), place / len(fitting))
+        seen = measure_models(
+            shapes, table.workload, runtime=table.runtime, lowering=table.lowering, reference_ms=then or None
+        )
         how = f"{models} fresh random models, deployed and measured on {today}"
-        judged[table.workload] = replace(table, accuracy=judge(table, seen, how=how))
+        judged[str(table)] = replace(table, accuracy=judge(table, seen, how=how))
         if seen.noticed:
-            notes.append(busy_note(table.workload))
+            notes.append(busy_note(table))
         if then and not 1 / SLOW < seen.reference_ms / then < SLOW:
             notes.append(
-                f"{_PACE} of the machine on {today}, {table.workload}: {seen.reference_ms / then:.2f} times what it "
+                f"{_PACE} of the machine on {today}, {table}: {seen.reference_ms / then:.2f} times what it "
                 "took when profiled; profile it again if that lasts"
             )
-    tables = tuple(judged[table.workload] if table in fitting else table for table in profile.tables)
+    tables = tuple(judged[str(table)] if table in fitting else table for table in profile.tables)
     return replace(profile, tables=tables, notes=tuple(dict.fromkeys(notes)))
 
 
@@ -234,34 +247,50 @@ def largest_shape(table: KernelTable, *, layers: int = 6) -> ModelShape:
     return bert_shape(hidden=table.hidden, heads=heads, head_size=table.head_size, width=width, layers=layers)
 
 
-def _table(largest: ModelShape, workload: Workload, effort: Effort, lowering: Lowering) -> tuple[KernelTable, bool]:
-    """The kernel table of one workload, without a correction, and whether others were at work."""
+@dataclass(frozen=True, slots=True)
+class _Way:
+    """How models are measured: under which workload, how thoroughly, in which runtime, written and run how."""
+
+    workload: Workload
+    effort: Effort
+    runtime: RuntimeName
+    lowering: Lowering
+
+
+def _table(largest: ModelShape, way: _Way) -> tuple[KernelTable, bool]:
+    """The kernel table of one workload in one runtime, without a correction, and whether others were at work."""
+    workload, effort = way.workload, way.effort
     bare, *stacks = _stacks(largest, effort.shares)
     size = _GROUP if workload.batch * workload.length > _MANY_TOKENS else len(stacks)
     groups = [stacks[start : start + size] for start in range(0, len(stacks), size)]
     rows: list[KernelRow] = []
     noticed = 0
     for group in groups:
-        timed = _time_stacks([bare, *group], workload, effort, lowering, seconds=effort.seconds / len(groups))
+        timed = _time_stacks([bare, *group], way, seconds=effort.seconds / len(groups))
         some = group if rows else [bare, *group]
         rows += [_row(stack, found, timed[0]) for stack, found in zip(some, timed[-len(some) :], strict=True)]
         noticed += timed[0].noticed
     head_size = largest.layers[0].attention.head_size
-    table = KernelTable(largest.hidden, head_size, workload, tuple(_monotone(rows)))
+    table = KernelTable(
+        largest.hidden, head_size, workload, tuple(_monotone(rows)), lowering=way.lowering, runtime=way.runtime
+    )
     return table, noticed > len(groups) / 2
 
 
-def _time_stacks(
-    stacks: Sequence[_Stack], workload: Workload, effort: Effort, lowering: Lowering, *, seconds: float
-) -> list[Timed]:
+def _time_stacks(stacks: Sequence[_Stack], way: _Way, *, seconds: float) -> list[Timed]:
     runs = []
     for stack in stacks:
-        weights = random_weights(stack.shape, positions=max(workload.length, 8), seed=0)
-        graph = write_graph(weights, every_token=not stack.block.startswith("last_"), lowering=lowering)
-        session = Session(graph.SerializeToString(), threads=workload.threads, switches=lowering.session)
-        runs.append(workload_run(session, workload, rows=_VOCABULARY))
+        weights = random_weights(stack.shape, positions=max(way.workload.length, 8), seed=0)
+        graph = write_graph(weights, every_token=not stack.block.startswith("last_"), lowering=way.lowering)
+        session = Session(
+            graph.SerializeToString(),
+            threads=way.workload.threads,
+            runtime=way.runtime,
+            switches=way.lowering.session,
+        )
+        runs.append(workload_run(session, way.workload, rows=_VOCABULARY))
     with timing_lane():
-        return time_side_by_side(runs, rounds=effort.rounds, seconds=seconds, tight=effort.tight)
+        return time_side_by_side(runs, rounds=way.effort.rounds, seconds=seconds, tight=way.effort.tight)
 
 
 @dataclass(frozen=True, slots=True)

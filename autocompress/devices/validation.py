@@ -25,6 +25,7 @@ from autocompress.core.device import (
     Workload,
 )
 from autocompress.core.lowering import PLAIN, Lowering
+from autocompress.core.runtimes import DEFAULT_RUNTIME
 from autocompress.core.shape import BITS, AttentionShape, FeedForwardShape, LayerShape, ModelShape
 from autocompress.deploy.graph import write_graph
 from autocompress.deploy.session import Session
@@ -110,9 +111,10 @@ def measure_models(
     tight: float | None = 0.01,
     reference_ms: float | None = None,
     progress: Callable[[int, int], None] | None = None,
+    runtime: str = DEFAULT_RUNTIME,
 ) -> Seen:
-    """Deploys every shape as a file and times it, in groups of eight beside one reference model; `seconds` bounds a
-    group.
+    """Deploys every shape as a file and times it in a runtime, in groups of eight beside one reference model; `seconds`
+    bounds a group.
 
     A virtual machine has slow minutes that nothing inside it shows but the reference: a group whose reference runs
     clearly slower than `reference_ms`, or else than in the fastest group, is timed again.
@@ -120,7 +122,7 @@ def measure_models(
     groups = [shapes[start : start + _GROUP] for start in range(0, len(shapes), _GROUP)]
 
     def timed_once(group: Sequence[ModelShape]) -> list[Timed]:
-        return _time_group(group, workload, lowering, rounds=rounds, seconds=seconds, tight=tight)
+        return _time_group(group, workload, lowering, runtime=runtime, rounds=rounds, seconds=seconds, tight=tight)
 
     found = []
     for place, group in enumerate(groups):
@@ -146,6 +148,7 @@ def _time_group(
     workload: Workload,
     lowering: Lowering,
     *,
+    runtime: str,
     rounds: int,
     seconds: float,
     tight: float | None,
@@ -157,7 +160,7 @@ def _time_group(
             path = Path(folder) / f"{place}.onnx"
             weights = random_weights(shape, positions=max(8, workload.length), seed=place)
             path.write_bytes(write_graph(weights, lowering=lowering).SerializeToString())
-            session = Session(path, threads=workload.threads, switches=lowering.session)
+            session = Session(path, threads=workload.threads, runtime=runtime, switches=lowering.session)
             runs.append(workload_run(session, workload, rows=shape.word_rows))
         with timing_lane():
             return time_side_by_side(runs, rounds=rounds, seconds=seconds, tight=tight)

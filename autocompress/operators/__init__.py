@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING, Final
 from autocompress.core.policy import CompressionPolicy, Step
 from autocompress.core.ports import Operator, Phase
 from autocompress.core.shape import ModelShape
+from autocompress.operators.choose_runtime import ChooseRuntime
 from autocompress.operators.distill import Distill
 from autocompress.operators.prune_channels import PruneChannels
 from autocompress.operators.prune_heads import PruneHeads
@@ -22,7 +23,8 @@ if TYPE_CHECKING:
     from autocompress.importance import Importance
 
 OPERATORS: Final[Mapping[str, Operator]] = {
-    operator.name: operator for operator in (RemoveLayer(), PruneHeads(), PruneChannels(), Distill(), Quantize())
+    operator.name: operator
+    for operator in (RemoveLayer(), PruneHeads(), PruneChannels(), Distill(), Quantize(), ChooseRuntime())
 }
 
 

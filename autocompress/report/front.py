@@ -22,6 +22,7 @@ from autocompress.core.policy import CompressionPolicy
 from autocompress.core.shape import ModelShape
 from autocompress.core.trust import TRUST_FACT, Trust, trust
 from autocompress.errors import NotFoundError
+from autocompress.operators.choose_runtime import runtime_of
 from autocompress.report.policies import explain_policy, shape_from_json
 from autocompress.report.prediction import Prediction, compare
 from autocompress.store import Counts, Finalist, Store, StudyRow
@@ -87,11 +88,17 @@ class Member:
     def verified(self) -> bool:
         return self.state == "verified"
 
+    @property
+    def runtime(self) -> str:
+        """The runtime that its policy deploys it in."""
+        return runtime_of(self.policy)
+
     def to_json(self) -> dict[str, Any]:
         return {
             "number": self.number,
             "digest": self.digest,
             "policy": self.summary,
+            "runtime": self.runtime,
             "state": self.state,
             "verified": self.verified,
             "on_front": self.on_front,

@@ -9,6 +9,7 @@ from dataclasses import dataclass
 from typing import Any, Final
 
 from autocompress.core.pareto import front, knee
+from autocompress.core.runtimes import named_runtime
 from autocompress.errors import NotFoundError, SpecError, did_you_mean
 from autocompress.report.front import Baseline, FrontReport, Member, front_report, overlap, point
 from autocompress.report.plain_text import one_line
@@ -72,6 +73,7 @@ class Picked:
             "digest": self.member.digest,
             "summary": self.member.summary,
             "policy": self.member.policy.to_json(),
+            "runtime": self.member.runtime,
             "verified": True,
             "metrics": self.member.to_json()["metrics"],
             "baseline": self.baseline.to_json(),
@@ -119,11 +121,13 @@ def pick(
     maximize: str | None = None,
     knee: bool = False,
     candidate: str | None = None,
+    runtime: str | None = None,
 ) -> Picked:
-    """The best verified member within the bounds, by one rule; without any, the knee of the front.
+    """The best verified member within the bounds, and in a runtime where one is named, by one rule; without any, the
+    knee of the front.
 
-    Raises SpecError for two rules or an unknown metric, NotFoundError when nothing is verified or nothing fits, naming
-    the nearest member and what it breaks.
+    Raises SpecError for two rules, an unknown metric or an unknown runtime, NotFoundError when nothing is verified or
+    nothing fits, naming the nearest member and what it breaks.
     """
     bounds = bounds or PickBounds()
     if sum([minimize is not None, maximize is not None, knee, candidate is not None]) > 1:
@@ -133,6 +137,8 @@ def pick(
     if not verified or baseline is None:
         raise NotFoundError(_nothing_verified(report))
     offered = [_named(report, candidate)] if candidate is not None else list(verified)
+    if runtime is not None:
+        offered = _in_runtime(report, offered, named_runtime(runtime))
     rule = _given() if candidate is not None else _rule(report, minimize, maximize)
     limits = _limits(bounds, baseline)
     _refuse_unknown(report, limits)
@@ -140,7 +146,7 @@ def pick(
     if not fitting:
         raise NotFoundError(_nothing_fits(report, offered, limits))
     chosen = rule.best(fitting)
-    return Picked(name, chosen, baseline, _why(rule, chosen, fitting, len(verified), limits))
+    return Picked(name, chosen, baseline, _why(rule, chosen, fitting, len(verified), limits, runtime))
 
 
 def _rule(report: FrontReport, minimize: str | None, maximize: str | None) -> _Rule:
@@ -209,8 +215,15 @@ def _given() -> _Rule:
     )
 
 
-def _why(rule: _Rule, chosen: Member, fitting: Sequence[Member], verified: int, limits: Sequence[_Limit]) -> str:
-    kept = listed([f"{limit.name} {limit.bound}" for limit in limits])
+def _why(
+    rule: _Rule,
+    chosen: Member,
+    fitting: Sequence[Member],
+    verified: int,
+    limits: Sequence[_Limit],
+    runtime: str | None,
+) -> str:
+    kept = listed([f"{limit.name} {limit.bound}" for limit in limits] + ([f"runtime {runtime}"] if runtime else []))
     members = f"{verified} verified member{'' if verified == 1 else 's'}"
     among = f"the {len(fitting)} of {members} with {kept}" if kept else f"the {members}"
     said = [rule.said(chosen, among)]
@@ -283,6 +296,18 @@ def _named(report: FrontReport, ref: str) -> Member:
         reason = f" ({one_line(found[0].reason, width=160)})" if found[0].reason else ""
         raise NotFoundError(f"candidate {found[0].digest} {state}{reason}; verified are: {offered}")
     raise NotFoundError(f"study {report.study!r} has no verified member {ref!r}; verified are: {offered}")
+
+
+def _in_runtime(report: FrontReport, offered: Sequence[Member], runtime: str) -> list[Member]:
+    """Raises NotFoundError when none of them is deployed in it."""
+    found = [member for member in offered if member.runtime == runtime]
+    if not found:
+        known = listed(sorted({member.runtime for member in offered}))
+        raise NotFoundError(
+            f"--runtime: no verified member of study {report.study!r} that was asked for is deployed in {runtime!r} "
+            f"(they are in {known}); a new study with `runtime: {runtime}` has them there"
+        )
+    return found
 
 
 def _nothing_fits(report: FrontReport, offered: Sequence[Member], limits: Sequence[_Limit]) -> str:

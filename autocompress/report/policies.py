@@ -9,6 +9,7 @@ from dataclasses import dataclass
 from typing import Any
 
 from autocompress.core.policy import CompressionPolicy
+from autocompress.core.runtimes import DEFAULT_RUNTIME
 from autocompress.core.shape import AttentionShape, FeedForwardShape, LayerShape, ModelShape
 from autocompress.errors import CandidateError
 from autocompress.operators import OPERATORS, effective
@@ -79,7 +80,8 @@ def _summary(shape: ModelShape) -> str:
     heads = _joined([layer.attention.heads for layer in shape.layers])
     widths = _joined([layer.feed_forward.width for layer in shape.layers])
     layers = f"{shape.depth} layer{'' if shape.depth == 1 else 's'}"
-    return " · ".join([layers, f"heads {heads}", f"ffn {widths}", _precision(shape)])
+    runtime = [] if shape.runtime == DEFAULT_RUNTIME else [shape.runtime]
+    return " · ".join([layers, f"heads {heads}", f"ffn {widths}", _precision(shape), *runtime])
 
 
 def _precision(shape: ModelShape) -> str:

@@ -21,13 +21,13 @@ def as_csv(report: FrontReport) -> str:
     rows: list[list[Any]] = []
     if report.baseline:
         about = [report.study, 0, report.baseline.digest, "baseline", "", ""]
-        rows.append([*about, *_measured(report.baseline.metrics, metrics), *[None] * 4, report.baseline.summary])
+        rows.append([*about, *_measured(report.baseline.metrics, metrics), *[None] * 4, report.baseline.summary, ""])
     for member in report.members:
         about = [report.study, member.number, member.digest, member.state, member.on_front, member.knee]
         compared = [getattr(member.relative, name) for name in _RELATIVE]
-        rows.append([*about, *_measured(member.metrics, metrics), *compared, member.summary])
+        rows.append([*about, *_measured(member.metrics, metrics), *compared, member.summary, member.runtime])
     columns = [f"{metric}{part}" for metric in metrics for part in ("", "_low", "_high", "_source")]
-    return csv_text([*_ABOUT, *columns, *_RELATIVE, "policy"], rows)
+    return csv_text([*_ABOUT, *columns, *_RELATIVE, "policy", "runtime"], rows)
 
 
 def csv_text(header: Sequence[str], rows: Sequence[Sequence[Any]]) -> str:

@@ -38,11 +38,13 @@ STEPS = {
         Step("quantize", target, {"bits": 8})
         for target in ("embeddings", "layers.0", "layers.1.attention", "layers.2.feed_forward")
     ],
+    "runtime": [Step("runtime", "*", {"runtime": name}) for name in ("onnxruntime", "openvino-bf16")],
 }
 IDENTITY = [
     Step("prune_heads", "layers.0.attention", {"heads": 4, "importance": "fisher"}),
     Step("prune_channels", "layers.0.feed_forward", {"channels": 96, "importance": "fisher"}),
     Step("quantize", "layers.0", {"bits": 32}),
+    Step("runtime", "*", {"runtime": "onnxruntime"}),
 ]
 
 
