@@ -314,7 +314,7 @@ def test_members_of_another_runtime_are_not_picked(study: autocompress.Study) ->
 def test_a_folder_whose_runtime_is_missing_names_the_extra(study: autocompress.Study, tmp_path: Path) -> None:
     folder = tmp_path / "picked"
     study.pick(knee=True, out=folder)
-    code = "import sys; sys.modules['openvino'] = None\nfrom autocompress.cli import main\nmain()"
+    code = "import sys; sys.modules['openvino'] = None\nfrom autocompress.cli import main\nsys.exit(main())"
     done = subprocess.run(
         [sys.executable, "-c", code, "verify", str(folder)], capture_output=True, text=True, check=False
     )

@@ -373,7 +373,7 @@ def test_steps_must_follow_the_order_of_their_phases(folder: Path, operators: Op
     assert space_problems(folder, operators, quantize, {"operator": "remove_layer", "target": "layers.*"}) == [
         (
             "steps[1].operator: 'remove_layer' (depth) stands after 'quantize' (precision); move it up, the order is "
-            "depth < width < rank < attention pattern < recovery < precision"
+            "depth < width < rank < attention pattern < recovery < precision < deployment"
         )
     ]
 
