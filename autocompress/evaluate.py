@@ -82,8 +82,11 @@ class Pricing:
         return Priced(kept, known)
 
     def count(self, shape: ModelShape) -> Measurements:
-        """Counted, predicted and modelled metrics of a shape."""
-        load, latency = self.workload, self.predictor(shape)
+        """Counted, predicted and modelled metrics of a shape. Raises SpecError outside of what the profile knows."""
+        try:
+            load, latency = self.workload, self.predictor(shape)
+        except ValueError as error:
+            raise SpecError(f"device: {error}") from error
         size = weight_bytes(shape)
         found = [
             _estimated("latency_ms", latency, "predicted"),

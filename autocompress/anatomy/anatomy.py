@@ -9,14 +9,15 @@ from __future__ import annotations
 
 import copy
 import re
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
-from typing import cast
+from typing import Literal, cast
 
 import numpy as np
 import torch
 from torch import Tensor, nn
 
+from autocompress.anatomy.calibration import Calibration, Inputs, Product, Texts, limits, observe, relief
 from autocompress.anatomy.family import Family
 from autocompress.anatomy.int8 import Int8Embedding, Int8Linear, tell_padding
 from autocompress.anatomy.weights import (
@@ -52,8 +53,7 @@ class Slot:
     @property
     def linear(self) -> nn.Linear:
         """The fp32 linear layer, also under quantization."""
-        module = self.module
-        return module.linear if isinstance(module, Int8Linear) else cast(nn.Linear, module)
+        return cast(nn.Linear, self.module)
 
     def put(self, module: nn.Module) -> None:
         setattr(self.owner, self.name, module)
@@ -96,10 +96,19 @@ class Anatomy:
     """A sequence classifier and its parts. `model` is changed in place by the `keep_*` and `set_*` methods; tensors
     are never written to, so that copies may share them."""
 
-    def __init__(self, model: nn.Module, families: dict[str, Family], *, linked: bool = False) -> None:
+    def __init__(
+        self,
+        model: nn.Module,
+        families: dict[str, Family],
+        *,
+        linked: bool = False,
+        texts: Texts = (),
+        settled: Mapping[str, Tensor] | None = None,
+    ) -> None:
         """Raises SpecError when the family is unknown or its parts are not where they belong.
 
-        With `linked`, slices stay part of the tensors they are cut from: gradients reach those.
+        With `linked`, slices stay part of the tensors they are cut from: gradients reach those. What must be calibrated
+        is so on `texts`, or was once and is `settled` (see there).
         """
         config = getattr(model, "config", None)
         model_type = str(getattr(config, "model_type", type(model).__name__))
@@ -108,6 +117,8 @@ class Anatomy:
         self.model = model
         self.family = families[model_type]
         self._families, self._linked = families, linked
+        self._texts, self._settled = texts, settled or {}
+        self._seen: dict[float | None, dict[str, Inputs]] = {}
         self._stack = _find_stack(model)
         indices = getattr(model, "_autocompress_layers", tuple(range(len(self._list))))
         self.layers = [_find_parts(i, module) for i, module in zip(indices, self._list, strict=True)]
@@ -124,27 +135,34 @@ class Anatomy:
         With `linked`, what is sliced off the copy stays connected to these tensors: gradients reach them.
         """
         tensors = {id(t): t for t in (*self.model.parameters(), *self.model.buffers())}
-        return Anatomy(copy.deepcopy(self.model, memo=dict(tensors)), self._families, linked=linked)
+        return self._over(copy.deepcopy(self.model, memo=dict(tensors)), linked=linked)
+
+    def own_copy(self) -> Anatomy:
+        """The same model with tensors of its own."""
+        return self._over(copy.deepcopy(self.model))
+
+    def _over(self, model: nn.Module, *, linked: bool = False) -> Anatomy:
+        return Anatomy(model, self._families, linked=linked, texts=self._texts, settled=self._settled)
 
     @property
     def word_embeddings(self) -> nn.Embedding:
         """The fp32 table of word embeddings, also under quantization."""
-        return _table(self._embeddings[0].module)
+        return cast(nn.Embedding, self._embeddings[0].module)
 
     def shape(self) -> ModelShape:
         """What the model is now."""
         word, position, token_type, norm = self._embeddings
-        table = _table(word.module)
+        table = self.word_embeddings
         rows = [slot.module for slot in (position, token_type) if slot is not None]
         return ModelShape(
             family=self.family.model_type,
             hidden=int(norm.normalized_shape[0]),
             word_rows=table.num_embeddings,
-            other_rows=sum(_table(module).num_embeddings for module in rows),
+            other_rows=sum(cast(nn.Embedding, module).num_embeddings for module in rows),
             lookups=1 + len(rows),
             layers=tuple(_layer_shape(layer) for layer in self.layers),
             head_widths=tuple(slot.linear.out_features for slot in self._head),
-            embedding_bits=8 if isinstance(word.module, Int8Embedding) else 32,
+            embedding_bits=table.bits if isinstance(table, Int8Embedding) else 32,
         )
 
     def layer(self, index: int) -> LayerParts:
@@ -193,27 +211,98 @@ class Anatomy:
                 setattr(cut, name, nn.Parameter(tensor.detach().contiguous()))
         return cut
 
-    def quantize_embeddings(self) -> None:
-        word = self._embeddings[0]
-        word.put(Int8Embedding(_table(word.module)))
+    def quantize_embeddings(self, *, bits: Literal[4, 8] = 8) -> None:
+        """The rows of word embeddings are rounded from now on."""
+        self._embeddings[0].put(Int8Embedding(self.word_embeddings, bits=bits))
 
-    def quantize(self, slots: Sequence[Slot]) -> None:
-        """These products compute in int8 from now on. Which layer is the last must be settled by then."""
-        last = self.layers[-1]
+    def quantize(
+        self,
+        slots: Sequence[Slot],
+        *,
+        bits: Literal[4, 8] = 8,
+        calibration: Calibration | None = None,
+        smoothing: float | None = None,
+    ) -> None:
+        """These products compute in int8 from now on, with weights stored in 8 bits or 4. Which layer is the last must
+        be settled by then.
+
+        With a `calibration` the range of their inputs is fixed, by what the model's texts show as it is when the first
+        product is quantized so; otherwise it is dynamic. `smoothing` is the strength of `calibration.relief`.
+        Raises CandidateError when that takes texts and there are none.
+        """
         if not any(isinstance(module, Int8Linear) for module in self.model.modules()):
             self.model.register_forward_pre_hook(tell_padding, with_kwargs=True)
-        for slot in slots:
-            slot.put(Int8Linear(slot.linear, first_token=slot in (last.output, last.up, last.down)))
+        names = {id(module): name for name, module in self.model.named_modules()}
+        for group in self._sharing():
+            chosen = [slot for slot in group if slot in slots]
+            if not chosen:
+                continue
+            name = names[id(group[0].module)]
+            limits = self._limits(name, calibration, smoothing) if calibration else None
+            relief = self._reliefs(smoothing)[name] if smoothing is not None else None
+            first = self._is_last(group[0])
+            for slot in chosen:
+                slot.put(Int8Linear(slot.linear, bits=bits, first_token=first, limits=limits, relief=relief))
+
+    def settled(self) -> dict[str, Tensor]:
+        """What calibration found, by the names of products: with it the same policy quantizes the same weights alike
+        where there are no texts. Limits are two values, a relief is one for each input."""
+        found = {}
+        for name, module in self.model.named_modules():
+            if isinstance(module, Int8Linear):
+                both = {_LIMITS: module.limits, _RELIEF: module.relief}
+                found.update({name + kind: value for kind, value in both.items() if value is not None})
+        return found
+
+    def _sharing(self) -> list[tuple[Slot, ...]]:
+        """The products, those of one input together."""
+        return [
+            group
+            for layer in self.layers
+            for group in ((layer.query, layer.key, layer.value), (layer.output,), (layer.up,), (layer.down,))
+        ]
+
+    def _is_last(self, slot: Slot) -> bool:
+        """Whether the deployed graph computes a product for the first token alone."""
+        last = self.layers[-1]
+        return slot in (last.output, last.up, last.down)
+
+    def _limits(self, name: str, calibration: Calibration, smoothing: float | None) -> Tensor:
+        known = self._settled.get(name + _LIMITS)
+        return known if known is not None else limits(self._inputs(smoothing)[name], calibration)
+
+    def _reliefs(self, smoothing: float) -> dict[str, Tensor]:
+        known = {n.removesuffix(_RELIEF): value for n, value in self._settled.items() if n.endswith(_RELIEF)}
+        if known:
+            return known
+        names = {id(module): name for name, module in self.model.named_modules()}
+        found = {}
+        for group in self._sharing():
+            channels = self._inputs(None)[names[id(group[0].module)]].channels
+            found[names[id(group[0].module)]] = relief(channels, [slot.linear.weight for slot in group], smoothing)
+        return found
+
+    def _inputs(self, smoothing: float | None) -> dict[str, Inputs]:
+        """What goes into the products that share an input, by the name of the first."""
+        if smoothing not in self._seen:
+            names = {id(module): name for name, module in self.model.named_modules()}
+            products = {
+                names[id(group[0].module)]: Product(group[0].module, self._is_last(group[0]))
+                for group in self._sharing()
+            }
+            reliefs = {} if smoothing is None else self._reliefs(smoothing)
+            self._seen[smoothing] = observe(self.model, products, self._texts, reliefs)
+        return self._seen[smoothing]
 
     def weights(self) -> EncoderWeights:
         """The model as plain arrays, to be deployed."""
         word, position, token_type, norm = self._embeddings
-        positions = _array(_table(position.module).weight)[self.family.first_position(self.model.config) :]
+        positions = _array(cast(nn.Embedding, position.module).weight)[self.family.first_position(self.model.config) :]
         if token_type is not None:
-            positions = positions + _array(_table(token_type.module).weight)[0]
+            positions = positions + _array(cast(nn.Embedding, token_type.module).weight)[0]
         shape = self.shape()
         return EncoderWeights(
-            EmbeddingWeights(_array(_table(word.module).weight), positions, _norm(norm), shape.embedding_bits),
+            EmbeddingWeights(_array(self.word_embeddings.weight), positions, _norm(norm), shape.embedding_bits),
             tuple(_layer_weights(parts, layer) for parts, layer in zip(self.layers, shape.layers, strict=True)),
             self.family.activation(self.model.config),
             tuple(_linear(slot) for slot in self._head),
@@ -221,9 +310,13 @@ class Anatomy:
         )
 
 
+_LIMITS, _RELIEF = ".limits", ".relief"
+
+
 def _layer_shape(layer: LayerParts) -> LayerShape:
     def bits(slots: tuple[Slot, ...]) -> Bits:
-        return 8 if all(isinstance(slot.module, Int8Linear) for slot in slots) else 32
+        found: set[Bits] = {slot.module.bits if isinstance(slot.module, Int8Linear) else 32 for slot in slots}
+        return max(found)
 
     return LayerShape(
         layer.index,
@@ -248,15 +341,15 @@ def _array(tensor: Tensor) -> np.ndarray[tuple[int, ...], np.dtype[np.float32]]:
 
 
 def _linear(slot: Slot) -> Linear:
-    return Linear(np.ascontiguousarray(_array(slot.linear.weight).T), _array(slot.linear.bias))
+    linear, limits, relief = slot.linear, None, None
+    if isinstance(linear, Int8Linear):
+        limits = None if linear.limits is None else (float(linear.limits[0]), float(linear.limits[1]))
+        relief = None if linear.relief is None else _array(linear.relief)
+    return Linear(np.ascontiguousarray(_array(linear.weight).T), _array(linear.bias), limits, relief)
 
 
 def _norm(norm: nn.LayerNorm) -> Norm:
     return Norm(_array(norm.weight), _array(norm.bias), norm.eps)
-
-
-def _table(module: nn.Module) -> nn.Embedding:
-    return module.embedding if isinstance(module, Int8Embedding) else cast(nn.Embedding, module)
 
 
 def _slot(model: nn.Module, path: str) -> Slot:
@@ -271,7 +364,7 @@ def _slot(model: nn.Module, path: str) -> Slot:
 
 def _linears(module: nn.Module) -> Iterator[tuple[str, Slot]]:
     for name, child in module.named_modules():
-        if isinstance(child, nn.Linear | Int8Linear) and not name.endswith(".linear"):
+        if isinstance(child, nn.Linear):
             owner, _, last = name.rpartition(".")
             yield name, Slot(module.get_submodule(owner), last)
 

@@ -14,10 +14,13 @@ Array = NDArray[np.float32]
 
 @dataclass(frozen=True, slots=True)
 class Linear:
-    """`weight` [inputs, outputs], `bias` [outputs]."""
+    """`weight` [inputs, outputs], `bias` [outputs]. In integers, inputs are quantized between two `limits`, or as they
+    come; with a `relief` [inputs] they are multiplied by it before, and the rows of the weight divided by it."""
 
     weight: Array
     bias: Array
+    limits: tuple[float, float] | None = None
+    relief: Array | None = None
 
 
 @dataclass(frozen=True, slots=True)

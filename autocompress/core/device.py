@@ -9,6 +9,7 @@ from dataclasses import dataclass, field, replace
 from typing import ClassVar, Final, Literal, get_args
 
 from autocompress.core.shape import (
+    Arithmetic,
     AttentionShape,
     Bits,
     FeedForwardShape,
@@ -17,6 +18,7 @@ from autocompress.core.shape import (
     attention_bytes,
     feed_forward_bytes,
     macs_by_bits,
+    unpacked,
     weight_bytes,
 )
 
@@ -53,8 +55,9 @@ class KernelRow:
     """Milliseconds that one building block adds to an inference, as the runtime really executes it.
 
     `size` is the number of heads of an attention block, the width of a feed-forward block, and 0 for `base`, which is
-    everything outside the layers. Blocks of the last layer compute the first token alone (keys and values apart), so
-    they have rows of their own. `low` and `high` are the quartiles of the readings.
+    everything outside the layers. Only `base` has a row in 4 bits: layers stored so are computed in 8. Blocks of the
+    last layer compute the first token alone (keys and values apart), so they have rows of their own. `low` and `high`
+    are the quartiles of the readings.
     """
 
     block: Block
@@ -181,7 +184,7 @@ class CostModel:
             if not (math.isfinite(value) and value >= 0):
                 raise ValueError(f"`{name} >= 0` must hold, got {value}")
 
-    def rate(self, bits: Bits) -> float:
+    def rate(self, bits: Arithmetic) -> float:
         """Multiply-accumulates a millisecond."""
         return 1e6 * (self.gmacs_int8 if bits == 8 and self.gmacs_int8 else self.gmacs_fp32)
 
@@ -243,7 +246,7 @@ class EnergyModel:
         watts = self.idle_watts + busy * (self.active_watts - self.idle_watts)
         by_bits = macs_by_bits(shape, batch=workload.batch, length=workload.length, every_token=False)
         picojoules = by_bits[32] * self.pj_per_mac_fp32 + by_bits[8] * self.pj_per_mac_int8
-        picojoules += weight_bytes(shape, embeddings=False) * self.pj_per_byte
+        picojoules += weight_bytes(unpacked(shape), embeddings=False) * self.pj_per_byte
         value = watts * milliseconds.value + 1e-9 * picojoules
         return Estimate.around(value, math.hypot(self.spread, milliseconds.spread))
 
@@ -405,6 +408,7 @@ class LatencyPredictor:
 
     def features(self, shape: ModelShape) -> tuple[float, ...]:
         """The values of `COST_FEATURES`."""
+        shape = unpacked(shape)
         inner, last = {8: [0.0, 0.0], 32: [0.0, 0.0]}, {8: [0.0, 0.0], 32: [0.0, 0.0]}
         for layer in shape.layers[:-1]:
             attention, feed_forward = layer.attention, layer.feed_forward
@@ -436,7 +440,10 @@ class LatencyPredictor:
         sizes, milliseconds = self._curves.get((block, bits), ([], []))
         if not sizes or not sizes[0] <= size <= sizes[-1]:
             measured = f"{sizes[0]} to {sizes[-1]}" if sizes else "nothing"
-            raise ValueError(f"{block} of size {size} in {bits} bits was not measured (measured: {measured})")
+            raise ValueError(
+                f"{block} of size {size} in {bits} bits was not measured (measured: {measured}); profile the device "
+                "again with `autocompress profile`"
+            )
         right = bisect.bisect_left(sizes, size)
         if sizes[right] == size:
             return milliseconds[right]
@@ -475,7 +482,7 @@ class RooflinePredictor:
         key = (shape.hidden, layer.attention, layer.feed_forward, last)
         if key not in self._known:
             cost, load = self._cost, self._workload
-            alone = replace(shape, layers=(layer,), head_widths=())
+            alone = unpacked(replace(shape, layers=(layer,), head_widths=()))
             by_bits = macs_by_bits(alone, batch=load.batch, length=load.length, every_token=not last)
             arithmetic = sum(count / cost.rate(bits) for bits, count in by_bits.items())
             traffic = weight_bytes(alone, embeddings=False) / (1e6 * cost.gbytes_per_second)

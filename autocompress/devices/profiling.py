@@ -27,13 +27,16 @@ from autocompress.devices.validation import SLOW, Seen, correct, judge, measure_
 
 logger = logging.getLogger(__name__)
 
-RECIPE: Final = 5
+RECIPE: Final = 6
 """Raised whenever profiling changes what it measures: cached profiles of another recipe are measured again."""
 
 _COPIES: Final = 4
 _WIDTH_STEP: Final = 16
 _VOCABULARY: Final = 1000
 """A lookup costs the same in a small table as in a large one, and small ones are quick to make."""
+
+_STORED: Final[tuple[Bits, ...]] = (32, 8, 4)
+"""Precisions of an embedding table."""
 
 _SHARE: Final = 0.9
 _PACE: Final = "pace"
@@ -240,7 +243,7 @@ def _stacks(largest: ModelShape, shares: Sequence[float]) -> list[_Stack]:
     width = max(layer.feed_forward.width for layer in largest.layers)
     head_size = largest.layers[0].attention.head_size
     bare = replace(largest, word_rows=_VOCABULARY, layers=())
-    found = [_Stack("base", bits, 0, 1, replace(bare, embedding_bits=bits)) for bits in reversed(BITS)]
+    found = [_Stack("base", bits, 0, 1, replace(bare, embedding_bits=bits)) for bits in _STORED]
     blocks: tuple[tuple[Block, int, int], ...] = (
         ("attention", heads, _COPIES),
         ("feed_forward", width, _COPIES),

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import replace
-from typing import TYPE_CHECKING, Final, final
+from typing import TYPE_CHECKING, Final, cast, final, get_args
 
 from autocompress.core.policy import Step
 from autocompress.core.ports import Phase, SettingRule
@@ -23,13 +23,13 @@ class Quantize:
     name: Final = "quantize"
     phase: Final = Phase.PRECISION
     parts: Final = ("embeddings", "layers.*", "layers.*.attention", "layers.*.feed_forward")
-    rules: Final[Mapping[str, SettingRule]] = {"bits": SettingRule(values=(8, 32))}
+    rules: Final[Mapping[str, SettingRule]] = {"bits": SettingRule(values=(4, 8, 32))}
 
     def size_of(self, shape: ModelShape, target: str, setting: str) -> int | None:
         return None
 
     def reshape(self, shape: ModelShape, step: Step) -> ModelShape:
-        bits: Bits = 8 if step.settings["bits"] == 8 else 32
+        bits = _bits(step)
         if bits == 32:
             return shape
         if step.target == "embeddings":
@@ -45,13 +45,20 @@ class Quantize:
         return shape.with_layer(layer_index(step.target), quantized)
 
     def apply(self, anatomy: Anatomy, step: Step, importance: Importance) -> None:
-        if step.settings["bits"] == 32:
+        bits = _bits(step)
+        if bits == 32:
             return
         if step.target == "embeddings":
-            anatomy.quantize_embeddings()
+            anatomy.quantize_embeddings(bits=bits)
             return
         layer = anatomy.layer(layer_index(step.target))
-        if not step.target.endswith(".feed_forward"):
-            anatomy.quantize(layer.attention)
-        if not step.target.endswith(".attention"):
-            anatomy.quantize(layer.feed_forward)
+        slots = (
+            *(() if step.target.endswith(".feed_forward") else layer.attention),
+            *(() if step.target.endswith(".attention") else layer.feed_forward),
+        )
+        anatomy.quantize(slots, bits=bits)
+
+
+def _bits(step: Step) -> Bits:
+    (bits,) = (bits for bits in get_args(Bits) if bits == step.settings["bits"])
+    return cast(Bits, bits)
