@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import copy
 import logging
 import math
 from collections.abc import Callable, Collection, Iterable, Mapping, Sequence
@@ -170,7 +169,7 @@ def trainable_student(setup: Setup, policy: CompressionPolicy, *, freeze_embeddi
     """The policy's student with tensors of its own, before any step of the precision phase."""
     student = setup.origin(policy)
     operators.apply(policy, student, setup.importance, before=Phase.PRECISION)
-    own = Anatomy(copy.deepcopy(student.model), {student.family.model_type: student.family})
+    own = student.own_copy()
     own.model.requires_grad_(True)
     if freeze_embeddings:
         own.word_embeddings.requires_grad_(False)

@@ -51,7 +51,8 @@ _CHECK_TEXTS: Final = 100
 
 @dataclass(frozen=True, slots=True)
 class _Part:
-    """A finalist on its way: its number, weights and shape, its file as judged, and how good it was before export."""
+    """A finalist on its way: its number, shape and weights, with what calibration found for them, its file as judged,
+    and how good it was before export."""
 
     number: int
     policy: CompressionPolicy
@@ -182,7 +183,9 @@ class Offering:
         plain.model.eval()
         path = self._folder / "exports" / f"{policy.digest}.onnx"
         path.parent.mkdir(parents=True, exist_ok=True)
-        deploy(deployed_student(self._setup, policy, weights), path)
+        student = deployed_student(self._setup, policy, weights)
+        deploy(student, path)
+        weights = {**weights, **student.settled()}
         _, shape = effective(policy, self._shape)
         judged = judge_file(path, self._setup.task, shape, self._spec.workload)
         return _Part(number, policy, weights, shape, judged, parity(plain, self._setup.task), history.score)

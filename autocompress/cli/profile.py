@@ -51,6 +51,9 @@ def profile(
     head_size: Annotated[int, typer.Option(min=1, metavar="N", help="Channels of a head.")] = 32,
     width: Annotated[int, typer.Option(min=16, metavar="N", help="Widest feed-forward block.")] = 1536,
     layers: Annotated[int, typer.Option(min=1, metavar="N", help="Most layers.")] = 6,
+    static: Annotated[
+        bool, typer.Option("--static", help="Static int8 too, for spaces that choose `activations: static`.")
+    ] = False,
     force: Force = False,
     json: Json = False,
 ) -> None:
@@ -89,6 +92,7 @@ def profile(
                 bert_shape(hidden=hidden, heads=heads, head_size=head_size, width=width, layers=layers),
                 [Workload(size, tokens, threads) for size in batch or (1,) for tokens in lengths],
                 effort=QUICK if quick else FULL,
+                static=static,
                 replace_it=force,
                 progress=lambda text, share: observer.progress(share, 1.0, text),
             )

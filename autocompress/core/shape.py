@@ -17,6 +17,9 @@ Arithmetic = Literal[8, 32]
 """What products are computed in: int8 or fp32."""
 
 BITS: tuple[Arithmetic, ...] = (8, 32)
+Activations = Literal["dynamic", "static"]
+"""Whether the range of what goes into an int8 product is that of each text, or fixed for all by calibration."""
+
 PRECISION: Mapping[Bits, str] = {4: "int4", 8: "int8", 32: "fp32"}
 
 BLOCK: Final = 32
@@ -30,6 +33,7 @@ class AttentionShape:
     heads: int
     head_size: int
     bits: Bits = 32
+    activations: Activations = "dynamic"
 
 
 @dataclass(frozen=True, slots=True)
@@ -38,6 +42,7 @@ class FeedForwardShape:
 
     width: int
     bits: Bits = 32
+    activations: Activations = "dynamic"
 
 
 @dataclass(frozen=True, slots=True)
@@ -110,6 +115,8 @@ def describe(shape: ModelShape) -> str:
     kept = ", ".join(str(layer.index) for layer in shape.layers)
     bits = {part.bits for layer in shape.layers for part in (layer.attention, layer.feed_forward)}
     layers = "/".join(PRECISION[b] for b in sorted(bits)) or "fp32"
+    if any("static" in (layer.attention.activations, layer.feed_forward.activations) for layer in shape.layers):
+        layers += " (static)"
     table = "" if {shape.embedding_bits} == bits else f", {PRECISION[shape.embedding_bits]} embeddings"
     return (
         f"{shape.depth} layers ({kept}), heads {sizes([layer.attention.heads for layer in shape.layers])}, "

@@ -16,7 +16,7 @@ import numpy as np
 
 from autocompress.anatomy.weights import random_weights
 from autocompress.core.device import Block, DeviceProfile, KernelRow, KernelTable, Workload
-from autocompress.core.shape import BITS, AttentionShape, Bits, FeedForwardShape, LayerShape, ModelShape
+from autocompress.core.shape import BITS, Activations, AttentionShape, Bits, FeedForwardShape, LayerShape, ModelShape
 from autocompress.deploy.graph import write_graph
 from autocompress.deploy.session import Session, runtime
 from autocompress.devices.ceilings import measure_ceilings
@@ -87,11 +87,13 @@ def profile_host(
     *,
     effort: Effort = STUDY,
     ceilings: bool = False,
+    static: bool = False,
     known: Iterable[KernelTable] = (),
     on_table: Callable[[DeviceProfile], None] = lambda _: None,
     progress: Progress = lambda _, __: None,
 ) -> DeviceProfile:
-    """Measures this machine for models up to `largest` under some workloads.
+    """Measures this machine for models up to `largest` under some workloads; blocks with `static` activations too, if
+    asked for, which takes half as long again.
 
     Tables that are `known` already are kept as they are; after each new one `on_table` gets the profile so far, so that
     whoever is interrupted loses one table at most.
@@ -117,7 +119,7 @@ def profile_host(
 
     def measure(load: Workload, done: float) -> None:
         progress(f"kernels, {load}", done)
-        table, noticed = _table(largest, load, effort)
+        table, noticed = _table(largest, load, effort, static=static)
         progress(f"whole models, {load}", done + 0.5 * _SHARE / len(missing))
         seen = _fitted_on(largest, load, effort)
         kept[load] = correct(table, seen)
@@ -209,9 +211,11 @@ def largest_shape(table: KernelTable, *, layers: int = 6) -> ModelShape:
     return bert_shape(hidden=table.hidden, heads=heads, head_size=table.head_size, width=width, layers=layers)
 
 
-def _table(largest: ModelShape, workload: Workload, effort: Effort) -> tuple[KernelTable, bool]:
+def _table(
+    largest: ModelShape, workload: Workload, effort: Effort, *, static: bool = False
+) -> tuple[KernelTable, bool]:
     """The kernel table of one workload, without a correction, and whether others were at work."""
-    stacks = _stacks(largest, effort.shares)
+    stacks = _stacks(largest, effort.shares, static=static)
     runs = []
     for stack in stacks:
         weights = random_weights(stack.shape, positions=max(workload.length, 8), seed=0)
@@ -234,9 +238,10 @@ class _Stack:
     size: int
     copies: int
     shape: ModelShape
+    activations: Activations = "dynamic"
 
 
-def _stacks(largest: ModelShape, shares: Sequence[float]) -> list[_Stack]:
+def _stacks(largest: ModelShape, shares: Sequence[float], *, static: bool) -> list[_Stack]:
     """Every block at every size and precision; first the bare graph, the reference of all. There is one last layer in
     a model, so its blocks come once."""
     heads = max(layer.attention.heads for layer in largest.layers)
@@ -250,15 +255,18 @@ def _stacks(largest: ModelShape, shares: Sequence[float]) -> list[_Stack]:
         ("last_attention", heads, 1),
         ("last_feed_forward", width, 1),
     )
+    precisions: list[tuple[Bits, Activations]] = [(bits, "dynamic") for bits in BITS]
+    if static:
+        precisions.append((8, "static"))
     for block, most, copies in blocks:
-        for bits in BITS:
+        for bits, activations in precisions:
             for size in _sizes(most, shares):
                 layer = LayerShape(0, AttentionShape(0, 1), FeedForwardShape(0))
                 if block.endswith("attention"):
-                    layer = replace(layer, attention=AttentionShape(size, head_size, bits))
+                    layer = replace(layer, attention=AttentionShape(size, head_size, bits, activations))
                 else:
-                    layer = replace(layer, feed_forward=FeedForwardShape(size, bits))
-                found.append(_Stack(block, bits, size, copies, replace(bare, layers=(layer,) * copies)))
+                    layer = replace(layer, feed_forward=FeedForwardShape(size, bits, activations))
+                found.append(_Stack(block, bits, size, copies, replace(bare, layers=(layer,) * copies), activations))
     return found
 
 
@@ -273,15 +281,15 @@ def _row(stack: _Stack, found: Timed, base: Timed) -> KernelRow:
     if stack.block != "base":
         readings = (readings - np.asarray(base.turns)) / stack.copies  # same round, same machine state
     low, middle, high = (round(max(0.0, float(np.quantile(readings, share))), 5) for share in (0.25, 0.5, 0.75))
-    return KernelRow(stack.block, stack.bits, stack.size, middle, low, high)
+    return KernelRow(stack.block, stack.bits, stack.size, middle, low, high, stack.activations)
 
 
 def _monotone(rows: Iterable[KernelRow]) -> list[KernelRow]:
     """A larger block never costs less: what says otherwise is noise, and would draw a search to it."""
-    highest: dict[tuple[Block, Bits], float] = {}
+    highest: dict[tuple[Block, Bits, Activations], float] = {}
     smoothed = []
-    for row in sorted(rows, key=lambda row: (row.block, row.bits, row.size)):
-        key = (row.block, row.bits)
+    for row in sorted(rows, key=lambda row: (row.block, row.bits, row.activations, row.size)):
+        key = (row.block, row.bits, row.activations)
         highest[key] = max(highest.get(key, 0.0), row.milliseconds)
         smoothed.append(replace(row, milliseconds=highest[key], high=max(row.high, highest[key])))
     return smoothed
