@@ -4,9 +4,9 @@
 
 So what a file holds in 4.25 bits a weight is, multiplied out, an int8 matrix with a scale a row like any other. The
 matrices of layers are multiplied out once, when a file is loaded, and computed by the same kernels in the same time as
-int8: weight-only 4-bit kernels (`MatMulNBits`), which compute in fp32, took 4 to 10 times as long at 32 and 128 tokens
-on the machine that this was written on. Rows of embeddings are multiplied out as they are looked up: a whole table,
-unpacked at once, would need more memory than it had in fp32.
+int8: weight-only 4-bit products (`MatMulNBits`) took 5 to 9 times as long at 32 and 128 tokens on the machine that this
+was written on. Rows of embeddings are multiplied out as they are looked up: a whole table, unpacked at once, would need
+more memory for a moment than it had in fp32.
 
 Two scales, the finer one of few bits, are what QLoRA calls double quantization (Dettmers et al. 2023, section 3);
 multipliers have a sign, so that the largest weight of a block may be the -8 that has no positive twin.
