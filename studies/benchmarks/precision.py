@@ -53,7 +53,7 @@ VARIANTS: Mapping[str, tuple[Mapping[str, Setting], int]] = {
 """Settings of the layers, and bits of the embeddings."""
 
 
-def policy(layers: int, settings: Mapping[str, Setting], embedding_bits: int) -> CompressionPolicy:
+def quantized(layers: int, settings: Mapping[str, Setting], embedding_bits: int) -> CompressionPolicy:
     steps = [Step("quantize", f"layers.{index}", settings) for index in range(layers)]
     return CompressionPolicy((*steps, Step("quantize", "embeddings", {"bits": embedding_bits})))
 
@@ -86,7 +86,7 @@ def teacher_variants(setup: Setup) -> list[dict[str, Any]]:
     with tempfile.TemporaryDirectory() as folder:
         for place, (name, (settings, bits)) in enumerate(VARIANTS.items()):
             model = setup.teacher()
-            kept, _ = operators.effective(policy(shape.depth, settings, bits), shape)
+            kept, _ = operators.effective(quantized(shape.depth, settings, bits), shape)
             operators.apply(kept, model, setup.importance)
             path = Path(folder) / f"{place}.onnx"
             path.write_bytes(write_graph(model.weights()).SerializeToString())
@@ -121,15 +121,16 @@ STUDENT = CompressionPolicy(
 
 def student(setup: Setup, seed: int, *, aware: bool) -> dict[str, Any]:
     """Three epochs, and two more, either with quantization or without: plain logit distillation from the teacher's
-    weights. Both are judged as files; `trained` is the score of the last epoch, with quantization where it was trained so."""
+    weights. Both are judged as files; `trained` is the score of the last epoch, with quantization where that was on."""
     training = TrainingSpec(epochs=3 if aware else 5, dropout=0.0, learning_rate=4e-4)
     spec = FinalistSpec(training=training, quantization_aware="always" if aware else "never")
     recovery = Recovery(setup, Lessons.of(setup, spec.transfer, seed=seed), spec, seed)
+    policy, _ = operators.effective(STUDENT, setup.teacher().shape())
     with tempfile.TemporaryDirectory() as folder:
-        recovery(STUDENT, folder=Path(folder))
+        recovery(policy, folder=Path(folder))
         weights, history = kept_weights(Path(folder) / CHECKPOINT)
         path = Path(folder) / "model.onnx"
-        path.write_bytes(write_graph(deployed_student(setup, STUDENT, weights).weights()).SerializeToString())
+        path.write_bytes(write_graph(deployed_student(setup, policy, weights).weights()).SerializeToString())
         return {"seed": seed, "aware": aware, "trained": history.score, **qualities(setup, Session(path))}
 
 
