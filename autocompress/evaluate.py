@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import logging
 import traceback
 import warnings
 from collections.abc import Iterable, Mapping
@@ -15,6 +16,7 @@ from transformers import AutoConfig, AutoModelForSequenceClassification
 
 from autocompress import operators
 from autocompress.anatomy import FAMILIES, Anatomy
+from autocompress.anatomy.calibration import Texts
 from autocompress.core.device import DeviceProfile, EnergyModel, Estimate, Predictor, Workload
 from autocompress.core.metrics import METRICS
 from autocompress.core.outcome import Evaluated, Failed, Measurement, Measurements, Outcome, Priced, Source, Stage
@@ -28,7 +30,12 @@ from autocompress.errors import CandidateError, SpecError
 from autocompress.importance import Importance
 from autocompress.tasks import TextClassification, batches
 
+logger = logging.getLogger(__name__)
+
 _BATCH = 32
+
+_CALIBRATED = 128
+"""Texts that calibration sees."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -86,8 +93,11 @@ class Pricing:
         return Priced(kept, known)
 
     def count(self, shape: ModelShape) -> Measurements:
-        """Counted, predicted and modelled metrics of a shape."""
-        load, latency = self.workload, self.predictor(shape)
+        """Counted, predicted and modelled metrics of a shape. Raises SpecError outside of what the profile knows."""
+        try:
+            load, latency = self.workload, self.predictor(shape)
+        except ValueError as error:
+            raise SpecError(f"device: {error}") from error
         size = weight_bytes(shape)
         found = [
             _estimated("latency_ms", latency, "predicted"),
@@ -168,7 +178,20 @@ class Setup:
             tensors = {name: torch.from_numpy(array) for name, array in arrays.items()}
         model.load_state_dict(tensors, assign=True)
         model.eval()
-        return Anatomy(model, FAMILIES)
+        return Anatomy(model, FAMILIES, texts=self.calibration_texts())
+
+    def calibration_texts(self) -> Texts:
+        """Training texts, as many of each class as can be, on which ranges of activations are found."""
+        examples = self.task.examples("train")
+        order = np.random.default_rng(0).permutation(len(examples))
+        places = np.zeros(len(examples), dtype=np.int64)
+        for label in np.unique(examples.labels):
+            of_class = order[examples.labels[order] == label]
+            places[of_class] = np.arange(len(of_class))  # the first of every class, then the second of every class
+        some = examples.take(order[np.argsort(places[order], kind="stable")][:_CALIBRATED])
+        if len(np.unique(some.labels)) == 1:
+            logger.warning("calibration: all training texts are of one class; others may leave the ranges it finds")
+        return tuple((batch.input_ids, batch.attention_mask) for batch in batches(some, _BATCH)) if len(some) else ()
 
 
 def cuts(policy: CompressionPolicy) -> bool:

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import copy
 import logging
 import math
 from collections.abc import Callable, Collection, Iterable, Mapping, Sequence
@@ -22,7 +21,7 @@ from autocompress.core.policy import CompressionPolicy
 from autocompress.core.ports import Phase
 from autocompress.core.spec import FinalistSpec
 from autocompress.core.trust import Trust, trust
-from autocompress.distill import Objective, Progress, Trained, kept_scores, predict, train
+from autocompress.distill import AWARE, CHECKPOINT, Objective, Progress, Trained, kept_scores, predict, train
 from autocompress.evaluate import Setup, SliceEvaluator
 from autocompress.lessons import Lessons
 from autocompress.operators.distill import distilled, overridden
@@ -43,6 +42,12 @@ _TOLD_APART = 0.03
 
 _FREE: Final = 1e-9
 """A cost of nothing has no logarithm."""
+
+_AWARE_RATE: Final = 0.3
+"""Of the learning rate: what is rounded from now on was trained already."""
+
+_AWARE_RUN: Final = "aware"
+"""The folder of quantization-aware training, inside of that of the training before."""
 
 Endings = Mapping[str, Path | str]
 """Digest -> the checkpoint that holds a finalist's best weights, or the reason why there is none."""
@@ -170,7 +175,7 @@ def trainable_student(setup: Setup, policy: CompressionPolicy, *, freeze_embeddi
     """The policy's student with tensors of its own, before any step of the precision phase."""
     student = setup.origin(policy)
     operators.apply(policy, student, setup.importance, before=Phase.PRECISION)
-    own = Anatomy(copy.deepcopy(student.model), {student.family.model_type: student.family})
+    own = student.own_copy()
     own.model.requires_grad_(True)
     if freeze_embeddings:
         own.word_embeddings.requires_grad_(False)
@@ -184,6 +189,10 @@ def deployed_student(setup: Setup, policy: CompressionPolicy, weights: Mapping[s
     student.model.eval()
     operators.apply(policy, student, setup.importance, since=Phase.PRECISION)
     return student
+
+
+def _is_quantized(policy: CompressionPolicy) -> bool:
+    return any(operators.OPERATORS[step.operator].phase == Phase.PRECISION for step in policy.steps)
 
 
 @dataclass(frozen=True, slots=True)
@@ -212,7 +221,27 @@ class Recovery:
         """
         student = trainable_student(self.setup, policy, freeze_embeddings=self.spec.freeze_embeddings)
         spec = overridden(distilled(policy, self.spec), settings or {})
-        return self._train(student, self.lessons, spec, checkpoint=folder, on_epoch=on_epoch, progress=on_progress)
+        trained = self._train(student, self.lessons, spec, checkpoint=folder, on_epoch=on_epoch, progress=on_progress)
+        if spec.quantization_aware == "never" or not _is_quantized(policy):
+            return trained
+        operators.apply(policy, student, self.setup.importance, since=Phase.PRECISION)
+        deployed = self._score(student.model)
+        if spec.quantization_aware == "lossy" and trained.score - deployed <= spec.quantization_loss:
+            return trained
+        aware = self._train_aware(student, spec, folder)
+        logger.info("deployed %.4f, after quantization-aware training %.4f", deployed, aware.score)
+        if aware.score < deployed:
+            return trained
+        (folder / _AWARE_RUN / CHECKPOINT).replace(folder / AWARE)
+        if on_epoch:
+            on_epoch(spec.training.epochs, aware.score, aware.score)
+        return aware
+
+    def _train_aware(self, quantized: Anatomy, spec: FinalistSpec, folder: Path) -> Trained:
+        """Goes on with a student that computes as it will be deployed, gradients passing through its roundings."""
+        learning_rate = _AWARE_RATE * spec.training.learning_rate
+        training = replace(spec.training, epochs=spec.quantization_epochs, learning_rate=learning_rate)
+        return self._train(quantized, self.lessons, replace(spec, training=training), checkpoint=folder / _AWARE_RUN)
 
     def shortly(self, policy: CompressionPolicy, *, steps: int) -> Anatomy:
         """The policy's student after a few steps only, as it would be deployed."""
@@ -224,15 +253,13 @@ class Recovery:
         operators.apply(policy, student, self.setup.importance, since=Phase.PRECISION)
         return student
 
+    def _score(self, model: torch.nn.Module) -> float:
+        """On validation data."""
+        validation = self.setup.task.examples("validation")
+        logits = predict(model, batches(validation, _BATCH), precision=self.setup.precision)
+        return self.setup.task.score(logits.argmax(axis=1), validation.labels).value
+
     def _train(self, student: Anatomy, lessons: Lessons, spec: FinalistSpec, **options: Any) -> Trained:
-        task = self.setup.task
-        validation = task.examples("validation")
-        judged = batches(validation, _BATCH)
-
-        def score(model: torch.nn.Module) -> float:
-            logits = predict(model, judged, precision=self.setup.precision)
-            return task.score(logits.argmax(axis=1), validation.labels).value
-
         objective = Objective.of(
             student,
             self.setup.teacher() if spec.distillation.looks_inside else None,
@@ -245,7 +272,7 @@ class Recovery:
             lessons.examples,
             objective,
             spec=spec.training,
-            score=score,
+            score=self._score,
             seed=self.seed,
             keep=spec.keep,
             **options,

@@ -53,7 +53,8 @@ _CHECK_TEXTS: Final = 100
 
 @dataclass(frozen=True, slots=True)
 class _Part:
-    """A finalist on its way: its number, weights and shape, its file as judged, and how good it was before export."""
+    """A finalist on its way: its number, shape and weights, with what calibration found for them, its file as judged,
+    and how good it was before export."""
 
     number: int
     policy: CompressionPolicy
@@ -192,7 +193,9 @@ class Offering:
             workload=self._spec.workload,
             runtime=shape.runtime,
         )
-        deploy(deployed_student(self._setup, policy, weights), path, lowering)
+        student = deployed_student(self._setup, policy, weights)
+        deploy(student, path, lowering)
+        weights = {**weights, **student.settled()}
         judged = judge_file(path, self._setup.task, shape, self._spec.workload, switches=lowering.session)
         same = parity(plain, self._setup.task, lowering, runtime=shape.runtime)
         return _Part(number, policy, weights, shape, judged, same, history.score)

@@ -15,6 +15,8 @@ import numpy as np
 from autocompress import config
 from autocompress.core.device import Ceilings, Workload
 from autocompress.core.shape import (
+    PRECISION,
+    Arithmetic,
     Bits,
     ModelShape,
     attention_bytes,
@@ -23,6 +25,7 @@ from autocompress.core.shape import (
     macs_by_bits,
     norm_bytes,
     row_bytes,
+    unpacked,
 )
 from autocompress.deploy.node_times import ExecutedNode, NodeTimes, WatchedModel
 from autocompress.deploy.probes import idle_graph
@@ -40,7 +43,6 @@ OTHER: Final = "other"
 RUNTIME: Final = "runtime"
 
 _ROUNDS, _SECONDS = 20, 6.0
-_PRECISION: Final[Mapping[Bits, str]] = {8: "int8", 32: "fp32"}
 
 
 @dataclass(frozen=True, slots=True)
@@ -53,7 +55,7 @@ class Work:
 
     part: str
     bits: Bits | None = None
-    macs: Mapping[Bits, int] = field(default_factory=dict)
+    macs: Mapping[Arithmetic, int] = field(default_factory=dict)
     weight_bytes: int = 0
 
     @property
@@ -61,12 +63,13 @@ class Work:
         """`int8/fp32` for int8 attention, whose two products of activations are computed in fp32; empty for what has
         no weights."""
         used = {self.bits, *(bits for bits, count in self.macs.items() if count)}
-        return "/".join(name for bits, name in _PRECISION.items() if bits in used)
+        return "/".join(name for bits, name in PRECISION.items() if bits in used)
 
 
 def works(shape: ModelShape, workload: Workload) -> tuple[Work, ...]:
     """A model's work in the order of the blocks of its graph (`deploy.graph.Place`), and last of all that of the
     normalisations, which stand between them and count together."""
+    shape = unpacked(shape)
     tokens, hidden = workload.batch * workload.length, shape.hidden
     rows = tokens * row_bytes(hidden, shape.embedding_bits) + workload.length * row_bytes(hidden, 32)
     found = [Work("embeddings", shape.embedding_bits, {}, rows)]

@@ -27,10 +27,12 @@ def profile_to(
     *,
     effort: Effort = FULL,
     runtimes: Sequence[RuntimeName] = (DEFAULT_RUNTIME,),
+    static: bool = False,
     replace_it: bool = False,
     progress: Progress = lambda _, __: None,
 ) -> DeviceProfile:
-    """Profiles this machine into a YAML file named `out`, whose stem becomes the device's name.
+    """Profiles this machine into a YAML file named `out`, whose stem becomes the device's name; `static` int8 too, if
+    asked for.
 
     Tables are kept in `out`.part until the profile is whole, so an interrupted run goes on where it stopped, and `out`
     is never half-written. Raises SpecError when `out` exists and `replace_it` is not given, HostError when a runtime is
@@ -51,13 +53,18 @@ def profile_to(
         effort=effort,
         ceilings=True,
         runtimes=runtimes,
-        known=_kept(part, largest, workloads, runtimes),
+        static=static,
+        known=[table for table in _kept(part, largest, workloads, runtimes) if _is_static(table) == static],
         on_table=lambda found: write_atomically(part, config.dump_device(named(found))),
         progress=progress,
     )
     write_atomically(out, config.dump_device(named(profile)))
     part.unlink(missing_ok=True)
     return config.load_device(out)
+
+
+def _is_static(table: KernelTable) -> bool:
+    return any(row.activations == "static" for row in table.rows)
 
 
 def _kept(

@@ -136,7 +136,7 @@ class Promotion:
             folder=self._folder,
             on_result=on_result,
             tries={policy.digest: draws for policy in policies},
-            epochs=max(epochs),
+            epochs=max(epochs) + (spec.quantization_aware != "never"),  # that training is told of once, when it is over
         )
         for end in ended:
             if end.settings:

@@ -11,7 +11,7 @@ from safetensors.torch import load_file
 from transformers import AutoConfig, AutoModelForSequenceClassification
 
 from autocompress import operators
-from autocompress.anatomy import FAMILIES, Anatomy
+from autocompress.anatomy import FAMILIES, Anatomy, is_settled
 from autocompress.core.policy import CompressionPolicy
 from autocompress.core.ports import Phase
 from autocompress.deploy.folder import verify_files
@@ -28,12 +28,14 @@ def load_torch(folder: str | Path) -> Any:
     place = Path(folder)
     verify_files(place)
     config = AutoConfig.from_pretrained(str(place), trust_remote_code=False)
+    tensors = load_file(place / "weights.safetensors")
+    settled = {name: tensor for name, tensor in tensors.items() if is_settled(name)}
     with torch.random.fork_rng():
-        anatomy = Anatomy(AutoModelForSequenceClassification.from_config(config), FAMILIES)
+        anatomy = Anatomy(AutoModelForSequenceClassification.from_config(config), FAMILIES, settled=settled)
     policy = CompressionPolicy.from_json(json.loads((place / "policy.json").read_text(encoding="utf-8"))["steps"])
     importance = no_preference(anatomy.shape())
     operators.apply(policy, anatomy, importance, before=Phase.PRECISION)
-    anatomy.model.load_state_dict(load_file(place / "weights.safetensors"))
+    anatomy.model.load_state_dict({name: tensor for name, tensor in tensors.items() if name not in settled})
     anatomy.model.eval()
     operators.apply(policy, anatomy, importance, since=Phase.PRECISION)
     return anatomy.model

@@ -22,7 +22,7 @@ from autocompress.core.policy import content_digest
 from autocompress.core.ports import Evaluate, Observer, Runner
 from autocompress.core.runtimes import named_runtime
 from autocompress.core.shape import ModelShape
-from autocompress.core.space import SearchSpace
+from autocompress.core.space import Choice, SearchSpace
 from autocompress.core.spec import WORKLOAD_FACT, Asset, StudySpec
 from autocompress.core.trust import NO_ELASTIC_FACT
 from autocompress.deploy.session import runtime
@@ -101,17 +101,24 @@ def _host_profile(
     here, load, head_size = fingerprint(), spec.workload, shape.layers[0].attention.head_size
     if load.threads > usable_cores():
         raise SpecError(config.too_many_threads(load.threads, usable_cores()))
-    measured = loads_to_measure(load)
+    measured, static = loads_to_measure(load), _asks_for_static(spec.space)
     lengths = "-".join(str(one.length) for one in measured)
-    sizes = f"h{shape.hidden}x{head_size}-b{load.batch}l{lengths}t{load.threads}"
+    sizes = f"h{shape.hidden}x{head_size}-b{load.batch}l{lengths}t{load.threads}{'-static' if static else ''}"
     path = cache_folder() / "profiles" / f"{content_digest([here, asdict(runtime(name)), RECIPE])}-{sizes}.yaml"
     if not path.exists():
-        profile = profile_host(shape, measured, runtimes=[named_runtime(name)], progress=progress)
+        profile = profile_host(shape, measured, runtimes=[named_runtime(name)], static=static, progress=progress)
         path.parent.mkdir(parents=True, exist_ok=True)
         part = path.with_suffix(".part")
         part.write_text(config.dump_device(profile), encoding="utf-8")
         part.replace(path)
     return config.load_device(path)
+
+
+def _asks_for_static(space: SearchSpace) -> bool:
+    """Whether a policy of the space may have static activations, whose blocks are measured only then."""
+    knobs = [step.knobs.get("activations") for step in space.steps]
+    fixed = [step.settings.get("activations") for step in space.steps]
+    return "static" in fixed or any(isinstance(knob, Choice) and "static" in knob.choices for knob in knobs)
 
 
 class Conductor:

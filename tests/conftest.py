@@ -67,3 +67,8 @@ def small_task(make_examples: Callable[..., Examples]) -> TextClassification:
 @pytest.fixture
 def importance(anatomy: Anatomy, make_examples: Callable[..., Examples]) -> Importance:
     return measure_importance(anatomy, batches(make_examples(), 8), CRITERIA)
+
+
+@pytest.fixture
+def importance_of(make_examples: Callable[..., Examples]) -> Callable[[Anatomy], Importance]:
+    return lambda anatomy: measure_importance(anatomy, batches(make_examples(), 8), CRITERIA)

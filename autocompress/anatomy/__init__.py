@@ -1,6 +1,6 @@
 """Where the layers, heads, channels and embeddings of a model are."""
 
-from autocompress.anatomy.anatomy import Anatomy
+from autocompress.anatomy.anatomy import Anatomy, is_settled
 from autocompress.anatomy.bert import BERT
 from autocompress.anatomy.distilbert import DISTILBERT
 from autocompress.anatomy.family import Family
@@ -8,4 +8,4 @@ from autocompress.anatomy.roberta import ROBERTA
 
 FAMILIES: dict[str, Family] = {family.model_type: family for family in (BERT, ROBERTA, DISTILBERT)}
 
-__all__ = ["BERT", "DISTILBERT", "FAMILIES", "ROBERTA", "Anatomy", "Family"]
+__all__ = ["BERT", "DISTILBERT", "FAMILIES", "ROBERTA", "Anatomy", "Family", "is_settled"]

@@ -1,23 +1,18 @@
-"""The parts of a live model, found by what they are, and the surgery that makes it physically smaller.
-
-Names move between versions of the modelling library, so parts are found by role and checked by size: the stack is the
-longest list of modules that each hold a query, a key and a value projection; of the other three products in a layer the
-first is the attention output, then come the two of the feed-forward block.
-"""
+"""The parts of a live model, found by what they are (`finding`), and the surgery that makes it physically smaller."""
 
 from __future__ import annotations
 
 import copy
-import re
-from collections.abc import Iterator, Sequence
-from dataclasses import dataclass
-from typing import Any, cast
+from collections.abc import Mapping, Sequence
+from typing import Any, Literal, cast
 
 import numpy as np
 import torch
 from torch import Tensor, nn
 
+from autocompress.anatomy.calibration import Calibration, Inputs, Product, Texts, limits, observe, relief
 from autocompress.anatomy.family import Family
+from autocompress.anatomy.finding import LayerParts, Slot, find_embeddings, find_parts, find_stack, head_slot
 from autocompress.anatomy.int8 import Int8Embedding, Int8Linear, tell_padding
 from autocompress.anatomy.weights import (
     AttentionWeights,
@@ -29,78 +24,34 @@ from autocompress.anatomy.weights import (
     Norm,
 )
 from autocompress.core.runtimes import DEFAULT_RUNTIME
-from autocompress.core.shape import AttentionShape, Bits, FeedForwardShape, LayerShape, ModelShape
+from autocompress.core.shape import Activations, AttentionShape, Bits, FeedForwardShape, LayerShape, ModelShape
 from autocompress.errors import SpecError, did_you_mean
 
-_ROLES = {
-    "query": re.compile(r"(^|\.)(query|q_lin|q_proj)$"),
-    "key": re.compile(r"(^|\.)(key|k_lin|k_proj)$"),
-    "value": re.compile(r"(^|\.)(value|v_lin|v_proj)$"),
-}
+_LIMITS, _RELIEF = ".limits", ".relief"
 
 
-@dataclass(frozen=True, slots=True)
-class Slot:
-    """A place in a module tree where a child can be read and replaced."""
-
-    owner: nn.Module
-    name: str
-
-    @property
-    def module(self) -> nn.Module:
-        return cast(nn.Module, getattr(self.owner, self.name))
-
-    @property
-    def linear(self) -> nn.Linear:
-        """The fp32 linear layer, also under quantization."""
-        module = self.module
-        return module.linear if isinstance(module, Int8Linear) else cast(nn.Linear, module)
-
-    def put(self, module: nn.Module) -> None:
-        setattr(self.owner, self.name, module)
-
-
-@dataclass(frozen=True, slots=True)
-class LayerParts:
-    """One encoder layer; `index` is its place in the uncompressed model."""
-
-    index: int
-    module: nn.Module
-    query: Slot
-    key: Slot
-    value: Slot
-    output: Slot
-    up: Slot
-    down: Slot
-    attention_norm: nn.LayerNorm
-    output_norm: nn.LayerNorm
-    head_size: int
-
-    @property
-    def heads(self) -> int:
-        return self.query.linear.out_features // self.head_size
-
-    @property
-    def width(self) -> int:
-        return self.up.linear.out_features
-
-    @property
-    def attention(self) -> tuple[Slot, ...]:
-        return self.query, self.key, self.value, self.output
-
-    @property
-    def feed_forward(self) -> tuple[Slot, ...]:
-        return self.up, self.down
+def is_settled(name: str) -> bool:
+    """Whether a tensor of this name is what calibration found, and no weight."""
+    return name.endswith((_LIMITS, _RELIEF))
 
 
 class Anatomy:
     """A sequence classifier and its parts. `model` is changed in place by the `keep_*` and `set_*` methods; tensors
     are never written to, so that copies may share them. `runtime` is what it is to be deployed in."""
 
-    def __init__(self, model: nn.Module, families: dict[str, Family], *, linked: bool = False) -> None:
+    def __init__(
+        self,
+        model: nn.Module,
+        families: dict[str, Family],
+        *,
+        linked: bool = False,
+        texts: Texts = (),
+        settled: Mapping[str, Tensor] | None = None,
+    ) -> None:
         """Raises SpecError when the family is unknown or its parts are not where they belong.
 
-        With `linked`, slices stay part of the tensors they are cut from: gradients reach those.
+        With `linked`, slices stay part of the tensors they are cut from: gradients reach those. What must be calibrated
+        is so on `texts`, or was once and is `settled` (see there).
         """
         config = getattr(model, "config", None)
         model_type = str(getattr(config, "model_type", type(model).__name__))
@@ -110,11 +61,13 @@ class Anatomy:
         self.model = model
         self.family = families[model_type]
         self._families, self._linked = families, linked
-        self._stack = _find_stack(model)
+        self._texts, self._settled = texts, settled or {}
+        self._seen: dict[float | None, dict[str, Inputs]] = {}
+        self._stack = find_stack(model)
         indices = getattr(model, "_autocompress_layers", tuple(range(len(self._list))))
-        self.layers = [_find_parts(i, module) for i, module in zip(indices, self._list, strict=True)]
-        self._embeddings = _find_embeddings(model)
-        self._head = [_slot(model, path) for path in self.family.head]
+        self.layers = [find_parts(i, module) for i, module in zip(indices, self._list, strict=True)]
+        self._embeddings = find_embeddings(model)
+        self._head = [head_slot(model, path) for path in self.family.head]
         self.runtime: str = DEFAULT_RUNTIME
 
     @property
@@ -127,29 +80,36 @@ class Anatomy:
         With `linked`, what is sliced off the copy stays connected to these tensors: gradients reach them.
         """
         tensors = {id(t): t for t in (*self.model.parameters(), *self.model.buffers())}
-        copied = Anatomy(copy.deepcopy(self.model, memo=dict(tensors)), self._families, linked=linked)
+        return self._over(copy.deepcopy(self.model, memo=dict(tensors)), linked=linked)
+
+    def own_copy(self) -> Anatomy:
+        """The same model with tensors of its own."""
+        return self._over(copy.deepcopy(self.model))
+
+    def _over(self, model: nn.Module, *, linked: bool = False) -> Anatomy:
+        copied = Anatomy(model, self._families, linked=linked, texts=self._texts, settled=self._settled)
         copied.runtime = self.runtime
         return copied
 
     @property
     def word_embeddings(self) -> nn.Embedding:
         """The fp32 table of word embeddings, also under quantization."""
-        return _table(self._embeddings[0].module)
+        return cast(nn.Embedding, self._embeddings[0].module)
 
     def shape(self) -> ModelShape:
         """What the model is now."""
         word, position, token_type, norm = self._embeddings
-        table = _table(word.module)
+        table = self.word_embeddings
         rows = [slot.module for slot in (position, token_type) if slot is not None]
         return ModelShape(
             family=self.family.model_type,
             hidden=int(norm.normalized_shape[0]),
             word_rows=table.num_embeddings,
-            other_rows=sum(_table(module).num_embeddings for module in rows),
+            other_rows=sum(cast(nn.Embedding, module).num_embeddings for module in rows),
             lookups=1 + len(rows),
             layers=tuple(_layer_shape(layer) for layer in self.layers),
             head_widths=tuple(slot.linear.out_features for slot in self._head),
-            embedding_bits=8 if isinstance(word.module, Int8Embedding) else 32,
+            embedding_bits=table.bits if isinstance(table, Int8Embedding) else 32,
             runtime=self.runtime,
         )
 
@@ -199,27 +159,98 @@ class Anatomy:
                 setattr(cut, name, nn.Parameter(tensor.detach().contiguous()))
         return cut
 
-    def quantize_embeddings(self) -> None:
-        word = self._embeddings[0]
-        word.put(Int8Embedding(_table(word.module)))
+    def quantize_embeddings(self, *, bits: Literal[4, 8] = 8) -> None:
+        """The rows of word embeddings are rounded from now on."""
+        self._embeddings[0].put(Int8Embedding(self.word_embeddings, bits=bits))
 
-    def quantize(self, slots: Sequence[Slot]) -> None:
-        """These products compute in int8 from now on. Which layer is the last must be settled by then."""
-        last = self.layers[-1]
+    def quantize(
+        self,
+        slots: Sequence[Slot],
+        *,
+        bits: Literal[4, 8] = 8,
+        calibration: Calibration | None = None,
+        smoothing: float | None = None,
+    ) -> None:
+        """These products compute in int8 from now on, with weights stored in 8 bits or 4. Which layer is the last must
+        be settled by then.
+
+        With a `calibration` the range of their inputs is fixed, by what the model's texts show as it is when the first
+        product is quantized so; otherwise it is dynamic. `smoothing` is the strength of `calibration.relief`.
+        Raises CandidateError when that takes texts and there are none.
+        """
         if not any(isinstance(module, Int8Linear) for module in self.model.modules()):
             self.model.register_forward_pre_hook(tell_padding, with_kwargs=True)
-        for slot in slots:
-            slot.put(Int8Linear(slot.linear, first_token=slot in (last.output, last.up, last.down)))
+        names = {id(module): name for name, module in self.model.named_modules()}
+        for group in self._sharing():
+            chosen = [slot for slot in group if slot in slots]
+            if not chosen:
+                continue
+            name = names[id(group[0].module)]
+            limits = self._limits(name, calibration, smoothing) if calibration else None
+            relief = self._reliefs(smoothing)[name] if smoothing is not None else None
+            first = self._is_last(group[0])
+            for slot in chosen:
+                slot.put(Int8Linear(slot.linear, bits=bits, first_token=first, limits=limits, relief=relief))
+
+    def settled(self) -> dict[str, Tensor]:
+        """What calibration found, by the names of products: with it the same policy quantizes the same weights alike
+        where there are no texts. Limits are two values, a relief is one for each input."""
+        found = {}
+        for name, module in self.model.named_modules():
+            if isinstance(module, Int8Linear):
+                both = {_LIMITS: module.limits, _RELIEF: module.relief}
+                found.update({name + kind: value for kind, value in both.items() if value is not None})
+        return found
+
+    def _sharing(self) -> list[tuple[Slot, ...]]:
+        """The products, those of one input together."""
+        return [
+            group
+            for layer in self.layers
+            for group in ((layer.query, layer.key, layer.value), (layer.output,), (layer.up,), (layer.down,))
+        ]
+
+    def _is_last(self, slot: Slot) -> bool:
+        """Whether the deployed graph computes a product for the first token alone."""
+        last = self.layers[-1]
+        return slot in (last.output, last.up, last.down)
+
+    def _limits(self, name: str, calibration: Calibration, smoothing: float | None) -> Tensor:
+        known = self._settled.get(name + _LIMITS)
+        return known if known is not None else limits(self._inputs(smoothing)[name], calibration)
+
+    def _reliefs(self, smoothing: float) -> dict[str, Tensor]:
+        known = {n.removesuffix(_RELIEF): value for n, value in self._settled.items() if n.endswith(_RELIEF)}
+        if known:
+            return known
+        names = {id(module): name for name, module in self.model.named_modules()}
+        found = {}
+        for group in self._sharing():
+            channels = self._inputs(None)[names[id(group[0].module)]].channels
+            found[names[id(group[0].module)]] = relief(channels, [slot.linear.weight for slot in group], smoothing)
+        return found
+
+    def _inputs(self, smoothing: float | None) -> dict[str, Inputs]:
+        """What goes into the products that share an input, by the name of the first."""
+        if smoothing not in self._seen:
+            names = {id(module): name for name, module in self.model.named_modules()}
+            products = {
+                names[id(group[0].module)]: Product(group[0].module, self._is_last(group[0]))
+                for group in self._sharing()
+            }
+            reliefs = {} if smoothing is None else self._reliefs(smoothing)
+            self._seen[smoothing] = observe(self.model, products, self._texts, reliefs)
+        return self._seen[smoothing]
 
     def weights(self) -> EncoderWeights:
         """The model as plain arrays, to be deployed."""
         word, position, token_type, norm = self._embeddings
-        positions = _array(_table(position.module).weight)[self.family.first_position(self.model.config) :]
+        positions = _array(cast(nn.Embedding, position.module).weight)[self.family.first_position(self.model.config) :]
         if token_type is not None:
-            positions = positions + _array(_table(token_type.module).weight)[0]
+            positions = positions + _array(cast(nn.Embedding, token_type.module).weight)[0]
         shape = self.shape()
         return EncoderWeights(
-            EmbeddingWeights(_array(_table(word.module).weight), positions, _norm(norm), shape.embedding_bits),
+            EmbeddingWeights(_array(self.word_embeddings.weight), positions, _norm(norm), shape.embedding_bits),
             tuple(_layer_weights(parts, layer) for parts, layer in zip(self.layers, shape.layers, strict=True)),
             self.family.activation(self.model.config),
             tuple(_linear(slot) for slot in self._head),
@@ -228,13 +259,16 @@ class Anatomy:
 
 
 def _layer_shape(layer: LayerParts) -> LayerShape:
-    def bits(slots: tuple[Slot, ...]) -> Bits:
-        return 8 if all(isinstance(slot.module, Int8Linear) for slot in slots) else 32
+    def precision(slots: tuple[Slot, ...]) -> tuple[Bits, Activations]:
+        found = [slot.module for slot in slots if isinstance(slot.module, Int8Linear)]
+        if len(found) < len(slots):
+            return 32, "dynamic"
+        return found[0].bits, "dynamic" if found[0].limits is None else "static"
 
     return LayerShape(
         layer.index,
-        AttentionShape(layer.heads, layer.head_size, bits(layer.attention)),
-        FeedForwardShape(layer.width, bits(layer.feed_forward)),
+        AttentionShape(layer.heads, layer.head_size, *precision(layer.attention)),
+        FeedForwardShape(layer.width, *precision(layer.feed_forward)),
     )
 
 
@@ -254,32 +288,15 @@ def _array(tensor: Tensor) -> np.ndarray[tuple[int, ...], np.dtype[np.float32]]:
 
 
 def _linear(slot: Slot) -> Linear:
-    return Linear(np.ascontiguousarray(_array(slot.linear.weight).T), _array(slot.linear.bias))
+    linear, limits, relief = slot.linear, None, None
+    if isinstance(linear, Int8Linear):
+        limits = None if linear.limits is None else (float(linear.limits[0]), float(linear.limits[1]))
+        relief = None if linear.relief is None else _array(linear.relief)
+    return Linear(np.ascontiguousarray(_array(linear.weight).T), _array(linear.bias), limits, relief)
 
 
 def _norm(norm: nn.LayerNorm) -> Norm:
     return Norm(_array(norm.weight), _array(norm.bias), norm.eps)
-
-
-def _table(module: nn.Module) -> nn.Embedding:
-    return module.embedding if isinstance(module, Int8Embedding) else cast(nn.Embedding, module)
-
-
-def _slot(model: nn.Module, path: str) -> Slot:
-    owner, _, name = path.rpartition(".")
-    try:
-        slot = Slot(model.get_submodule(owner), name)
-        assert isinstance(slot.linear, nn.Linear)
-    except (AttributeError, AssertionError) as error:
-        raise SpecError(f"model: no dense layer at {path!r}; is this a sequence classifier of its family?") from error
-    return slot
-
-
-def _linears(module: nn.Module) -> Iterator[tuple[str, Slot]]:
-    for name, child in module.named_modules():
-        if isinstance(child, nn.Linear | Int8Linear) and not name.endswith(".linear"):
-            owner, _, last = name.rpartition(".")
-            yield name, Slot(module.get_submodule(owner), last)
 
 
 def _refuse_other_forms(config: Any) -> None:
@@ -296,55 +313,3 @@ def _refuse_other_forms(config: Any) -> None:
             f"model: its config has `position_embedding_type: {positions}`; the graph adds a row of a table to each "
             "token (allowed: absolute); take a checkpoint that was trained so"
         )
-
-
-def _find_stack(model: nn.Module) -> Slot:
-    """The longest list of modules that all hold a query, a key and a value projection."""
-    best: tuple[int, Slot] | None = None
-    for name, module in model.named_modules():
-        if not isinstance(module, nn.ModuleList) or not len(module):
-            continue
-        complete = all(
-            all(any(role.search(part) for part, _ in _linears(child)) for role in _ROLES.values()) for child in module
-        )
-        if complete and (best is None or len(module) > best[0]):
-            owner, _, last = name.rpartition(".")
-            best = len(module), Slot(model.get_submodule(owner), last)
-    if best is None:
-        raise SpecError(
-            "model: no stack of encoder layers found (a list of modules with query, key and value products)"
-        )
-    return best[1]
-
-
-def _find_parts(index: int, module: nn.Module) -> LayerParts:
-    slots = dict(_linears(module))
-    roles = {role: [name for name in slots if pattern.search(name)] for role, pattern in _ROLES.items()}
-    named = {name for names in roles.values() for name in names}
-    rest = [slot for name, slot in slots.items() if name not in named]
-    norms = [child for child in module.modules() if isinstance(child, nn.LayerNorm)]
-    if any(len(names) != 1 for names in roles.values()) or len(rest) != 3 or len(norms) != 2:
-        raise SpecError(
-            f"model: layer {index} is no plain encoder layer: expected one query, key and value, three other products "
-            f"and two normalisations, found {sorted(slots)} and {len(norms)} normalisations"
-        )
-    query, key, value = (slots[roles[role][0]] for role in ("query", "key", "value"))
-    output, up, down = rest
-    sizes_fit = (
-        output.linear.in_features == query.linear.out_features
-        and up.linear.in_features == query.linear.in_features
-        and down.linear.in_features == up.linear.out_features
-    )
-    if not sizes_fit:
-        raise SpecError(f"model: the products of layer {index} do not fit one another: {sorted(slots)}")
-    head_size = int(query.owner.attention_head_size)  # type: ignore[arg-type]
-    return LayerParts(index, module, query, key, value, output, up, down, norms[0], norms[1], head_size)
-
-
-def _find_embeddings(model: nn.Module) -> tuple[Slot, Slot, Slot | None, nn.LayerNorm]:
-    for module in model.modules():
-        if hasattr(module, "word_embeddings") and hasattr(module, "position_embeddings"):
-            token_type = Slot(module, "token_type_embeddings") if hasattr(module, "token_type_embeddings") else None
-            norm = next(child for child in module.children() if isinstance(child, nn.LayerNorm))
-            return Slot(module, "word_embeddings"), Slot(module, "position_embeddings"), token_type, norm
-    raise SpecError("model: no module holds word and position embeddings")

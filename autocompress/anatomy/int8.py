@@ -2,13 +2,14 @@
 
 Weights are symmetric and signed, one scale an output channel (products) or a row (embeddings): signed because ONNX
 Runtime's unsigned weights run 2.5 times slower, per channel because it costs nothing and keeps one outlier channel from
-coarsening the others. Activations are quantized as they come, unsigned, one scale and zero point for a whole text: the
-arithmetic of ONNX `DynamicQuantizeLinear`.
+coarsening the others. They may be stored in 4 bits (see `int4`), and are int8 again when a file is loaded. Activations
+are unsigned, with one scale and zero point: as they come (dynamic), of a whole text, the arithmetic of ONNX
+`DynamicQuantizeLinear`; or for all texts alike (static), from what calibration saw (see `calibration`).
 """
 
 from __future__ import annotations
 
-from typing import Any
+from typing import Any, Literal
 
 import numpy as np
 import torch
@@ -16,8 +17,12 @@ from numpy.typing import NDArray
 from torch import Tensor, nn
 from torch.nn import functional
 
+from autocompress.anatomy.int4 import multiplied
+
 LARGEST = 127
 LEVELS = 255
+
+_TINY = torch.finfo(torch.float32).tiny
 
 
 def quantize_columns(weight: NDArray[np.float32]) -> tuple[NDArray[np.int8], NDArray[np.float32]]:
@@ -33,41 +38,98 @@ def quantize_rows(table: NDArray[np.float32]) -> tuple[NDArray[np.int8], NDArray
     return np.clip(np.rint(table / scales), -LARGEST, LARGEST).astype(np.int8), scales
 
 
-class Int8Linear(nn.Module):
-    """A linear layer with int8 weights and dynamically quantized activations, for scoring; not trainable.
+def rounded_rows(table: Tensor, bits: Literal[4, 8]) -> tuple[Tensor, Tensor]:
+    """[..., columns] -> what is computed with: whole numbers of the same shape, as floats, and scales [..., 1]."""
+    if bits == 4:
+        return multiplied(table)
+    scales = (table.abs().amax(-1, keepdim=True) / LARGEST).clamp(min=_TINY)
+    return torch.round(table / scales), scales
 
-    Keeps the fp32 layer it was made of in `linear`. With `first_token` only that token's values decide the scale: the
-    deployed graph computes no other behind the last attention, and what comes out for others is of no use. Integers up
-    to 255 are exact in bf16, so autocast loses nothing but the rounding of the result.
+
+class Int8Linear(nn.Linear):
+    """A linear layer with int8 weights and quantized activations; its `weight` and `bias` are those of the fp32 layer
+    it was made of, so that names of tensors stay what they were.
+
+    With `limits` activations are quantized between these two, statically; otherwise as they come. With `relief`
+    [inputs] inputs are multiplied by it first, and the weights are divided by it (see `calibration.relief`).
+
+    With `first_token` only that token's values decide the scale: the deployed graph computes no other behind the last
+    attention, and what comes out for others is of no use. Integers up to 255 are exact in bf16, so autocast loses
+    nothing but the rounding of the result.
+
+    In training the forward pass is the same, and gradients pass through roundings as if there were none (the
+    straight-through estimator; Bengio et al. 2013), but not through values cut off by static limits.
 
     `mask` [texts, length] says which tokens are real: the padding of a batch must not widen a scale, as a text that is
     served singly has none. `tell_padding` sets it.
     """
 
-    def __init__(self, linear: nn.Linear, *, first_token: bool = False) -> None:
-        super().__init__()
-        self.linear, self.first_token = linear, first_token
+    def __init__(
+        self,
+        linear: nn.Linear,
+        *,
+        bits: Literal[4, 8] = 8,
+        first_token: bool = False,
+        limits: Tensor | None = None,
+        relief: Tensor | None = None,
+    ) -> None:
+        nn.Module.__init__(self)  # the tensors are those of `linear`: none are made anew
+        self.in_features, self.out_features = linear.in_features, linear.out_features
+        self.weight, self.bias = linear.weight, linear.bias
+        self.bits, self.first_token = bits, first_token
         self.mask: Tensor | None = None
-        rows, scales = quantize_rows(linear.weight.detach().numpy())
-        self.register_buffer("rows", torch.from_numpy(rows.astype(np.float32)), persistent=False)
-        self.register_buffer("scales", torch.from_numpy(scales[:, 0]), persistent=False)
-        self.rows: Tensor
-        self.scales: Tensor
+        self.register_buffer("limits", limits, persistent=False)
+        self.register_buffer("relief", relief, persistent=False)
+        self.limits: Tensor | None
+        self.relief: Tensor | None
+        self._rounded: tuple[Tensor, Tensor] | None = None
+
+    def train(self, mode: bool = True) -> Int8Linear:
+        self._rounded = None
+        super().train(mode)
+        return self
 
     def forward(self, inputs: Tensor) -> Tensor:
         """[texts, length, inputs] -> [texts, length, outputs]; every text has a scale of its own, as when served
         singly."""
-        inputs = inputs.float()
+        inputs = inputs.float() if self.relief is None else inputs.float() * self.relief
+        low, high = self._range(inputs.detach()) if self.limits is None else self.limits
+        scale, zero = steps(low, high)
+        integers = (torch.round(inputs / scale) + zero).clamp(0, LEVELS) - zero
+        if self.training:
+            reached = (inputs / scale).clamp(-zero, LEVELS - zero)
+            integers = reached + (integers - reached).detach()
+        rows, scales = self._rows()
+        return functional.linear(integers, rows).float() * (scale * scales[:, 0]) + self.bias
+
+    def relieved(self) -> Tensor:
+        """The weights [outputs, inputs] that are rounded."""
+        return self.weight if self.relief is None else self.weight / self.relief
+
+    def _rows(self) -> tuple[Tensor, Tensor]:
+        if self.training:
+            weight = self.relieved()
+            rows, scales = rounded_rows(weight.detach(), self.bits)
+            plain = weight / scales
+            return plain + (rows - plain).detach(), scales
+        if self._rounded is None:
+            self._rounded = rounded_rows(self.relieved().detach(), self.bits)
+        return self._rounded
+
+    def _range(self, inputs: Tensor) -> tuple[Tensor, Tensor]:
+        """The least and the largest value of every text, 0 among them."""
         ranged = inputs[:, :1] if self.first_token else inputs
         low, high = ranged.amin(-1, keepdim=True), ranged.amax(-1, keepdim=True)
         if self.mask is not None and not self.first_token:
             padding = self.mask[..., None] == 0  # a range holds 0 anyway
             low, high = low.masked_fill(padding, 0), high.masked_fill(padding, 0)
-        low, high = low.amin(1, keepdim=True).clamp(max=0), high.amax(1, keepdim=True).clamp(min=0)
-        scale = ((high - low) / LEVELS).clamp(min=torch.finfo(torch.float32).tiny)
-        zero = torch.round(-low / scale).clamp(0, LEVELS)
-        integers = (torch.round(inputs / scale) + zero).clamp(0, LEVELS) - zero
-        return functional.linear(integers, self.rows).float() * (scale * self.scales) + self.linear.bias
+        return low.amin(1, keepdim=True).clamp(max=0), high.amax(1, keepdim=True).clamp(min=0)
+
+
+def steps(low: Tensor, high: Tensor) -> tuple[Tensor, Tensor]:
+    """Scale and zero point of unsigned 8-bit activations between two limits."""
+    scale = ((high - low) / LEVELS).clamp(min=_TINY)
+    return scale, torch.round(-low / scale).clamp(0, LEVELS)
 
 
 def tell_padding(model: nn.Module, _: tuple[Any, ...], inputs: dict[str, Any]) -> None:
@@ -77,17 +139,20 @@ def tell_padding(model: nn.Module, _: tuple[Any, ...], inputs: dict[str, Any]) -
             module.mask = inputs.get("attention_mask")
 
 
-class Int8Embedding(nn.Module):
-    """An embedding table with int8 rows; not trainable. Keeps the fp32 table it was made of in `embedding`.
+class Int8Embedding(nn.Embedding):
+    """An embedding table with rows in 8 bits, or 4; its `weight` is that of the fp32 table it was made of.
 
     Rows are quantized as they are looked up: a whole table would be quantized anew for every candidate.
     """
 
-    def __init__(self, embedding: nn.Embedding) -> None:
-        super().__init__()
-        self.embedding = embedding
+    def __init__(self, embedding: nn.Embedding, *, bits: Literal[4, 8] = 8) -> None:
+        nn.Module.__init__(self)  # the table is that of `embedding`: none is made anew
+        self.num_embeddings, self.embedding_dim = embedding.num_embeddings, embedding.embedding_dim
+        self.weight, self.bits = embedding.weight, bits
+        self.padding_idx = embedding.padding_idx
 
     def forward(self, tokens: Tensor) -> Tensor:
-        rows = functional.embedding(tokens, self.embedding.weight)
-        scales = (rows.abs().amax(-1, keepdim=True) / LARGEST).clamp(min=torch.finfo(torch.float32).tiny)
-        return torch.round(rows / scales) * scales
+        rows = functional.embedding(tokens, self.weight)
+        integers, scales = rounded_rows(rows.detach(), self.bits)
+        rounded = integers * scales
+        return rows + (rounded - rows).detach() if self.training else rounded

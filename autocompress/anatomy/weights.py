@@ -7,17 +7,20 @@ from dataclasses import dataclass
 import numpy as np
 from numpy.typing import NDArray
 
-from autocompress.core.shape import AttentionShape, Bits, FeedForwardShape, ModelShape
+from autocompress.core.shape import Activations, AttentionShape, Bits, FeedForwardShape, ModelShape
 
 Array = NDArray[np.float32]
 
 
 @dataclass(frozen=True, slots=True)
 class Linear:
-    """`weight` [inputs, outputs], `bias` [outputs]."""
+    """`weight` [inputs, outputs], `bias` [outputs]. In integers, inputs are quantized between two `limits`, or as they
+    come; with a `relief` [inputs] they are multiplied by it before, and the rows of the weight divided by it."""
 
     weight: Array
     bias: Array
+    limits: tuple[float, float] | None = None
+    relief: Array | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -92,8 +95,9 @@ def random_weights(shape: ModelShape, *, positions: int, seed: int) -> EncoderWe
     def array(*sizes: int) -> Array:
         return (0.02 * generator.standard_normal(sizes, dtype=np.float32)).astype(np.float32)
 
-    def linear(inputs: int, outputs: int) -> Linear:
-        return Linear(array(inputs, outputs), array(outputs))
+    def linear(inputs: int, outputs: int, activations: Activations = "dynamic") -> Linear:
+        limits = (-4.0, 4.0) if activations == "static" else None
+        return Linear(array(inputs, outputs), array(outputs), limits)
 
     def norm() -> Norm:
         return Norm(np.ones(shape.hidden, np.float32), array(shape.hidden), 1e-12)
@@ -102,13 +106,15 @@ def random_weights(shape: ModelShape, *, positions: int, seed: int) -> EncoderWe
         inner = block.heads * block.head_size
         if not inner:
             return None
-        query, key, value = (linear(shape.hidden, inner) for _ in range(3))
-        return AttentionWeights(query, key, value, linear(inner, shape.hidden), norm(), block.heads, block.bits)
+        query, key, value = (linear(shape.hidden, inner, block.activations) for _ in range(3))
+        output = linear(inner, shape.hidden, block.activations)
+        return AttentionWeights(query, key, value, output, norm(), block.heads, block.bits)
 
     def feed_forward(block: FeedForwardShape) -> FeedForwardWeights | None:
         if not block.width:
             return None
-        up, down = linear(shape.hidden, block.width), linear(block.width, shape.hidden)
+        up = linear(shape.hidden, block.width, block.activations)
+        down = linear(block.width, shape.hidden, block.activations)
         return FeedForwardWeights(up, down, norm(), block.bits)
 
     layers = [LayerWeights(attention(layer.attention), feed_forward(layer.feed_forward)) for layer in shape.layers]

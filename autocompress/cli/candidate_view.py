@@ -8,6 +8,7 @@ from rich.table import Table
 from rich.text import Text
 
 from autocompress.core.outcome import Failed, Infeasible, Measurements, Record
+from autocompress.core.shape import PRECISION
 from autocompress.report import Explained
 from autocompress.report.plain_text import one_line, plain
 from autocompress.report.wording import interval, label, with_unit
@@ -67,5 +68,5 @@ def _layers(explained: Explained) -> Table:
             heads, channels = f"{row.heads} of {row.heads_before}", f"{row.channels} of {row.channels_before}"
             table.add_row(str(row.layer), heads, channels, row.bits)
     if explained.embedding_bits:
-        table.add_row("embeddings", "", "", "int8" if explained.embedding_bits == 8 else "fp32")
+        table.add_row("embeddings", "", "", PRECISION[explained.embedding_bits])
     return table

@@ -56,6 +56,9 @@ def profile(
     head_size: Annotated[int, typer.Option(min=1, metavar="N", help="Channels of a head.")] = 32,
     width: Annotated[int, typer.Option(min=16, metavar="N", help="Widest feed-forward block.")] = 1536,
     layers: Annotated[int, typer.Option(min=1, metavar="N", help="Most layers.")] = 6,
+    static: Annotated[
+        bool, typer.Option("--static", help="Static int8 too, for spaces that choose `activations: static`.")
+    ] = False,
     force: Force = False,
     json: Json = False,
 ) -> None:
@@ -99,6 +102,7 @@ def profile(
                 [Workload(size, tokens, count) for count in counts for size in sizes for tokens in lengths],
                 effort=QUICK if quick else FULL,
                 runtimes=[named_runtime(name) for name in dict.fromkeys(runtime or [DEFAULT_RUNTIME])],
+                static=static,
                 replace_it=force,
                 progress=lambda text, share: observer.progress(share, 1.0, text),
             )

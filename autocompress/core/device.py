@@ -11,6 +11,8 @@ from typing import Any, ClassVar, Final, Literal, get_args
 from autocompress.core.lowering import PLAIN, Lowering, Tried
 from autocompress.core.runtimes import DEFAULT_RUNTIME, RuntimeName
 from autocompress.core.shape import (
+    Activations,
+    Arithmetic,
     AttentionShape,
     Bits,
     FeedForwardShape,
@@ -19,6 +21,7 @@ from autocompress.core.shape import (
     attention_bytes,
     feed_forward_bytes,
     macs_by_bits,
+    unpacked,
     weight_bytes,
 )
 
@@ -107,8 +110,9 @@ class KernelRow:
     """Milliseconds that one building block adds to an inference, as the runtime really executes it.
 
     `size` is the number of heads of an attention block, the width of a feed-forward block, and 0 for `base`, which is
-    everything outside the layers. Blocks of the last layer compute the first token alone (keys and values apart), so
-    they have rows of their own. `low` and `high` are the quartiles of the readings.
+    everything outside the layers. Only `base` has a row in 4 bits: layers stored so are computed in 8. Blocks of the
+    last layer compute the first token alone (keys and values apart), so they have rows of their own, and so have int8
+    blocks with static `activations`. `low` and `high` are the quartiles of the readings.
     """
 
     block: Block
@@ -117,6 +121,7 @@ class KernelRow:
     milliseconds: float
     low: float
     high: float
+    activations: Activations = "dynamic"
     __pydantic_config__: ClassVar[dict[str, str]] = _FORBID
 
     def __post_init__(self) -> None:
@@ -199,11 +204,13 @@ class KernelTable:
     def __post_init__(self) -> None:
         if self.workload.lengths != "padded":
             raise ValueError("`workload.lengths` of a kernel table must be padded: it is measured at one length")
-        seen: set[tuple[Block, Bits, int]] = set()
+        seen: set[tuple[Block, Bits, Activations, int]] = set()
         for row in self.rows:
-            key = (row.block, row.bits, row.size)
+            key = (row.block, row.bits, row.activations, row.size)
             if key in seen:
-                raise ValueError(f"`rows` hold {row.block} of size {row.size} in {row.bits} bits twice")
+                raise ValueError(
+                    f"`rows` hold {row.block} of size {row.size} in {_named(row.bits, row.activations)} twice"
+                )
             seen.add(key)
         missing = set(get_args(Block)) - {row.block for row in self.rows}
         if missing:
@@ -213,9 +220,16 @@ class KernelTable:
         """What it was measured under; the runtime is told where it is not the default."""
         return str(self.workload) if self.runtime == DEFAULT_RUNTIME else f"{self.workload}, {self.runtime}"
 
-    def curve(self, block: Block, bits: Bits) -> list[tuple[int, float]]:
+    def curve(self, block: Block, bits: Bits, activations: Activations = "dynamic") -> list[tuple[int, float]]:
         """(size, milliseconds) of one kind of block, by size."""
-        return sorted((row.size, row.milliseconds) for row in self.rows if row.block == block and row.bits == bits)
+        kind = (block, bits, activations)
+        return sorted(
+            (row.size, row.milliseconds) for row in self.rows if (row.block, row.bits, row.activations) == kind
+        )
+
+
+def _named(bits: Bits, activations: Activations) -> str:
+    return f"{bits} bits" if activations == "dynamic" else f"static {bits} bits"
 
 
 @dataclass(frozen=True, slots=True)
@@ -248,7 +262,7 @@ class CostModel:
             if not (math.isfinite(value) and value >= 0):
                 raise ValueError(f"`{name} >= 0` must hold, got {value}")
 
-    def rate(self, bits: Bits) -> float:
+    def rate(self, bits: Arithmetic) -> float:
         """Multiply-accumulates a millisecond."""
         return 1e6 * (self.gmacs_int8 if bits == 8 and self.gmacs_int8 else self.gmacs_fp32)
 
@@ -310,7 +324,7 @@ class EnergyModel:
         watts = self.idle_watts + busy * (self.active_watts - self.idle_watts)
         by_bits = macs_by_bits(shape, batch=workload.batch, length=workload.typical.length, every_token=False)
         picojoules = by_bits[32] * self.pj_per_mac_fp32 + by_bits[8] * self.pj_per_mac_int8
-        picojoules += weight_bytes(shape, embeddings=False) * self.pj_per_byte
+        picojoules += weight_bytes(unpacked(shape), embeddings=False) * self.pj_per_byte
         value = watts * milliseconds.value + 1e-9 * picojoules
         return Estimate.around(value, math.hypot(self.spread, milliseconds.spread))
 
@@ -511,11 +525,11 @@ class LatencyPredictor:
     """
 
     def __init__(self, table: KernelTable) -> None:
-        self._curves: dict[tuple[Block, Bits], tuple[list[int], list[float]]] = {}
+        self._curves: dict[tuple[Block, Bits, Activations], tuple[list[int], list[float]]] = {}
         for row in table.rows:
-            curve = table.curve(row.block, row.bits)
-            self._curves[row.block, row.bits] = ([size for size, _ in curve], [ms for _, ms in curve])
-        self._known: dict[tuple[Block, Bits, int], float] = {}
+            curve = table.curve(row.block, row.bits, row.activations)
+            self._curves[row.block, row.bits, row.activations] = ([size for size, _ in curve], [ms for _, ms in curve])
+        self._known: dict[tuple[Block, Bits, Activations, int], float] = {}
         correction = table.correction
         self._spread = correction.spread if correction else _UNCORRECTED
         given = correction.weights if correction else SUM_OF_BLOCKS
@@ -528,18 +542,19 @@ class LatencyPredictor:
 
     def features(self, shape: ModelShape) -> tuple[float, ...]:
         """The values of `COST_FEATURES`."""
+        shape = unpacked(shape)
         inner, last = {8: [0.0, 0.0], 32: [0.0, 0.0]}, {8: [0.0, 0.0], 32: [0.0, 0.0]}
         for layer in shape.layers[:-1]:
             attention, feed_forward = layer.attention, layer.feed_forward
-            inner[attention.bits][0] += self._at("attention", attention.bits, attention.heads)
-            inner[feed_forward.bits][1] += self._at("feed_forward", feed_forward.bits, feed_forward.width)
+            inner[attention.bits][0] += self._block("attention", attention, attention.heads)
+            inner[feed_forward.bits][1] += self._block("feed_forward", feed_forward, feed_forward.width)
         for layer in shape.layers[-1:]:
             attention, feed_forward = layer.attention, layer.feed_forward
-            last[attention.bits][0] += self._at("last_attention", attention.bits, attention.heads)
-            last[feed_forward.bits][1] += self._at("last_feed_forward", feed_forward.bits, feed_forward.width)
+            last[attention.bits][0] += self._block("last_attention", attention, attention.heads)
+            last[feed_forward.bits][1] += self._block("last_feed_forward", feed_forward, feed_forward.width)
         ends = last[32][0], last[8][0], last[32][1], last[8][1]
         sums = inner[32][0] + ends[0], inner[8][0] + ends[1], inner[32][1] + ends[2], inner[8][1] + ends[3]
-        base = self._at("base", shape.embedding_bits, 0)
+        base = self._at(("base", shape.embedding_bits, "dynamic", 0))
         return (base, *sums, float(shape.depth), *ends, self._megabytes(shape))
 
     def _megabytes(self, shape: ModelShape) -> float:
@@ -548,18 +563,23 @@ class LatencyPredictor:
         blocks = [attention_bytes(hidden, layer.attention) for layer in shape.layers]
         return sum(blocks, sum(feed_forward_bytes(hidden, layer.feed_forward) for layer in shape.layers)) / 1e6
 
-    def _at(self, block: Block, bits: Bits, size: int) -> float:
-        key = (block, bits, size)
+    def _block(self, block: Block, part: AttentionShape | FeedForwardShape, size: int) -> float:
+        return self._at((block, part.bits, part.activations, size))
+
+    def _at(self, key: tuple[Block, Bits, Activations, int]) -> float:
         known = self._known.get(key)
         if known is None:
-            known = self._known[key] = self._interpolated(block, bits, size)
+            known = self._known[key] = self._interpolated(*key)
         return known
 
-    def _interpolated(self, block: Block, bits: Bits, size: int) -> float:
-        sizes, milliseconds = self._curves.get((block, bits), ([], []))
+    def _interpolated(self, block: Block, bits: Bits, activations: Activations, size: int) -> float:
+        sizes, milliseconds = self._curves.get((block, bits, activations), ([], []))
         if not sizes or not sizes[0] <= size <= sizes[-1]:
             measured = f"{sizes[0]} to {sizes[-1]}" if sizes else "nothing"
-            raise ValueError(f"{block} of size {size} in {bits} bits was not measured (measured: {measured})")
+            raise ValueError(
+                f"{block} of size {size} in {_named(bits, activations)} was not measured (measured: {measured}); "
+                f"profile the device again with `autocompress profile{' --static' if activations == 'static' else ''}`"
+            )
         right = bisect.bisect_left(sizes, size)
         if sizes[right] == size:
             return milliseconds[right]
@@ -603,7 +623,7 @@ class RooflinePredictor:
         key = (shape.hidden, layer.attention, layer.feed_forward, last)
         if key not in self._known:
             cost, load = self._cost, self._workload
-            alone = replace(shape, layers=(layer,), head_widths=())
+            alone = unpacked(replace(shape, layers=(layer,), head_widths=()))
             by_bits = macs_by_bits(alone, batch=load.batch, length=load.length, every_token=not last)
             arithmetic = sum(count / cost.rate(bits) for bits, count in by_bits.items())
             traffic = weight_bytes(alone, embeddings=False) / (1e6 * cost.gbytes_per_second)

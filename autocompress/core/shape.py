@@ -6,14 +6,26 @@ infeasible candidate never reaches a worker. One MAC is two FLOPs.
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass, replace
-from typing import Literal
+from typing import Final, Literal
 
 from autocompress.core.runtimes import DEFAULT_RUNTIME
 
-Bits = Literal[8, 32]
-BITS: tuple[Bits, ...] = (8, 32)
+Bits = Literal[4, 8, 32]
+"""How a part's weights are stored. Layers stored in 4 bits are unpacked to 8 when a file is loaded, and computed so."""
+
+Arithmetic = Literal[8, 32]
+"""What products are computed in: int8 or fp32."""
+
+BITS: tuple[Arithmetic, ...] = (8, 32)
+Activations = Literal["dynamic", "static"]
+"""Whether the range of what goes into an int8 product is that of each text, or fixed for all by calibration."""
+
+PRECISION: Mapping[Bits, str] = {4: "int4", 8: "int8", 32: "fp32"}
+
+BLOCK: Final = 32
+"""Weights in 4 bits that share a multiplier."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -23,6 +35,7 @@ class AttentionShape:
     heads: int
     head_size: int
     bits: Bits = 32
+    activations: Activations = "dynamic"
 
 
 @dataclass(frozen=True, slots=True)
@@ -31,6 +44,7 @@ class FeedForwardShape:
 
     width: int
     bits: Bits = 32
+    activations: Activations = "dynamic"
 
 
 @dataclass(frozen=True, slots=True)
@@ -81,6 +95,21 @@ class ModelShape:
         return (*parts, "head")
 
 
+def unpacked(shape: ModelShape) -> ModelShape:
+    """The shape as it is computed: layers stored in 4 bits are in 8 once they are loaded, embeddings stay packed."""
+    if all(4 not in (layer.attention.bits, layer.feed_forward.bits) for layer in shape.layers):
+        return shape
+    layers = tuple(
+        replace(
+            layer,
+            attention=replace(layer.attention, bits=_arithmetic(layer.attention.bits)),
+            feed_forward=replace(layer.feed_forward, bits=_arithmetic(layer.feed_forward.bits)),
+        )
+        for layer in shape.layers
+    )
+    return replace(shape, layers=layers)
+
+
 def describe(shape: ModelShape) -> str:
     """A shape in one line: `4 layers (0, 1, 3, 5), heads 6 6 3 9, feed-forward 768 384 768 1536, int8`."""
 
@@ -89,9 +118,10 @@ def describe(shape: ModelShape) -> str:
 
     kept = ", ".join(str(layer.index) for layer in shape.layers)
     bits = {part.bits for layer in shape.layers for part in (layer.attention, layer.feed_forward)}
-    precision = {8: "int8", 32: "fp32"}
-    layers = "/".join(precision[b] for b in sorted(bits)) or "fp32"
-    table = "" if {shape.embedding_bits} == bits else f", {precision[shape.embedding_bits]} embeddings"
+    layers = "/".join(PRECISION[b] for b in sorted(bits)) or "fp32"
+    if any("static" in (layer.attention.activations, layer.feed_forward.activations) for layer in shape.layers):
+        layers += " (static)"
+    table = "" if {shape.embedding_bits} == bits else f", {PRECISION[shape.embedding_bits]} embeddings"
     runtime = "" if shape.runtime == DEFAULT_RUNTIME else f", in {shape.runtime}"
     return (
         f"{shape.depth} layers ({kept}), heads {sizes([layer.attention.heads for layer in shape.layers])}, "
@@ -105,6 +135,10 @@ def layer_index(target: str) -> int:
     if root != "layers" or not rest:
         raise ValueError(f"{target!r} names no layer")
     return int(rest.split(".")[0])
+
+
+def _arithmetic(bits: Bits) -> Arithmetic:
+    return 32 if bits == 32 else 8
 
 
 def _linear(inputs: int, outputs: int) -> int:
@@ -144,19 +178,19 @@ def macs(shape: ModelShape, *, batch: int, length: int, every_token: bool = True
     return sum(macs_by_bits(shape, batch=batch, length=length, every_token=every_token).values())
 
 
-def macs_by_bits(shape: ModelShape, *, batch: int, length: int, every_token: bool = True) -> dict[Bits, int]:
+def macs_by_bits(shape: ModelShape, *, batch: int, length: int, every_token: bool = True) -> dict[Arithmetic, int]:
     """`macs` by the precision they run in; attention products and the head stay fp32.
 
     The deployed graph does not compute `every_token` in its last layer: the head reads the first one, so all but keys
     and values are computed for that one alone.
     """
-    found: dict[Bits, int] = {8: 0, 32: 0}
+    found: dict[Arithmetic, int] = {8: 0, 32: 0}
     for place, layer in enumerate(shape.layers):
         inner = layer.attention.heads * layer.attention.head_size
         rows = length if every_token or place < shape.depth - 1 else 1
-        found[layer.attention.bits] += 2 * (length + rows) * shape.hidden * inner
+        found[_arithmetic(layer.attention.bits)] += 2 * (length + rows) * shape.hidden * inner
         found[32] += 2 * rows * length * inner
-        found[layer.feed_forward.bits] += rows * 2 * shape.hidden * layer.feed_forward.width
+        found[_arithmetic(layer.feed_forward.bits)] += rows * 2 * shape.hidden * layer.feed_forward.width
     inputs = shape.hidden
     for outputs in shape.head_widths:
         found[32] += inputs * outputs
@@ -177,9 +211,9 @@ def activation_bytes(shape: ModelShape, *, batch: int, length: int) -> int:
 def weight_bytes(shape: ModelShape, *, embeddings: bool = True) -> int:
     """Bytes of the weights as deployed.
 
-    int8 matrices hold one byte a weight and one fp32 scale an output channel (embeddings: one scale a row);
-    biases, normalisation and the head stay fp32. Without `embeddings`, what every inference reads: of a table it reads
-    a few rows only.
+    int8 matrices hold one byte a weight and one fp32 scale an output channel (embeddings: one scale a row); int4 ones
+    half a byte a weight, and a byte for each block of them. Biases, normalisation and the head stay fp32. Without
+    `embeddings`, what every inference reads: of a table it reads a few rows only.
     """
     hidden = shape.hidden
     total = norm_bytes(shape) + 4 * head_parameters(shape)
@@ -197,7 +231,7 @@ def norm_bytes(shape: ModelShape) -> int:
 
 def row_bytes(hidden: int, bits: Bits) -> int:
     """One row of an embedding table."""
-    return hidden + 4 if bits == 8 else 4 * hidden
+    return 4 * hidden if bits == 32 else _integer_bytes(hidden, bits) + 4
 
 
 def attention_bytes(hidden: int, attention: AttentionShape) -> int:
@@ -213,5 +247,9 @@ def feed_forward_bytes(hidden: int, feed_forward: FeedForwardShape) -> int:
 
 
 def _matrix_bytes(inputs: int, outputs: int, bits: Bits) -> int:
-    weights = inputs * outputs
-    return weights + 8 * outputs if bits == 8 else 4 * (weights + outputs)
+    return 4 * (inputs + 1) * outputs if bits == 32 else (_integer_bytes(inputs, bits) + 8) * outputs
+
+
+def _integer_bytes(count: int, bits: Bits) -> int:
+    """So many integers in a row, in whole blocks where they have 4 bits."""
+    return count if bits == 8 else -(-count // BLOCK) * (BLOCK // 2 + 1)

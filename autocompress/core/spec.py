@@ -31,6 +31,7 @@ SamplerName = Literal["nsga2", "nsga3", "tpe", "gp", "qmc", "random"]
 AttentionForm = Literal["mse-scores", "mse-probabilities", "kl"]
 ElasticSampling = Literal["random", "sandwich"]
 Keep = Literal["best", "last"]
+QuantizationAware = Literal["never", "lossy", "always"]
 LayerMap = Literal["kept", "uniform", "last", "learned"]
 TextFormat = Literal["csv", "tsv", "jsonl", "lines"]
 
@@ -354,6 +355,11 @@ class FinalistSpec:
     `more` is how many further candidates are trained where search scores rank the first finalists badly: at least four
     of them were trained, and Kendall's tau (1: the same order, 0: none) between their search scores and their scores on
     validation data after training is below `trusted`, or there is none, as all are alike. A study asks that once.
+
+    `quantization_aware` training goes on for `quantization_epochs` with weights and activations rounded as they will be
+    deployed: for those finalists alone that lose more than `quantization_loss` by their precision (`lossy`), or for all
+    that are quantized. Its outcome is kept where it scores no less on validation data, deployed, than what it started
+    from.
     """
 
     count: int = 5
@@ -365,6 +371,9 @@ class FinalistSpec:
     keep: Keep = "last"
     more: int = 0
     trusted: float = 0.5
+    quantization_aware: QuantizationAware = "never"
+    quantization_loss: float = 0.005
+    quantization_epochs: int = 2
     __pydantic_config__: ClassVar[dict[str, str]] = _FORBID
 
     def __post_init__(self) -> None:
@@ -374,6 +383,10 @@ class FinalistSpec:
             raise ValueError(f"`more >= 0` must hold, got {self.more}")
         if not -1 <= self.trusted <= 1:
             raise ValueError(f"`-1 <= trusted <= 1` must hold, got {self.trusted}")
+        if not 0 <= self.quantization_loss <= 1:
+            raise ValueError(f"`0 <= quantization_loss <= 1` must hold, got {self.quantization_loss}")
+        if self.quantization_epochs < 1:
+            raise ValueError(f"`quantization_epochs >= 1` must hold, got {self.quantization_epochs}")
 
 
 @dataclass(frozen=True, slots=True)

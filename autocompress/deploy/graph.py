@@ -11,17 +11,20 @@ What is left to choose, a `Lowering` says: a profile measured it on the device.
 
 from __future__ import annotations
 
+from dataclasses import replace
 from typing import Any, NamedTuple
 
 import numpy as np
 import onnx
+import torch
 from numpy.typing import NDArray
 from onnx import TensorProto, helper, numpy_helper
 
-from autocompress.anatomy.int8 import quantize_columns, quantize_rows
+from autocompress.anatomy.int4 import packed
+from autocompress.anatomy.int8 import quantize_rows, steps
 from autocompress.anatomy.weights import AttentionWeights, EmbeddingWeights, EncoderWeights, LayerWeights, Linear, Norm
 from autocompress.core.lowering import PLAIN, Lowering
-from autocompress.core.shape import Bits
+from autocompress.core.shape import BLOCK, Bits
 
 OPSETS = {20: 10, 23: 11}
 """The versions of ONNX that a graph is written in, and the version of the file's form that each needs: the first, or
@@ -96,15 +99,32 @@ def _masks(graph: _Graph, *, every_query: bool) -> _Masks:
 
 
 def _embeddings(graph: _Graph, embeddings: EmbeddingWeights) -> str:
-    if embeddings.bits == 8:
+    if embeddings.bits == 32:
+        words = graph.node("Gather", graph.array(embeddings.word), "input_ids")
+    elif embeddings.bits == 8:
         table, scales = quantize_rows(embeddings.word)
         rows = graph.node("Cast", graph.node("Gather", graph.array(table), "input_ids"), to=TensorProto.FLOAT)
         words = graph.node("Mul", rows, graph.node("Gather", graph.array(scales), "input_ids"))
     else:
-        words = graph.node("Gather", graph.array(embeddings.word), "input_ids")
+        words = _packed_words(graph, embeddings.word)
     length = graph.node("Shape", "input_ids", start=1, end=2)
     positions = graph.node("Slice", graph.array(embeddings.position), graph.ints([0]), length, graph.ints([0]))
     return graph.norm(graph.node("Add", words, positions), embeddings.norm)
+
+
+def _packed_words(graph: _Graph, table: NDArray[np.float32]) -> str:
+    """Rows of a table in 4 bits, unpacked as they are looked up: [batch, length, hidden]."""
+    codes, multipliers, scales = (graph.array(tensor.numpy()) for tensor in packed(torch.from_numpy(table)))
+    both = graph.halves(graph.node("Gather", codes, "input_ids"))
+    signed = graph.node("DequantizeLinear", both, graph.scalar(1.0), graph.byte(8))
+    blocks = graph.node("Reshape", signed, graph.ints([0, 0, -1, BLOCK]))
+    by = graph.node("Cast", graph.node("Gather", multipliers, "input_ids"), to=TensorProto.FLOAT)
+    step = graph.node("Mul", by, graph.node("Gather", scales, "input_ids"))
+    rows = graph.node("Mul", blocks, graph.node("Unsqueeze", step, graph.ints([-1])))
+    rows = graph.node("Reshape", rows, graph.ints([0, 0, -1]))
+    if (hidden := table.shape[1]) % BLOCK:
+        rows = graph.node("Slice", rows, graph.ints([0]), graph.ints([hidden]), graph.ints([2]))
+    return rows
 
 
 def _layer(graph: _Graph, layer: LayerWeights, hidden: str, mask: _Masks, activation: str, *, last: bool) -> str:
@@ -139,7 +159,7 @@ def _projections(graph: _Graph, block: AttentionWeights, hidden: str, *, last: b
     """Queries, scaled, then keys and values, each [batch, length, heads * head size]; queries of the first token alone
     in the `last` layer."""
     scale = np.float32((len(block.query.bias) // block.heads) ** -0.5)
-    query = Linear(block.query.weight * scale, block.query.bias * scale)
+    query = replace(block.query, weight=block.query.weight * scale, bias=block.query.bias * scale)
     if "projections_apart" in graph.lowering.rules(block.bits):
         first = graph.linear(hidden, [query], block.bits, first=last)
         return [first, *(graph.linear(hidden, [part], block.bits) for part in (block.key, block.value))]
@@ -171,6 +191,7 @@ class _Graph:
         self._initializers: dict[str, onnx.TensorProto] = {}
         self._small: dict[tuple[str, bytes], str] = {}
         self._quantized: dict[str, tuple[str, str, str]] = {}
+        self._written: dict[tuple[str, ...], str] = {}
 
     def node(self, operator: str, *inputs: str, outputs: int = 1, **attributes: Any) -> str:
         names = [f"{operator}_{len(self.nodes)}" + (f"_{i}" if i else "") for i in range(outputs)]
@@ -201,6 +222,9 @@ class _Graph:
     def scalar(self, value: float) -> str:
         return self._shared(np.array(value, np.float32))
 
+    def byte(self, value: int) -> str:
+        return self._shared(np.array(value, np.uint8))
+
     def norm(self, tensor: str, norm: Norm) -> str:
         return self.node(NORM, tensor, self.array(norm.scale), self.array(norm.bias), axis=-1, epsilon=norm.epsilon)
 
@@ -213,13 +237,44 @@ class _Graph:
         alone, if asked for."""
         weight = np.concatenate([part.weight for part in parts], axis=1)
         bias = np.concatenate([part.bias for part in parts])
+        relief, limits = parts[0].relief, parts[0].limits  # products of one input share them
         if bits == 32:
             product = self.node("MatMul", self.first(tensor) if first else tensor, self.array(weight))
         else:
-            product = self._integer_product(tensor, weight, first=first)
+            if relief is not None:
+                tensor, weight = self._once("Mul", tensor, self._shared(relief)), weight / relief[:, None]
+            rows, scales = self.integer_rows(np.ascontiguousarray(weight.T), bits)
+            columns = self.node("Transpose", rows, perm=[1, 0])
+            if limits is None:
+                product = self._dynamic_product(tensor, columns, scales[:, 0], first=first)
+            else:
+                product = self._static_product(tensor, columns, scales[:, 0], limits, first=first)
         return self.node("Add", product, self.array(bias))
 
-    def _integer_product(self, tensor: str, weight: NDArray[np.float32], *, first: bool) -> str:
+    def integer_rows(self, table: NDArray[np.float32], bits: Bits) -> tuple[str, NDArray[np.float32]]:
+        """[rows, columns] -> int8 of the same shape, and scales [rows, 1].
+
+        What is stored in 4 bits is unpacked by nodes that depend on no input: a runtime runs them once, as it loads the
+        file, and none later.
+        """
+        if bits == 8:
+            integers, scales = quantize_rows(table)
+            return self.array(integers), scales
+        codes, multipliers, scale = (tensor.numpy() for tensor in packed(torch.from_numpy(table)))
+        both = self.node("Cast", self.halves(self.array(codes)), to=TensorProto.INT32)
+        blocks = self.node("Reshape", both, self.ints([len(table), -1, BLOCK]))
+        signed = self.node("Sub", blocks, self._shared(np.array(8, np.int32)))
+        by = self.node("Cast", self.array(multipliers[..., None]), to=TensorProto.INT32)
+        whole = self.node("Reshape", self.node("Mul", signed, by), self.ints([len(table), -1]))
+        cut = self.node("Slice", whole, self.ints([0]), self.ints([table.shape[1]]), self.ints([1]))
+        return self.node("Cast", cut, to=TensorProto.INT8), scale
+
+    def halves(self, codes: str) -> str:
+        """uint8 [..., n] -> [..., 2 n]: the low halves of all, then the high ones."""
+        low = self.node("BitwiseAnd", codes, self.byte(15))
+        return self.node("Concat", low, self.node("BitShift", codes, self.byte(4), direction="RIGHT"), axis=-1)
+
+    def _dynamic_product(self, tensor: str, columns: str, scales: NDArray[np.float32], *, first: bool) -> str:
         """Activations in 8 bits as they come (one scale and zero point for the whole tensor), weights in signed 8 bits
         with a scale an output channel. In this form ONNX Runtime fuses the four nodes into one kernel."""
         if tensor not in self._quantized:
@@ -227,11 +282,32 @@ class _Graph:
             values, scale, zero = self.nodes[-1].output
             self._quantized[tensor] = (values, scale, zero)
         values, scale, zero = self._quantized[tensor]
-        columns, scales = quantize_columns(weight)
         zeros = self.array(np.zeros(len(scales), np.int8))
-        product = self.node("MatMulInteger", self.first(values) if first else values, self.array(columns), zero, zeros)
+        product = self.node("MatMulInteger", self.first(values) if first else values, columns, zero, zeros)
         product = self.node("Cast", product, to=TensorProto.FLOAT)
         return self.node("Mul", product, self.node("Mul", scale, self.array(scales)))
+
+    def _static_product(
+        self, tensor: str, columns: str, scales: NDArray[np.float32], limits: tuple[float, float], *, first: bool
+    ) -> str:
+        """The same with the scale and zero point of activations fixed, in the form of QuantizeLinear and
+        DequantizeLinear around a plain product: what runtimes agree to read as int8."""
+        found = steps(*(torch.tensor(limit, dtype=torch.float32) for limit in limits))
+        scale, zero = self.scalar(float(found[0])), self._shared(found[1].numpy().astype(np.uint8))
+        if tensor not in self._quantized:
+            self._quantized[tensor] = (self.node("QuantizeLinear", tensor, scale, zero), scale, zero)
+        values = self._quantized[tensor][0]
+        inputs = self.node("DequantizeLinear", self.first(values) if first else values, scale, zero)
+        zeros = self.array(np.zeros(len(scales), np.int8))
+        weight = self.node("DequantizeLinear", columns, self.array(scales), zeros, axis=1)
+        return self.node("MatMul", inputs, weight)
+
+    def _once(self, operator: str, *inputs: str) -> str:
+        """A node that is written once for the same inputs."""
+        key = (operator, *inputs)
+        if key not in self._written:
+            self._written[key] = self.node(operator, *inputs)
+        return self._written[key]
 
     def model(self, *, classes: int) -> onnx.ModelProto:
         tokens = ["batch", "length"]

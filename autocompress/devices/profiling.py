@@ -19,7 +19,7 @@ from autocompress.core.cores import usable_cores
 from autocompress.core.device import Block, DeviceProfile, KernelRow, KernelTable, Workload
 from autocompress.core.lowering import PLAIN, Lowering, Tried
 from autocompress.core.runtimes import DEFAULT_RUNTIME, RuntimeName
-from autocompress.core.shape import BITS, AttentionShape, Bits, FeedForwardShape, LayerShape, ModelShape
+from autocompress.core.shape import BITS, Activations, AttentionShape, Bits, FeedForwardShape, LayerShape, ModelShape
 from autocompress.deploy.graph import write_graph
 from autocompress.deploy.session import Session, runtime
 from autocompress.devices.ceilings import measure_ceilings
@@ -46,6 +46,8 @@ _GROUP: Final = 8
 _MANY_TOKENS: Final = 512
 """A runtime keeps the memory of its activations, so that only so many graphs are held at a time where a batch has more
 tokens than this: 40 of them took gigabytes."""
+_STORED: Final[tuple[Bits, ...]] = (32, 8, 4)
+"""Precisions of an embedding table."""
 
 _SHARE: Final = 0.9
 _PACE: Final = "pace"
@@ -97,11 +99,13 @@ def profile_host(
     effort: Effort = STUDY,
     ceilings: bool = False,
     runtimes: Sequence[RuntimeName] = (DEFAULT_RUNTIME,),
+    static: bool = False,
     known: Iterable[KernelTable] = (),
     on_table: Callable[[DeviceProfile], None] = lambda _: None,
     progress: Progress = lambda _, __: None,
 ) -> DeviceProfile:
-    """Measures this machine for models up to `largest` under some workloads, in one runtime after the other.
+    """Measures this machine for models up to `largest` under some workloads, in one runtime after the other; blocks
+    with `static` activations too, if asked for, which takes half as long again.
 
     Tables that are `known` already are kept as they are; after each new one `on_table` gets the profile so far, so that
     whoever is interrupted loses one table at most. Raises HostError when a runtime is not installed.
@@ -135,7 +139,7 @@ def profile_host(
         tried: tuple[Tried, ...] = ()
         if name == DEFAULT_RUNTIME:
             lowering, tried = choose_lowering(small, load, rounds=effort.rounds, seconds=effort.seconds / 4)
-        way = _Way(load, effort, name, lowering)
+        way = _Way(load, effort, name, lowering, static)
         table, noticed = _table(largest, way)
         table = replace(table, tried=tried)
         progress(f"whole models, {load}, {name}", done + 0.5 * _SHARE / len(missing))
@@ -249,18 +253,20 @@ def largest_shape(table: KernelTable, *, layers: int = 6) -> ModelShape:
 
 @dataclass(frozen=True, slots=True)
 class _Way:
-    """How models are measured: under which workload, how thoroughly, in which runtime, written and run how."""
+    """How models are measured: under which workload, how thoroughly, in which runtime, written and run how; blocks
+    with `static` activations too, or not."""
 
     workload: Workload
     effort: Effort
     runtime: RuntimeName
     lowering: Lowering
+    static: bool = False
 
 
 def _table(largest: ModelShape, way: _Way) -> tuple[KernelTable, bool]:
     """The kernel table of one workload in one runtime, without a correction, and whether others were at work."""
     workload, effort = way.workload, way.effort
-    bare, *stacks = _stacks(largest, effort.shares)
+    bare, *stacks = _stacks(largest, effort.shares, static=way.static)
     size = _GROUP if workload.batch * workload.length > _MANY_TOKENS else len(stacks)
     groups = [stacks[start : start + size] for start in range(0, len(stacks), size)]
     rows: list[KernelRow] = []
@@ -302,31 +308,35 @@ class _Stack:
     size: int
     copies: int
     shape: ModelShape
+    activations: Activations = "dynamic"
 
 
-def _stacks(largest: ModelShape, shares: Sequence[float]) -> list[_Stack]:
+def _stacks(largest: ModelShape, shares: Sequence[float], *, static: bool) -> list[_Stack]:
     """Every block at every size and precision; first the bare graph, the reference of all. There is one last layer in
     a model, so its blocks come once."""
     heads = max(layer.attention.heads for layer in largest.layers)
     width = max(layer.feed_forward.width for layer in largest.layers)
     head_size = largest.layers[0].attention.head_size
     bare = replace(largest, word_rows=_VOCABULARY, layers=())
-    found = [_Stack("base", bits, 0, 1, replace(bare, embedding_bits=bits)) for bits in reversed(BITS)]
+    found = [_Stack("base", bits, 0, 1, replace(bare, embedding_bits=bits)) for bits in _STORED]
     blocks: tuple[tuple[Block, int, int], ...] = (
         ("attention", heads, _COPIES),
         ("feed_forward", width, _COPIES),
         ("last_attention", heads, 1),
         ("last_feed_forward", width, 1),
     )
+    precisions: list[tuple[Bits, Activations]] = [(bits, "dynamic") for bits in BITS]
+    if static:
+        precisions.append((8, "static"))
     for block, most, copies in blocks:
-        for bits in BITS:
+        for bits, activations in precisions:
             for size in _sizes(most, shares):
                 layer = LayerShape(0, AttentionShape(0, 1), FeedForwardShape(0))
                 if block.endswith("attention"):
-                    layer = replace(layer, attention=AttentionShape(size, head_size, bits))
+                    layer = replace(layer, attention=AttentionShape(size, head_size, bits, activations))
                 else:
-                    layer = replace(layer, feed_forward=FeedForwardShape(size, bits))
-                found.append(_Stack(block, bits, size, copies, replace(bare, layers=(layer,) * copies)))
+                    layer = replace(layer, feed_forward=FeedForwardShape(size, bits, activations))
+                found.append(_Stack(block, bits, size, copies, replace(bare, layers=(layer,) * copies), activations))
     return found
 
 
@@ -341,15 +351,15 @@ def _row(stack: _Stack, found: Timed, base: Timed) -> KernelRow:
     if stack.block != "base":
         readings = (readings - np.asarray(base.turns)) / stack.copies  # same round, same machine state
     low, middle, high = (round(max(0.0, float(np.quantile(readings, share))), 5) for share in (0.25, 0.5, 0.75))
-    return KernelRow(stack.block, stack.bits, stack.size, middle, low, high)
+    return KernelRow(stack.block, stack.bits, stack.size, middle, low, high, stack.activations)
 
 
 def _monotone(rows: Iterable[KernelRow]) -> list[KernelRow]:
     """A larger block never costs less: what says otherwise is noise, and would draw a search to it."""
-    highest: dict[tuple[Block, Bits], float] = {}
+    highest: dict[tuple[Block, Bits, Activations], float] = {}
     smoothed = []
-    for row in sorted(rows, key=lambda row: (row.block, row.bits, row.size)):
-        key = (row.block, row.bits)
+    for row in sorted(rows, key=lambda row: (row.block, row.bits, row.activations, row.size)):
+        key = (row.block, row.bits, row.activations)
         highest[key] = max(highest.get(key, 0.0), row.milliseconds)
         smoothed.append(replace(row, milliseconds=highest[key], high=max(row.high, highest[key])))
     return smoothed

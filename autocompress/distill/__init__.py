@@ -10,6 +10,7 @@ from autocompress.distill.losses import (
 from autocompress.distill.mapping import layer_map
 from autocompress.distill.objective import Objective
 from autocompress.distill.training import (
+    AWARE,
     CHECKPOINT,
     Progress,
     Trained,
@@ -23,6 +24,7 @@ from autocompress.distill.training import (
 from autocompress.distill.transfer import joined, transfer_texts
 
 __all__ = [
+    "AWARE",
     "CHECKPOINT",
     "Features",
     "Objective",

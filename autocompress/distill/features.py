@@ -14,7 +14,7 @@ from typing import Any, Literal, get_args
 from torch import Tensor, nn
 
 from autocompress.anatomy import Anatomy
-from autocompress.anatomy.anatomy import LayerParts
+from autocompress.anatomy.finding import LayerParts
 
 Part = Literal["query", "key", "value", "hidden", "embeddings"]
 PARTS: tuple[Part, ...] = get_args(Part)

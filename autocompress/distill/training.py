@@ -39,6 +39,8 @@ Goal = Callable[[nn.Module, Batch], Tensor]
 """(model, batch) -> scalar; runs the model itself. The parameters of one that is a module are trained along."""
 
 CHECKPOINT = "checkpoint.safetensors"
+AWARE = "aware.safetensors"
+"""Beside a checkpoint: that of a training which went on from it with quantization, and was the better for it."""
 _BF16_MUST_GAIN = 1.3
 
 
@@ -288,17 +290,22 @@ def _restore(folder: Path, run: _Run) -> tuple[tuple[float, ...], dict[str, Tens
 
 
 def kept_weights(checkpoint: Path) -> tuple[dict[str, Tensor], Trained]:
-    """The kept epoch's weights in a checkpoint file, and the scores of all its epochs."""
-    with safe_open(checkpoint, "pt") as opened:
+    """The kept epoch's weights in a checkpoint file, or in what went on from it, and the scores of all its epochs."""
+    with safe_open(_final(checkpoint), "pt") as opened:
         names = [name for name in opened.keys() if name.startswith("best.")]  # noqa: SIM118 - a handle, no mapping
         weights = {name.removeprefix("best."): opened.get_tensor(name) for name in names}
         return weights, _history(opened)
 
 
 def kept_scores(checkpoint: Path) -> Trained:
-    """The scores of all epochs in a checkpoint file, without its weights."""
-    with safe_open(checkpoint, "pt") as opened:
+    """The scores of all epochs in a checkpoint file, or in what went on from it, without its weights."""
+    with safe_open(_final(checkpoint), "pt") as opened:
         return _history(opened)
+
+
+def _final(checkpoint: Path) -> Path:
+    aware = checkpoint.with_name(AWARE)
+    return aware if aware.exists() else checkpoint
 
 
 def _history(opened: Any) -> Trained:

@@ -10,7 +10,7 @@ import torch
 from torch import Tensor
 
 from autocompress.anatomy import Anatomy
-from autocompress.anatomy.anatomy import LayerParts
+from autocompress.anatomy.finding import LayerParts
 from autocompress.importance.attention import ATTENTION, by_attention
 from autocompress.importance.gradients import GRADIENT, by_gradient
 from autocompress.importance.scores import (

@@ -5,7 +5,15 @@ from __future__ import annotations
 from dataclasses import replace
 
 from autocompress.core.device import Block, Ceilings, KernelRow, KernelTable, Workload
-from autocompress.core.shape import AttentionShape, Bits, FeedForwardShape, LayerShape, ModelShape, macs_by_bits
+from autocompress.core.shape import (
+    Arithmetic,
+    AttentionShape,
+    Bits,
+    FeedForwardShape,
+    LayerShape,
+    ModelShape,
+    macs_by_bits,
+)
 
 _NOTHING = ModelShape("", hidden=1, word_rows=0, other_rows=0, lookups=0, layers=(), head_widths=())
 
@@ -16,7 +24,7 @@ def layer_alone(hidden: int, attention: AttentionShape | None, feed_forward: Fee
     return replace(_NOTHING, hidden=hidden, layers=(layer,))
 
 
-def block_macs(table: KernelTable, block: Block, bits: Bits, size: int) -> dict[Bits, int]:
+def block_macs(table: KernelTable, block: Block, bits: Bits, size: int) -> dict[Arithmetic, int]:
     """Multiply-accumulates of one block under the table's workload, by the precision they run in; none for `base`."""
     load = table.workload
     attention = AttentionShape(size, table.head_size, bits) if block.endswith("attention") else None

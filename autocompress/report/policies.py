@@ -10,7 +10,7 @@ from typing import Any
 
 from autocompress.core.policy import CompressionPolicy
 from autocompress.core.runtimes import DEFAULT_RUNTIME
-from autocompress.core.shape import AttentionShape, FeedForwardShape, LayerShape, ModelShape
+from autocompress.core.shape import PRECISION, AttentionShape, Bits, FeedForwardShape, LayerShape, ModelShape
 from autocompress.errors import CandidateError
 from autocompress.operators import OPERATORS, effective
 
@@ -36,7 +36,7 @@ class Explained:
 
     summary: str
     layers: tuple[LayerRow, ...] = ()
-    embedding_bits: int | None = None
+    embedding_bits: Bits | None = None
 
     def to_json(self) -> dict[str, Any]:
         return {
@@ -86,25 +86,17 @@ def _summary(shape: ModelShape) -> str:
 
 def _precision(shape: ModelShape) -> str:
     blocks = [bits for layer in shape.layers for bits in (layer.attention.bits, layer.feed_forward.bits)]
-    whole = {*blocks, shape.embedding_bits}
-    if whole == {8}:
-        return "int8"
-    if whole == {32}:
-        return "fp32"
-    if set(blocks) == {8}:
-        return "int8, embeddings fp32"
-    if set(blocks) == {32}:
-        return "fp32, embeddings int8"
-    return f"int8 in {blocks.count(8)} of {len(blocks)} blocks, embeddings {_bits(shape.embedding_bits)}"
+    table = PRECISION[shape.embedding_bits]
+    if len(set(blocks)) < 2:
+        (layers,) = {PRECISION[bits] for bits in blocks} or {table}
+        return table if layers == table else f"{layers}, embeddings {table}"
+    counted = ", ".join(f"{PRECISION[bits]} in {blocks.count(bits)}" for bits in sorted(set(blocks) - {32}))
+    return f"{counted} of {len(blocks)} blocks, embeddings {table}"
 
 
 def _joined(sizes: Sequence[int]) -> str:
     """`12` for a size that all layers share, `6,6,3,9` otherwise."""
     return ",".join(map(str, sizes if len(set(sizes)) > 1 else sizes[:1])) or "none"
-
-
-def _bits(bits: int) -> str:
-    return "int8" if bits == 8 else "fp32"
 
 
 def _row(before: LayerShape, after: LayerShape | None) -> LayerRow:
@@ -119,7 +111,7 @@ def _row(before: LayerShape, after: LayerShape | None) -> LayerRow:
 
 
 def _layer_bits(layer: LayerShape) -> str:
-    attention, feed_forward = _bits(layer.attention.bits), _bits(layer.feed_forward.bits)
+    attention, feed_forward = PRECISION[layer.attention.bits], PRECISION[layer.feed_forward.bits]
     return attention if attention == feed_forward else f"attention {attention}, feed-forward {feed_forward}"
 
 

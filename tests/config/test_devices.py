@@ -107,11 +107,11 @@ def test_impossible_times_are_refused_by_line(tmp_path: Path, operators: Mapping
     )
     path = tmp_path / "box.yaml"
     text = dump_device(profile).replace("milliseconds: 1.5", "milliseconds: -1").replace("high: 2.0", "high: .nan")
-    path.write_text(text.replace("bits: 8", "bits: 4"))
+    path.write_text(text.replace("bits: 8", "bits: 5"))
     with pytest.raises(SpecError) as caught:
         load_device(path)
     assert [problem.split(": ", 1)[1] for problem in caught.value.problems] == [
-        "tables[0].rows[0].bits: got 4; allowed: 32, 8",
+        "tables[0].rows[0].bits: got 5; allowed: 32, 4, 8",
         "tables[0].rows[0].milliseconds: must be a finite number of milliseconds >= 0, got -1.0",
         "tables[0].rows[0].high: must be a finite number of usual size, got .nan",
     ]

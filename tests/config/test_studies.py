@@ -234,7 +234,7 @@ def test_all_mistakes_are_told_at_once_with_line_and_path(folder: Path, operator
         "budget:\n  trials: 0\n  minutes: .inf\n"
         "teacher: {epochs: 0, learning_rate: -1}\nsampler: nsga\nseed: 1.5\n"
     )
-    (folder / "space.yaml").write_text(SPACE.replace("bits: 8", "bits: 4"))
+    (folder / "space.yaml").write_text(SPACE.replace("bits: 8", "bits: 5"))
     with pytest.raises(SpecError) as caught:
         load_study("mine", operators=operators)
     mine = "studies/mine.yaml"
@@ -253,7 +253,7 @@ def test_all_mistakes_are_told_at_once_with_line_and_path(folder: Path, operator
         f"{mine}:11: teacher.learning_rate: must be > 0, got -1.0",
         f"{mine}:12: sampler: got 'nsga'; did you mean 'nsga3'? (allowed: gp, nsga2, nsga3, qmc, random, tpe)",
         f"{mine}:13: seed: must be a whole number, got 1.5",
-        "studies/space.yaml:10: steps[1].settings.bits: 4 is not offered (allowed: 8, 32)",
+        "studies/space.yaml:10: steps[1].settings.bits: 5 is not offered (allowed: 4, 8, 32)",
     ]
 
 
@@ -337,15 +337,21 @@ BITS = {"operator": "quantize", "target": "embeddings"}
         ({**BITS, "target": "layers.1.attention.x", "settings": {"bits": 8}}, "target: 'quantize' cannot work"),
         (BITS, "knobs.bits: is missing: 'quantize' needs it, under `knobs` or fixed under `settings`"),
         ({**BITS, "settings": {"bits": 8, "bit": 8}}, "settings.bit: 'quantize' has no setting 'bit'; did you mean"),
-        ({**BITS, "settings": {"bits": "8"}}, "settings.bits: '8' is not offered (allowed: 8, 32)"),
+        ({**BITS, "settings": {"bits": "8"}}, "settings.bits: '8' is not offered (allowed: 4, 8, 32)"),
         ({**BITS, "settings": {"bits": [8]}}, "settings.bits: must be true or false, a number or text, got a list"),
         ({**BITS, "knobs": {"bits": 8}}, "knobs.bits: must be {choices: [...]}, {low, high, step} for whole"),
         ({**BITS, "knobs": {"bits": {}}}, "knobs.bits.choices: is missing"),
         ({**BITS, "knobs": {"bits": {"choices": []}}}, "knobs.bits.choices: must hold at least one value"),
-        ({**BITS, "knobs": {"bits": {"choices": [8, 4]}}}, "knobs.bits.choices[1]: 4 is not offered (allowed: 8, 32)"),
+        (
+            {**BITS, "knobs": {"bits": {"choices": [8, 5]}}},
+            "knobs.bits.choices[1]: 5 is not offered (allowed: 4, 8, 32)",
+        ),
         ({**BITS, "knobs": {"bits": {"choices": ["50%"]}}}, "knobs.bits.choices[0]: 0.5 of what? A share is for"),
         ({**BITS, "knobs": {"bits": {"choices": [None]}}}, "knobs.bits.choices[0]: must be true or false, a number"),
-        ({**BITS, "knobs": {"bits": {"low": 8, "high": 32}}}, "knobs.bits: must be one of 8, 32, not a range; write"),
+        (
+            {**BITS, "knobs": {"bits": {"low": 8, "high": 32}}},
+            "knobs.bits: must be one of 4, 8, 32, not a range",
+        ),
         ({**BITS, "knobs": {"bits": {"low": 9, "high": 8}}}, "knobs.bits.low: `low <= high` must hold, got low=9"),
         ({**BITS, "settings": {"bits": 8}, "targets": ["a"]}, "targets: is found out when a model is known"),
         ({**HEADS, "knobs": {"heads": {"low": 0, "high": 4}}}, "knobs.heads.low: 0 is less than 1"),

@@ -35,7 +35,8 @@ STEPS = {
     ],
     "distill": [Step("distill", "*", {"temperature": 3.0, "hidden": 1.0, "layer_map": "uniform"})],
     "quantize": [
-        Step("quantize", target, {"bits": 8})
+        Step("quantize", target, {"bits": bits})
+        for bits in (8, 4)
         for target in ("embeddings", "layers.0", "layers.1.attention", "layers.2.feed_forward")
     ],
     "runtime": [Step("runtime", "*", {"runtime": name}) for name in ("onnxruntime", "openvino-bf16")],

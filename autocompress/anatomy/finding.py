@@ -1,0 +1,145 @@
+"""Where the parts of a live model are, found by role and checked by size.
+
+Names move between versions of the modelling library: the stack is the longest list of modules that each hold a query, a
+key and a value projection; of the other three products in a layer the first is the attention output, then come the two
+of the feed-forward block.
+"""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Iterator
+from dataclasses import dataclass
+from typing import cast
+
+from torch import nn
+
+from autocompress.errors import SpecError
+
+_ROLES = {
+    "query": re.compile(r"(^|\.)(query|q_lin|q_proj)$"),
+    "key": re.compile(r"(^|\.)(key|k_lin|k_proj)$"),
+    "value": re.compile(r"(^|\.)(value|v_lin|v_proj)$"),
+}
+
+
+@dataclass(frozen=True, slots=True)
+class Slot:
+    """A place in a module tree where a child can be read and replaced."""
+
+    owner: nn.Module
+    name: str
+
+    @property
+    def module(self) -> nn.Module:
+        return cast(nn.Module, getattr(self.owner, self.name))
+
+    @property
+    def linear(self) -> nn.Linear:
+        """The fp32 linear layer, also under quantization."""
+        return cast(nn.Linear, self.module)
+
+    def put(self, module: nn.Module) -> None:
+        setattr(self.owner, self.name, module)
+
+
+@dataclass(frozen=True, slots=True)
+class LayerParts:
+    """One encoder layer; `index` is its place in the uncompressed model."""
+
+    index: int
+    module: nn.Module
+    query: Slot
+    key: Slot
+    value: Slot
+    output: Slot
+    up: Slot
+    down: Slot
+    attention_norm: nn.LayerNorm
+    output_norm: nn.LayerNorm
+    head_size: int
+
+    @property
+    def heads(self) -> int:
+        return self.query.linear.out_features // self.head_size
+
+    @property
+    def width(self) -> int:
+        return self.up.linear.out_features
+
+    @property
+    def attention(self) -> tuple[Slot, ...]:
+        return self.query, self.key, self.value, self.output
+
+    @property
+    def feed_forward(self) -> tuple[Slot, ...]:
+        return self.up, self.down
+
+
+def head_slot(model: nn.Module, path: str) -> Slot:
+    owner, _, name = path.rpartition(".")
+    try:
+        slot = Slot(model.get_submodule(owner), name)
+        assert isinstance(slot.linear, nn.Linear)
+    except (AttributeError, AssertionError) as error:
+        raise SpecError(f"model: no dense layer at {path!r}; is this a sequence classifier of its family?") from error
+    return slot
+
+
+def _linears(module: nn.Module) -> Iterator[tuple[str, Slot]]:
+    for name, child in module.named_modules():
+        if isinstance(child, nn.Linear):
+            owner, _, last = name.rpartition(".")
+            yield name, Slot(module.get_submodule(owner), last)
+
+
+def find_stack(model: nn.Module) -> Slot:
+    """The longest list of modules that all hold a query, a key and a value projection."""
+    best: tuple[int, Slot] | None = None
+    for name, module in model.named_modules():
+        if not isinstance(module, nn.ModuleList) or not len(module):
+            continue
+        complete = all(
+            all(any(role.search(part) for part, _ in _linears(child)) for role in _ROLES.values()) for child in module
+        )
+        if complete and (best is None or len(module) > best[0]):
+            owner, _, last = name.rpartition(".")
+            best = len(module), Slot(model.get_submodule(owner), last)
+    if best is None:
+        raise SpecError(
+            "model: no stack of encoder layers found (a list of modules with query, key and value products)"
+        )
+    return best[1]
+
+
+def find_parts(index: int, module: nn.Module) -> LayerParts:
+    slots = dict(_linears(module))
+    roles = {role: [name for name in slots if pattern.search(name)] for role, pattern in _ROLES.items()}
+    named = {name for names in roles.values() for name in names}
+    rest = [slot for name, slot in slots.items() if name not in named]
+    norms = [child for child in module.modules() if isinstance(child, nn.LayerNorm)]
+    if any(len(names) != 1 for names in roles.values()) or len(rest) != 3 or len(norms) != 2:
+        raise SpecError(
+            f"model: layer {index} is no plain encoder layer: expected one query, key and value, three other products "
+            f"and two normalisations, found {sorted(slots)} and {len(norms)} normalisations"
+        )
+    query, key, value = (slots[roles[role][0]] for role in ("query", "key", "value"))
+    output, up, down = rest
+    sizes_fit = (
+        output.linear.in_features == query.linear.out_features
+        and up.linear.in_features == query.linear.in_features
+        and down.linear.in_features == up.linear.out_features
+    )
+    if not sizes_fit:
+        raise SpecError(f"model: the products of layer {index} do not fit one another: {sorted(slots)}")
+    head_size = int(query.owner.attention_head_size)  # type: ignore[arg-type]
+    return LayerParts(index, module, query, key, value, output, up, down, norms[0], norms[1], head_size)
+
+
+def find_embeddings(model: nn.Module) -> tuple[Slot, Slot, Slot | None, nn.LayerNorm]:
+    for module in model.modules():
+        if hasattr(module, "word_embeddings") and hasattr(module, "position_embeddings"):
+            token_type = Slot(module, "token_type_embeddings") if hasattr(module, "token_type_embeddings") else None
+            norm = next(child for child in module.children() if isinstance(child, nn.LayerNorm))
+            return Slot(module, "word_embeddings"), Slot(module, "position_embeddings"), token_type, norm
+    raise SpecError("model: no module holds word and position embeddings")
