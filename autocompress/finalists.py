@@ -43,6 +43,13 @@ _TOLD_APART = 0.03
 _FREE: Final = 1e-9
 """A cost of nothing has no logarithm."""
 
+_BEYOND: Final = 2.0
+"""So many times the first cost of the best, a candidate that scores no better would have to gain by training what none
+was seen to gain more than others."""
+
+_ROOM: Final = 1.2
+"""The reference of costs lies a fifth above the uncompressed model, as that of the hypervolume does."""
+
 _AWARE_RATE: Final = 0.3
 """Of the learning rate: what is rounded from now on was trained already."""
 
@@ -55,12 +62,15 @@ Endings = Mapping[str, Path | str]
 
 @dataclass(frozen=True, slots=True)
 class _Member:
-    """A candidate: its quality, the least that the data cannot tell from it, and what it costs."""
+    """A candidate: its quality, the least that the data cannot tell from it, what it costs; what it is `worth`
+    among others of the same first cost, and the `volume` that it fills."""
 
     record: Record
     quality: float
     at_least: float
     costs: tuple[float, ...]
+    worth: float = 0.0
+    volume: float = 0.0
 
 
 def choose(
@@ -73,25 +83,26 @@ def choose(
 ) -> list[Record]:
     """Candidates that promise most, spread over what they cost.
 
-    Larger candidates gain more from training than small ones: before it quality hardly rises with cost any more, so
-    that the front ends early. Finalists are therefore spread evenly over what judged candidates cost, and quality
-    decides between neighbours: the range of the first cost is cut into `count` parts of equal ratio, and each gives its
-    best, one of the front where there is one. Candidates further below the best than training can heal stand back, and
-    so does a member of the front that the data cannot tell from a cheaper one; places that stay free go to the best of
-    the front that are left.
+    Before training quality hardly rises with cost any more from some size on, so that the front ends early. Finalists
+    are therefore spread evenly over what judged candidates cost: the range of the first cost, up to twice that of the
+    best of the front, is cut into `count` parts of equal ratio, and each gives its best, one of the front where there
+    is one. The best of a part is the one that fills most of the hypervolume by its quality and its other costs: a tenth
+    of a point more is not worth three times the size. Candidates further below the best than training can heal stand
+    back, and so does a member of the front that the data cannot tell from a cheaper one; places that stay free go to
+    the best of the front that are left.
 
     Candidates chosen `already`, by number, get parts beside the `count` and keep those that they lie in, so that the
     new ones come from where none of them is; of more such parts than `count`, the best give. Places that stay free then
     go to the front first, and after it to all that are near the best.
     """
-    everybody = _judged(records, objectives)
+    everybody = _judged(records, objectives, healed)
     taken = [member for member in everybody if member.record.candidate.number in already]
     on_front = _front(everybody, objectives)
-    enough = max(map(_quality, everybody), default=0.0) - healed
+    enough = max((member.quality for member in everybody), default=0.0) - healed
     near = [member for member in everybody if member.quality >= enough]
     apart = [member for member in _told_apart(on_front) if member.quality >= enough]
     spread = _spread(apart, near, count, taken) if apart and apart[0].costs else []
-    front_first = sorted(near if taken else on_front, key=lambda m: (m in on_front, m.quality), reverse=True)
+    front_first = sorted(near if taken else on_front, key=lambda m: (m in on_front, m.volume), reverse=True)
     left = [member for member in front_first if member not in (*taken, *spread)]
     chosen = spread + left[: count - len(spread)]
     return [member.record for member in sorted(chosen, key=lambda m: m.costs)]
@@ -101,9 +112,13 @@ def _spread(apart: Sequence[_Member], near: Sequence[_Member], count: int, taken
     """The best of each part of equal ratio of the first cost in which nobody is `taken`, at most `count`: of those
     `apart`, the front, else of all that are near it."""
     parts, low, high = count + len(taken), min(map(_log_cost, near)), max(map(_log_cost, near))
+    best = max(apart, key=lambda member: member.quality)
+    high = max(low, min(high, _log_cost(best) + math.log(_BEYOND)))
     width = (high - low) / parts or 1.0
     found: dict[int, _Member] = {}
     for member in (*taken, *_best_first(apart), *_best_first(near)):
+        if member not in taken and _log_cost(member) > high + _FREE:
+            continue
         part = int((_log_cost(member) - low) / width)
         found.setdefault(min(max(part, 0), parts - 1), member)
     return _best_first(member for member in found.values() if member not in taken)[:count]
@@ -114,10 +129,35 @@ def _log_cost(member: _Member) -> float:
 
 
 def _best_first(members: Iterable[_Member]) -> list[_Member]:
-    return sorted(members, key=_quality, reverse=True)
+    return sorted(members, key=lambda member: member.worth, reverse=True)
 
 
-def _judged(records: Sequence[Record], objectives: Mapping[str, Direction]) -> list[_Member]:
+def _judged(records: Sequence[Record], objectives: Mapping[str, Direction], healed: float) -> list[_Member]:
+    """Every candidate that has a score, with what it is worth beside others of its first cost: its quality above what
+    training can heal, times the logarithms of how many times each other cost fits into the uncompressed model's, or
+    into the largest there is."""
+    members = _scored(records, objectives)
+    if not members:
+        return []
+    whole = [one.outcome for one in records if one.candidate.policy.is_baseline and isinstance(one.outcome, Evaluated)]
+    first = values(whole[0].measurements) if whole else {}
+    names = [metric for metric, way in objectives.items() if way == "minimize"]
+    most = [
+        _ROOM * max(first.get(name, 0.0), *(member.costs[place] for member in members))
+        for place, name in enumerate(names)
+    ]
+    qualities = [member.quality for member in members]
+    floor = max(qualities) - healed if math.isfinite(healed) else min(qualities)
+
+    def weighed(member: _Member) -> _Member:
+        above = member.quality - floor
+        logs = [math.log(top / max(cost, _FREE)) if top else 1.0 for top, cost in zip(most, member.costs, strict=True)]
+        return replace(member, worth=above * math.prod(logs[1:]), volume=above * math.prod(logs))
+
+    return [weighed(member) for member in members]
+
+
+def _scored(records: Sequence[Record], objectives: Mapping[str, Direction]) -> list[_Member]:
     costs = [metric for metric, way in objectives.items() if way == "minimize"]
     members = []
     for record in records:
@@ -153,10 +193,6 @@ def _told_apart(members: Sequence[_Member]) -> list[_Member]:
 def _cheaper(a: tuple[float, ...], b: tuple[float, ...]) -> bool:
     pairs = list(zip(a, b, strict=True))
     return all(x <= y * (1 + _TOLD_APART) for x, y in pairs) and any(x < y * (1 - _TOLD_APART) for x, y in pairs)
-
-
-def _quality(member: _Member) -> float:
-    return member.quality
 
 
 def ranked(records: Iterable[Record], checkpoints: Mapping[str, Path]) -> Trust | None:
