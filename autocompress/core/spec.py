@@ -359,7 +359,8 @@ class FinalistSpec:
     `quantization_aware` training goes on for `quantization_epochs` with weights and activations rounded as they will be
     deployed: for those finalists alone that lose more than `quantization_loss` by their precision (`lossy`), or for all
     that are quantized. Its outcome is kept where it scores no less on validation data, deployed, than what it started
-    from.
+    from. It is off unless asked for: a student in 4 bits gained nothing that one seed could show
+    (studies/benchmarks/precision.py).
     """
 
     count: int = 5
