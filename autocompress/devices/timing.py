@@ -193,7 +193,7 @@ def _narrow(turns: Sequence[Sequence[float]], tight: float) -> bool:
 
 def workload_run(session: Session, workload: Workload, *, rows: int, seed: int = 0) -> Run:
     """One inference of each typical batch, of random token ids below `rows`; the values do not matter for speed, and
-    neither does which tokens are padding: they are computed like any other."""
+    in our graphs neither does which tokens are padding (`deploy.graph.MASKED`); stock exports are slower with some."""
     generator = np.random.default_rng(seed)
     feeds = []
     for one in workload.batches:
