@@ -336,7 +336,11 @@ def tokenized(teacher: Teacher, text: str, *, longest: int) -> Sentence:
 
 def versions() -> Mapping[str, str]:
     """The libraries a result depends on."""
-    from importlib.metadata import version
+    from importlib.metadata import PackageNotFoundError, version
 
-    names = ("autocompress", "torch", "transformers", "onnxruntime", "optuna", "ray")
-    return {name: version(name) for name in names}
+    names = ("autocompress", "torch", "transformers", "optuna", "ray")
+    try:
+        runtime = version("onnxruntime")
+    except PackageNotFoundError:
+        runtime = version("onnxruntime-gpu")  # the same module, from the package for GPUs
+    return {**{name: version(name) for name in names}, "onnxruntime": runtime}

@@ -36,7 +36,9 @@ class Finding:
 
 def doctor(
     context: typer.Context,
-    deep: Annotated[bool, typer.Option("--deep", help="Also start and stop Ray, which takes some seconds.")] = False,
+    deep: Annotated[
+        bool, typer.Option("--deep", help="Also load every runtime, and start and stop Ray: some seconds.")
+    ] = False,
     json: Json = False,
     storage: Storage = None,
 ) -> None:
@@ -48,7 +50,7 @@ def doctor(
     looks: list[Callable[[], list[Finding]]] = [
         _python,
         _packages,
-        _runtimes,
+        lambda: _runtimes(deep=deep),
         _machine,
         _disk,
         lambda: _database(storage),
@@ -92,19 +94,21 @@ def _packages() -> list[Finding]:
     return found
 
 
-def _runtimes() -> list[Finding]:
-    """Those that models can be deployed in here, and what the others lack."""
+def _runtimes(*, deep: bool) -> list[Finding]:
+    """Those that models can be deployed in: by the packages that are there, or, which loads them, by asking each."""
     from autocompress.core.runtimes import RUNTIMES
-    from autocompress.deploy.session import runtime
 
     found = []
-    for name in RUNTIMES:
-        try:
-            about = runtime(name)
-        except (HostError, ImportError) as error:
-            found.append(Finding(f"runtime {name}", "note", str(error).removeprefix(f"runtime {name!r}: ")))
-        else:
-            found.append(Finding(f"runtime {name}", "ok", about.version))
+    for name, kind in RUNTIMES.items():
+        version, lack = installed(kind.install), f"{kind.install} is not installed; {kind.fix}"
+        if deep and version:
+            from autocompress.deploy.session import runtime
+
+            try:
+                version = runtime(name).version
+            except (HostError, ImportError) as error:
+                version, lack = None, str(error).removeprefix(f"runtime {name!r}: ")
+        found.append(Finding(f"runtime {name}", "ok" if version else "note", version or lack))
     return found
 
 

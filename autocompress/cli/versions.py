@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import platform
+from contextlib import suppress
 from importlib import metadata
 from typing import Final
 
@@ -15,8 +16,8 @@ def versions() -> dict[str, str]:
 
 
 def installed(package: str) -> str | None:
-    """A package's version, or None."""
-    try:
-        return metadata.version(package)
-    except metadata.PackageNotFoundError:
-        return None
+    """A package's version, or None. The ONNX Runtime for GPUs stands in the place of the plain one."""
+    for name in (package, "onnxruntime-gpu") if package == "onnxruntime" else (package,):
+        with suppress(metadata.PackageNotFoundError):
+            return metadata.version(name)
+    return None
