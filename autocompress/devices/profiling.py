@@ -28,7 +28,7 @@ from autocompress.devices.validation import SLOW, Seen, correct, judge, measure_
 
 logger = logging.getLogger(__name__)
 
-RECIPE: Final = 5
+RECIPE: Final = 6
 """Raised whenever profiling changes what it measures: cached profiles of another recipe are measured again."""
 
 _COPIES: Final = 4
