@@ -3,8 +3,8 @@
 OpenVINO computes in bf16 by itself where the CPU has AMX; here that has to be asked for. It reads the file as it is and
 sends nothing anywhere (only its converters, which are not used, have telemetry).
 
-What it is good for, measured on a Xeon with AMX: bf16, above all at two threads; see CONTRIBUTING.md. The nodes of our
-dynamic int8 graph it executes one by one, which is right and several times slower than ONNX Runtime's fused kernel.
+The nodes of our dynamic int8 graph it executes one by one, which is right and about four times as slow as ONNX
+Runtime's fused kernel; CONTRIBUTING.md says what it is good for.
 """
 
 from __future__ import annotations
