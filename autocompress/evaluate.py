@@ -5,7 +5,7 @@ from __future__ import annotations
 import logging
 import traceback
 import warnings
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from typing import Any
 
@@ -60,7 +60,7 @@ class Pricing:
         workload: Workload,
         objectives: Iterable[str],
         constraints: Mapping[str, Bound],
-        runtimes: Iterable[str] = (DEFAULT_RUNTIME,),
+        runtimes: Sequence[str] = (DEFAULT_RUNTIME,),
     ) -> Pricing:
         """Prices for one device. Raises SpecError for a workload, a runtime or a metric that the profile knows nothing
         of."""
@@ -77,7 +77,7 @@ class Pricing:
             for runtime in runtimes:
                 predictor(replace(shape, runtime=runtime))
         except ValueError as error:
-            raise SpecError(f"{error}; {_to_measure(workload)}, or write `device: host`") from error
+            raise SpecError(f"{error}; {_to_measure(workload, runtimes)}, or write `device: host`") from error
         return Pricing(shape, workload, predictor, constraints, profile.energy, wanted)
 
     def __call__(self, policy: CompressionPolicy) -> Priced:
@@ -119,10 +119,12 @@ class Pricing:
         return macs(shape, batch=load.batch, length=load.length, every_token=False)
 
 
-def _to_measure(workload: Workload) -> str:
-    """The command that measures what a workload needs."""
+def _to_measure(workload: Workload, runtimes: Sequence[str]) -> str:
+    """The command that measures what a workload needs, in each runtime."""
     lengths = dict.fromkeys((min(one.length for one in workload.batches), workload.longest.length))
     options = "".join(f" --length {length}" for length in lengths)
+    if set(runtimes) != {DEFAULT_RUNTIME}:
+        options += "".join(f" --runtime {runtime}" for runtime in runtimes)
     return f"profile it with `autocompress profile --batch {workload.batch} --threads {workload.threads}{options}`"
 
 

@@ -132,7 +132,7 @@ def test_a_provider_that_leaves_the_products_to_the_cpu_is_refused() -> None:
         pytest.skip("this onnxruntime was built without the provider that takes no node of such a model")
     providers = ("AzureExecutionProvider", "CPUExecutionProvider")
     with pytest.raises(HostError, match="AzureExecutionProvider leaves Gemm, MatMul to the CPU"):
-        onnx_runtime.OnnxRuntimeEngine("onnxruntime-cuda", providers, graph_of(), 1, None)
+        onnx_runtime.OnnxRuntimeEngine("onnxruntime-cuda", providers, graph_of(), 1, {}, None)
 
 
 @pytest.mark.skipif(not HAS_GPU, reason="needs an NVIDIA GPU and onnxruntime-gpu")
@@ -229,7 +229,7 @@ def test_a_shape_is_predicted_by_the_table_of_its_runtime() -> None:
 
 def test_a_study_of_a_runtime_that_a_profile_lacks_says_how_to_measure_it() -> None:
     asked: dict[str, Any] = {"workload": Workload(1, 16, 1), "objectives": ["latency_ms"], "constraints": {}}
-    with pytest.raises(SpecError, match="not measured in runtime 'openvino'.*`--runtime NAME`"):
+    with pytest.raises(SpecError, match="in runtime 'openvino'.*--runtime onnxruntime --runtime openvino`"):
         Pricing.of(device(table("onnxruntime", 1.0)), SMALL, runtimes=["onnxruntime", "openvino"], **asked)
 
 

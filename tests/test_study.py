@@ -487,7 +487,7 @@ def test_where_the_search_ranked_badly_more_finalists_are_trained_after_an_inter
         project,
         name="ranked",
         objectives={"quality": "maximize", "size_mb": "minimize", "macs": "minimize"},
-        finalists={"count": 5, "more": 2, "trusted": 1.0, "training": {"epochs": 1, "batch_size": 16}},
+        finalists={"count": 4, "more": 2, "trusted": 1.0, "training": {"epochs": 1, "batch_size": 16}},
     )
     storage = str(tmp_path / "own.db")
     with pytest.raises(Interrupted):
@@ -496,7 +496,7 @@ def test_where_the_search_ranked_badly_more_finalists_are_trained_after_an_inter
         assert study.row.state == "interrupted"
         decided = study.row.facts["trust"]
         first = [finalist.candidate.number for finalist in study.store.finalists("ranked")]
-        assert (decided["n"], len(first), len(decided["promoted"])) == (5, 5, 2)
+        assert (decided["n"], len(first), len(decided["promoted"])) == (4, 4, 2)
         study.resume(workers=0, observer=Impatient())
         assert study.row.state == "complete"
         assert study.row.facts["trust"] == decided, "it is asked once"
@@ -505,7 +505,7 @@ def test_where_the_search_ranked_badly_more_finalists_are_trained_after_an_inter
         assert all(finalist.state != "nominated" for finalist in finalists)
         report = study.pareto()
         assert report.to_json()["promotion"] == decided
-        assert [line for line in notes(report) if "ranked the first 5 finalists badly" in line]
+        assert [line for line in notes(report) if "ranked the first 4 finalists badly" in line]
         assert study.store.check("ranked") == []
 
 

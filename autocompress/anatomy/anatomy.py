@@ -10,7 +10,7 @@ import numpy as np
 import torch
 from torch import Tensor, nn
 
-from autocompress.anatomy.calibration import Calibration, Inputs, Product, Texts, limits, observe, relief
+from autocompress.anatomy.calibration import Inputs, Product, Texts, limits, observe, relief
 from autocompress.anatomy.family import Family
 from autocompress.anatomy.finding import LayerParts, Slot, find_embeddings, find_parts, find_stack, head_slot
 from autocompress.anatomy.int8 import Int8Embedding, Int8Linear, tell_padding
@@ -24,7 +24,15 @@ from autocompress.anatomy.weights import (
     Norm,
 )
 from autocompress.core.runtimes import DEFAULT_RUNTIME
-from autocompress.core.shape import Activations, AttentionShape, Bits, FeedForwardShape, LayerShape, ModelShape
+from autocompress.core.shape import (
+    Activations,
+    AttentionShape,
+    Bits,
+    Calibration,
+    FeedForwardShape,
+    LayerShape,
+    ModelShape,
+)
 from autocompress.errors import SpecError, did_you_mean
 
 _LIMITS, _RELIEF = ".limits", ".relief"

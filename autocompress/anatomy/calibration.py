@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
-from typing import Any, Final, Literal
+from typing import Any, Final
 
 import numpy as np
 import torch
@@ -12,9 +12,9 @@ from numpy.typing import NDArray
 from torch import Tensor, nn
 
 from autocompress.anatomy.int8 import LEVELS
+from autocompress.core.shape import Calibration
 from autocompress.errors import CandidateError
 
-Calibration = Literal["min-max", "percentile", "entropy"]
 Texts = Sequence[tuple[Tensor, Tensor]]
 """Batches of token ids and their attention masks, [texts, length] each."""
 

@@ -438,8 +438,9 @@ class DeviceProfile:
         if found:
             return _ByRuntime(self.name, found)
         measured = "; ".join(f"hidden {t.hidden}, heads of {t.head_size}, {t}" for t in self.tables) or "nothing"
+        lacking = next((one for one in batches if _of_runtime(fitting, one) is None), workload)
         raise ValueError(
-            f"device {self.name!r} was not measured for hidden {hidden}, heads of {head_size}, {workload} "
+            f"device {self.name!r} was not measured for hidden {hidden}, heads of {head_size}, {lacking} "
             f"(measured: {measured})"
         )
 

@@ -22,6 +22,9 @@ BITS: tuple[Arithmetic, ...] = (8, 32)
 Activations = Literal["dynamic", "static"]
 """Whether the range of what goes into an int8 product is that of each text, or fixed for all by calibration."""
 
+Calibration = Literal["min-max", "percentile", "entropy"]
+"""How static ranges follow from what was seen of them: all of it, all but the outermost, or what loses least."""
+
 PRECISION: Mapping[Bits, str] = {4: "int4", 8: "int8", 32: "fp32"}
 
 BLOCK: Final = 32

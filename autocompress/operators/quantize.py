@@ -6,10 +6,9 @@ from collections.abc import Mapping
 from dataclasses import replace
 from typing import TYPE_CHECKING, Any, Final, cast, final, get_args
 
-from autocompress.anatomy.calibration import Calibration
 from autocompress.core.policy import Step
 from autocompress.core.ports import Phase, SettingRule
-from autocompress.core.shape import Activations, Bits, LayerShape, ModelShape, layer_index
+from autocompress.core.shape import Activations, Bits, Calibration, LayerShape, ModelShape, layer_index
 
 if TYPE_CHECKING:
     from autocompress.anatomy import Anatomy

@@ -172,7 +172,7 @@ def test_a_large_batch_is_profiled_a_few_graphs_at_a_time() -> None:
     made = profile_host(TOY, [load], effort=EFFORT, progress=lambda text, _: seen.append(text))
     (one,) = made.tables
     rows = {(row.block, row.bits, row.size) for row in one.rows}
-    assert len(rows) == len(one.rows) == 2 + 4 * 2 * 3
+    assert len(rows) == len(one.rows) == 3 + 4 * 2 * 3
     assert one.correction is not None
 
 
