@@ -24,10 +24,10 @@ from ladder import stratified
 from prepared import Prepared, prepare
 from record import RESULTS, keep
 
+from autocompress.core.cores import usable_cores
 from autocompress.core.outcome import values
 from autocompress.core.policy import CompressionPolicy
 from autocompress.core.spec import DistillationSpec, ElasticSpec
-from autocompress.devices.host import usable_cores
 from autocompress.elastic import ElasticTraining, curriculum
 from autocompress.evaluate import Setup, SliceEvaluator
 

@@ -55,7 +55,8 @@ OURS = "autocompress"
 TOLERABLE = 5.0
 """Points below the teacher's quality at which the hypervolume begins."""
 WITHIN = (0.01, 0.03)
-INT8 = {"bits": Choice((32, 8))}
+BITS = {"layers.*": Choice((32, 8)), "embeddings": Choice((32, 8, 4))}
+"""What any contender may choose from."""
 
 
 def plain(spec: StudySpec) -> StudySpec:
@@ -68,7 +69,7 @@ def in_space(spec: StudySpec, name: str) -> StudySpec:
 
 
 def prune_then_quantize(spec: StudySpec) -> StudySpec:
-    """Sizes are searched in fp32; what comes out is made int8 as a whole."""
+    """Sizes are searched in fp32; what comes out is made int8 as a whole, its embeddings 4 bits."""
     pruned = config.load_space("prune-only", operators=OPERATORS)
     return replace(
         spec, space=replace(pruned, name="prune-then-quantize", steps=(*pruned.steps, *quantized(fixed=True)))
@@ -76,10 +77,13 @@ def prune_then_quantize(spec: StudySpec) -> StudySpec:
 
 
 def quantized(*, fixed: bool) -> tuple[StepSpace, ...]:
-    options: dict[str, Any] = {"settings": {"bits": 8}} if fixed else {"knobs": INT8}
+    def options(target: str) -> dict[str, Any]:
+        choice = BITS[target]
+        return {"settings": {"bits": choice.choices[-1]}} if fixed else {"knobs": {"bits": choice}}
+
     return tuple(
-        StepSpace("quantize", target, name=f"quantize-{target.rstrip('.*')}", per="step", **options)
-        for target in ("layers.*", "embeddings")
+        StepSpace("quantize", target, name=f"quantize-{target.rstrip('.*')}", per="step", **options(target))
+        for target in BITS
     )
 
 
@@ -254,9 +258,9 @@ def main() -> None:
                 keep(name, {"minutes": asked.minutes, "rows": rows})
     rows.sort(key=lambda row: ([*CONTENDERS].index(row["contender"]), row["seed"]))
     picture(rows, f"{name}.png")
-    found = f"{table(rows)}\n\n{against_the_best(rows)}\n"
-    (RESULTS / f"{name}.md").write_text(found, encoding="utf-8")
-    print(found)
+    told = f"{table(rows)}\n\n{against_the_best(rows)}\n"
+    (RESULTS / f"{name}.md").write_text(told, encoding="utf-8")
+    print(told)
 
 
 if __name__ == "__main__":

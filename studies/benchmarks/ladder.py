@@ -25,9 +25,9 @@ from prepared import Prepared, prepare
 from record import keep
 from scipy import stats
 
+from autocompress.core.cores import usable_cores
 from autocompress.core.outcome import values
 from autocompress.core.policy import CompressionPolicy
-from autocompress.devices.host import usable_cores
 from autocompress.distill import CHECKPOINT, kept_weights, predict
 from autocompress.elastic import sample_policies
 from autocompress.evaluate import Setup, SliceEvaluator, quality

@@ -31,13 +31,13 @@ from record import keep
 
 from autocompress import config
 from autocompress.anatomy.weights import EncoderWeights
+from autocompress.core.cores import usable_cores
 from autocompress.core.device import Workload
 from autocompress.core.lowering import PLAIN, Lowering
 from autocompress.deploy.export import export_stock
 from autocompress.deploy.graph import write_graph
 from autocompress.deploy.node_times import WatchedModel
 from autocompress.deploy.session import Session
-from autocompress.devices.host import usable_cores
 from autocompress.devices.lowering import choose_lowering
 from autocompress.devices.timing import Run, time_side_by_side, timing_lane, workload_run
 from autocompress.operators import OPERATORS

@@ -11,9 +11,9 @@ from typing import Any
 import torch
 
 from autocompress import config
+from autocompress.core.cores import usable_cores
 from autocompress.core.space import SearchSpace
 from autocompress.core.spec import Budget, StudySpec
-from autocompress.devices.host import usable_cores
 from autocompress.elastic import prepare_elastic
 from autocompress.evaluate import Pricing, Setup, SliceEvaluator
 from autocompress.lessons import Lessons

@@ -72,7 +72,7 @@ def figures_table() -> str:
             "kills",
         ),
     ]
-    rows += [*ladder_rows(), *device_rows()]
+    rows += [*ladder_rows(), *file_rows(), *device_rows()]
     lines = ["| what | figure | `python studies/benchmarks/` |", "|---|---|---|"]
     return "\n".join([*lines, *(f"| {what} | {figure} | `{script}.py` |" for what, figure, script in rows)])
 
@@ -91,6 +91,37 @@ def ladder_rows() -> list[tuple[str, str, str]]:
             "ladder",
         )
     ]
+
+
+def file_rows() -> list[tuple[str, str, str]]:
+    """The uncompressed model's weights in other files: how they are written, and in how many bits."""
+    lowering, precision = figures_of("lowering"), figures_of("precision")
+    rows = []
+    for found in lowering["workloads"]:
+        times, load = found["compared_ms"], found["workload"]
+        if load["threads"] == 1:
+            int8, plain = times["our int8, lowered"], times["our int8, plain"]
+            fp32 = times["stock fp32"] / times["our fp32, lowered"]
+            rows.append(
+                (
+                    f"the same weights in int8, {load['length']} tokens: ours against ONNX Runtime's own dynamic int8",
+                    f"**{times['stock dynamic int8'] / int8:.2f}x** (before the device chose its form "
+                    f"{times['stock dynamic int8'] / plain:.2f}x), {times['stock fp32'] / int8:.1f}x stock fp32; "
+                    f"our fp32 {fp32:.2f}x",
+                    "lowering",
+                )
+            )
+    by_name = {row["variant"]: row for row in precision["teacher"]}
+    eight, four = by_name["int8"], by_name["int8, embeddings int4"]
+    rows.append(
+        (
+            "embeddings in 4 bits instead of 8, layers in int8: file, and right answers on validation and test",
+            f"{four['mb']:.1f} MB for {eight['mb']:.1f}; {four['validation']:.4f} and {four['test']:.4f} for "
+            f"{eight['validation']:.4f} and {eight['test']:.4f}",
+            "precision",
+        )
+    )
+    return rows
 
 
 def device_rows() -> list[tuple[str, str, str]]:

@@ -24,9 +24,9 @@ from ladder import judge
 from prepared import Prepared, prepare
 from record import RESULTS, keep
 
+from autocompress.core.cores import usable_cores
 from autocompress.core.policy import CompressionPolicy, Step
 from autocompress.core.spec import FinalistSpec, TransferSpec
-from autocompress.devices.host import usable_cores
 from autocompress.finalists import Recovery
 from autocompress.lessons import Lessons
 
@@ -128,9 +128,9 @@ def main() -> None:
             rows.sort(key=lambda row: (names.index(row["variant"]), row["student"], row["seed"]))
             keep("recovery", rows)
             print(rows and {**about, **found}, flush=True)
-    found = table(rows) + "\n"
-    (RESULTS / "recovery.md").write_text(found, encoding="utf-8")
-    print(found)
+    told = table(rows) + "\n"
+    (RESULTS / "recovery.md").write_text(told, encoding="utf-8")
+    print(told)
 
 
 if __name__ == "__main__":
