@@ -34,7 +34,7 @@ _PAIRED = 1 / 3
 """All candidates are scored on the same texts, so a difference is known about three times better than either score."""
 
 HEALED = 0.07
-"""More than training adds to the quality of a slice of the elastic model: 2 to 6 points in most quickstarts (every report
+"""More than training adds to the quality of a slice of the elastic model: 2 to 6 points in most quickstarts (a report
 says it of its own finalists), and up to 11 of the very smallest, which end more than 4 points below the teacher all the
 same. A slice of the teacher as it is may gain anything."""
 
