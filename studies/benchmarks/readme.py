@@ -88,8 +88,8 @@ def ladder_rows() -> list[tuple[str, str, str]]:
     return [
         (
             f"search scores against trained ones, {len(ladder['policies'])} policies of all latencies: Kendall's tau",
-            f"{elastic['tau on both']:.2f} cut from the elastic model, {teacher['tau on both']:.2f} from the teacher as "
-            f"it is; the trained models' validation scores against their test scores: {ceiling:.2f}",
+            f"{elastic['tau on both']:.2f} cut from the elastic model, {teacher['tau on both']:.2f} from the teacher "
+            f"as it is; the trained models' validation scores against their test scores: {ceiling:.2f}",
             "ladder",
         )
     ]
