@@ -292,7 +292,7 @@ def told_apart(one: dict[str, Any], other: dict[str, Any]) -> float:
 
 
 def verdict(rows: list[dict[str, Any]]) -> str:
-    """The pick beside the fastest peers: of those within its own rule, and of all that the test texts do not call worse;
+    """The pick beside the fastest peers: within its own rule, and of those that the test texts do not call worse;
     and the fastest of ours that they do not call worse than the latter."""
     shown = [one for one in rows if "failed" not in one]
     pick = next((one for one in shown if PICK in one["note"]), None)
