@@ -25,12 +25,6 @@ LEVELS = 255
 _TINY = torch.finfo(torch.float32).tiny
 
 
-def quantize_columns(weight: NDArray[np.float32]) -> tuple[NDArray[np.int8], NDArray[np.float32]]:
-    """[inputs, outputs] -> int8 of the same shape and a scale a column: weight ~ int8 * scales."""
-    rows, scales = quantize_rows(np.ascontiguousarray(weight.T))
-    return np.ascontiguousarray(rows.T), scales[:, 0]
-
-
 def quantize_rows(table: NDArray[np.float32]) -> tuple[NDArray[np.int8], NDArray[np.float32]]:
     """[rows, columns] -> int8 of the same shape and scales [rows, 1]."""
     scales = np.abs(table).max(axis=1, keepdims=True) / np.float32(LARGEST)

@@ -6,7 +6,7 @@ import torch
 from torch import nn
 
 from autocompress.anatomy import Anatomy
-from autocompress.anatomy.int8 import Int8Embedding, Int8Linear, quantize_columns, quantize_rows
+from autocompress.anatomy.int8 import Int8Embedding, Int8Linear, quantize_rows
 from autocompress.deploy.graph import write_graph
 from autocompress.distill import predict
 from autocompress.tasks import Examples, batches
@@ -14,10 +14,10 @@ from autocompress.tasks import Examples, batches
 
 def test_int8_weights_are_within_half_a_step_of_the_original() -> None:
     weight = np.random.default_rng(0).standard_normal((40, 7)).astype(np.float32)
-    integers, scales = quantize_columns(weight)
+    integers, scales = quantize_rows(weight)
     assert integers.dtype == np.int8
     assert np.all(np.abs(integers * scales - weight) <= scales / 2 + 1e-7)
-    assert np.abs(integers).max(axis=0).tolist() == [127] * 7
+    assert np.abs(integers).max(axis=1).tolist() == [127] * 40
 
 
 def test_a_row_of_zeros_stays_zero() -> None:
