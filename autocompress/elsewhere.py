@@ -17,12 +17,13 @@ from typing import Any, Final
 
 from autocompress import config
 from autocompress.assets import atomic_folder, file_digest
-from autocompress.core.device import EnergyModel, Estimate, Workload
+from autocompress.core.device import EnergyModel, Estimate
 from autocompress.core.metrics import METRICS
 from autocompress.core.outcome import Measurement, Measurements, values
 from autocompress.core.runtimes import DEFAULT_RUNTIME, RUNTIMES, named_runtime
 from autocompress.core.shape import ModelShape, activation_bytes, weight_bytes
 from autocompress.core.spec import StudySpec
+from autocompress.core.workload import Workload
 from autocompress.deploy import measure
 from autocompress.deploy.folder import MODEL, read_manifest, verify_files
 from autocompress.devices.timing import Timed

@@ -17,14 +17,16 @@ from transformers import AutoConfig, AutoModelForSequenceClassification
 from autocompress import operators
 from autocompress.anatomy import FAMILIES, Anatomy
 from autocompress.anatomy.calibration import Texts
-from autocompress.core.device import DeviceProfile, EnergyModel, Estimate, Predictor, Workload
+from autocompress.core.device import DeviceProfile, EnergyModel, Estimate
 from autocompress.core.metrics import METRICS
 from autocompress.core.outcome import Evaluated, Failed, Measurement, Measurements, Outcome, Priced, Source, Stage
 from autocompress.core.policy import CompressionPolicy
 from autocompress.core.ports import Phase
+from autocompress.core.prediction import Predictor, predictor_of
 from autocompress.core.runtimes import DEFAULT_RUNTIME
 from autocompress.core.shape import ModelShape, activation_bytes, macs, parameters, weight_bytes
 from autocompress.core.spec import Bound
+from autocompress.core.workload import Workload
 from autocompress.distill import predict
 from autocompress.errors import CandidateError, SpecError
 from autocompress.importance import Importance
@@ -71,8 +73,8 @@ class Pricing:
                 "profile, or leave energy_mj out of the study"
             )
         try:
-            predictor = profile.predictor(
-                hidden=shape.hidden, head_size=shape.layers[0].attention.head_size, workload=workload
+            predictor = predictor_of(
+                profile, hidden=shape.hidden, head_size=shape.layers[0].attention.head_size, workload=workload
             )
             for runtime in runtimes:
                 predictor(replace(shape, runtime=runtime))

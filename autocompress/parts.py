@@ -13,7 +13,7 @@ from typing import Any, Final
 import numpy as np
 
 from autocompress import config
-from autocompress.core.device import Ceilings, Workload
+from autocompress.core.device import Ceilings
 from autocompress.core.shape import (
     PRECISION,
     Arithmetic,
@@ -27,6 +27,7 @@ from autocompress.core.shape import (
     row_bytes,
     unpacked,
 )
+from autocompress.core.workload import Workload
 from autocompress.deploy.node_times import ExecutedNode, NodeTimes, WatchedModel
 from autocompress.deploy.probes import idle_graph
 from autocompress.deploy.session import Session

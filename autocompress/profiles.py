@@ -9,9 +9,10 @@ from pathlib import Path
 
 from autocompress import config
 from autocompress.assets import write_atomically
-from autocompress.core.device import DeviceProfile, KernelTable, Workload
+from autocompress.core.device import DeviceProfile, KernelTable
 from autocompress.core.runtimes import DEFAULT_RUNTIME, RuntimeName
 from autocompress.core.shape import ModelShape
+from autocompress.core.workload import Workload
 from autocompress.deploy.session import runtime
 from autocompress.devices.host import fingerprint, is_this_machine
 from autocompress.devices.profiling import FULL, Effort, Progress, largest_shape, profile_host, validate

@@ -27,11 +27,9 @@ def load_torch(folder: str | Path) -> Any:
     """
     place = Path(folder)
     verify_files(place)
-    config = AutoConfig.from_pretrained(str(place), trust_remote_code=False)
     tensors = load_file(place / "weights.safetensors")
     settled = {name: tensor for name, tensor in tensors.items() if is_settled(name)}
-    with torch.random.fork_rng():
-        anatomy = Anatomy(AutoModelForSequenceClassification.from_config(config), FAMILIES, settled=settled)
+    anatomy = Anatomy(uncompressed(place), FAMILIES, settled=settled)
     policy = CompressionPolicy.from_json(json.loads((place / "policy.json").read_text(encoding="utf-8"))["steps"])
     importance = no_preference(anatomy.shape())
     operators.apply(policy, anatomy, importance, before=Phase.PRECISION)
@@ -39,3 +37,10 @@ def load_torch(folder: str | Path) -> Any:
     anatomy.model.eval()
     operators.apply(policy, anatomy, importance, since=Phase.PRECISION)
     return anatomy.model
+
+
+def uncompressed(folder: Path) -> Any:
+    """What the model of an exported folder was made from, in shape: its config says it, the weights are random."""
+    config = AutoConfig.from_pretrained(str(folder), trust_remote_code=False)
+    with torch.random.fork_rng():
+        return AutoModelForSequenceClassification.from_config(config).eval()

@@ -11,8 +11,9 @@ import pytest
 
 from autocompress.anatomy.weights import random_weights
 from autocompress.config import dump_device, load_device
-from autocompress.core.device import Ceilings, Workload
+from autocompress.core.device import Ceilings
 from autocompress.core.shape import AttentionShape, FeedForwardShape, LayerShape, ModelShape, macs, weight_bytes
+from autocompress.core.workload import Workload
 from autocompress.deploy.graph import Place, write_graph, written_places
 from autocompress.deploy.node_times import ExecutedNode, NodeTimes, WatchedModel
 from autocompress.deploy.probes import idle_graph

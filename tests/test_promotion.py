@@ -7,7 +7,7 @@ from pathlib import Path
 import pytest
 
 from autocompress.anatomy import Anatomy
-from autocompress.core.device import Estimate, Workload
+from autocompress.core.device import Estimate
 from autocompress.core.metrics import Direction
 from autocompress.core.outcome import RUNG_SLICED, Evaluated, Measurement, Proposal
 from autocompress.core.policy import CompressionPolicy, Step
@@ -25,6 +25,7 @@ from autocompress.core.spec import (
     TransferSpec,
 )
 from autocompress.core.trust import TRUST_FACT
+from autocompress.core.workload import Workload
 from autocompress.distill import CHECKPOINT, kept_scores
 from autocompress.evaluate import Pricing, Setup
 from autocompress.finalists import Endings, Recovery

@@ -18,9 +18,11 @@ import pytest
 import autocompress
 from autocompress import config
 from autocompress.anatomy.weights import random_weights
-from autocompress.core.device import DeviceProfile, KernelRow, KernelTable, Runtime, Workload
+from autocompress.core.device import DeviceProfile, KernelRow, KernelTable, Runtime
 from autocompress.core.policy import CompressionPolicy, Step
+from autocompress.core.prediction import predictor_of
 from autocompress.core.shape import BITS, ModelShape, describe
+from autocompress.core.workload import Workload
 from autocompress.deploy.folder import read_manifest
 from autocompress.deploy.graph import write_graph
 from autocompress.deploy.runtimes import onnx_runtime
@@ -221,7 +223,7 @@ def device(*tables: KernelTable) -> DeviceProfile:
 
 def test_a_shape_is_predicted_by_the_table_of_its_runtime() -> None:
     both = device(table("onnxruntime", 1.0), table("openvino", 3.0))
-    predict = both.predictor(hidden=32, head_size=8, workload=Workload(1, 16, 1))
+    predict = predictor_of(both, hidden=32, head_size=8, workload=Workload(1, 16, 1))
     assert [predict(dataclasses.replace(SMALL, runtime=name)).value for name in ("onnxruntime", "openvino")] == [5, 15]
     with pytest.raises(ValueError, match=r"not measured in runtime 'openvino-bf16'.*measured: onnxruntime, openvino"):
         predict(dataclasses.replace(SMALL, runtime="openvino-bf16"))

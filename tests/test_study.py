@@ -20,9 +20,9 @@ import torch
 import autocompress
 from autocompress.anatomy import FAMILIES, Anatomy
 from autocompress.core.cores import usable_cores
-from autocompress.core.device import Workload
 from autocompress.core.outcome import RUNG_FINALIST, Evaluated, values
 from autocompress.core.spec import Bound
+from autocompress.core.workload import Workload
 from autocompress.deploy import measure
 from autocompress.errors import ExhaustedError, IntegrityError, Interrupted, NotFoundError, SpecError
 from autocompress.importance import CRITERIA
@@ -127,6 +127,8 @@ def test_a_picked_folder_verifies_until_a_byte_is_flipped(
     report = autocompress.verify_folder(folder)
     assert report.ok
     assert report.agreement == 1.0
+    assert report.parity < 0.05
+    assert report.speedup == report.baseline_latency_ms / report.latency_ms
     assert command(project, "verify", str(folder)).returncode == 0
     content = bytearray((folder / "model.onnx").read_bytes())
     content[len(content) // 2] ^= 1

@@ -77,8 +77,8 @@ def profile(
         return
     from autocompress.cli.live import watching
     from autocompress.config import threads_of
-    from autocompress.core.device import Workload
     from autocompress.core.runtimes import DEFAULT_RUNTIME, named_runtime
+    from autocompress.core.workload import Workload
     from autocompress.devices.profiling import FULL, QUICK, bert_shape
     from autocompress.profiles import profile_to, validate_file
 

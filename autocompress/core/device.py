@@ -1,29 +1,24 @@
-"""Devices: who they are, what was measured on them, and what a shape would cost there."""
+"""Devices: who they are, and what was measured on them."""
 
 from __future__ import annotations
 
-import bisect
 import math
-from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass, field, replace
-from typing import Any, ClassVar, Final, Literal, get_args
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from typing import ClassVar, Final, Literal, get_args
 
 from autocompress.core.lowering import PLAIN, Lowering, Tried
 from autocompress.core.runtimes import DEFAULT_RUNTIME, RuntimeName
 from autocompress.core.shape import (
     Activations,
     Arithmetic,
-    AttentionShape,
     Bits,
-    FeedForwardShape,
-    LayerShape,
     ModelShape,
-    attention_bytes,
-    feed_forward_bytes,
     macs_by_bits,
     unpacked,
     weight_bytes,
 )
+from autocompress.core.workload import Workload
 
 _FORBID = {"extra": "forbid"}
 
@@ -32,77 +27,6 @@ SCHEMA: Final = 2
 
 ProfileSource = Literal["measured", "fitted", "datasheet"]
 Block = Literal["base", "attention", "feed_forward", "last_attention", "last_feed_forward"]
-Lengths = Literal["padded", "real", "sorted"]
-
-
-@dataclass(frozen=True, slots=True)
-class Workload:
-    """What one inference is: sequences at a time, tokens a sequence, threads of the runtime.
-
-    `padded` texts all have `length` tokens. With `real` lengths texts come as they come and with `sorted` ones in the
-    order of their length, and every batch is padded to its own longest text. `tokens` are then the padded lengths of
-    typical batches, all equally frequent; they follow from the task's training texts unless given here, and `length` is
-    where texts are cut. A latency under such a workload is the mean over these batches.
-    """
-
-    batch: int = 1
-    length: int = 128
-    threads: int = 1
-    lengths: Lengths = "padded"
-    tokens: tuple[int, ...] = ()
-    __pydantic_config__: ClassVar[dict[str, str]] = _FORBID
-
-    def __post_init__(self) -> None:
-        for name in ("batch", "length", "threads"):
-            if getattr(self, name) < 1:
-                raise ValueError(f"`{name} >= 1` must hold, got {name}={getattr(self, name)}")
-        if self.tokens and self.lengths == "padded":
-            raise ValueError(
-                "`tokens` belong to `lengths: real` or `lengths: sorted`; padded texts have `length` tokens"
-            )
-        outside = [count for count in self.tokens if not 1 <= count <= self.length]
-        if outside:
-            raise ValueError(f"`tokens` must lie between 1 and `length`, {self.length}, got {outside[0]}")
-
-    @staticmethod
-    def of(tree: Mapping[str, Any]) -> Workload:
-        """The inverse of `to_json`. Raises TypeError or ValueError when it is no workload."""
-        return Workload(**{**tree, "tokens": tuple(tree.get("tokens", ()))})
-
-    def to_json(self) -> dict[str, Any]:
-        """Lengths only where they are not all the same."""
-        found: dict[str, Any] = {"batch": self.batch, "length": self.length, "threads": self.threads}
-        return found if self.lengths == "padded" else {**found, "lengths": self.lengths, "tokens": list(self.tokens)}
-
-    @property
-    def batches(self) -> tuple[Workload, ...]:
-        """The typical batches, each padded to a length: just one where all texts have the same."""
-        if self.lengths == "padded":
-            return (self,)
-        if not self.tokens:
-            raise ValueError(f"`lengths: {self.lengths}` need the task's texts, which were not read yet")
-        return tuple(Workload(self.batch, count, self.threads) for count in self.tokens)
-
-    @property
-    def typical(self) -> Workload:
-        """One batch for all, of their mean length: what work is counted for."""
-        counts = [one.length for one in self.batches]
-        return Workload(self.batch, round(sum(counts) / len(counts)), self.threads)
-
-    @property
-    def longest(self) -> Workload:
-        """The largest batch: what memory is needed for."""
-        return max(self.batches, key=lambda one: one.length)
-
-    def __str__(self) -> str:
-        plural = "" if self.threads == 1 else "s"
-        length = f"length {self.length}"
-        if self.lengths != "padded":
-            span = (
-                f"{min(self.tokens)} to {max(self.tokens)} tokens" if self.tokens else f"at most {self.length} tokens"
-            )
-            length = f"{self.lengths} lengths, {span}"
-        return f"batch {self.batch}, {length}, {self.threads} thread{plural}"
 
 
 @dataclass(frozen=True, slots=True)
@@ -153,6 +77,24 @@ class Accuracy:
         for name in ("mape", "median", "within_5", "within_10", "spearman", "kendall"):
             if not math.isfinite(getattr(self, name)):
                 raise ValueError(f"`{name}` must be a finite number, got {getattr(self, name)}")
+
+
+COST_FEATURES = (
+    "base",
+    "attention_fp32",
+    "attention_int8",
+    "feed_forward_fp32",
+    "feed_forward_int8",
+    "layers",
+    "last_attention_fp32",
+    "last_attention_int8",
+    "last_feed_forward_fp32",
+    "last_feed_forward_int8",
+    "megabytes",
+)
+"""What a prediction is summed from: milliseconds of the table by kind of block; how many layers there are; once more
+what the last layer's blocks take, which work on one token and wait for their weights rather than for arithmetic; and
+how many megabytes the layers' weights are, which the caches hold or not. A profile may weigh fewer of them."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -209,7 +151,7 @@ class KernelTable:
             key = (row.block, row.bits, row.activations, row.size)
             if key in seen:
                 raise ValueError(
-                    f"`rows` hold {row.block} of size {row.size} in {_named(row.bits, row.activations)} twice"
+                    f"`rows` hold {row.block} of size {row.size} in {named_precision(row.bits, row.activations)} twice"
                 )
             seen.add(key)
         missing = set(get_args(Block)) - {row.block for row in self.rows}
@@ -228,7 +170,8 @@ class KernelTable:
         )
 
 
-def _named(bits: Bits, activations: Activations) -> str:
+def named_precision(bits: Bits, activations: Activations) -> str:
+    """As messages name it."""
     return f"{bits} bits" if activations == "dynamic" else f"static {bits} bits"
 
 
@@ -358,10 +301,6 @@ class Estimate:
         return (self.high - self.value) / self.value if self.value else 0.0
 
 
-Predictor = Callable[[ModelShape], Estimate]
-"""Milliseconds of one inference of a shape. Raises ValueError outside of what was measured."""
-
-
 @dataclass(frozen=True, slots=True)
 class DeviceProfile:
     """A device and what is known of it.
@@ -414,219 +353,3 @@ class DeviceProfile:
         ]
         nearest = min(like, key=lambda table: abs(table.workload.length - workload.length), default=None)
         return nearest.lowering if nearest else PLAIN
-
-    def predictor(self, *, hidden: int, head_size: int, workload: Workload) -> Predictor:
-        """Predicts models of one hidden and head size under a workload, each in the runtime that its shape names.
-
-        Raises ValueError, saying what was measured, when that lies outside of what the profile knows. Between two
-        measured lengths every block is interpolated; nothing is extrapolated.
-        """
-        batches = workload.batches
-        if self.cost is not None and not self.tables:
-            if workload.threads != self.cost.threads:
-                raise ValueError(
-                    f"device {self.name!r} is described for {self.cost.threads} threads, the workload asks for "
-                    f"{workload.threads}"
-                )
-            return WeightedSum([(RooflinePredictor(self.cost, one), 1 / len(batches)) for one in batches])
-        fitting = [table for table in self.tables if (table.hidden, table.head_size) == (hidden, head_size)]
-        found: dict[str, Predictor] = {}
-        for runtime in dict.fromkeys(table.runtime for table in fitting):
-            known = _of_runtime([table for table in fitting if table.runtime == runtime], workload)
-            if known is not None:
-                found[runtime] = known
-        if found:
-            return _ByRuntime(self.name, found)
-        measured = "; ".join(f"hidden {t.hidden}, heads of {t.head_size}, {t}" for t in self.tables) or "nothing"
-        lacking = next((one for one in batches if _of_runtime(fitting, one) is None), workload)
-        raise ValueError(
-            f"device {self.name!r} was not measured for hidden {hidden}, heads of {head_size}, {lacking} "
-            f"(measured: {measured})"
-        )
-
-
-def _of_runtime(tables: Sequence[KernelTable], workload: Workload) -> Predictor | None:
-    """What tables of one runtime say of a workload, the mean over its batches; None where that was not measured."""
-    batches = workload.batches
-    like = [t for t in tables if (t.workload.batch, t.workload.threads) == (workload.batch, workload.threads)]
-    by_length = {table.workload.length: table for table in like}
-    shares: dict[int, float] = {}
-    for one in batches:
-        around = _around(by_length, one.length)
-        if not around:
-            return None
-        for length, share in around.items():
-            shares[length] = shares.get(length, 0.0) + share / len(batches)
-    parts = [(LatencyPredictor(by_length[length]), share) for length, share in shares.items()]
-    between = any(one.length not in by_length for one in batches)
-    return WeightedSum(parts, more_spread=_BETWEEN) if between else WeightedSum(parts)
-
-
-def _around(by_length: Mapping[int, KernelTable], length: int) -> dict[int, float]:
-    """A length that was measured, or the two nearest and the share that each has of it; nothing outside of them."""
-    if length in by_length:
-        return {length: 1.0}
-    shorter = [known for known in by_length if known < length]
-    longer = [known for known in by_length if known > length]
-    if not (shorter and longer):
-        return {}
-    low, high = max(shorter), min(longer)
-    share = (length - low) / (high - low)
-    return {low: 1 - share, high: share}
-
-
-class _ByRuntime:
-    """Each shape by what was measured in its runtime."""
-
-    def __init__(self, device: str, predictors: Mapping[str, Predictor]) -> None:
-        self._device, self._predictors = device, predictors
-
-    def __call__(self, shape: ModelShape) -> Estimate:
-        known = self._predictors.get(shape.runtime)
-        if known is None:
-            raise ValueError(
-                f"device {self._device!r} was not measured in runtime {shape.runtime!r} under this workload "
-                f"(measured: {', '.join(self._predictors)})"
-            )
-        return known(shape)
-
-
-COST_FEATURES = (
-    "base",
-    "attention_fp32",
-    "attention_int8",
-    "feed_forward_fp32",
-    "feed_forward_int8",
-    "layers",
-    "last_attention_fp32",
-    "last_attention_int8",
-    "last_feed_forward_fp32",
-    "last_feed_forward_int8",
-    "megabytes",
-)
-"""What a prediction is summed from: milliseconds of the table by kind of block; how many layers there are; once more
-what the last layer's blocks take, which work on one token and wait for their weights rather than for arithmetic; and
-how many megabytes the layers' weights are, which the caches hold or not. A profile may weigh fewer of them."""
-
-SUM_OF_BLOCKS: Final = dict.fromkeys(COST_FEATURES[:5], 1.0)
-"""The weights by which whole models cost what their blocks cost."""
-
-_UNCORRECTED: Final = 0.10
-"""Spread of a sum of blocks that nobody compared with whole models."""
-
-_BETWEEN: Final = 0.03
-"""What interpolating between two lengths may add: attention grows with the square of the length, the rest does not."""
-
-
-class LatencyPredictor:
-    """Whole-model latency as the sum of its blocks, interpolated within the measured sizes, and corrected.
-
-    Summing is exact for a runtime that executes one node after another on one thread; what it misses (caches that a
-    whole model shares, the runtime's own cost a node) is fitted on whole models.
-    """
-
-    def __init__(self, table: KernelTable) -> None:
-        self._curves: dict[tuple[Block, Bits, Activations], tuple[list[int], list[float]]] = {}
-        for row in table.rows:
-            curve = table.curve(row.block, row.bits, row.activations)
-            self._curves[row.block, row.bits, row.activations] = ([size for size, _ in curve], [ms for _, ms in curve])
-        self._known: dict[tuple[Block, Bits, Activations, int], float] = {}
-        correction = table.correction
-        self._spread = correction.spread if correction else _UNCORRECTED
-        given = correction.weights if correction else SUM_OF_BLOCKS
-        self._weights = tuple(given.get(name, 0.0) for name in COST_FEATURES)
-
-    def __call__(self, shape: ModelShape) -> Estimate:
-        """Predicted milliseconds. Raises ValueError outside the measured range."""
-        value = sum(weight * part for weight, part in zip(self._weights, self.features(shape), strict=True))
-        return Estimate.around(value, self._spread)
-
-    def features(self, shape: ModelShape) -> tuple[float, ...]:
-        """The values of `COST_FEATURES`."""
-        shape = unpacked(shape)
-        inner, last = {8: [0.0, 0.0], 32: [0.0, 0.0]}, {8: [0.0, 0.0], 32: [0.0, 0.0]}
-        for layer in shape.layers[:-1]:
-            attention, feed_forward = layer.attention, layer.feed_forward
-            inner[attention.bits][0] += self._block("attention", attention, attention.heads)
-            inner[feed_forward.bits][1] += self._block("feed_forward", feed_forward, feed_forward.width)
-        for layer in shape.layers[-1:]:
-            attention, feed_forward = layer.attention, layer.feed_forward
-            last[attention.bits][0] += self._block("last_attention", attention, attention.heads)
-            last[feed_forward.bits][1] += self._block("last_feed_forward", feed_forward, feed_forward.width)
-        ends = last[32][0], last[8][0], last[32][1], last[8][1]
-        sums = inner[32][0] + ends[0], inner[8][0] + ends[1], inner[32][1] + ends[2], inner[8][1] + ends[3]
-        base = self._at(("base", shape.embedding_bits, "dynamic", 0))
-        return (base, *sums, float(shape.depth), *ends, self._megabytes(shape))
-
-    def _megabytes(self, shape: ModelShape) -> float:
-        """Of the weights of all layers."""
-        hidden = shape.hidden
-        blocks = [attention_bytes(hidden, layer.attention) for layer in shape.layers]
-        return sum(blocks, sum(feed_forward_bytes(hidden, layer.feed_forward) for layer in shape.layers)) / 1e6
-
-    def _block(self, block: Block, part: AttentionShape | FeedForwardShape, size: int) -> float:
-        return self._at((block, part.bits, part.activations, size))
-
-    def _at(self, key: tuple[Block, Bits, Activations, int]) -> float:
-        known = self._known.get(key)
-        if known is None:
-            known = self._known[key] = self._interpolated(*key)
-        return known
-
-    def _interpolated(self, block: Block, bits: Bits, activations: Activations, size: int) -> float:
-        sizes, milliseconds = self._curves.get((block, bits, activations), ([], []))
-        if not sizes or not sizes[0] <= size <= sizes[-1]:
-            measured = f"{sizes[0]} to {sizes[-1]}" if sizes else "nothing"
-            raise ValueError(
-                f"{block} of size {size} in {_named(bits, activations)} was not measured (measured: {measured}); "
-                f"profile the device again with `autocompress profile{' --static' if activations == 'static' else ''}`"
-            )
-        right = bisect.bisect_left(sizes, size)
-        if sizes[right] == size:
-            return milliseconds[right]
-        span = sizes[right] - sizes[right - 1]
-        share = (size - sizes[right - 1]) / span
-        return milliseconds[right - 1] + share * (milliseconds[right] - milliseconds[right - 1])
-
-
-class WeightedSum:
-    """Predictions of several batches as one: a length between two measured ones takes its share of each (linear), and
-    a workload of several lengths is their mean."""
-
-    def __init__(self, parts: Sequence[tuple[Predictor, float]], *, more_spread: float = 0.0) -> None:
-        """`more_spread` is what interpolating adds to the widest interval."""
-        self._parts, self._more = tuple(parts), more_spread
-
-    def __call__(self, shape: ModelShape) -> Estimate:
-        found = [(part(shape), share) for part, share in self._parts]
-        value = sum(one.value * share for one, share in found)
-        return Estimate.around(value, max(one.spread for one, _ in found) + self._more)
-
-
-class RooflinePredictor:
-    """Latency from a cost model: each layer takes the longer of its arithmetic and of reading its weights."""
-
-    def __init__(self, cost: CostModel, workload: Workload) -> None:
-        self._cost, self._workload = cost, workload
-        self._known: dict[tuple[int, AttentionShape, FeedForwardShape, bool], float] = {}
-
-    def __call__(self, shape: ModelShape) -> Estimate:
-        """Raises ValueError for another runtime than the default: a cost model tells none from another."""
-        if shape.runtime != DEFAULT_RUNTIME:
-            raise ValueError(
-                f"runtime {shape.runtime!r} was not measured there: a cost model knows {DEFAULT_RUNTIME!r} alone"
-            )
-        total = self._cost.ms_base + sum(self._layer(shape, layer, last=False) for layer in shape.layers[:-1])
-        total += sum(self._layer(shape, layer, last=True) for layer in shape.layers[-1:])
-        return Estimate.around(total, self._cost.spread)
-
-    def _layer(self, shape: ModelShape, layer: LayerShape, *, last: bool) -> float:
-        key = (shape.hidden, layer.attention, layer.feed_forward, last)
-        if key not in self._known:
-            cost, load = self._cost, self._workload
-            alone = unpacked(replace(shape, layers=(layer,), head_widths=()))
-            by_bits = macs_by_bits(alone, batch=load.batch, length=load.length, every_token=not last)
-            arithmetic = sum(count / cost.rate(bits) for bits, count in by_bits.items())
-            traffic = weight_bytes(alone, embeddings=False) / (1e6 * cost.gbytes_per_second)
-            self._known[key] = max(arithmetic, traffic) + cost.ms_per_layer
-        return self._known[key]

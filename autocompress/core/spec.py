@@ -9,10 +9,10 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field, replace
 from typing import Any, ClassVar, Final, Literal
 
-from autocompress.core.device import Workload
 from autocompress.core.metrics import METRICS, Direction
 from autocompress.core.runtimes import DEFAULT_RUNTIME, RUNTIME_STEP, RuntimeName
 from autocompress.core.space import WHOLE, Choice, SearchSpace, StepSpace
+from autocompress.core.workload import Workload
 from autocompress.errors import did_you_mean
 
 _FORBID = {"extra": "forbid"}

@@ -5,9 +5,9 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from typing import Any
 
-from autocompress.core.device import Workload
 from autocompress.core.policy import Step
 from autocompress.core.runtimes import DEFAULT_RUNTIME, RUNTIMES, named_runtime
+from autocompress.core.workload import Workload
 from autocompress.deploy.folder import Manifest
 
 _NAMES = {

@@ -12,8 +12,8 @@ import numpy as np
 from numpy.typing import NDArray
 from tokenizers import Tokenizer
 
-from autocompress.core.device import Workload
 from autocompress.core.policy import CompressionPolicy
+from autocompress.core.workload import Workload
 from autocompress.deploy.folder import MODEL, verify_files
 from autocompress.deploy.serving import predict_as_served
 from autocompress.deploy.session import Session

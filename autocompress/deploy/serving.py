@@ -7,7 +7,7 @@ from collections.abc import Sequence
 import numpy as np
 from numpy.typing import NDArray
 
-from autocompress.core.device import Workload
+from autocompress.core.workload import Workload
 from autocompress.deploy.session import Session
 
 

@@ -28,9 +28,9 @@ from typing import Final, TypeVar
 import numpy as np
 
 from autocompress.anatomy.weights import random_weights
-from autocompress.core.device import Workload
 from autocompress.core.lowering import RULES, SWITCHES, Lowering, Rule, Switch, Tried
 from autocompress.core.shape import AttentionShape, Bits, FeedForwardShape, LayerShape, ModelShape
+from autocompress.core.workload import Workload
 from autocompress.deploy.graph import write_graph
 from autocompress.deploy.session import Session
 from autocompress.devices.timing import Run, Timed, time_side_by_side, timing_lane, workload_run

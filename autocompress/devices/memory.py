@@ -7,8 +7,8 @@ import sys
 from pathlib import Path
 from typing import Final
 
-from autocompress.core.device import Workload
 from autocompress.core.runtimes import DEFAULT_RUNTIME
+from autocompress.core.workload import Workload
 from autocompress.errors import HostError
 
 _INFERENCES: Final = 3

@@ -16,10 +16,11 @@ import numpy as np
 
 from autocompress.anatomy.weights import random_weights
 from autocompress.core.cores import usable_cores
-from autocompress.core.device import Block, DeviceProfile, KernelRow, KernelTable, Workload
+from autocompress.core.device import Block, DeviceProfile, KernelRow, KernelTable
 from autocompress.core.lowering import PLAIN, Lowering, Tried
 from autocompress.core.runtimes import DEFAULT_RUNTIME, RuntimeName
 from autocompress.core.shape import BITS, Activations, AttentionShape, Bits, FeedForwardShape, LayerShape, ModelShape
+from autocompress.core.workload import Workload
 from autocompress.deploy.graph import write_graph
 from autocompress.deploy.session import Session, runtime
 from autocompress.devices.ceilings import measure_ceilings

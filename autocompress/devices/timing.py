@@ -24,8 +24,8 @@ import numpy as np
 import psutil
 from numpy.typing import NDArray
 
-from autocompress.core.device import Workload
 from autocompress.core.outcome import Measurement
+from autocompress.core.workload import Workload
 from autocompress.deploy.session import Session
 
 logger = logging.getLogger(__name__)

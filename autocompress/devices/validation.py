@@ -15,18 +15,12 @@ import numpy as np
 from numpy.typing import NDArray
 
 from autocompress.anatomy.weights import random_weights
-from autocompress.core.device import (
-    COST_FEATURES,
-    SUM_OF_BLOCKS,
-    Accuracy,
-    Correction,
-    KernelTable,
-    LatencyPredictor,
-    Workload,
-)
+from autocompress.core.device import COST_FEATURES, Accuracy, Correction, KernelTable
 from autocompress.core.lowering import PLAIN, Lowering
+from autocompress.core.prediction import SUM_OF_BLOCKS, LatencyPredictor
 from autocompress.core.runtimes import DEFAULT_RUNTIME
 from autocompress.core.shape import BITS, AttentionShape, FeedForwardShape, LayerShape, ModelShape
+from autocompress.core.workload import Workload
 from autocompress.deploy.graph import write_graph
 from autocompress.deploy.session import Session
 from autocompress.devices.accuracy import accuracy

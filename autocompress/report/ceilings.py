@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from dataclasses import replace
 
-from autocompress.core.device import Block, Ceilings, KernelRow, KernelTable, Workload
+from autocompress.core.device import Block, Ceilings, KernelRow, KernelTable
 from autocompress.core.shape import (
     Arithmetic,
     AttentionShape,
@@ -14,6 +14,7 @@ from autocompress.core.shape import (
     ModelShape,
     macs_by_bits,
 )
+from autocompress.core.workload import Workload
 
 _NOTHING = ModelShape("", hidden=1, word_rows=0, other_rows=0, lookups=0, layers=(), head_widths=())
 

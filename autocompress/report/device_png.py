@@ -8,8 +8,10 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Final
 
-from autocompress.core.device import Block, CostModel, DeviceProfile, KernelTable, RooflinePredictor, Workload
+from autocompress.core.device import Block, CostModel, DeviceProfile, KernelTable
+from autocompress.core.prediction import RooflinePredictor
 from autocompress.core.shape import AttentionShape, Bits, FeedForwardShape, macs
+from autocompress.core.workload import Workload
 from autocompress.report.canvas import POINTS, new_figure, save
 from autocompress.report.ceilings import layer_alone, least_ms, rate
 from autocompress.report.devices import BLOCKS, NO_INT8

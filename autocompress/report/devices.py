@@ -22,8 +22,8 @@ from autocompress.core.device import (
     Estimate,
     KernelRow,
     KernelTable,
-    LatencyPredictor,
 )
+from autocompress.core.prediction import LatencyPredictor
 from autocompress.core.shape import BITS, AttentionShape, Bits, FeedForwardShape, LayerShape, ModelShape
 from autocompress.report.ceilings import share_of_ceiling
 from autocompress.report.plain_text import one_line

@@ -12,7 +12,8 @@ from rich.console import Group, RenderableType
 from rich.table import Table
 from rich.text import Text
 
-from autocompress.core.device import Ceilings, Workload
+from autocompress.core.device import Ceilings
+from autocompress.core.workload import Workload
 from autocompress.report.devices import ceilings_in_words
 from autocompress.report.plain_text import one_line
 from autocompress.report.wording import number

@@ -11,7 +11,7 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor
 
-from autocompress.core.device import Workload
+from autocompress.core.workload import Workload
 
 _TYPICAL: Final = 8
 _BATCHES: Final = 500

@@ -16,7 +16,7 @@ import sys
 from record import keep
 
 from autocompress.anatomy.weights import random_weights
-from autocompress.core.device import Workload
+from autocompress.core.workload import Workload
 from autocompress.deploy.graph import write_graph
 from autocompress.deploy.session import Session
 from autocompress.devices.profiling import bert_shape

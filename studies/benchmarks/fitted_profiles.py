@@ -20,8 +20,9 @@ import numpy as np
 from numpy.typing import NDArray
 
 from autocompress.config import dump_device
-from autocompress.core.device import CostModel, DeviceProfile, EnergyModel, Runtime, Workload
+from autocompress.core.device import CostModel, DeviceProfile, EnergyModel, Runtime
 from autocompress.core.shape import AttentionShape, FeedForwardShape, LayerShape, ModelShape, macs, weight_bytes
+from autocompress.core.workload import Workload
 from autocompress.devices.accuracy import accuracy
 from autocompress.devices.energy_constants import OPERATIONS, PJ_PER_BYTE, PJ_PER_MAC_FP32, PJ_PER_MAC_INT8
 from autocompress.devices.fitting import Array, Samples, read_samples

@@ -32,8 +32,8 @@ from record import keep
 from autocompress import config
 from autocompress.anatomy.weights import EncoderWeights
 from autocompress.core.cores import usable_cores
-from autocompress.core.device import Workload
 from autocompress.core.lowering import PLAIN, Lowering
+from autocompress.core.workload import Workload
 from autocompress.deploy.export import export_stock
 from autocompress.deploy.graph import write_graph
 from autocompress.deploy.node_times import WatchedModel

@@ -20,9 +20,9 @@ import torch
 from record import RESULTS, keep
 
 from autocompress import config, operators
-from autocompress.core.device import Workload
 from autocompress.core.policy import CompressionPolicy, Setting, Step
 from autocompress.core.spec import FinalistSpec, TrainingSpec
+from autocompress.core.workload import Workload
 from autocompress.deploy.graph import write_graph
 from autocompress.deploy.session import Session
 from autocompress.devices.timing import time_side_by_side, timing_lane, workload_run

@@ -64,8 +64,18 @@ def prepare(study: str = "quickstart", *, seed: int = 0, elastic: bool = True) -
     return Prepared(spec, setup, pricing, space, lessons)
 
 
-def search(prepared: Prepared, ray: Any, database: Path, *, workers: int, trials: int) -> Any:
-    """Runs the search phase alone in a new database; returns its tally. Workers are warm before the clock starts."""
+def search(
+    prepared: Prepared,
+    ray: Any,
+    database: Path,
+    *,
+    workers: int,
+    trials: int,
+    population: int | None = None,
+    even: bool = True,
+) -> Any:
+    """Runs the search phase alone in a new database; returns its tally. Workers are warm before the clock starts. Its
+    sampler starts as a study's does, or as told."""
     spec = prepared.spec
     with Store.open(str(database)) as store:
         store.create_study("benchmark", given={}, resolved={}, fingerprint={}, objectives=spec.objectives)
@@ -79,7 +89,8 @@ def search(prepared: Prepared, ray: Any, database: Path, *, workers: int, trials
                     objectives=spec.objectives,
                     constraints=spec.constraints,
                     seed=spec.seed,
-                    population=population_for(trials),
+                    population=population or population_for(trials),
+                    alike=prepared.space.alike() if even else None,
                 )
                 return Search(
                     store=store,

@@ -19,8 +19,10 @@ from pathlib import Path
 from record import keep
 
 from autocompress import config
-from autocompress.core.device import DeviceProfile, Workload
+from autocompress.core.device import DeviceProfile
 from autocompress.core.outcome import Candidate, Evaluated, Measurement, Record
+from autocompress.core.prediction import predictor_of
+from autocompress.core.workload import Workload
 from autocompress.devices.profiling import FULL, QUICK, bert_shape
 from autocompress.devices.validation import random_shapes
 from autocompress.evaluate import Pricing
@@ -54,7 +56,7 @@ def errors(folder: Path, *, quick: bool, models: int) -> tuple[dict[str, object]
 
 def speed(profile: DeviceProfile) -> dict[str, float]:
     shapes = random_shapes(LARGEST, count=PREDICTIONS, seed=3)
-    predict = profile.predictor(hidden=384, head_size=32, workload=LOADS[1])
+    predict = predictor_of(profile, hidden=384, head_size=32, workload=LOADS[1])
     started = time.perf_counter()
     for shape in shapes:
         predict(shape)

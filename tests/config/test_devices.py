@@ -21,9 +21,9 @@ from autocompress.core.device import (
     KernelRow,
     KernelTable,
     Runtime,
-    Workload,
 )
 from autocompress.core.ports import Operator
+from autocompress.core.workload import Workload
 from autocompress.errors import SpecError
 
 positive = st.floats(1e-3, 1e6)

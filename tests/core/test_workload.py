@@ -4,8 +4,10 @@ from typing import Any
 
 import pytest
 
-from autocompress.core.device import CostModel, DeviceProfile, KernelTable, RooflinePredictor, Runtime, Workload
+from autocompress.core.device import CostModel, DeviceProfile, KernelTable, Runtime
+from autocompress.core.prediction import RooflinePredictor, predictor_of
 from autocompress.core.shape import AttentionShape, FeedForwardShape, LayerShape, ModelShape
+from autocompress.core.workload import Workload
 
 REAL = Workload(8, 128, 2, "real", (10, 14, 20))
 LAYER = LayerShape(0, AttentionShape(4, 16), FeedForwardShape(256))
@@ -62,6 +64,6 @@ def test_the_latency_of_real_lengths_is_the_mean_of_their_batches() -> None:
     cost = CostModel(gmacs_fp32=10, gbytes_per_second=5, spread=0.3, threads=2)
     board = DeviceProfile("board", 1, "datasheet", "", {}, Runtime("r", "1"), "2026-11-22", cost=cost)
     ends = [RooflinePredictor(cost, one)(SHAPE).value for one in REAL.batches]
-    found = board.predictor(hidden=64, head_size=16, workload=REAL)(SHAPE)
+    found = predictor_of(board, hidden=64, head_size=16, workload=REAL)(SHAPE)
     assert found.value == pytest.approx(sum(ends) / 3)
     assert found.spread == pytest.approx(0.3)

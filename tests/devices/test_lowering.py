@@ -12,9 +12,10 @@ import pytest
 
 from autocompress import config
 from autocompress.anatomy.weights import random_weights
-from autocompress.core.device import DeviceProfile, Workload
+from autocompress.core.device import DeviceProfile
 from autocompress.core.lowering import PLAIN, RULES, SWITCHES, Lowering, Tried
 from autocompress.core.shape import ModelShape
+from autocompress.core.workload import Workload
 from autocompress.deploy.folder import MANIFEST, Manifest, read_manifest, write_manifest
 from autocompress.deploy.graph import write_graph
 from autocompress.deploy.measure import EXACT_PRODUCTS, products_saturate

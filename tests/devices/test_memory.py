@@ -9,8 +9,8 @@ from pathlib import Path
 import pytest
 
 from autocompress.anatomy.weights import random_weights
-from autocompress.core.device import Workload
 from autocompress.core.shape import AttentionShape, FeedForwardShape, LayerShape, ModelShape
+from autocompress.core.workload import Workload
 from autocompress.deploy.graph import write_graph
 from autocompress.devices.memory import peak_memory_mib
 from autocompress.errors import HostError

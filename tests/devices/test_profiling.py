@@ -17,16 +17,10 @@ import pytest
 
 from autocompress import config
 from autocompress.anatomy.weights import random_weights
-from autocompress.core.device import (
-    COST_FEATURES,
-    DeviceProfile,
-    Estimate,
-    KernelRow,
-    KernelTable,
-    LatencyPredictor,
-    Workload,
-)
+from autocompress.core.device import COST_FEATURES, DeviceProfile, Estimate, KernelRow, KernelTable
+from autocompress.core.prediction import LatencyPredictor, predictor_of
 from autocompress.core.shape import AttentionShape, FeedForwardShape, LayerShape, ModelShape
+from autocompress.core.workload import Workload
 from autocompress.deploy.graph import write_graph
 from autocompress.deploy.session import Session
 from autocompress.devices.profiling import Effort, bert_shape, loads_to_measure, profile_host
@@ -120,11 +114,11 @@ def test_a_workload_outside_the_table_is_refused_and_one_between_is_interpolated
     known = profile(table(Workload(1, 32, 1)), table(Workload(1, 128, 1), scale=4.0))
     ask = {"hidden": 384, "head_size": 32}
     with pytest.raises(ValueError, match="not measured for hidden 384, heads of 32, batch 1, length 256"):
-        known.predictor(workload=Workload(1, 256, 1), **ask)
+        predictor_of(known, workload=Workload(1, 256, 1), **ask)
     with pytest.raises(ValueError, match="was not measured for hidden 768"):
-        known.predictor(hidden=768, head_size=64, workload=Workload(1, 32, 1))
-    ends = [known.predictor(workload=Workload(1, n, 1), **ask)(MINILM) for n in (32, 128)]
-    between = known.predictor(workload=Workload(1, 80, 1), **ask)(MINILM)
+        predictor_of(known, hidden=768, head_size=64, workload=Workload(1, 32, 1))
+    ends = [predictor_of(known, workload=Workload(1, n, 1), **ask)(MINILM) for n in (32, 128)]
+    between = predictor_of(known, workload=Workload(1, 80, 1), **ask)(MINILM)
     assert between.value == pytest.approx((ends[0].value + ends[1].value) / 2)
     assert between.spread > ends[0].spread
 
@@ -133,12 +127,12 @@ def test_real_lengths_are_predicted_from_the_lengths_around_them() -> None:
     known = profile(table(Workload(8, 10, 2)), table(Workload(8, 30, 2), scale=3.0))
     ask = {"hidden": 384, "head_size": 32}
     load = Workload(8, 64, 2, "real", (10, 15, 20, 30))
-    batches = [known.predictor(workload=one, **ask)(MINILM).value for one in load.batches]
-    found = known.predictor(workload=load, **ask)(MINILM)
+    batches = [predictor_of(known, workload=one, **ask)(MINILM).value for one in load.batches]
+    found = predictor_of(known, workload=load, **ask)(MINILM)
     assert found.value == pytest.approx(sum(batches) / 4)
-    assert found.spread > known.predictor(workload=Workload(8, 10, 2), **ask)(MINILM).spread
+    assert found.spread > predictor_of(known, workload=Workload(8, 10, 2), **ask)(MINILM).spread
     with pytest.raises(ValueError, match="was not measured for hidden 384, heads of 32, batch 8, length 31, 2 threads"):
-        known.predictor(workload=replace(load, tokens=(10, 31)), **ask)
+        predictor_of(known, workload=replace(load, tokens=(10, 31)), **ask)
 
 
 def test_a_workload_that_was_not_measured_says_how_to_measure_it() -> None:

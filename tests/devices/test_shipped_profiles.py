@@ -6,8 +6,10 @@ import pytest
 
 import autocompress
 from autocompress.config import dump_device, load_device
-from autocompress.core.device import DeviceProfile, Workload
+from autocompress.core.device import DeviceProfile
+from autocompress.core.prediction import predictor_of
 from autocompress.core.shape import AttentionShape, Bits, FeedForwardShape, LayerShape, ModelShape
+from autocompress.core.workload import Workload
 
 FOLDER = Path(autocompress.__path__[0]).parent / "hardware_profiles"
 NAMES = sorted(path.stem for path in FOLDER.glob("*.yaml"))
@@ -66,7 +68,7 @@ def test_a_profile_is_written_as_it_is_dumped(profile: DeviceProfile, tmp_path: 
 
 
 def test_a_known_model_costs_what_such_a_machine_takes(profile: DeviceProfile) -> None:
-    predict = profile.predictor(hidden=384, head_size=32, workload=workload(profile))
+    predict = predictor_of(profile, hidden=384, head_size=32, workload=workload(profile))
     low, high = PLAUSIBLE.get(profile.name, (0.1, 10_000))
     whole, small = predict(minilm(32)), predict(minilm(8))
     assert low < whole.value < high
@@ -84,7 +86,7 @@ def test_a_profile_that_was_not_measured_says_what_energy_it_models_and_from_whe
     assert profile.energy is not None
     assert "Horowitz" in profile.energy.source
     load = workload(profile)
-    latency = profile.predictor(hidden=384, head_size=32, workload=load)(minilm(32))
+    latency = predictor_of(profile, hidden=384, head_size=32, workload=load)(minilm(32))
     energy = profile.energy(minilm(32), load, latency)
     at_rest, busy = (watts * latency.value for watts in (profile.energy.idle_watts, profile.energy.active_watts))
     assert at_rest < energy.value < 1.2 * busy  # milliseconds times watts are millijoules
@@ -93,4 +95,4 @@ def test_a_profile_that_was_not_measured_says_what_energy_it_models_and_from_whe
 def test_a_profile_described_for_some_threads_answers_for_no_others() -> None:
     profile = load_device("raspberry-pi-4")
     with pytest.raises(ValueError, match="'raspberry-pi-4' is described for 4 threads, the workload asks for 1"):
-        profile.predictor(hidden=384, head_size=32, workload=Workload())
+        predictor_of(profile, hidden=384, head_size=32, workload=Workload())

@@ -14,7 +14,7 @@ from torch.nn import functional
 
 from autocompress import operators
 from autocompress.anatomy import FAMILIES, Anatomy
-from autocompress.core.device import Estimate, Workload
+from autocompress.core.device import Estimate
 from autocompress.core.policy import BASELINE, CompressionPolicy, Step
 from autocompress.core.shape import ModelShape, macs
 from autocompress.core.space import Choice, Knob, SearchSpace, StepSpace
@@ -31,6 +31,7 @@ from autocompress.core.spec import (
     TrainingSpec,
     TransferSpec,
 )
+from autocompress.core.workload import Workload
 from autocompress.deploy.graph import write_graph
 from autocompress.deploy.session import Session
 from autocompress.distill import answers, predict

@@ -9,8 +9,8 @@ import pytest
 from numpy.typing import NDArray
 
 from autocompress.anatomy.weights import random_weights
-from autocompress.core.device import Workload
 from autocompress.core.shape import ModelShape, macs
+from autocompress.core.workload import Workload
 from autocompress.deploy.graph import write_graph
 from autocompress.deploy.session import Session
 from autocompress.devices.profiling import bert_shape

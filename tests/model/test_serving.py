@@ -10,7 +10,7 @@ import pytest
 from numpy.typing import NDArray
 
 from autocompress.anatomy import Anatomy
-from autocompress.core.device import Workload
+from autocompress.core.workload import Workload
 from autocompress.deploy.graph import write_graph
 from autocompress.deploy.serving import predict_as_served
 from autocompress.deploy.session import Session

@@ -13,9 +13,9 @@ from autocompress.core.device import (
     KernelRow,
     KernelTable,
     Runtime,
-    Workload,
 )
 from autocompress.core.shape import Bits
+from autocompress.core.workload import Workload
 
 CEILINGS = Ceilings(gflops_fp32=20.0, gops_int8=80.0, gbytes_per_second=5.0)
 

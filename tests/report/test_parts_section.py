@@ -8,7 +8,8 @@ from pathlib import Path
 
 import pytest
 
-from autocompress.core.device import Ceilings, Workload
+from autocompress.core.device import Ceilings
+from autocompress.core.workload import Workload
 from autocompress.report.explanation import Explanation
 from autocompress.report.parts_section import CACHED, PartsSection, PartTime
 

@@ -1,0 +1,237 @@
+"""What a shape would cost on a device: predictions from what its profile holds."""
+
+from __future__ import annotations
+
+import bisect
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import replace
+from typing import Final
+
+from autocompress.core.device import (
+    COST_FEATURES,
+    Block,
+    CostModel,
+    DeviceProfile,
+    Estimate,
+    KernelTable,
+    named_precision,
+)
+from autocompress.core.runtimes import DEFAULT_RUNTIME
+from autocompress.core.shape import (
+    Activations,
+    AttentionShape,
+    Bits,
+    FeedForwardShape,
+    LayerShape,
+    ModelShape,
+    attention_bytes,
+    feed_forward_bytes,
+    macs_by_bits,
+    unpacked,
+    weight_bytes,
+)
+from autocompress.core.workload import Workload
+
+Predictor = Callable[[ModelShape], Estimate]
+"""Milliseconds of one inference of a shape. Raises ValueError outside of what was measured."""
+
+
+def predictor_of(profile: DeviceProfile, *, hidden: int, head_size: int, workload: Workload) -> Predictor:
+    """Predicts models of one hidden and head size under a workload, each in the runtime that its shape names.
+
+    Raises ValueError, saying what was measured, when that lies outside of what the profile knows. Between two
+    measured lengths every block is interpolated; nothing is extrapolated.
+    """
+    batches = workload.batches
+    if profile.cost is not None and not profile.tables:
+        if workload.threads != profile.cost.threads:
+            raise ValueError(
+                f"device {profile.name!r} is described for {profile.cost.threads} threads, the workload asks for "
+                f"{workload.threads}"
+            )
+        return WeightedSum([(RooflinePredictor(profile.cost, one), 1 / len(batches)) for one in batches])
+    fitting = [table for table in profile.tables if (table.hidden, table.head_size) == (hidden, head_size)]
+    found: dict[str, Predictor] = {}
+    for runtime in dict.fromkeys(table.runtime for table in fitting):
+        known = _of_runtime([table for table in fitting if table.runtime == runtime], workload)
+        if known is not None:
+            found[runtime] = known
+    if found:
+        return _ByRuntime(profile.name, found)
+    measured = "; ".join(f"hidden {t.hidden}, heads of {t.head_size}, {t}" for t in profile.tables) or "nothing"
+    lacking = next((one for one in batches if _of_runtime(fitting, one) is None), workload)
+    raise ValueError(
+        f"device {profile.name!r} was not measured for hidden {hidden}, heads of {head_size}, {lacking} "
+        f"(measured: {measured})"
+    )
+
+
+def _of_runtime(tables: Sequence[KernelTable], workload: Workload) -> Predictor | None:
+    """What tables of one runtime say of a workload, the mean over its batches; None where that was not measured."""
+    batches = workload.batches
+    like = [t for t in tables if (t.workload.batch, t.workload.threads) == (workload.batch, workload.threads)]
+    by_length = {table.workload.length: table for table in like}
+    shares: dict[int, float] = {}
+    for one in batches:
+        around = _around(by_length, one.length)
+        if not around:
+            return None
+        for length, share in around.items():
+            shares[length] = shares.get(length, 0.0) + share / len(batches)
+    parts = [(LatencyPredictor(by_length[length]), share) for length, share in shares.items()]
+    between = any(one.length not in by_length for one in batches)
+    return WeightedSum(parts, more_spread=_BETWEEN) if between else WeightedSum(parts)
+
+
+def _around(by_length: Mapping[int, KernelTable], length: int) -> dict[int, float]:
+    """A length that was measured, or the two nearest and the share that each has of it; nothing outside of them."""
+    if length in by_length:
+        return {length: 1.0}
+    shorter = [known for known in by_length if known < length]
+    longer = [known for known in by_length if known > length]
+    if not (shorter and longer):
+        return {}
+    low, high = max(shorter), min(longer)
+    share = (length - low) / (high - low)
+    return {low: 1 - share, high: share}
+
+
+class _ByRuntime:
+    """Each shape by what was measured in its runtime."""
+
+    def __init__(self, device: str, predictors: Mapping[str, Predictor]) -> None:
+        self._device, self._predictors = device, predictors
+
+    def __call__(self, shape: ModelShape) -> Estimate:
+        known = self._predictors.get(shape.runtime)
+        if known is None:
+            raise ValueError(
+                f"device {self._device!r} was not measured in runtime {shape.runtime!r} under this workload "
+                f"(measured: {', '.join(self._predictors)})"
+            )
+        return known(shape)
+
+
+SUM_OF_BLOCKS: Final = dict.fromkeys(COST_FEATURES[:5], 1.0)
+"""The weights by which whole models cost what their blocks cost."""
+
+_UNCORRECTED: Final = 0.10
+"""Spread of a sum of blocks that nobody compared with whole models."""
+
+_BETWEEN: Final = 0.03
+"""What interpolating between two lengths may add: attention grows with the square of the length, the rest does not."""
+
+
+class LatencyPredictor:
+    """Whole-model latency as the sum of its blocks, interpolated within the measured sizes, and corrected.
+
+    Summing is exact for a runtime that executes one node after another on one thread; what it misses (caches that a
+    whole model shares, the runtime's own cost a node) is fitted on whole models.
+    """
+
+    def __init__(self, table: KernelTable) -> None:
+        self._curves: dict[tuple[Block, Bits, Activations], tuple[list[int], list[float]]] = {}
+        for row in table.rows:
+            curve = table.curve(row.block, row.bits, row.activations)
+            self._curves[row.block, row.bits, row.activations] = ([size for size, _ in curve], [ms for _, ms in curve])
+        self._known: dict[tuple[Block, Bits, Activations, int], float] = {}
+        correction = table.correction
+        self._spread = correction.spread if correction else _UNCORRECTED
+        given = correction.weights if correction else SUM_OF_BLOCKS
+        self._weights = tuple(given.get(name, 0.0) for name in COST_FEATURES)
+
+    def __call__(self, shape: ModelShape) -> Estimate:
+        """Predicted milliseconds. Raises ValueError outside the measured range."""
+        value = sum(weight * part for weight, part in zip(self._weights, self.features(shape), strict=True))
+        return Estimate.around(value, self._spread)
+
+    def features(self, shape: ModelShape) -> tuple[float, ...]:
+        """The values of `COST_FEATURES`."""
+        shape = unpacked(shape)
+        inner, last = {8: [0.0, 0.0], 32: [0.0, 0.0]}, {8: [0.0, 0.0], 32: [0.0, 0.0]}
+        for layer in shape.layers[:-1]:
+            attention, feed_forward = layer.attention, layer.feed_forward
+            inner[attention.bits][0] += self._block("attention", attention, attention.heads)
+            inner[feed_forward.bits][1] += self._block("feed_forward", feed_forward, feed_forward.width)
+        for layer in shape.layers[-1:]:
+            attention, feed_forward = layer.attention, layer.feed_forward
+            last[attention.bits][0] += self._block("last_attention", attention, attention.heads)
+            last[feed_forward.bits][1] += self._block("last_feed_forward", feed_forward, feed_forward.width)
+        ends = last[32][0], last[8][0], last[32][1], last[8][1]
+        sums = inner[32][0] + ends[0], inner[8][0] + ends[1], inner[32][1] + ends[2], inner[8][1] + ends[3]
+        base = self._at(("base", shape.embedding_bits, "dynamic", 0))
+        return (base, *sums, float(shape.depth), *ends, self._megabytes(shape))
+
+    def _megabytes(self, shape: ModelShape) -> float:
+        """Of the weights of all layers."""
+        hidden = shape.hidden
+        blocks = [attention_bytes(hidden, layer.attention) for layer in shape.layers]
+        return sum(blocks, sum(feed_forward_bytes(hidden, layer.feed_forward) for layer in shape.layers)) / 1e6
+
+    def _block(self, block: Block, part: AttentionShape | FeedForwardShape, size: int) -> float:
+        return self._at((block, part.bits, part.activations, size))
+
+    def _at(self, key: tuple[Block, Bits, Activations, int]) -> float:
+        known = self._known.get(key)
+        if known is None:
+            known = self._known[key] = self._interpolated(*key)
+        return known
+
+    def _interpolated(self, block: Block, bits: Bits, activations: Activations, size: int) -> float:
+        sizes, milliseconds = self._curves.get((block, bits, activations), ([], []))
+        if not sizes or not sizes[0] <= size <= sizes[-1]:
+            measured = f"{sizes[0]} to {sizes[-1]}" if sizes else "nothing"
+            precision = named_precision(bits, activations)
+            raise ValueError(
+                f"{block} of size {size} in {precision} was not measured (measured: {measured}); "
+                f"profile the device again with `autocompress profile{' --static' if activations == 'static' else ''}`"
+            )
+        right = bisect.bisect_left(sizes, size)
+        if sizes[right] == size:
+            return milliseconds[right]
+        span = sizes[right] - sizes[right - 1]
+        share = (size - sizes[right - 1]) / span
+        return milliseconds[right - 1] + share * (milliseconds[right] - milliseconds[right - 1])
+
+
+class WeightedSum:
+    """Predictions of several batches as one: a length between two measured ones takes its share of each (linear), and
+    a workload of several lengths is their mean."""
+
+    def __init__(self, parts: Sequence[tuple[Predictor, float]], *, more_spread: float = 0.0) -> None:
+        """`more_spread` is what interpolating adds to the widest interval."""
+        self._parts, self._more = tuple(parts), more_spread
+
+    def __call__(self, shape: ModelShape) -> Estimate:
+        found = [(part(shape), share) for part, share in self._parts]
+        value = sum(one.value * share for one, share in found)
+        return Estimate.around(value, max(one.spread for one, _ in found) + self._more)
+
+
+class RooflinePredictor:
+    """Latency from a cost model: each layer takes the longer of its arithmetic and of reading its weights."""
+
+    def __init__(self, cost: CostModel, workload: Workload) -> None:
+        self._cost, self._workload = cost, workload
+        self._known: dict[tuple[int, AttentionShape, FeedForwardShape, bool], float] = {}
+
+    def __call__(self, shape: ModelShape) -> Estimate:
+        """Raises ValueError for another runtime than the default: a cost model tells none from another."""
+        if shape.runtime != DEFAULT_RUNTIME:
+            raise ValueError(
+                f"runtime {shape.runtime!r} was not measured there: a cost model knows {DEFAULT_RUNTIME!r} alone"
+            )
+        total = self._cost.ms_base + sum(self._layer(shape, layer, last=False) for layer in shape.layers[:-1])
+        total += sum(self._layer(shape, layer, last=True) for layer in shape.layers[-1:])
+        return Estimate.around(total, self._cost.spread)
+
+    def _layer(self, shape: ModelShape, layer: LayerShape, *, last: bool) -> float:
+        key = (shape.hidden, layer.attention, layer.feed_forward, last)
+        if key not in self._known:
+            cost, load = self._cost, self._workload
+            alone = unpacked(replace(shape, layers=(layer,), head_widths=()))
+            by_bits = macs_by_bits(alone, batch=load.batch, length=load.length, every_token=not last)
+            arithmetic = sum(count / cost.rate(bits) for bits, count in by_bits.items())
+            traffic = weight_bytes(alone, embeddings=False) / (1e6 * cost.gbytes_per_second)
+            self._known[key] = max(arithmetic, traffic) + cost.ms_per_layer
+        return self._known[key]
