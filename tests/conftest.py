@@ -8,12 +8,15 @@ from typing import Any
 import numpy as np
 import pytest
 import torch
+from hypothesis import settings
 
 from autocompress.anatomy import FAMILIES, Anatomy
 from autocompress.importance import CRITERIA, Importance, measure_importance
 from autocompress.tasks import Examples, TextClassification, batches
 
 torch.set_num_threads(1)
+settings.register_profile("patient", deadline=None)  # how long an example takes is the machine's matter, not a test's
+settings.load_profile("patient")
 
 
 def build_model(family: str, *, seed: int = 0) -> Any:

@@ -111,7 +111,7 @@ def test_a_candidate_is_found_by_number_and_by_the_beginning_of_its_digest(store
         store.record("trec", 40)
 
 
-@settings(max_examples=25, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
+@settings(max_examples=25, suppress_health_check=[HealthCheck.function_scoped_fixture])
 @drawn(reference=st.text(alphabet=st.characters(), min_size=1))
 def test_no_text_is_taken_for_sql(reference: str, store: Store) -> None:
     with pytest.raises(NotFoundError, match="there is no candidate"):

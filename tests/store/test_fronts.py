@@ -39,7 +39,7 @@ def many(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Store]:
 _names = count()
 
 
-@settings(max_examples=25, deadline=None)
+@settings(max_examples=25)
 @drawn(outcomes=st.lists(OUTCOMES, max_size=14))
 def test_the_stored_front_is_what_no_other_candidate_dominates(outcomes: list[Outcome], many: Store) -> None:
     name = given.study(many, f"study-{next(_names)}")
