@@ -18,12 +18,12 @@ if TYPE_CHECKING:
     from autocompress.core.spec import StudySpec as StudySpec
     from autocompress.deploy.loader import load as load
     from autocompress.errors import AutocompressError as AutocompressError
+    from autocompress.folder_check import verify_folder as verify_folder
     from autocompress.rebuild import load_torch as load_torch
     from autocompress.study import Study as Study
     from autocompress.study import open_study as open_study
     from autocompress.study import resume as resume
     from autocompress.study import run as run
-    from autocompress.verification import verify_folder as verify_folder
 
 # Read when torch is loaded. Threads that wait for one another must not spin for long: with two threads on two cores and
 # any other process on one of them, a training step takes many times as long as it has to. With this count 40 steps of
@@ -40,7 +40,7 @@ _HOMES = {
     "open_study": "autocompress.study",
     "resume": "autocompress.study",
     "run": "autocompress.study",
-    "verify_folder": "autocompress.verification",
+    "verify_folder": "autocompress.folder_check",
 }
 __all__ = sorted(_HOMES)  # noqa: PLE0605 - one list, not two
 

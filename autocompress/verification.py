@@ -1,15 +1,13 @@
-"""Is the exported file as good and as fast as promised? Asked of every finalist before it is offered, and again of any
+"""Is a finalist's file as good and as fast as promised? Asked before it is offered; `folder_check` asks it of an
 exported folder at any time."""
 
 from __future__ import annotations
 
-import json
 import logging
-import tempfile
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any, Final
+from typing import Final
 
 import numpy as np
 import onnx
@@ -24,13 +22,10 @@ from autocompress.core.runtimes import DEFAULT_RUNTIME, RUNTIMES, named_runtime
 from autocompress.core.shape import ModelShape, macs, parameters
 from autocompress.core.spec import Bound
 from autocompress.core.workload import Workload
-from autocompress.deploy.export import export_stock
-from autocompress.deploy.folder import CHECK, MODEL, verify_files
 from autocompress.deploy.graph import write_graph
 from autocompress.deploy.serving import predict_as_served
 from autocompress.deploy.session import Session
 from autocompress.devices.timing import Timed, time_side_by_side, timing_lane, workload_run
-from autocompress.rebuild import load_torch, uncompressed
 from autocompress.tasks import Examples, TextClassification, batches
 
 logger = logging.getLogger(__name__)
@@ -39,11 +34,6 @@ PARITY: Final = 1e-4
 """Largest difference allowed between torch and ONNX logits in fp32."""
 
 _COLLAPSE: Final = 0.05
-_LOGIT_TOLERANCE: Final = 0.05
-"""int8 kernels of another CPU round differently; fp32 ones stay far below."""
-_FORM_TOLERANCE: Final = 0.05
-"""Of the largest logit. The file and the torch form add up in another order; a rounding to int8 that tips over then
-goes through all layers."""
 _PARITY_TEXTS: Final = 64
 
 
@@ -126,7 +116,7 @@ def judge_file(
 
 def time_files(judged: Sequence[Judged], workload: Workload, *, rows: int, device: str) -> list[Measurements]:
     """Latency of several files, in turns, alone on the machine; the first is the reference."""
-    return [latencies(found, device) for found in _time_sessions([file.session for file in judged], workload, rows)]
+    return [latencies(found, device) for found in time_sessions([file.session for file in judged], workload, rows)]
 
 
 def time_models(
@@ -138,10 +128,10 @@ def time_models(
         Session(model, threads=workload.threads, runtime=runtime, switches=switches)
         for model, (runtime, switches) in zip(models, ways, strict=True)
     ]
-    return _time_sessions(sessions, workload, rows)
+    return time_sessions(sessions, workload, rows)
 
 
-def _time_sessions(
+def time_sessions(
     sessions: Sequence[Session], workload: Workload, rows: int, *, rounds: int = 40, seconds: float = 30
 ) -> list[Timed]:
     """Milliseconds of a batch; where batches differ in length, their mean over one of each."""
@@ -172,109 +162,3 @@ def objections(measurements: Measurements, *, trained_quality: float, constraint
         if metric in known and bound.violation(known[metric]) > 0:
             found.append(f"{metric} is {known[metric]:.4g}, the study asks for {bound}")
     return found
-
-
-@dataclass(frozen=True, slots=True)
-class FolderReport:
-    """What was promised and what was found; `problems` is empty for a folder that keeps its word.
-
-    Logits are compared with those of the export (`largest_difference`, `agreement`) and with those of the folder's own
-    torch form (`parity`). `baseline_latency_ms` is the uncompressed model's stock export, timed beside the file.
-    """
-
-    folder: str
-    digest: str
-    files: int
-    largest_difference: float
-    agreement: float
-    parity: float
-    accuracy: float
-    promised_accuracy: float
-    latency_ms: float
-    promised_latency_ms: float
-    baseline_latency_ms: float
-    promised_speedup: float
-    problems: tuple[str, ...]
-
-    @property
-    def ok(self) -> bool:
-        return not self.problems
-
-    @property
-    def speedup(self) -> float:
-        """Here and now."""
-        return self.baseline_latency_ms / self.latency_ms
-
-    @property
-    def lines(self) -> list[str]:
-        return [
-            f"{self.files} files match their SHA-256",
-            f"outputs: largest difference {self.largest_difference:.2g}, {self.agreement:.1%} of answers the same",
-            f"parity: logits of the file and of the folder's torch form differ by at most {self.parity:.2g}",
-            f"accuracy on the folder's check texts: {self.accuracy:.4f} (was {self.promised_accuracy:.4f})",
-            f"latency: {self.latency_ms:.3g} ms here and now (was {self.promised_latency_ms:.3g} ms when exported)",
-            f"beside it the uncompressed model's stock fp32 export: {self.baseline_latency_ms:.3g} ms, "
-            f"{self.speedup:.1f}x (was {self.promised_speedup:.1f}x)",
-            *self.problems,
-        ]
-
-    def to_json(self) -> dict[str, Any]:
-        return {name: getattr(self, name) for name in self.__slots__} | {"speedup": self.speedup, "ok": self.ok}
-
-
-def verify_folder(folder: Path, *, rounds: int = 20) -> FolderReport:
-    """Checks every file, runs the model on the texts that travel with it, and times it again, beside the uncompressed
-    model: its stock export is made anew, with random weights, which take as long as any.
-
-    A latency that differs is reported, not refused: it is this machine's, now. Raises IntegrityError when a file is not
-    what it was.
-    """
-    manifest = verify_files(folder)
-    check = json.loads((folder / CHECK).read_text(encoding="utf-8"))
-    workload = Workload.of(manifest.workload)
-    session = Session(
-        folder / MODEL, threads=workload.threads, runtime=manifest.runtime_name, switches=manifest.switches
-    )
-    tokens = [np.asarray(ids, dtype=np.int64) for ids in check["tokens"]]
-    logits = predict_as_served(session, tokens, workload, pad=int(manifest.task.get("pad", 0)))
-    promised, labels = np.asarray(check["logits"], dtype=np.float32), np.asarray(check["labels"])
-    answers, expected = logits.argmax(axis=1), promised.argmax(axis=1)
-    rows = 1 + max(max(ids) for ids in check["tokens"])  # the vocabulary holds at least what the check texts hold
-    with tempfile.TemporaryDirectory() as place:
-        export_stock(uncompressed(folder), Path(place) / MODEL)
-        stock = Session(Path(place) / MODEL, threads=workload.threads)
-        whole, timed = _time_sessions([stock, session], workload, rows, rounds=rounds, seconds=10)
-    difference = float(np.abs(logits - promised).max())
-    apart = float(np.abs(logits - _torch_logits(folder, tokens)).max())
-    promised_ms = float(manifest.metrics["latency_ms"]["value"])
-    problems = []
-    if difference > _LOGIT_TOLERANCE:
-        problems.append(f"{folder / MODEL}: answers moved by {difference:.3g}, more than {_LOGIT_TOLERANCE}")
-    most = _FORM_TOLERANCE * float(np.abs(logits).max())
-    if apart > most:
-        problems.append(f"{folder / MODEL}: logits differ from the torch form's by {apart:.3g}, more than {most:.3g}")
-    return FolderReport(
-        folder=str(folder),
-        digest=manifest.digest,
-        files=len(manifest.files),
-        largest_difference=difference,
-        agreement=float((answers == expected).mean()),
-        parity=apart,
-        accuracy=float((answers == labels).mean()),
-        promised_accuracy=float((expected == labels).mean()),
-        latency_ms=timed.median,
-        promised_latency_ms=promised_ms,
-        baseline_latency_ms=whole.median,
-        promised_speedup=float(manifest.baseline["latency_ms"]["value"]) / promised_ms,
-        problems=tuple(problems),
-    )
-
-
-def _torch_logits(folder: Path, tokens: Sequence[NDArray[np.int64]]) -> NDArray[np.float32]:
-    """Of the folder's torch form, text by text."""
-    model, rows = load_torch(folder), []
-    with torch.inference_mode():
-        for text in tokens:
-            ids = torch.from_numpy(text)[None]
-            rows.append(model(input_ids=ids, attention_mask=torch.ones_like(ids)).logits[0].numpy())
-    return np.stack(rows)

@@ -12,7 +12,7 @@ LINES = [
     {"config", "assets", "anatomy", "samplers", "runners", "store"},
     {"operators", "distill", "tasks", "devices", "deploy", "importance"},
     {"evaluate", "search", "report", "finalists", "verification", "teacher", "reach", "rebuild", "profiles", "lessons"},
-    {"elsewhere", "elastic", "parts"},
+    {"elsewhere", "elastic", "parts", "folder_check"},
     {"promotion", "offering", "retarget", "explain"},
     {"stages"},
     {"study"},

@@ -21,10 +21,10 @@ from autocompress.core.workload import Workload
 from autocompress.deploy import measure
 from autocompress.elsewhere import ENERGY_FACT
 from autocompress.errors import HostError, IntegrityError, NotFoundError, SpecError, StudyLockedError
+from autocompress.folder_check import verify_folder
 from autocompress.runners.cluster import cluster
 from autocompress.runners.devices import has_device, resource, timed_elsewhere
 from autocompress.store import Finalist
-from autocompress.verification import verify_folder
 from tests.drivers import cluster_with_a_device, in_a_driver
 from tests.given_study import write_data, write_model, write_study
 

@@ -25,12 +25,12 @@ from autocompress.core.spec import Bound
 from autocompress.core.workload import Workload
 from autocompress.deploy import measure
 from autocompress.errors import ExhaustedError, IntegrityError, Interrupted, NotFoundError, SpecError
+from autocompress.folder_check import verify_folder
 from autocompress.importance import CRITERIA
 from autocompress.report.notes import notes
 from autocompress.store import Finalist, Store
 from autocompress.study import SilentObserver
 from autocompress.tasks import load_text_classification, unlabelled_examples
-from autocompress.verification import verify_folder
 from tests.given_study import WORDS, write_data, write_model, write_study
 
 

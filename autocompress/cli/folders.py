@@ -41,7 +41,7 @@ def verify(
     Exit code 7 when something differs from what was verified.
     """
     from autocompress.errors import IntegrityError
-    from autocompress.verification import verify_folder
+    from autocompress.folder_check import verify_folder
 
     session = session_of(context)
     found = verify_folder(folder)
