@@ -42,10 +42,6 @@ SAMPLERS: Final[Mapping[str, Make]] = {
 }
 _SEQUENCES: Final = {"qmc"}
 """Samplers that walk one sequence: they keep one seed, and count their asks in the Optuna study."""
-_EVEN: Final = 2
-"""With samplers that learn from a random start, every second proposal of that start has the same sizes in all parts.
-Drawn layer by layer, sizes average out: hardly a start is small everywhere, or large, and a short search never gets
-there. `studies/benchmarks/sampling.py` compares."""
 
 History = Iterable[tuple[Proposal, Outcome | None]]
 
@@ -69,17 +65,15 @@ class OptunaSampler:
         constraints: Mapping[str, Bound],
         seed: int,
         population: int,
-        alike: Mapping[str, str] | None = None,
         history: History = (),
     ) -> None:
-        """`history` are the proposals of the study so far, in order, with what became of them (None: still running).
-        `alike` are the knobs that ask the same of many parts, see `SearchSpace.alike`."""
+        """`history` are the proposals of the study so far, in order, with what became of them (None: still running)."""
         if name not in SAMPLERS:
             raise SpecError(f"sampler: unknown sampler {name!r}; {did_you_mean(name, SAMPLERS)}")
         self._codes = {knob_name: _code(knob) for knob_name, knob in knobs.items()}
         self._space = {knob_name: code.distribution for knob_name, code in self._codes.items()}
         self._objectives, self._constraints = dict(objectives), dict(constraints)
-        self._sampler = _Reseeded(name, seed=seed, population=population, space=self._space, alike=alike)
+        self._sampler = _Reseeded(name, seed=seed, population=population, space=self._space)
         self._study = optuna.create_study(directions=list(objectives.values()), sampler=self._sampler)
         self._live: dict[int, optuna.Trial] = {}
         self._running: dict[int, Proposal] = {}
@@ -249,22 +243,11 @@ class _Reseeded(BaseSampler):
     Optuna's samplers infer the space by reading all past trials; knowing it keeps an ask cheap in a long study.
     """
 
-    def __init__(
-        self,
-        name: str,
-        *,
-        seed: int,
-        population: int,
-        space: Mapping[str, BaseDistribution],
-        alike: Mapping[str, str] | None = None,
-    ) -> None:
+    def __init__(self, name: str, *, seed: int, population: int, space: Mapping[str, BaseDistribution]) -> None:
         self._make, self._seed, self._population = SAMPLERS[name], seed, population
-        self._alike = alike or {}
-        self._is_even = False
         self._space = {key: value for key, value in space.items() if not value.single()}
         self.ancestry = Ancestry(population)
         self.walks_a_sequence = name in _SEQUENCES
-        self._starts_at_random = name not in _SEQUENCES and name != "random"
         self._inner = self._make(seed, population)
 
     def warm(self, study: optuna.Study, firsts: Mapping[int, int]) -> None:
@@ -280,7 +263,6 @@ class _Reseeded(BaseSampler):
 
     def reseed(self, number: int) -> None:
         """The next trial is proposal `number`."""
-        self._is_even = self._starts_at_random and number < self._population and number % _EVEN == 0
         if not self.walks_a_sequence:
             text = f"{self._seed}/{number}".encode()
             self._inner = self._make(int.from_bytes(hashlib.sha256(text).digest()[:4], "big"), self._population)
@@ -293,17 +275,7 @@ class _Reseeded(BaseSampler):
     def sample_relative(
         self, study: optuna.Study, trial: FrozenTrial, search_space: dict[str, BaseDistribution]
     ) -> dict[str, Any]:
-        drawn = self._inner.sample_relative(study, trial, search_space)
-        return drawn or (self._even(study, trial, search_space) if self._is_even else {})
-
-    def _even(self, study: optuna.Study, trial: FrozenTrial, space: dict[str, BaseDistribution]) -> dict[str, Any]:
-        """Knobs that ask the same, answered the same."""
-        drawn: dict[str, Any] = {}
-        for name in (name for name in space if name in self._alike):
-            question = self._alike[name]
-            if question not in drawn:
-                drawn[question] = self._inner.sample_independent(study, trial, name, space[name])
-        return {name: drawn[self._alike[name]] for name in space if name in self._alike}
+        return self._inner.sample_relative(study, trial, search_space)
 
     def sample_independent(
         self, study: optuna.Study, trial: FrozenTrial, param_name: str, param_distribution: BaseDistribution

@@ -384,7 +384,6 @@ class Conductor:
             constraints=spec.constraints,
             seed=spec.seed,
             population=population_for(spec.budget.trials),
-            alike=space.alike(),
             history=[(proposal, outcomes[digest]) for proposal, digest in self._store.proposals(spec.name)],
         )
 

@@ -184,17 +184,6 @@ class SearchSpace:
         """Every knob of a bound space by the name a sampler sees, in the order in which they are asked."""
         return {name: knob for step in self.steps for name, knob in step.asked()}
 
-    def alike(self) -> dict[str, str]:
-        """Knobs of a bound space that are asked anew for every part, and under which common name: the same question
-        has the same range of answers everywhere. Whether a step is taken at all is no size, and not among them."""
-        return {
-            name: knob_name(step.name, "", name.rpartition("/")[2])
-            for step in self.steps
-            if step.per == "target" and len(step.targets) > 1
-            for name, _ in step.asked()
-            if not (step.optional and name.endswith("/apply"))
-        }
-
     def size(self) -> float:
         """How many points the bound space has; infinite with a real knob."""
         return math.prod(knob.size for knob in self.knobs().values())

@@ -19,14 +19,13 @@ of the box, whatever it answers.
 from __future__ import annotations
 
 import argparse
-import json
 import math
 import statistics
 from collections.abc import Callable
 from dataclasses import replace
 from typing import Any
 
-from record import RESULTS, keep
+from record import RESULTS, keep, kept
 
 import autocompress
 from autocompress import config
@@ -246,10 +245,7 @@ def main() -> None:
     parser.add_argument("--print", action="store_true", dest="only_print")
     asked = parser.parse_args()
     name = "front_quality" if asked.study == "quickstart" else f"front_quality-{asked.study}"
-    kept = RESULTS / f"{name}.json"
-    rows: list[dict[str, Any]] = (
-        json.loads(kept.read_text(encoding="utf-8"))["figures"]["rows"] if kept.exists() else []
-    )
+    rows: list[dict[str, Any]] = kept(name, {"rows": []})["rows"]
     if not asked.only_print:
         for seed in asked.seeds:
             for who in asked.only:

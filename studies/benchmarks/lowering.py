@@ -19,7 +19,6 @@ import argparse
 import sys
 import tempfile
 import time
-from collections import Counter
 from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass, replace
 from pathlib import Path
@@ -198,10 +197,10 @@ def node_times(file: File) -> dict[str, float]:
             for _ in range(INFERENCES):
                 run()
         times = watched.node_times()
-    found: Counter[str] = Counter()
+    found: dict[str, float] = {}
     for node, milliseconds in zip(times.nodes, np.quantile(times.milliseconds, 0.25, axis=0), strict=True):
-        found[node.operator] += float(milliseconds)
-    return {operator: round(value, 4) for operator, value in found.most_common()}
+        found[node.operator] = found.get(node.operator, 0.0) + float(milliseconds)
+    return {operator: round(value, 4) for operator, value in sorted(found.items(), key=lambda one: -one[1])}
 
 
 def promises(figures: Mapping[str, Any]) -> dict[str, bool]:

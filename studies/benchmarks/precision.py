@@ -35,7 +35,7 @@ from autocompress.study import SilentObserver
 from autocompress.teacher import prepare_importance, prepare_teacher
 
 LENGTHS = (32, 128)
-STATIC = {"bits": 8, "activations": "static"}
+STATIC: Mapping[str, Setting] = {"bits": 8, "activations": "static"}
 VARIANTS: Mapping[str, tuple[Mapping[str, Setting], int]] = {
     "fp32": ({"bits": 32}, 32),
     "int8": ({"bits": 8}, 8),

@@ -72,10 +72,9 @@ def search(
     workers: int,
     trials: int,
     population: int | None = None,
-    even: bool = True,
 ) -> Any:
     """Runs the search phase alone in a new database; returns its tally. Workers are warm before the clock starts. Its
-    sampler starts as a study's does, or as told."""
+    sampler's population is a study's, or as told."""
     spec = prepared.spec
     with Store.open(str(database)) as store:
         store.create_study("benchmark", given={}, resolved={}, fingerprint={}, objectives=spec.objectives)
@@ -90,7 +89,6 @@ def search(
                     constraints=spec.constraints,
                     seed=spec.seed,
                     population=population or population_for(trials),
-                    alike=prepared.space.alike() if even else None,
                 )
                 return Search(
                     store=store,

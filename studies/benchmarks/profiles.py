@@ -15,6 +15,7 @@ import random
 import tempfile
 import time
 from pathlib import Path
+from typing import Any
 
 from record import keep
 
@@ -38,7 +39,7 @@ PREDICTIONS = 10_000
 CANDIDATES = 1_000
 
 
-def errors(folder: Path, *, quick: bool, models: int) -> tuple[dict[str, object], DeviceProfile]:
+def errors(folder: Path, *, quick: bool, models: int) -> tuple[dict[str, Any], DeviceProfile]:
     path, started = folder / "bench.yaml", time.monotonic()
     profile_to(path, LARGEST, LOADS, effort=QUICK if quick else FULL, progress=lambda *_: None)
     seconds = time.monotonic() - started
@@ -78,7 +79,7 @@ def retargeting(folder: Path, profile: DeviceProfile) -> dict[str, float]:
             found: dict[str, Record] = {}
             while len(found) < CANDIDATES:
                 point = {name: draw(knob, generator) for name, knob in space.knobs().items()}
-                priced = pricing(space.policy(lambda name, _, point=point: point[name]))
+                priced = pricing(space.policy(lambda name, _: point[name]))  # noqa: B023 - called at once
                 quality = Measurement("quality", generator.random(), "accuracy", "measured")
                 outcome = Evaluated((*priced.measurements, quality))
                 found[priced.policy.digest] = Record(Candidate(len(found), priced.policy), outcome)

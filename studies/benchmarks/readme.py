@@ -169,7 +169,8 @@ def filled(text: str) -> str:
         pattern = re.compile(rf"(<!-- {name} -->\n).*?(<!-- /{name} -->)", re.DOTALL)
         if not pattern.search(text):
             raise SystemExit(f"README.md: no <!-- {name} --> ... <!-- /{name} -->")
-        text = pattern.sub(lambda found, content=content: f"{found[1]}{content}\n{found[2]}", text)
+        escaped = content.replace("\\", r"\\")  # a pattern would read them
+        text = pattern.sub(rf"\g<1>{escaped}\n\g<2>", text)
     return text
 
 

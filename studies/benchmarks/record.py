@@ -14,11 +14,28 @@ from autocompress.teacher import versions
 RESULTS = Path(__file__).parent / "results"
 
 
+def kept(name: str, otherwise: Any) -> Any:
+    """The figures kept last."""
+    path = RESULTS / f"{name}.json"
+    return json.loads(path.read_text(encoding="utf-8"))["figures"] if path.exists() else otherwise
+
+
+def commit() -> str:
+    """What the figures were made with: `-dirty` where anything but figures and their README was changed since."""
+    head = _git("rev-parse", "--short", "HEAD")
+    others = ("--", ":(top)", ":(top,exclude)studies/benchmarks/results", ":(top,exclude)README.md")
+    return (head or "unknown") + "-dirty" * bool(_git("status", "--porcelain", "--untracked-files=no", *others))
+
+
+def _git(*arguments: str) -> str:
+    done = subprocess.run(["git", *arguments], cwd=RESULTS.parent, capture_output=True, text=True, check=False)
+    return done.stdout.strip()
+
+
 def keep(name: str, figures: Any) -> Path:
     """Writes `results/NAME.json`."""
-    commit = subprocess.run(["git", "describe", "--always", "--dirty"], capture_output=True, text=True, check=False)
     about = {
-        "commit": commit.stdout.strip() or "unknown",
+        "commit": commit(),
         "date": datetime.datetime.now(datetime.UTC).isoformat(timespec="seconds"),
         "machine": fingerprint(),
         "versions": dict(versions()),

@@ -13,7 +13,6 @@ run on different days.
 from __future__ import annotations
 
 import argparse
-import json
 import statistics
 from concurrent.futures import ProcessPoolExecutor
 from dataclasses import replace
@@ -22,7 +21,7 @@ from typing import Any
 
 from ladder import judge
 from prepared import Prepared, prepare
-from record import RESULTS, keep
+from record import RESULTS, keep, kept
 
 from autocompress.core.cores import usable_cores
 from autocompress.core.policy import CompressionPolicy, Step
@@ -116,9 +115,7 @@ def main() -> None:
     asked = parser.parse_args()
     prepared = prepare()
     names = list(variants(prepared.spec.finalists))
-    path = RESULTS / "recovery.json"
-    rows: list[dict[str, Any]] = json.loads(path.read_text(encoding="utf-8"))["figures"] if path.exists() else []
-    rows = [row for row in rows if "student" in row]
+    rows: list[dict[str, Any]] = kept("recovery", [])
     todo = jobs(prepared, asked.seeds, asked.only or names)
     with ProcessPoolExecutor(usable_cores(), mp_context=get_context("spawn")) as pool:
         judged = pool.map(judge, [recovery for _, recovery, _ in todo], [policy for _, _, policy in todo])

@@ -13,6 +13,7 @@ import statistics
 import tempfile
 import time
 from pathlib import Path
+from typing import Any
 
 from prepared import prepare, search
 from record import keep
@@ -28,7 +29,7 @@ STORED = 10_000
 MORE = 100
 
 
-def searching() -> dict[str, object]:
+def searching() -> dict[str, Any]:
     prepared = prepare()
     rates: dict[int, list[float]] = {1: [], 2: []}
     shares = []

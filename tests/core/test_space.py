@@ -1,5 +1,4 @@
 import random
-from dataclasses import replace
 
 import pytest
 from hypothesis import given
@@ -37,15 +36,6 @@ def test_a_step_shared_by_all_targets_is_asked_once() -> None:
     assert list(bound.knobs()) == ["prune_heads/heads"]
     policy = bound.policy(lambda name, knob: 3)
     assert [step.settings["heads"] for step in policy.steps] == [3, 3, 3]
-
-
-def test_knobs_asked_anew_for_every_part_are_alike() -> None:
-    anew = replace(HEADS, optional=True)
-    once = StepSpace("quantize", "layers.*", {"bits": Choice((8, 32))}, per="step")
-    alone = StepSpace("quantize", "embeddings", {"bits": Choice((8, 32))}, name="embeddings")
-    assert space(anew, once, alone).bind(SHAPE.names(), size_of).alike() == {
-        f"prune_heads/layers.{layer}.attention/heads": "prune_heads/heads" for layer in range(3)
-    }
 
 
 def test_an_optional_step_is_left_out_where_it_is_switched_off() -> None:

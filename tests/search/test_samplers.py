@@ -20,14 +20,7 @@ MIXED = SearchSpace(
 def case(name: str, space: SearchSpace, trials: int) -> SamplerCase:
     return SamplerCase(
         lambda seed, history: OptunaSampler(
-            name,
-            knobs=space.knobs(),
-            objectives=OBJECTIVES,
-            constraints={},
-            seed=seed,
-            population=8,
-            alike=space.alike(),
-            history=history,
+            name, knobs=space.knobs(), objectives=OBJECTIVES, constraints={}, seed=seed, population=8, history=history
         ),
         space,
         trials,
@@ -53,19 +46,6 @@ def test_every_kind_of_knob_is_sampled(name: str) -> None:
         assert 1e-4 <= float(point["shrink/a/rate"]) <= 1.0
         assert point["paint/a/colour"] in ("red", "blue")
         assert point["paint/a/one"] == 1
-
-
-@pytest.mark.parametrize(("name", "even"), [("nsga2", True), ("tpe", True), ("random", False), ("qmc", False)])
-def test_every_second_proposal_of_a_random_start_has_one_size_everywhere(name: str, even: bool) -> None:
-    space = arithmetic_space(layers=6)
-    sampler = OptunaSampler(
-        name, knobs=space.knobs(), objectives=OBJECTIVES, constraints={}, seed=0, population=20, alike=space.alike()
-    )
-    starts = [sampler.ask().parameters for _ in range(20)]
-    alike = [len({point[knob] for knob in space.alike()}) == 1 for point in starts]
-    assert all(alike[::2]) == even
-    assert not any(alike[1::2])
-    assert len({str(point) for point in starts[::2]}) > 1
 
 
 def test_an_unknown_sampler_is_refused_with_the_nearest_name() -> None:
