@@ -92,13 +92,14 @@ class InOpenVino:
 
 
 class InAutocompress:
-    """As its own loader opens an exported folder."""
+    """As its own loader opens an exported folder; or a file with switches."""
 
     def __init__(self, path: Path, threads: int, settings: Mapping[str, Any]) -> None:
         from autocompress.deploy.folder import MODEL, read_manifest
         from autocompress.deploy.session import Session
 
-        self._session = Session(path / MODEL, threads=threads, switches=read_manifest(path).switches)
+        switches = settings["switches"] if path.is_file() else read_manifest(path).switches
+        self._session = Session(path if path.is_file() else path / MODEL, threads=threads, switches=switches)
 
     def run_of(self, length: int) -> Callable[[Arrays], Any]:
         return lambda fed: self._session.run(self._session.feed(fed["input_ids"], fed["attention_mask"]))

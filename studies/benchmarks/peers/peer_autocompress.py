@@ -1,7 +1,8 @@
-"""What a stored study of autocompress offers: its verified members, as they would be picked.
+"""What a stored study of autocompress offers: its verified members, as they would be picked; and the teacher with
+nothing taken off, lowered and in int8, beside other tools' quantization.
 
-Seconds are those of all stages of the study but the teacher, which every other peer is given too; they are the same for
-each member.
+Seconds of members are those of all stages of the study but the teacher, which every other peer is given too; they are
+the same for each member.
 """
 
 from __future__ import annotations
@@ -11,10 +12,39 @@ import shutil
 from contextlib import suppress
 from pathlib import Path
 
-from contract import Deployed, Job, peer_main
+from contract import Clock, Deployed, Job, peer_main
 
 
 def make(job: Job) -> list[Deployed]:
+    return [in_int8(job), *members(job)]
+
+
+def in_int8(job: Job) -> Deployed:
+    """Every layer in int8 and embeddings in 4 bits, written in the form that this device was found to run fastest."""
+    from transformers import AutoModelForSequenceClassification
+
+    from autocompress import operators
+    from autocompress.anatomy import FAMILIES, Anatomy
+    from autocompress.core.policy import CompressionPolicy, Step
+    from autocompress.core.workload import Workload
+    from autocompress.devices.lowering import choose_lowering
+    from autocompress.importance import no_preference
+    from autocompress.verification import deploy
+
+    clock = Clock()
+    with clock.running():
+        anatomy = Anatomy(AutoModelForSequenceClassification.from_pretrained(job.teacher).eval(), FAMILIES)
+        shape = anatomy.shape()
+        layers = [Step("quantize", f"layers.{layer.index}", {"bits": 8}) for layer in shape.layers]
+        policy = CompressionPolicy((*layers, Step("quantize", "embeddings", {"bits": 4})))
+        operators.apply(policy, anatomy, no_preference(shape))
+        lowering, _ = choose_lowering(anatomy.shape(), Workload(), rounds=20, seconds=10)
+        deploy(anatomy, job.folder / "int8.onnx", lowering)
+    settings = {"switches": dict(lowering.session)}
+    return Deployed("autocompress, bits alone", "autocompress", "int8.onnx", clock.seconds, settings=settings)
+
+
+def members(job: Job) -> list[Deployed]:
     import autocompress
     from autocompress.deploy.folder import MODEL
     from autocompress.errors import NotFoundError
