@@ -14,6 +14,7 @@ from safetensors.torch import save_file
 
 from autocompress.assets import atomic_folder, file_digest
 from autocompress.core.device import DeviceProfile
+from autocompress.core.lowering import Lowering
 from autocompress.core.outcome import Measurement, Measurements, values
 from autocompress.core.policy import CompressionPolicy
 from autocompress.core.ports import Observer
@@ -187,18 +188,21 @@ class Offering:
         path = self._folder / "exports" / f"{policy.digest}.onnx"
         path.parent.mkdir(parents=True, exist_ok=True)
         _, shape = effective(policy, self._shape)
-        lowering = self._profile.lowering(
-            hidden=shape.hidden,
-            head_size=self._shape.layers[0].attention.head_size,
-            workload=self._spec.workload,
-            runtime=shape.runtime,
-        )
+        lowering = self._lowering(shape)
         student = deployed_student(self._setup, policy, weights)
         deploy(student, path, lowering)
         weights = {**weights, **student.settled()}
         judged = judge_file(path, self._setup.task, shape, self._spec.workload, switches=lowering.session)
         same = parity(plain, self._setup.task, lowering, runtime=shape.runtime)
         return _Part(number, policy, weights, shape, judged, same, history.score)
+
+    def _lowering(self, shape: ModelShape) -> Lowering:
+        return self._profile.lowering(
+            hidden=shape.hidden,
+            head_size=self._shape.layers[0].attention.head_size,
+            workload=self._spec.workload,
+            runtime=shape.runtime,
+        )
 
     def _decide(self, part: _Part, found: Measurements, reference: Measurements, how: str) -> None:
         reasons = objections(found, trained_quality=part.trained_quality, constraints=self._spec.constraints)
@@ -284,6 +288,7 @@ class Offering:
                 "device": profile.fingerprint.get("cpu", profile.name),
                 "fingerprint": dict(profile.fingerprint),
                 "latency": how,
+                "form": str(self._lowering(part.shape)),
                 "versions": dict(versions()),
                 "seed": spec.seed,
                 "teacher": self._teacher.digest,

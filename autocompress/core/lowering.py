@@ -54,6 +54,11 @@ class Lowering:
             if len(set(given)) < len(given):
                 raise ValueError(f"`{name}` names one twice: {', '.join(given)}")
 
+    def __str__(self) -> str:
+        """`fp32 attention_node, int8 attention_node + projections_apart, session no_spinning`."""
+        parts = ("fp32", self.fp32), ("int8", self.int8), ("session", self.switches)
+        return ", ".join(f"{name} {' + '.join(chosen) or 'plain'}" for name, chosen in parts)
+
     def rules(self, bits: Bits) -> tuple[Rule, ...]:
         """Those for a block of this precision."""
         return self.fp32 if bits == 32 else self.int8

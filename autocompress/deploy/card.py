@@ -61,6 +61,7 @@ def model_card(manifest: Manifest, *, summary: str, steps: Sequence[str]) -> str
         f"- data: {about['data']}",
         *([f"- unlabelled texts: {about['texts']}"] if "texts" in about else []),
         f"- device: {about['device']}",
+        *([f"- form of the graph, as measured there: {about['form']}"] if "form" in about else []),
         f"- versions: {', '.join(f'{name} {version}' for name, version in about['versions'].items())}",
         f"- seed: {about['seed']}",
         "",

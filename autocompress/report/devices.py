@@ -209,6 +209,7 @@ def _kernels(table: KernelTable, ceilings: Ceilings | None) -> Iterator[Renderab
     missing = [BLOCKS[block] for block in order if not table.curve(block, 8)]
     if missing:
         yield Text(f"Not measured in int8: {', '.join(missing)}.")
+    yield Text(lowering_in_words(table))
     yield Text(correction_in_words(table.correction))
     yield Text(accuracy_in_words(table.accuracy))
 
@@ -226,6 +227,17 @@ def _kernel(table: KernelTable, ceilings: Ceilings | None, row: KernelRow | None
     quartiles = Text(f"{number('latency_ms', row.low)}–{number('latency_ms', row.high)}", style="dim")
     cells: list[RenderableType] = [number("latency_ms", row.milliseconds), quartiles]
     return [*cells, *([_whole(share) if share else "-"] if ceilings else [])]
+
+
+def lowering_in_words(table: KernelTable) -> str:
+    """In which form graphs are written, and what every other form took."""
+    if not table.tried:
+        return "Graphs are written plainly: no other form was compared."
+    found = "; ".join(
+        f"{'fp32' if one.bits == 32 else 'int8'} with {' + '.join(one.choices)} {_percent(one.share)}"
+        for one in table.tried
+    )
+    return f"Graphs are written as measured: {table.lowering}. Time of what was tried, against plain: {found}."
 
 
 def correction_in_words(found: Correction | None) -> str:

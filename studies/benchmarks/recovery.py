@@ -22,6 +22,7 @@ from typing import Any
 from ladder import judge
 from prepared import Prepared, prepare
 from record import RESULTS, keep, kept
+from scipy import stats
 
 from autocompress.core.cores import usable_cores
 from autocompress.core.policy import CompressionPolicy, Step
@@ -48,6 +49,9 @@ STUDENTS = {
 }
 
 
+RECIPE, SPLITS = "the recipe", ("validation", "test")
+
+
 def variants(spec: FinalistSpec) -> dict[str, FinalistSpec]:
     made = spec.transfer.copies + spec.transfer.recombined
     none, longer = replace(spec.transfer, copies=0, recombined=0), spec.training.epochs * (1 + made)
@@ -56,7 +60,7 @@ def variants(spec: FinalistSpec) -> dict[str, FinalistSpec]:
         return replace(spec, distillation=replace(spec.distillation, **weights))
 
     return {
-        "the recipe": spec,
+        RECIPE: spec,
         "from the teacher's weights": spec,
         "the best epoch kept": replace(spec, keep="best"),
         "with the model's dropout": replace(spec, training=replace(spec.training, dropout=None)),
@@ -93,19 +97,39 @@ def jobs(
 def table(rows: list[dict[str, Any]]) -> str:
     sizes = list(STUDENTS)
     lines = [
-        f"| variant | {' | '.join(f'{size}: validation / test' for size in sizes)} | seconds |",
-        "|---|---:|---:|---:|---:|",
+        f"| variant | {' | '.join(f'{size}: validation / test' for size in sizes)} "
+        "| against the recipe, points: validation / test | seconds |",
+        "|---|" + "---:|" * (len(sizes) + 2),
     ]
     for name in dict.fromkeys(row["variant"] for row in rows):
         cells = []
         for size in sizes:
             own = [row for row in rows if (row["variant"], row["student"]) == (name, size)]
-            means = [statistics.fmean(row[split] for row in own) for split in ("validation", "test")] if own else []
-            spread = f" ± {statistics.stdev(row['validation'] for row in own):.4f}" if len(own) > 1 else ""
-            cells.append(f"{means[0]:.4f}{spread} / {means[1]:.4f}" if means else "")
+            cells.append(" / ".join(spread([row[split] for row in own]) for split in SPLITS) if own else "")
+        gains = "" if name == RECIPE else " / ".join(gain(rows, name, split) for split in SPLITS)
         seconds = statistics.fmean(row["seconds"] for row in rows if row["variant"] == name)
-        lines.append(f"| {name} | {' | '.join(cells)} | {seconds:.0f} |")
+        lines.append(f"| {name} | {' | '.join(cells)} | {gains} | {seconds:.0f} |")
     return "\n".join(lines)
+
+
+def spread(values: list[float]) -> str:
+    """The mean over seeds, and their standard deviation."""
+    return f"{statistics.fmean(values):.4f}" + (f" ± {statistics.stdev(values):.4f}" if len(values) > 1 else "")
+
+
+def gain(rows: list[dict[str, Any]], name: str, split: str) -> str:
+    """Points that a variant is above the recipe with the same student and seed: their mean, with the half-width of its
+    95 % interval (Student's t)."""
+    found = {(row["variant"], row["student"], row["seed"]): row[split] for row in rows}
+    pairs = [
+        100 * (value - found[RECIPE, student, seed])
+        for (variant, student, seed), value in found.items()
+        if variant == name and (RECIPE, student, seed) in found
+    ]
+    if len(pairs) < 2:
+        return "".join(f"{one:+.2f}" for one in pairs)
+    half = stats.t.ppf(0.975, len(pairs) - 1) * statistics.stdev(pairs) / len(pairs) ** 0.5
+    return f"{statistics.fmean(pairs):+.2f} ± {half:.2f}"
 
 
 def main() -> None:

@@ -10,6 +10,7 @@ from pathlib import Path
 import pytest
 
 from autocompress.core.device import KernelRow
+from autocompress.core.lowering import Lowering, Tried
 from autocompress.errors import HostError
 from autocompress.report.ceilings import block_macs, least_ms, share_of_ceiling
 from autocompress.report.device_png import _apart, _spread, as_device_png
@@ -75,10 +76,21 @@ def test_a_measured_profile_is_shown_in_full() -> None:
     assert wide.split() == ["feed-forward", "256", "wide", "0.210", "0.200–0.220", "50", "%", *("-" for _ in "1")]
 
 
+def test_a_table_says_in_which_form_its_graphs_are_written() -> None:
+    chosen = Lowering(int8=("attention_node",))
+    tried = (Tried(32, ("attention_node",), 0.99), Tried(8, ("attention_node",), 0.921))
+    text = printed(as_device(replace(given.BOX, tables=(replace(TABLE, lowering=chosen, tried=tried),))))
+    assert (
+        "Graphs are written as measured: fp32 plain, int8 attention_node, session plain. Time of what was tried, "
+        "against plain: fp32 with attention_node 99.0 %; int8 with attention_node 92.1 %."
+    ) in text
+
+
 def test_what_nobody_measured_is_said_in_words() -> None:
     bare = replace(TABLE, correction=None, accuracy=None)
     text = printed(as_device(replace(given.BOX, tables=(bare,), ceilings=None, energy=None, notes=())))
     assert "of ceiling" not in text
+    assert "Graphs are written plainly: no other form was compared." in text
     assert "Not corrected by whole models" in text
     assert "Never compared with whole models" in text
     assert "Not measured in int8: outside of the layers, feed-forward, attention, last layer, feed-forward" in text
