@@ -39,7 +39,8 @@ from autocompress.core.outcome import Priced, values
 from autocompress.core.policy import CompressionPolicy, Setting, content_digest
 from autocompress.core.ports import Phase
 from autocompress.core.space import SearchSpace
-from autocompress.core.spec import DistillationSpec, ElasticSpec, StudySpec, TransferSpec
+from autocompress.core.spec import StudySpec
+from autocompress.core.training_spec import DistillationSpec, ElasticSpec, TransferSpec
 from autocompress.distill import Objective
 from autocompress.distill.training import autocast
 from autocompress.errors import CandidateError

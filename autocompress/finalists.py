@@ -19,7 +19,7 @@ from autocompress.core.outcome import Evaluated, Record, values
 from autocompress.core.pareto import front, oriented
 from autocompress.core.policy import CompressionPolicy
 from autocompress.core.ports import Phase
-from autocompress.core.spec import FinalistSpec
+from autocompress.core.training_spec import FinalistSpec
 from autocompress.core.trust import Trust, trust
 from autocompress.distill import AWARE, CHECKPOINT, Objective, Progress, Trained, kept_scores, predict, train
 from autocompress.evaluate import Setup, SliceEvaluator

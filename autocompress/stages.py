@@ -16,6 +16,7 @@ import torch
 from autocompress import config
 from autocompress.assets import cache_folder, fetch, file_digest
 from autocompress.core.cores import usable_cores
+from autocompress.core.data_spec import Asset
 from autocompress.core.device import DeviceProfile
 from autocompress.core.metrics import METRICS
 from autocompress.core.policy import content_digest
@@ -23,7 +24,7 @@ from autocompress.core.ports import Evaluate, Observer, Runner
 from autocompress.core.runtimes import named_runtime
 from autocompress.core.shape import ModelShape
 from autocompress.core.space import Choice, SearchSpace
-from autocompress.core.spec import WORKLOAD_FACT, Asset, StudySpec
+from autocompress.core.spec import WORKLOAD_FACT, StudySpec
 from autocompress.core.trust import NO_ELASTIC_FACT
 from autocompress.deploy.session import runtime
 from autocompress.devices.host import about, fingerprint, is_this_machine

@@ -7,23 +7,15 @@ from pathlib import Path
 import pytest
 
 from autocompress.anatomy import Anatomy
+from autocompress.core.data_spec import Asset, DataSpec, TaskSpec
 from autocompress.core.device import Estimate
 from autocompress.core.metrics import Direction
 from autocompress.core.outcome import RUNG_SLICED, Evaluated, Measurement, Proposal
 from autocompress.core.policy import CompressionPolicy, Step
 from autocompress.core.shape import ModelShape, macs
 from autocompress.core.space import SearchSpace, StepSpace
-from autocompress.core.spec import (
-    Asset,
-    Budget,
-    DataSpec,
-    DistillationSpec,
-    FinalistSpec,
-    StudySpec,
-    TaskSpec,
-    TrainingSpec,
-    TransferSpec,
-)
+from autocompress.core.spec import Budget, StudySpec
+from autocompress.core.training_spec import DistillationSpec, FinalistSpec, TrainingSpec, TransferSpec
 from autocompress.core.trust import TRUST_FACT
 from autocompress.core.workload import Workload
 from autocompress.distill import CHECKPOINT, kept_scores

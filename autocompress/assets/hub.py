@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from pathlib import Path
 
-from autocompress.core.spec import Asset
+from autocompress.core.data_spec import Asset
 from autocompress.errors import HostError, NotFoundError
 
 # Weights as safetensors, settings and tokenizers. No *.bin, *.pt or *.h5 (they can execute code), no *.py.

@@ -23,7 +23,7 @@ from pathlib import Path, PurePosixPath
 from autocompress.assets.digests import file_digest
 from autocompress.assets.extraction import extract_member
 from autocompress.assets.writing import atomic_folder, host_errors
-from autocompress.core.spec import Asset
+from autocompress.core.data_spec import Asset
 from autocompress.errors import HostError, IntegrityError
 
 Progress = Callable[[str, int, int | None], None]

@@ -13,7 +13,7 @@ import torch
 from torch import Tensor
 from torch.nn import functional
 
-from autocompress.core.spec import AttentionForm, DistillationSpec
+from autocompress.core.training_spec import AttentionForm, DistillationSpec
 
 
 def distillation_loss(

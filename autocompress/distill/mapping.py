@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
-from autocompress.core.spec import LayerMap
+from autocompress.core.training_spec import LayerMap
 from autocompress.errors import did_you_mean
 
 _KNOWN: tuple[LayerMap, ...] = ("kept", "uniform", "last", "learned")

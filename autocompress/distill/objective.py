@@ -10,7 +10,7 @@ from torch import Tensor, nn
 from torch.nn import functional
 
 from autocompress.anatomy import Anatomy
-from autocompress.core.spec import DistillationSpec
+from autocompress.core.training_spec import DistillationSpec
 from autocompress.distill.features import Features, Part, recorded
 from autocompress.distill.losses import attention_map_loss, distillation_loss, hidden_state_loss, relation_loss
 from autocompress.distill.mapping import layer_map

@@ -26,7 +26,7 @@ from torch import Tensor, nn
 from torch.nn.attention import SDPBackend, sdpa_kernel
 from torch.utils.checkpoint import checkpoint as recomputed
 
-from autocompress.core.spec import Keep, TrainingSpec
+from autocompress.core.training_spec import Keep, TrainingSpec
 from autocompress.errors import CandidateError
 from autocompress.tasks import Batch, Examples, batches
 

@@ -14,7 +14,7 @@ import numpy as np
 from numpy.typing import NDArray
 from scipy import sparse
 
-from autocompress.core.spec import TransferSpec
+from autocompress.core.training_spec import TransferSpec
 from autocompress.tasks import Examples
 
 _TOO_NEAR = 0.8

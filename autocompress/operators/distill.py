@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any, Final, final, get_args
 from autocompress.core.policy import CompressionPolicy, Step
 from autocompress.core.ports import Phase, SettingRule
 from autocompress.core.shape import ModelShape
-from autocompress.core.spec import AttentionForm, FinalistSpec, LayerMap
+from autocompress.core.training_spec import AttentionForm, FinalistSpec, LayerMap
 
 if TYPE_CHECKING:
     from autocompress.anatomy import Anatomy

@@ -11,7 +11,7 @@ from collections.abc import Callable, Iterable, Iterator, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 
-from autocompress.core.spec import DataSpec, TextFormat, TextSpec
+from autocompress.core.data_spec import DataSpec, TextFormat, TextSpec
 from autocompress.errors import SpecError, did_you_mean
 
 Row = tuple[int, tuple[str, ...]]

@@ -12,7 +12,7 @@ import numpy as np
 from numpy.typing import NDArray
 from transformers import AutoTokenizer
 
-from autocompress.core.spec import TaskSpec
+from autocompress.core.data_spec import TaskSpec
 from autocompress.errors import SpecError
 from autocompress.tasks.examples import Examples
 from autocompress.tasks.reading import read_rows

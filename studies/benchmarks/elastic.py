@@ -27,7 +27,7 @@ from record import RESULTS, keep
 from autocompress.core.cores import usable_cores
 from autocompress.core.outcome import values
 from autocompress.core.policy import CompressionPolicy
-from autocompress.core.spec import DistillationSpec, ElasticSpec
+from autocompress.core.training_spec import DistillationSpec, ElasticSpec
 from autocompress.elastic import ElasticTraining, curriculum
 from autocompress.evaluate import Setup, SliceEvaluator
 

@@ -31,7 +31,8 @@ import autocompress
 from autocompress import config
 from autocompress.core.pareto import hypervolume
 from autocompress.core.space import Choice, SearchSpace, StepSpace
-from autocompress.core.spec import ElasticSpec, StudySpec
+from autocompress.core.spec import StudySpec
+from autocompress.core.training_spec import ElasticSpec
 from autocompress.operators import OPERATORS
 
 STORE = "front_quality.db"

@@ -21,7 +21,7 @@ from record import RESULTS, keep
 
 from autocompress import config, operators
 from autocompress.core.policy import CompressionPolicy, Setting, Step
-from autocompress.core.spec import FinalistSpec, TrainingSpec
+from autocompress.core.training_spec import FinalistSpec, TrainingSpec
 from autocompress.core.workload import Workload
 from autocompress.deploy.graph import write_graph
 from autocompress.deploy.session import Session

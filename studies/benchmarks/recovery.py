@@ -26,7 +26,7 @@ from scipy import stats
 
 from autocompress.core.cores import usable_cores
 from autocompress.core.policy import CompressionPolicy, Step
-from autocompress.core.spec import FinalistSpec, TransferSpec
+from autocompress.core.training_spec import FinalistSpec, TransferSpec
 from autocompress.finalists import Recovery
 from autocompress.lessons import Lessons
 

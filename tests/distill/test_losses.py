@@ -10,7 +10,7 @@ import torch
 from torch import Tensor
 from torch.nn import functional
 
-from autocompress.core.spec import AttentionForm, DistillationSpec
+from autocompress.core.training_spec import AttentionForm, DistillationSpec
 from autocompress.distill import attention_map_loss, distillation_loss, hidden_state_loss, relation_loss
 
 MASK = torch.tensor([[1, 1, 1, 1, 1, 1], [1, 1, 1, 0, 0, 0], [1, 0, 0, 0, 0, 0]])

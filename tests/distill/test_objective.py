@@ -11,7 +11,7 @@ import torch
 from torch import Tensor, nn
 
 from autocompress.anatomy import FAMILIES, Anatomy
-from autocompress.core.spec import DistillationSpec, TrainingSpec
+from autocompress.core.training_spec import DistillationSpec, TrainingSpec
 from autocompress.distill import CHECKPOINT, Objective, Trained, distillation_loss, predict, train
 from autocompress.errors import CandidateError
 from autocompress.tasks import Batch, Examples, batches

@@ -14,23 +14,13 @@ from torch.nn import functional
 
 from autocompress import operators
 from autocompress.anatomy import FAMILIES, Anatomy
+from autocompress.core.data_spec import Asset, DataSpec, TaskSpec, TextSpec
 from autocompress.core.device import Estimate
 from autocompress.core.policy import BASELINE, CompressionPolicy, Step
 from autocompress.core.shape import ModelShape, macs
 from autocompress.core.space import Choice, Knob, SearchSpace, StepSpace
-from autocompress.core.spec import (
-    Asset,
-    Bound,
-    Budget,
-    DataSpec,
-    DistillationSpec,
-    ElasticSpec,
-    StudySpec,
-    TaskSpec,
-    TextSpec,
-    TrainingSpec,
-    TransferSpec,
-)
+from autocompress.core.spec import Bound, Budget, StudySpec
+from autocompress.core.training_spec import DistillationSpec, ElasticSpec, TrainingSpec, TransferSpec
 from autocompress.core.workload import Workload
 from autocompress.deploy.graph import write_graph
 from autocompress.deploy.session import Session

@@ -12,7 +12,7 @@ from torch import nn
 from autocompress.anatomy import FAMILIES, Anatomy
 from autocompress.anatomy.int8 import Int8Linear
 from autocompress.core.policy import CompressionPolicy, Step
-from autocompress.core.spec import FinalistSpec, QuantizationAware, TrainingSpec
+from autocompress.core.training_spec import FinalistSpec, QuantizationAware, TrainingSpec
 from autocompress.deploy.graph import write_graph
 from autocompress.deploy.session import Session
 from autocompress.distill import AWARE, CHECKPOINT, kept_weights

@@ -4,7 +4,7 @@ import numpy as np
 import pytest
 from sklearn.metrics import f1_score
 
-from autocompress.core.spec import Asset, DataSpec, TaskSpec, TextSpec
+from autocompress.core.data_spec import Asset, DataSpec, TaskSpec, TextSpec
 from autocompress.errors import SpecError
 from autocompress.tasks.reading import read_rows, read_texts
 from autocompress.tasks.text_classification import accuracy, macro_f1, unlabelled_examples

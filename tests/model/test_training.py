@@ -9,7 +9,7 @@ import torch
 from torch import nn
 from torch.nn import functional
 
-from autocompress.core.spec import DistillationSpec, TrainingSpec
+from autocompress.core.training_spec import DistillationSpec, TrainingSpec
 from autocompress.distill import CHECKPOINT, Progress, answers, distillation_loss, kept_weights, predict, train
 from autocompress.errors import CandidateError
 from autocompress.tasks import Batch, Examples, batches

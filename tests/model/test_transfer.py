@@ -7,7 +7,8 @@ import pytest
 from numpy.typing import NDArray
 
 from autocompress.anatomy import Anatomy
-from autocompress.core.spec import Asset, TextSpec, TransferSpec
+from autocompress.core.data_spec import Asset, TextSpec
+from autocompress.core.training_spec import TransferSpec
 from autocompress.distill import joined, predict, transfer_texts
 from autocompress.evaluate import Setup
 from autocompress.importance import Importance

@@ -18,7 +18,8 @@ from ort_quantization import dynamic_int8
 
 from autocompress import config
 from autocompress.anatomy import Anatomy
-from autocompress.core.spec import FinalistSpec, StudySpec
+from autocompress.core.spec import StudySpec
+from autocompress.core.training_spec import FinalistSpec
 from autocompress.deploy.export import export_stock
 from autocompress.distill import Objective, predict, train
 from autocompress.evaluate import Setup
