@@ -37,6 +37,8 @@ MAX_ATTEMPTS: Final = 2
 _FEW: Final = 5
 _TICK: Final = 0.5
 _FRONT_SECONDS: Final = 2.0
+_PATIENCE: Final = 200
+"""So many proposals in a row may come to nothing at least: repeated, or infeasible."""
 
 
 Price = Callable[[CompressionPolicy], Priced]
@@ -77,18 +79,19 @@ class Search:
         self._backlog: collections.deque[tuple[Job, Priced]] = collections.deque()
         self._waiting: dict[str, list[int]] = collections.defaultdict(list)
         self._idle = 0
+        self._began = 0.0
+        self._patience = max(_PATIENCE, 10 * min(budget.trials, space.size()))
         self._front_read = -math.inf
 
     def run(self) -> Tally:
         """Searches until the budget is spent, the space is exhausted or somebody stops it; in-flight candidates are
         always finished. Raises ExhaustedError when too many candidates fail."""
-        started, before = self._watch.clock(), self._tally.seconds
+        self._began = self._watch.clock() - self._tally.seconds
         try:
             self._readmit()
             while True:
                 begun = time.thread_time()
                 self._fill()
-                self._tally.seconds = before + self._watch.clock() - started
                 self._report()
                 self._tally.driver += time.thread_time() - begun
                 if not self._flying:
@@ -101,21 +104,26 @@ class Search:
                 self._tally.driver += time.thread_time() - begun
                 self._check_failures()
         finally:
-            self._tally.seconds = before + self._watch.clock() - started
+            self._tally.seconds = self._seconds()
             self._store.set_fact(self._lease, "search_seconds", self._tally.seconds)
         return self._tally
 
     def _report(self) -> None:
         """The front is read from the store now and then only: a search judges several candidates a second."""
+        self._tally.seconds = self._seconds()
         if self._watch.clock() - self._front_read > _FRONT_SECONDS:
             self._front_read = self._watch.clock()
             self._tally.front = len(self._store.front(self._lease.study, rung=RUNG_SLICED))
         self._watch.on_change(self._tally)
 
+    def _seconds(self) -> float:
+        """Spent so far, by drivers of before too."""
+        return self._watch.clock() - self._began
+
     @property
     def exhausted(self) -> bool:
         """Whether the space seems to have no new candidates left."""
-        return self._idle >= max(200, 10 * self._budget.trials)
+        return self._idle >= self._patience
 
     def _fill(self) -> None:
         while self._backlog and len(self._flying) < self._runner.slots:
@@ -124,7 +132,7 @@ class Search:
             self._propose()
 
     def _may_ask(self) -> bool:
-        late = self._budget.minutes is not None and self._tally.seconds >= 60 * self._budget.minutes
+        late = self._budget.minutes is not None and self._seconds() >= 60 * self._budget.minutes
         return (
             len(self._flying) < self._runner.slots
             and self._tally.judged + len(self._flying) < self._budget.trials

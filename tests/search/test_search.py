@@ -20,7 +20,7 @@ from autocompress.core.spec import Bound, Budget
 from autocompress.errors import ExhaustedError
 from autocompress.search import Watch
 from autocompress.store import Store
-from autocompress.testing import arithmetic_evaluate, arithmetic_price
+from autocompress.testing import arithmetic_evaluate, arithmetic_price, arithmetic_space
 from tests.search.arithmetic import STUDY, digests, run_search
 
 ROOT = Path(__file__).parents[2]
@@ -205,6 +205,25 @@ def test_time_is_a_budget_too_and_counts_over_interruptions(database: Path) -> N
     assert 1 < first.evaluated < 60
     again = run_search(database, budget=Budget(1000, minutes=1.0), watch=Watch(clock=clock))
     assert again.evaluated == first.evaluated
+
+
+def test_a_tiny_space_ends_a_search_whatever_its_budget(tmp_path: Path) -> None:
+    """Its sixteen policies are found soon; after that nothing but repetitions comes."""
+    done = run_search(tmp_path / "tiny.db", budget=Budget(100_000), space=arithmetic_space(layers=1))
+    assert 10 < done.evaluated <= 17
+    assert done.repeated < 1_000
+
+
+def test_minutes_pass_while_nothing_new_is_proposed(tmp_path: Path) -> None:
+    now = [0.0]
+
+    def clock() -> float:
+        now[0] += 1.0
+        return now[0]
+
+    budget = Budget(100_000, minutes=1.0)
+    done = run_search(tmp_path / "tiny.db", budget=budget, space=arithmetic_space(layers=1), watch=Watch(clock=clock))
+    assert done.repeated < 60
 
 
 def start(database: Path, sampler: str) -> subprocess.Popen[bytes]:
