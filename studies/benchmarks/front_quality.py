@@ -55,6 +55,7 @@ OURS = "autocompress"
 TOLERABLE = 5.0
 """Points below the teacher's quality at which the hypervolume begins."""
 WITHIN = (0.01, 0.03)
+TICKS = (0.3, 0.5, 1, 2, 3, 5, 10, 20, 30)
 BITS = {"layers.*": Choice((32, 8)), "embeddings": Choice((32, 8, 4))}
 """What any contender may choose from."""
 
@@ -213,7 +214,7 @@ def against_the_best(rows: list[dict[str, Any]]) -> str:
 
 
 def picture(rows: list[dict[str, Any]], path: str) -> None:
-    """Quality against latency of every verified member, the fronts of the first seed joined."""
+    """Quality against latency of every contender's verified members, joined."""
     from autocompress.report.canvas import new_figure, save
 
     figure = new_figure(1000, 620)
@@ -221,17 +222,26 @@ def picture(rows: list[dict[str, Any]], path: str) -> None:
     for place, name in enumerate(dict.fromkeys(row["contender"] for row in rows)):
         own = [member for row in rows if row["contender"] == name for member in row["members"]]
         own.sort(key=lambda member: member["latency_ms"])
-        style = {"color": "#d55e00", "linewidth": 2.2, "zorder": 5} if name == OURS else {"color": f"C{place}"}
+        colour = f"C{place + (place > 0)}"  # the second is as orange as ours
+        style = {"color": "#d55e00", "linewidth": 2.2, "zorder": 5} if name == OURS else {"color": colour}
         points = [member["latency_ms"] for member in own], [100 * member["quality"] for member in own]
         axes.plot(*points, marker="o", markersize=5, alpha=0.9, label=name, **style)
     teacher = rows[0]["teacher"]
     axes.plot(
         [teacher["latency_ms"]], [100 * teacher["quality"]], marker="s", color="black", linestyle="", label="teacher"
     )
+    for drop in WITHIN:
+        axes.axhline(100 * (teacher["quality"] - drop), color="grey", linestyle=":", linewidth=1)
+        axes.annotate(
+            f"{-100 * drop:g} points", (teacher["latency_ms"], 100 * (teacher["quality"] - drop)), color="grey"
+        )
     axes.set_xscale("log")
+    axes.set_xticks(TICKS, [f"{tick:g}" for tick in TICKS])
+    axes.minorticks_off()
     axes.set_xlabel("latency of the exported file, ms (log)")
     axes.set_ylabel("validation quality, %")
-    axes.set_ylim(bottom=max(0.0, 100 * teacher["quality"] - 20))
+    worst = min(100 * member["quality"] for row in rows for member in row["members"])
+    axes.set_ylim(bottom=max(worst - 0.5, 100 * teacher["quality"] - 20))
     axes.grid(alpha=0.25)
     axes.legend(frameon=False, loc="lower right")
     save(figure, RESULTS / path, about="verified models of every contender: quality against latency")
