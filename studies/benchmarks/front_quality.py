@@ -232,8 +232,8 @@ def picture(rows: list[dict[str, Any]], path: str) -> None:
     )
     for drop in WITHIN:
         axes.axhline(100 * (teacher["quality"] - drop), color="grey", linestyle=":", linewidth=1)
-        place = (teacher["latency_ms"], 100 * (teacher["quality"] - drop))
-        axes.annotate(f"{-100 * drop:g} points", place, color="grey", ha="right", va="bottom")
+        corner = (teacher["latency_ms"], 100 * (teacher["quality"] - drop))
+        axes.annotate(f"{-100 * drop:g} points", corner, color="grey", ha="right", va="bottom")
     axes.set_xscale("log")
     axes.set_xticks(TICKS, [f"{tick:g}" for tick in TICKS])
     axes.minorticks_off()
