@@ -16,12 +16,23 @@ from autocompress import operators
 from autocompress.anatomy import Anatomy
 from autocompress.core.metrics import METRICS, Direction
 from autocompress.core.outcome import Evaluated, Record, values
-from autocompress.core.pareto import front, oriented
+from autocompress.core.pareto import costs, front, oriented
 from autocompress.core.policy import CompressionPolicy
 from autocompress.core.ports import Phase
+from autocompress.core.shape import macs
 from autocompress.core.training_spec import FinalistSpec
 from autocompress.core.trust import Trust, trust
-from autocompress.distill import AWARE, CHECKPOINT, Objective, Progress, Trained, kept_scores, predict, train
+from autocompress.distill import (
+    AWARE,
+    CHECKPOINT,
+    Objective,
+    Progress,
+    Trained,
+    keep_untrained,
+    kept_scores,
+    predict,
+    train,
+)
 from autocompress.evaluate import Setup, SliceEvaluator
 from autocompress.lessons import Lessons
 from autocompress.operators.distill import distilled, overridden
@@ -50,6 +61,9 @@ better: the best of hundreds of scores is partly luck, and training ends higher 
 
 _ROOM: Final = 1.2
 """The reference of costs lies a fifth above the uncompressed model, as that of the hypervolume does."""
+
+_LENGTH: Final = 128
+"""Tokens at which the work of a student and of the whole model are compared."""
 
 _AWARE_RATE: Final = 0.3
 """Of the learning rate: what is rounded from now on was trained already."""
@@ -90,7 +104,8 @@ def choose(
     where there is one. The best of a part is the one that fills most of the hypervolume by its quality and its other
     costs: a tenth of a point more is not worth three times the size. Candidates further below the best than training
     can heal stand back, and so does a member of the front that the data cannot tell from a cheaper one; places that
-    stay free go to the best of the front that are left.
+    stay free go to the best of the front that are left. Nobody is chosen who costs more than a candidate that answers
+    as the uncompressed model does.
 
     Candidates chosen `already`, by number, get parts beside the `count` and keep those that they lie in, so that the
     new ones come from where none of them is; of more such parts than `count`, the best give. Places that stay free then
@@ -134,19 +149,15 @@ def _best_first(members: Iterable[_Member]) -> list[_Member]:
 
 
 def _judged(records: Sequence[Record], objectives: Mapping[str, Direction], healed: float) -> list[_Member]:
-    """Every candidate that has a score, with what it is worth beside others of its first cost: its quality above what
-    training can heal, times the logarithms of how many times each other cost fits into the uncompressed model's, or
-    into the largest there is."""
-    members = _scored(records, objectives)
+    """Every candidate that has a score and a chance, with what it is worth beside others of its first cost: its quality
+    above what training can heal, times the logarithms of how many times each other cost fits into the uncompressed
+    model's, or into the largest there is."""
+    scored = _scored(records, objectives)
+    whole = [member for member in scored if member.record.candidate.policy.is_baseline]
+    members = [member for member in scored if member not in whole]
     if not members:
         return []
-    whole = [one.outcome for one in records if one.candidate.policy.is_baseline and isinstance(one.outcome, Evaluated)]
-    first = values(whole[0].measurements) if whole else {}
-    names = [metric for metric, way in objectives.items() if way == "minimize"]
-    most = [
-        _ROOM * max(first.get(name, 0.0), *(member.costs[place] for member in members))
-        for place, name in enumerate(names)
-    ]
+    most = [_ROOM * max(together) for together in zip(*(member.costs for member in scored), strict=True)]
     qualities = [member.quality for member in members]
     floor = max(qualities) - healed if math.isfinite(healed) else min(qualities)
 
@@ -155,14 +166,20 @@ def _judged(records: Sequence[Record], objectives: Mapping[str, Direction], heal
         logs = [math.log(top / max(cost, _FREE)) if top else 1.0 for top, cost in zip(most, member.costs, strict=True)]
         return replace(member, worth=above * math.prod(logs[1:]), volume=above * math.prod(logs))
 
-    return [weighed(member) for member in members]
+    return [weighed(member) for member in _unsurpassed(members, whole)]
+
+
+def _unsurpassed(members: Sequence[_Member], whole: Sequence[_Member]) -> list[_Member]:
+    """Without the members that cost more than one that answers as the uncompressed model does, as far as the data can
+    tell: training has nothing to give them."""
+    as_good = [member for member in members if any(member.quality >= model.at_least for model in whole)]
+    return [member for member in members if not any(_cheaper(other.costs, member.costs) for other in as_good)]
 
 
 def _scored(records: Sequence[Record], objectives: Mapping[str, Direction]) -> list[_Member]:
-    costs = [metric for metric, way in objectives.items() if way == "minimize"]
     members = []
     for record in records:
-        if not isinstance(record.outcome, Evaluated) or record.candidate.policy.is_baseline:
+        if not isinstance(record.outcome, Evaluated):
             continue
         found = {measurement.metric: measurement for measurement in record.outcome.measurements}
         if not all(metric in found for metric in objectives):
@@ -171,7 +188,7 @@ def _scored(records: Sequence[Record], objectives: Mapping[str, Direction]) -> l
         interval = found["quality"].interval if "quality" in found else None
         quality = known.get("quality", METRICS["quality"].worst)
         at_least = quality - _PAIRED * (quality - interval[0]) if interval else quality
-        members.append(_Member(record, quality, at_least, tuple(known[metric] for metric in costs)))
+        members.append(_Member(record, quality, at_least, tuple(known[metric] for metric in costs(objectives))))
     return members
 
 
@@ -196,14 +213,24 @@ def _cheaper(a: tuple[float, ...], b: tuple[float, ...]) -> bool:
     return all(x <= y * (1 + _TOLD_APART) for x, y in pairs) and any(x < y * (1 - _TOLD_APART) for x, y in pairs)
 
 
+def only_rounded(policy: CompressionPolicy) -> bool:
+    """Whether a policy changes how the model is stored and run, and nothing that training could heal."""
+    return all(operators.OPERATORS[step.operator].phase > Phase.RECOVERY for step in policy.steps)
+
+
 def ranked(records: Iterable[Record], checkpoints: Mapping[str, Path]) -> Trust | None:
-    """How the search ranked what was trained: its scores against those of the kept epochs, from checkpoint files by
-    digest; None of fewer than two."""
-    seen = {one.candidate.digest: one.outcome for one in records if isinstance(one.outcome, Evaluated)}
+    """How the search ranked what was trained, not only rounded: its scores against those of the kept epochs, from
+    checkpoint files by digest; None of fewer than two."""
+    seen = {
+        one.candidate.digest: one.outcome
+        for one in records
+        if isinstance(one.outcome, Evaluated) and not only_rounded(one.candidate.policy)
+    }
     return trust(
         [
             (values(seen[digest].measurements)["quality"], kept_scores(checkpoint).score)
             for digest, checkpoint in checkpoints.items()
+            if digest in seen
         ]
     )
 
@@ -251,14 +278,20 @@ class Recovery:
         settings: Mapping[str, float] | None = None,
     ) -> Trained:
         """Distils into the policy's student, from the last checkpoint in `folder` on; the kept weights end up there.
-        How, is what the policy's own `distill` steps say, and the study where they say nothing.
+        How, is what the policy's own `distill` steps say, and the study where they say nothing. A policy that takes
+        nothing away keeps the teacher's weights as they are.
 
         `on_epoch(epoch, validation score, score of the epoch to keep)` is called once an epoch's checkpoint is on disk.
         `settings` are those of one try: they go before the policy's.
         """
-        student = trainable_student(self.setup, policy, freeze_embeddings=self.spec.freeze_embeddings)
+        student = trainable_student(self._origin(policy), policy, freeze_embeddings=self.spec.freeze_embeddings)
         spec = overridden(distilled(policy, self.spec), settings or {})
-        trained = self._train(student, self.lessons, spec, checkpoint=folder, on_epoch=on_epoch, progress=on_progress)
+        if only_rounded(policy):
+            trained = keep_untrained(student.model, self._score, checkpoint=folder, on_epoch=on_epoch)
+        else:
+            trained = self._train(
+                student, self.lessons, spec, checkpoint=folder, on_epoch=on_epoch, progress=on_progress
+            )
         if spec.quantization_aware == "never" or not _is_quantized(policy):
             return trained
         operators.apply(policy, student, self.setup.importance, since=Phase.PRECISION)
@@ -273,6 +306,13 @@ class Recovery:
         if on_epoch:
             on_epoch(spec.training.epochs, aware.score, aware.score)
         return aware
+
+    def _origin(self, policy: CompressionPolicy) -> Setup:
+        """What the policy's student is cut from: the teacher itself, where the student is large enough."""
+        whole = self.setup.teacher().shape()
+        _, kept = operators.effective(policy, whole)
+        share = macs(kept, batch=1, length=_LENGTH) / macs(whole, batch=1, length=_LENGTH)
+        return replace(self.setup, elastic=None) if share >= self.spec.from_teacher else self.setup
 
     def _train_aware(self, quantized: Anatomy, spec: FinalistSpec, folder: Path) -> Trained:
         """Goes on with a student that computes as it will be deployed, gradients passing through its roundings."""

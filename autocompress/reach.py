@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
+import math
 import random
 from collections.abc import Callable, Mapping, Sequence
 from typing import Final
 
 from autocompress.core.metrics import METRICS, Direction
-from autocompress.core.outcome import values
+from autocompress.core.outcome import Priced, values
 from autocompress.core.policy import BASELINE, Setting
 from autocompress.core.space import Choice, Integer, Knob, SearchSpace
 from autocompress.evaluate import Pricing
@@ -21,6 +22,9 @@ Known = Mapping[str, float]
 _SAMPLE: Final = 300
 _PASSES: Final = 2
 _REFERENCE: Final = 1.2
+_WORK: Final = "macs"
+_TOGETHER: Final = "all costs"
+"""The product of costs, among a point's metrics."""
 
 
 def reachable(space: SearchSpace, pricing: Pricing, *, seed: int) -> dict[str, tuple[float, float]]:
@@ -52,6 +56,35 @@ def reference_point(pricing: Pricing, objectives: Mapping[str, Direction]) -> di
         metric: _REFERENCE * known[metric] if way == "minimize" and metric in known else METRICS[metric].worst
         for metric, way in objectives.items()
     }
+
+
+def cheapest_whole(space: SearchSpace, pricing: Pricing, costs: Sequence[str], *, seed: int) -> Point | None:
+    """Of the points that compute as much as the uncompressed model does, the one with the smallest product of `costs`:
+    what anybody would try first, everything in few bits and nothing cut off. None where a space has no such point, or
+    the study has no use for it."""
+    generator, knobs = random.Random(seed), space.knobs()
+
+    def priced(point: Point) -> Priced:
+        return pricing(space.policy(lambda name, _: point[name]))
+
+    def price(point: Point) -> Known:
+        found = values(priced(point).measurements)
+        return {**found, _TOGETHER: math.prod(found.get(cost, 1.0) for cost in costs)} if found else {}
+
+    def whole(point: Point) -> Known:
+        found = price(point)
+        return found if found and found[_WORK] >= most else {}
+
+    most = values(pricing(BASELINE).measurements)[_WORK]
+    points: list[Point] = [{name: draw(knob, generator) for name, knob in knobs.items()} for _ in range(_SAMPLE)]
+    known = [(point, found) for point in points if (found := price(point))]
+    if not known:
+        return None
+    point, found = furthest(knobs, price, known, _WORK, sign=-1)
+    if found[_WORK] < most:
+        return None
+    point, _ = furthest(knobs, whole, [(point, found)], _TOGETHER, sign=1)
+    return None if priced(point).broken or priced(point).policy.is_baseline else point
 
 
 def furthest(

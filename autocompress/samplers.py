@@ -85,9 +85,11 @@ class OptunaSampler:
                 firsts.setdefault(proposal.attributes["generation"], proposal.number)
         self._sampler.warm(self._study, firsts)
 
-    def ask(self) -> Proposal:
+    def ask(self, point: Mapping[str, Setting] | None = None) -> Proposal:
         number, self._next = self._next, self._next + 1
         self._sampler.reseed(number)
+        if point is not None:
+            self._study.enqueue_trial({name: self._codes[name].encode(value) for name, value in point.items()})
         trial = self._study.ask(self._space)
         self._live[number] = trial
         parameters = {name: self._codes[name].decode(value) for name, value in trial.params.items()}

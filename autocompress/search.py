@@ -22,7 +22,7 @@ from autocompress.core.outcome import (
     Outcome,
     Priced,
 )
-from autocompress.core.policy import CompressionPolicy
+from autocompress.core.policy import CompressionPolicy, Setting
 from autocompress.core.ports import Done, Job, Lost, Runner, Sampler, Tally
 from autocompress.core.space import SearchSpace
 from autocompress.core.spec import Budget
@@ -68,7 +68,10 @@ class Search:
         budget: Budget,
         provenance: Mapping[str, Any],
         watch: Watch | None = None,
+        first: Mapping[str, Setting] | None = None,
     ) -> None:
+        """`first` is a point that is proposed before the sampler is asked for any."""
+        self._first = first
         self._store, self._lease = store, lease
         self._sampler, self._space, self._price, self._runner = sampler, space, price, runner
         self._budget, self._provenance, self._watch = budget, dict(provenance), watch or Watch()
@@ -147,6 +150,8 @@ class Search:
         digests: dict[str, list[int]] = collections.defaultdict(list)
         for proposal, digest in self._store.proposals(self._lease.study):
             digests[digest].append(proposal.number)
+        if digests:
+            self._first = None  # it was proposed by the driver before
         for record in self._store.records(self._lease.study):
             if record.outcome is not None:
                 continue
@@ -156,7 +161,8 @@ class Search:
             self._backlog.append((Job(candidate.number, candidate.policy, attempt), self._price(candidate.policy)))
 
     def _propose(self) -> None:
-        proposal = self._sampler.ask()
+        first, self._first = self._first, None
+        proposal = self._sampler.ask() if first is None else self._sampler.ask(first)
         priced = self._price(self._space.policy(lambda name, _: proposal.parameters[name]))
         rejected = _rejected(priced)
         proposed = self._store.propose(

@@ -19,6 +19,7 @@ from autocompress.core.cores import usable_cores
 from autocompress.core.data_spec import Asset
 from autocompress.core.device import DeviceProfile
 from autocompress.core.metrics import METRICS
+from autocompress.core.pareto import costs
 from autocompress.core.policy import content_digest
 from autocompress.core.ports import Evaluate, Observer, Runner
 from autocompress.core.runtimes import named_runtime
@@ -38,7 +39,7 @@ from autocompress.lessons import Lessons
 from autocompress.offering import Offering
 from autocompress.operators import OPERATORS
 from autocompress.promotion import Promotion
-from autocompress.reach import reachable, reference_point
+from autocompress.reach import cheapest_whole, reachable, reference_point
 from autocompress.runners import InProcessRunner, RayPool
 from autocompress.runners.cluster import cluster
 from autocompress.samplers import OptunaSampler, population_for
@@ -368,6 +369,7 @@ class Conductor:
                 budget=spec.budget,
                 provenance=provenance,
                 watch=Watch(on_change=self._observer.tally, stopped=self._stopped),
+                first=cheapest_whole(space, pricing, costs(spec.objectives), seed=spec.seed),
             )
             tally = search.run()
         finally:

@@ -55,6 +55,15 @@ def test_a_chain_of_small_steps_does_not_eat_itself() -> None:
     assert numbers(chain, 3) == [1, 3, 5]
 
 
+def test_nothing_that_costs_more_than_one_as_good_as_the_uncompressed_model_is_trained() -> None:
+    whole, small, large = record(1, 0.949, 6, 20), record(2, 0.90, 2, 10), record(3, 0.94, 9, 30)
+    records = [record(0, 0.95, 25, 90), whole, small, large]
+    assert numbers(records, 3) == [2, 1]
+    assert numbers([records[0], record(1, 0.93, 6, 20), small, large], 3) == [2, 1, 3], (
+        "training may lift the large one"
+    )
+
+
 def test_neither_the_baseline_nor_what_failed_is_trained() -> None:
     failed = Record(Candidate(4, CompressionPolicy((Step("shrink", "a", {"size": 4}),))), Failed("score", "E", "m"), 1)
     records = [record(0, 0.99, 30, 90), record(1, 0.9, 2, 20), failed]

@@ -16,6 +16,11 @@ def oriented(values: Mapping[str, float], directions: Mapping[str, Direction]) -
     return tuple(values[name] if way == "minimize" else -values[name] for name, way in directions.items())
 
 
+def costs(directions: Mapping[str, Direction]) -> list[str]:
+    """The metrics that are minimised."""
+    return [name for name, way in directions.items() if way == "minimize"]
+
+
 def dominates(a: Point, b: Point) -> bool:
     """No worse anywhere and better somewhere."""
     return all(x <= y for x, y in zip(a, b, strict=True)) and a != b

@@ -100,7 +100,8 @@ class Sampler(Protocol):
     was restarted in between.
     """
 
-    def ask(self) -> Proposal: ...
+    def ask(self, point: Mapping[str, Setting] | None = None) -> Proposal:
+        """The next point; `point` itself where one is given."""
 
     def tell(self, number: int, outcome: Outcome) -> None: ...
 

@@ -222,6 +222,10 @@ class FinalistSpec:
     of them were trained, and Kendall's tau (1: the same order, 0: none) between their search scores and their scores on
     validation data after training is below `trusted`, or there is none, as all are alike. A study asks that once.
 
+    Finalists that compute at least the share `from_teacher` of what the model does (its multiply-accumulates) are cut
+    from the teacher itself, smaller ones from the elastic model; with a share above 1 all are cut from that. Larger
+    students end higher from the teacher's weights, though they begin far lower (studies/benchmarks/recovery.py).
+
     `quantization_aware` training goes on for `quantization_epochs` with weights and activations rounded as they will be
     deployed: for those finalists alone that lose more than `quantization_loss` by their precision (`lossy`), or for all
     that are quantized. Its outcome is kept where it scores no less on validation data, deployed, than what it started
@@ -238,6 +242,7 @@ class FinalistSpec:
     keep: Keep = "last"
     more: int = 0
     trusted: float = 0.5
+    from_teacher: float = 0.25
     quantization_aware: QuantizationAware = "never"
     quantization_loss: float = 0.005
     quantization_epochs: int = 2
@@ -248,6 +253,8 @@ class FinalistSpec:
             raise ValueError(f"`count >= 1` must hold, got {self.count}")
         if self.more < 0:
             raise ValueError(f"`more >= 0` must hold, got {self.more}")
+        if self.from_teacher < 0:
+            raise ValueError(f"`from_teacher >= 0` must hold, got {self.from_teacher}")
         if not -1 <= self.trusted <= 1:
             raise ValueError(f"`-1 <= trusted <= 1` must hold, got {self.trusted}")
         if not 0 <= self.quantization_loss <= 1:

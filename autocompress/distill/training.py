@@ -185,6 +185,22 @@ def train(
     return Trained(scores, _kept(scores, keep))
 
 
+def keep_untrained(
+    model: nn.Module,
+    score: Callable[[nn.Module], float],
+    *,
+    checkpoint: Path,
+    on_epoch: Callable[[int, float, float], None] | None = None,
+) -> Trained:
+    """A checkpoint of a model as it is, as if an epoch had left it so."""
+    found = score(model)
+    best = {f"best.{name}": tensor.detach().contiguous().clone() for name, tensor in model.state_dict().items()}
+    _write(checkpoint, best, scores=(found,), step=0, keep="last")
+    if on_epoch:
+        on_epoch(0, found, found)
+    return Trained((found,), 0)
+
+
 def _kept(scores: Sequence[float], keep: str) -> int:
     return len(scores) - 1 if keep == "last" else int(np.argmax(scores))
 
@@ -249,16 +265,21 @@ def _groups(model: nn.Module, along: nn.Module, weight_decay: float) -> list[dic
 
 
 def _save(folder: Path, run: _Run, scores: tuple[float, ...], best: dict[str, Tensor], keep: Keep) -> None:
-    """One file an epoch, written beside and renamed: a checkpoint is whole or absent."""
-    folder.mkdir(parents=True, exist_ok=True)
+    """One file an epoch."""
     tensors = {f"model.{name}": tensor for name, tensor in run.model.state_dict().items()}
     tensors |= {f"along.{name}": tensor for name, tensor in run.along.state_dict().items()}
     tensors |= {f"best.{name}": tensor for name, tensor in best.items()}
     for place, moments in run.optimizer.state_dict()["state"].items():
         tensors |= {f"optimizer.{place}.{name}": torch.as_tensor(value) for name, value in moments.items()}
-    about = {"scores": json.dumps(scores), "step": str(run.schedule.last_epoch), "keep": keep}
+    separate = {name: tensor.contiguous().clone() for name, tensor in tensors.items()}
+    _write(folder, separate, scores=scores, step=run.schedule.last_epoch, keep=keep)
+
+
+def _write(folder: Path, tensors: dict[str, Tensor], *, scores: tuple[float, ...], step: int, keep: Keep) -> None:
+    """Written beside and renamed: a checkpoint is whole or absent."""
+    folder.mkdir(parents=True, exist_ok=True)
     part = folder / f"{CHECKPOINT}.part"
-    save_file({name: tensor.contiguous().clone() for name, tensor in tensors.items()}, part, metadata=about)
+    save_file(tensors, part, metadata={"scores": json.dumps(scores), "step": str(step), "keep": keep})
     part.replace(folder / CHECKPOINT)
 
 

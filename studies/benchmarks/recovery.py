@@ -3,11 +3,11 @@
     python studies/benchmarks/recovery.py [--seeds 0 1 2] [--only NAME ...]
 
 Three students of the quickstart's teacher (2, 3 and 4 layers), each trained alone on one thread: by the quickstart's
-recipe; by the same without one of its habits (from the teacher's weights instead of the elastic model's, with the epoch
-kept that is best on validation data instead of the last, with dropout, with all embeddings trained, without made-up
-texts for as many epochs or for as many steps, with one kind of them alone); and by the same with one more loss
-(attention maps, attention relations, hidden states). Kept rows are replaced one by one, so that parts may be
-run on different days.
+recipe, all from the elastic model (`origins.py` is about that); by the same without one of its habits (from the
+teacher's weights, with the epoch kept that is best on validation data instead of the last, with dropout, with all
+embeddings trained, without made-up texts for as many epochs or for as many steps, with one kind of them alone); and by
+the same with one more loss (attention maps, attention relations, hidden states). Kept rows are replaced one by one, so
+that parts may be run on different days.
 """
 
 from __future__ import annotations
@@ -53,6 +53,7 @@ RECIPE, SPLITS = "the recipe", ("validation", "test")
 
 
 def variants(spec: FinalistSpec) -> dict[str, FinalistSpec]:
+    spec = replace(spec, from_teacher=2.0)
     made = spec.transfer.copies + spec.transfer.recombined
     none, longer = replace(spec.transfer, copies=0, recombined=0), spec.training.epochs * (1 + made)
 
@@ -61,7 +62,7 @@ def variants(spec: FinalistSpec) -> dict[str, FinalistSpec]:
 
     return {
         RECIPE: spec,
-        "from the teacher's weights": spec,
+        "from the teacher's weights": replace(spec, from_teacher=0.0),
         "the best epoch kept": replace(spec, keep="best"),
         "with the model's dropout": replace(spec, training=replace(spec.training, dropout=None)),
         "embeddings trained": replace(spec, freeze_embeddings=False),
@@ -87,8 +88,7 @@ def jobs(
                 continue
             if key not in lessons:
                 lessons[key] = Lessons.of(prepared.setup, spec.transfer, seed=seed)
-            setup = replace(prepared.setup, elastic=None) if name.startswith("from the teacher") else prepared.setup
-            recovery = Recovery(setup, lessons[key], spec, seed)
+            recovery = Recovery(prepared.setup, lessons[key], spec, seed)
             for size, policy in STUDENTS.items():
                 found.append(({"variant": name, "student": size, "seed": seed}, recovery, policy))
     return found

@@ -20,11 +20,11 @@ from autocompress.core.policy import BASELINE, CompressionPolicy, Step
 from autocompress.core.shape import ModelShape, macs
 from autocompress.core.space import Choice, Knob, SearchSpace, StepSpace
 from autocompress.core.spec import Bound, Budget, StudySpec
-from autocompress.core.training_spec import DistillationSpec, ElasticSpec, TrainingSpec, TransferSpec
+from autocompress.core.training_spec import DistillationSpec, ElasticSpec, FinalistSpec, TrainingSpec, TransferSpec
 from autocompress.core.workload import Workload
 from autocompress.deploy.graph import write_graph
 from autocompress.deploy.session import Session
-from autocompress.distill import answers, predict
+from autocompress.distill import CHECKPOINT, answers, kept_weights, predict
 from autocompress.distill import train as train_model
 from autocompress.elastic import (
     Curriculum,
@@ -40,8 +40,10 @@ from autocompress.elastic import (
 )
 from autocompress.errors import CandidateError
 from autocompress.evaluate import Pricing, Setup, SliceEvaluator
+from autocompress.finalists import Recovery, only_rounded, trainable_student
 from autocompress.importance import Importance, measure_importance
 from autocompress.lessons import Lessons
+from autocompress.reach import cheapest_whole
 from autocompress.tasks import TextClassification, batches
 from autocompress.teacher import Teacher
 from tests.conftest import build_model
@@ -259,6 +261,64 @@ def test_a_sandwich_holds_the_largest_and_the_smallest_that_may_be_chosen_in_eve
         assert chosen[:2] == [largest, smallest]
         drawn += chosen[2:]
     assert drawn == sample_policies(space, pricing, 40, seed=0)
+
+
+@pytest.mark.parametrize(("most", "expected"), [(1.0, True), (0.7, False)])
+def test_the_cheapest_whole_point_takes_nothing_off_and_saves_what_it_can(
+    most: float, expected: bool, bert: Anatomy
+) -> None:
+    shape = bert.shape()
+    plain = small_space(bert)
+    bits = StepSpace("quantize", "embeddings", {"bits": Choice((32, 8, 4))}, per="step", targets=("embeddings",))
+    space = SearchSpace("rounded", 1, (*plain.steps, bits))
+    pricing = priced_by_macs(shape, most=most)
+    point = cheapest_whole(space, pricing, ["latency_ms", "size_mb"], seed=0)
+    if not expected:
+        assert point is None, "it would break the bound"
+        return
+    assert point is not None
+    policy = space.policy(lambda name, _: point[name])
+    assert only_rounded(pricing(policy).policy)
+    assert operators.effective(policy, shape)[1].embedding_bits == 4
+    assert cheapest_whole(plain, pricing, ["latency_ms"], seed=0) is None, "that is the uncompressed model"
+
+
+@pytest.fixture
+def trained(setup: Setup) -> Setup:
+    """With an elastic model that is another than the teacher."""
+    return replace(setup, elastic={name: array * np.float32(1.1) for name, array in setup.tensors.items()})
+
+
+def test_large_finalists_are_cut_from_the_teacher_and_small_ones_from_the_elastic_model(
+    trained: Setup, tmp_path: Path
+) -> None:
+    """Trained at a rate of next to nothing, they are what they started as."""
+    training = TrainingSpec(epochs=1, batch_size=64, learning_rate=1e-12, precision="fp32", dropout=0.0)
+    share = size(BOTH, trained.teacher().shape()) / size(BASELINE, trained.teacher().shape())
+    kept = {}
+    for name, least in (("teacher", share - 0.05), ("elastic", share + 0.05)):
+        spec = FinalistSpec(training=training, from_teacher=least)
+        recovery = Recovery(trained, Lessons.of(trained, spec.transfer, seed=0), spec, seed=0)
+        recovery(BOTH, folder=tmp_path / name)
+        kept[name], _ = kept_weights(tmp_path / name / CHECKPOINT)
+    for name, setup in (("teacher", replace(trained, elastic=None)), ("elastic", trained)):
+        expected = trainable_student(setup, BOTH).model.state_dict()
+        assert all(torch.allclose(tensor, expected[key], atol=1e-6) for key, tensor in kept[name].items())
+    weight = "bert.encoder.layer.0.attention.self.query.weight"
+    assert not torch.allclose(kept["teacher"][weight], kept["elastic"][weight], atol=1e-4)
+
+
+def test_what_is_only_rounded_keeps_the_teachers_weights(trained: Setup, tmp_path: Path) -> None:
+    spec = FinalistSpec(training=TrainingSpec(epochs=3, learning_rate=1e-2, precision="fp32"))
+    recovery = Recovery(trained, Lessons.of(trained, spec.transfer, seed=0), spec, seed=0)
+    policy = CompressionPolicy(tuple(Step("quantize", f"layers.{i}", {"bits": 8}) for i in range(3)))
+    told: list[float] = []
+    found = recovery(policy, folder=tmp_path, on_epoch=lambda _, score, __: told.append(score))
+    weights, history = kept_weights(tmp_path / CHECKPOINT)
+    assert history == found
+    assert told == list(found.scores)
+    whole = trained.teacher().model.state_dict()
+    assert all(torch.equal(tensor, whole[name]) for name, tensor in weights.items())
 
 
 def test_a_progressive_training_begins_with_the_widths(bert: Anatomy) -> None:

@@ -7,11 +7,11 @@ from __future__ import annotations
 
 import sys
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from pathlib import Path
 
 from autocompress.core.outcome import Outcome
-from autocompress.core.policy import CompressionPolicy
+from autocompress.core.policy import CompressionPolicy, Setting
 from autocompress.core.ports import Runner, Tally
 from autocompress.core.space import SearchSpace
 from autocompress.core.spec import Bound, Budget
@@ -23,6 +23,11 @@ from autocompress.testing import OBJECTIVES, arithmetic_evaluate, arithmetic_pri
 
 STUDY = "arithmetic"
 SEED = 11
+
+
+def whole_in_8_bits() -> dict[str, Setting]:
+    """The point that takes nothing off."""
+    return dict.fromkeys(arithmetic_space().knobs(), 8)
 
 
 def slow_evaluate(policy: CompressionPolicy) -> Outcome:
@@ -42,6 +47,7 @@ def run_search(
     space: SearchSpace | None = None,
     constraints: dict[str, Bound] | None = None,
     watch: Watch | None = None,
+    first: Mapping[str, Setting] | None = None,
 ) -> Tally:
     """Begins the study in a database, or goes on with it."""
     budget, space = budget or Budget(30), space or arithmetic_space()
@@ -69,6 +75,7 @@ def run_search(
                 budget=budget,
                 provenance={},
                 watch=watch,
+                first=first,
             )
             return search.run()
 
@@ -80,4 +87,10 @@ def digests(database: Path) -> list[str]:
 
 
 if __name__ == "__main__":
-    run_search(Path(sys.argv[1]), sampler=sys.argv[2], budget=Budget(int(sys.argv[3])), evaluate=slow_evaluate)
+    run_search(
+        Path(sys.argv[1]),
+        sampler=sys.argv[2],
+        budget=Budget(int(sys.argv[3])),
+        evaluate=slow_evaluate,
+        first=whole_in_8_bits(),
+    )

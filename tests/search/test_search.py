@@ -21,7 +21,7 @@ from autocompress.errors import ExhaustedError
 from autocompress.search import Watch
 from autocompress.store import Store
 from autocompress.testing import arithmetic_evaluate, arithmetic_price, arithmetic_space
-from tests.search.arithmetic import STUDY, digests, run_search
+from tests.search.arithmetic import STUDY, digests, run_search, whole_in_8_bits
 
 ROOT = Path(__file__).parents[2]
 TRIALS = 60
@@ -78,6 +78,18 @@ def test_a_larger_budget_goes_on_where_the_smaller_ended(database: Path) -> None
     run_search(database, sampler="random", budget=Budget(20))
     assert digests(database)[: len(first)] == first
     assert len(digests(database)) == 20
+
+
+@pytest.mark.parametrize("sampler", ["nsga2", "tpe", "qmc", "random"])
+def test_a_first_point_is_proposed_once_and_before_all_others(database: Path, sampler: str) -> None:
+    first = whole_in_8_bits()
+    for budget in (Budget(10), Budget(20)):
+        run_search(database, sampler=sampler, budget=budget, first=first)
+    with Store.open(str(database)) as store:
+        proposals = [dict(proposal.parameters) for proposal, _ in store.proposals(STUDY)]
+    assert proposals[0] == first
+    assert len(proposals) >= 19
+    assert proposals.count(first) == 1
 
 
 def test_outcomes_hold_what_was_known_before_and_what_was_found(database: Path) -> None:
@@ -254,7 +266,7 @@ def test_killed_at_any_moment_it_ends_where_the_uninterrupted_search_does(
     sampler: str, kills: int, tmp_path: Path
 ) -> None:
     whole, broken = tmp_path / "whole.db", tmp_path / "broken.db"
-    run_search(whole, sampler=sampler, budget=Budget(TRIALS))
+    run_search(whole, sampler=sampler, budget=Budget(TRIALS), first=whole_in_8_bits())
     seed = int(os.environ.get("AUTOCOMPRESS_TEST_SEED", "1"))
     generator = random.Random(f"{seed}/{sampler}")
     for _ in range(kills):
