@@ -7,6 +7,7 @@ from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
+from autocompress.core.nomination import HEALED, choose
 from autocompress.core.outcome import values
 from autocompress.core.policy import CompressionPolicy
 from autocompress.core.ports import Observer
@@ -14,7 +15,7 @@ from autocompress.core.spec import StudySpec
 from autocompress.core.trust import TRUST_FACT, tau_in_words
 from autocompress.errors import CandidateError, ExhaustedError
 from autocompress.evaluate import Pricing, Setup
-from autocompress.finalists import HEALED, Endings, Recovery, choose, ranked
+from autocompress.finalists import Endings, Recovery, ranked
 from autocompress.lessons import Lessons
 from autocompress.operators.distill import distilled, overridden
 from autocompress.runners.tune import CHECKPOINT, tune_finalists

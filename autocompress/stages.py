@@ -13,7 +13,7 @@ from typing import Any
 
 import torch
 
-from autocompress import config
+from autocompress import config, operators
 from autocompress.assets import cache_folder, fetch, file_digest
 from autocompress.core.cores import usable_cores
 from autocompress.core.data_spec import Asset
@@ -37,7 +37,6 @@ from autocompress.evaluate import Pricing, Setup, SliceEvaluator
 from autocompress.finalists import Recovery, Rehearsal, RehearsalEvaluator
 from autocompress.lessons import Lessons
 from autocompress.offering import Offering
-from autocompress.operators import OPERATORS
 from autocompress.promotion import Promotion
 from autocompress.reach import cheapest_whole, reachable, reference_point
 from autocompress.runners import InProcessRunner, RayPool
@@ -258,11 +257,8 @@ class Conductor:
         return profile, pricing
 
     def _bound_space(self, shape: ModelShape) -> SearchSpace:
-        def size_of(operator: str, target: str, knob: str) -> int | None:
-            return OPERATORS[operator].size_of(shape, target, knob)
-
         try:
-            return self._spec.policies.bind(shape.names(), size_of)
+            return operators.bound(self._spec.policies, shape)
         except ValueError as error:
             raise SpecError(f"space {self._spec.space.name!r} does not fit the model: {error}") from error
 

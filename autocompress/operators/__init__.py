@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING, Final
 from autocompress.core.policy import CompressionPolicy, Step
 from autocompress.core.ports import Operator, Phase
 from autocompress.core.shape import ModelShape
+from autocompress.core.space import SearchSpace
 from autocompress.operators.choose_runtime import ChooseRuntime
 from autocompress.operators.distill import Distill
 from autocompress.operators.prune_channels import PruneChannels
@@ -26,6 +27,15 @@ OPERATORS: Final[Mapping[str, Operator]] = {
     operator.name: operator
     for operator in (RemoveLayer(), PruneHeads(), PruneChannels(), Distill(), Quantize(), ChooseRuntime())
 }
+
+
+def bound(space: SearchSpace, shape: ModelShape) -> SearchSpace:
+    """A space over the parts of one model, its shares as numbers. Raises ValueError where it does not fit."""
+
+    def size_of(operator: str, target: str, knob: str) -> int | None:
+        return OPERATORS[operator].size_of(shape, target, knob)
+
+    return space.bind(shape.names(), size_of)
 
 
 def effective(policy: CompressionPolicy, shape: ModelShape) -> tuple[CompressionPolicy, ModelShape]:

@@ -12,7 +12,6 @@ are replaced one by one, so that parts may be run on different days; with `--ste
 from __future__ import annotations
 
 import argparse
-import json
 import statistics
 import tempfile
 import time
@@ -22,7 +21,7 @@ from typing import Any
 
 from ladder import stratified
 from prepared import Prepared, prepare
-from record import RESULTS, keep
+from record import keep, kept, spread
 
 from autocompress.core.cores import usable_cores
 from autocompress.core.outcome import values
@@ -91,11 +90,6 @@ def table(rows: list[dict[str, Any]]) -> str:
     return "\n".join(lines)
 
 
-def spread(means: list[float]) -> str:
-    """The mean over seeds, and their standard deviation."""
-    return f"{statistics.fmean(means):.4f}" + (f" ± {statistics.stdev(means):.4f}" if len(means) > 1 else "")
-
-
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--seeds", type=int, nargs="+", default=[0, 1, 2])
@@ -107,10 +101,7 @@ def main() -> None:
     ways = variants(replace(own, steps=asked.steps or own.steps), prepared.spec.finalists.distillation)
     policies = stratified(prepared, POLICIES, 0)
     prepared.lessons()  # made once, and no part of what is timed
-    kept = RESULTS / "elastic.json"
-    rows: list[dict[str, Any]] = []
-    if kept.exists() and not asked.steps:
-        rows = json.loads(kept.read_text(encoding="utf-8"))["figures"]
+    rows: list[dict[str, Any]] = [] if asked.steps else kept("elastic", [])
     for seed in asked.seeds:
         for name in asked.only or ways:
             if not ways[name][0].steps and seed != asked.seeds[0]:

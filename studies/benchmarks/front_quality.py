@@ -25,7 +25,7 @@ from collections.abc import Callable
 from dataclasses import replace
 from typing import Any
 
-from record import RESULTS, keep, kept
+from record import RESULTS, keep, kept, spread
 
 import autocompress
 from autocompress import config
@@ -186,17 +186,12 @@ def table(rows: list[dict[str, Any]]) -> str:
     ]
     for name in dict.fromkeys(row["contender"] for row in rows):
         own = [row for row in rows if row["contender"] == name]
-        cells = [spread([volume(row) for row in own]), spread([row["hypervolume"] or 0.0 for row in own])]
+        cells = [spread([volume(row) for row in own], 1), spread([row["hypervolume"] or 0.0 for row in own], 1)]
         for drop in WITHIN:
             speeds = [row["fastest_within"][str(drop)] for row in own]
             cells.append(", ".join("none" if speed is None else f"{speed:.1f}x" for speed in speeds))
         lines.append(f"| {name} | {len(own)} | {' | '.join(cells)} |")
     return "\n".join(lines)
-
-
-def spread(volumes: list[float]) -> str:
-    """The mean over seeds, and their standard deviation."""
-    return f"{statistics.fmean(volumes):.1f}" + (f" ± {statistics.stdev(volumes):.1f}" if len(volumes) > 1 else "")
 
 
 def against_the_best(rows: list[dict[str, Any]]) -> str:

@@ -9,7 +9,6 @@ training brings it, against as many more epochs without.
 from __future__ import annotations
 
 import argparse
-import json
 import tempfile
 from collections.abc import Mapping
 from pathlib import Path
@@ -17,7 +16,7 @@ from typing import Any
 
 import numpy as np
 import torch
-from record import RESULTS, keep
+from record import keep, kept
 
 from autocompress import config, operators
 from autocompress.core.policy import CompressionPolicy, Setting, Step
@@ -134,12 +133,6 @@ def student(setup: Setup, seed: int, *, aware: bool) -> dict[str, Any]:
         return {"seed": seed, "aware": aware, "trained": history.score, **qualities(setup, Session(path))}
 
 
-def known() -> dict[str, Any]:
-    """The figures that are kept already, read when others are added: runs take long."""
-    path = RESULTS / "precision.json"
-    return dict(json.loads(path.read_text(encoding="utf-8"))["figures"]) if path.exists() else {}
-
-
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--students", type=int, default=0, metavar="N")
@@ -151,14 +144,14 @@ def main() -> None:
             for aware in (True, False):
                 found.append(student(setup, seed, aware=aware))
                 print(found[-1], flush=True)
-        keep("precision", {**known(), "student": found})
+        keep("precision", {**kept("precision", {}), "student": found})
         return
     rows = teacher_variants(setup)
     print(f"{'':42}{'valid.':>8}{'test':>8}{'MB':>8}" + "".join(f"{f'ms/int8 {n}':>14}" for n in LENGTHS))
     for row in rows:
         ratios = "".join(f"{row[f'of_int8_{n}']:14.3f}" for n in LENGTHS)
         print(f"{row['variant']:42}{row['validation']:8.4f}{row['test']:8.4f}{row['mb']:8.2f}{ratios}")
-    keep("precision", {**known(), "teacher": rows})
+    keep("precision", {**kept("precision", {}), "teacher": rows})
 
 
 if __name__ == "__main__":

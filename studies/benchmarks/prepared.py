@@ -10,7 +10,7 @@ from typing import Any
 
 import torch
 
-from autocompress import config
+from autocompress import config, operators
 from autocompress.core.cores import usable_cores
 from autocompress.core.space import SearchSpace
 from autocompress.core.spec import Budget, StudySpec
@@ -50,9 +50,7 @@ def prepare(study: str = "quickstart", *, seed: int = 0, elastic: bool = True) -
     pricing = Pricing.of(
         profile, shape, workload=spec.workload, objectives=spec.objectives, constraints=spec.constraints
     )
-    space = spec.space.bind(
-        shape.names(), lambda operator, target, knob: OPERATORS[operator].size_of(shape, target, knob)
-    )
+    space = operators.bound(spec.space, shape)
     setup = Setup.of(teacher.anatomy.model, importance, teacher.task, precision=spec.teacher.precision)
     lessons = functools.cache(lambda: Lessons.of(setup, spec.finalists.transfer, seed=spec.seed))
     if elastic:

@@ -19,7 +19,7 @@ from typing import Any
 
 from record import keep
 
-from autocompress import config
+from autocompress import config, operators
 from autocompress.core.device import DeviceProfile
 from autocompress.core.outcome import Candidate, Evaluated, Measurement, Record
 from autocompress.core.prediction import predictor_of
@@ -66,9 +66,7 @@ def speed(profile: DeviceProfile) -> dict[str, float]:
 
 def retargeting(folder: Path, profile: DeviceProfile) -> dict[str, float]:
     spec = config.load_study("quickstart", operators=OPERATORS)
-    space = spec.space.bind(
-        LARGEST.names(), lambda operator, target, knob: OPERATORS[operator].size_of(LARGEST, target, knob)
-    )
+    space = operators.bound(spec.space, LARGEST)
     pricing = Pricing.of(profile, LARGEST, workload=spec.workload, objectives=spec.objectives, constraints={})
     generator = random.Random(0)
     resolved = config.spec_to_json(spec)

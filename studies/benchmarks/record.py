@@ -4,7 +4,9 @@ from __future__ import annotations
 
 import datetime
 import json
+import statistics
 import subprocess
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
@@ -44,3 +46,9 @@ def keep(name: str, figures: Any) -> Path:
     path = RESULTS / f"{name}.json"
     path.write_text(json.dumps({**about, "figures": figures}, indent=1) + "\n", encoding="utf-8")
     return path
+
+
+def spread(values: Sequence[float], digits: int = 4) -> str:
+    """The mean over seeds, and their standard deviation."""
+    mean = f"{statistics.fmean(values):.{digits}f}"
+    return f"{mean} ± {statistics.stdev(values):.{digits}f}" if len(values) > 1 else mean

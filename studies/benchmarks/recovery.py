@@ -21,7 +21,7 @@ from typing import Any
 
 from ladder import judge
 from prepared import Prepared, prepare
-from record import RESULTS, keep, kept
+from record import RESULTS, keep, kept, spread
 from scipy import stats
 
 from autocompress.core.cores import usable_cores
@@ -110,11 +110,6 @@ def table(rows: list[dict[str, Any]]) -> str:
         seconds = statistics.fmean(row["seconds"] for row in rows if row["variant"] == name)
         lines.append(f"| {name} | {' | '.join(cells)} | {gains} | {seconds:.0f} |")
     return "\n".join(lines)
-
-
-def spread(values: list[float]) -> str:
-    """The mean over seeds, and their standard deviation."""
-    return f"{statistics.fmean(values):.4f}" + (f" ± {statistics.stdev(values):.4f}" if len(values) > 1 else "")
 
 
 def gain(rows: list[dict[str, Any]], name: str, split: str) -> str:

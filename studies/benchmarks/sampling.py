@@ -15,23 +15,22 @@ from __future__ import annotations
 
 import argparse
 import math
-import statistics
 import tempfile
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
 from prepared import Prepared, prepare, search
-from record import RESULTS, keep, kept
+from record import RESULTS, keep, kept, spread
 
-from autocompress import config
+from autocompress import config, operators
 from autocompress.core.cores import usable_cores
+from autocompress.core.nomination import HEALED
 from autocompress.core.outcome import Evaluated, values
 from autocompress.core.pareto import hypervolume
 from autocompress.core.policy import BASELINE
 from autocompress.core.spec import SamplerName
 from autocompress.evaluate import SliceEvaluator
-from autocompress.finalists import HEALED
 from autocompress.operators import OPERATORS
 from autocompress.runners.cluster import cluster
 from autocompress.store import Store
@@ -58,11 +57,7 @@ def found(prepared: Prepared, ray: Any, how: Search, trials: int, whole: tuple[f
     """One search, and the volume that its slices fill."""
     if how.space:
         space = config.load_space(how.space, operators=OPERATORS)
-        shape = prepared.pricing.shape
-        bound = space.bind(
-            shape.names(), lambda operator, target, knob: OPERATORS[operator].size_of(shape, target, knob)
-        )
-        prepared = replace(prepared, space=bound)
+        prepared = replace(prepared, space=operators.bound(space, prepared.pricing.shape))
     prepared = replace(prepared, spec=replace(prepared.spec, sampler=how.sampler))
     with tempfile.TemporaryDirectory() as folder:
         database = Path(folder) / "search.db"
@@ -82,8 +77,7 @@ def table(rows: list[dict[str, Any]]) -> str:
     lines = ["| search | hypervolume of slices | seed by seed |", "|---|---:|---|"]
     for name in dict.fromkeys(row["search"] for row in rows):
         volumes = [row["volume"] for row in rows if row["search"] == name]
-        spread = f" ± {statistics.stdev(volumes):.1f}" if len(volumes) > 1 else ""
-        lines.append(f"| {name} | {statistics.fmean(volumes):.1f}{spread} | {', '.join(f'{v:.1f}' for v in volumes)} |")
+        lines.append(f"| {name} | {spread(volumes, 1)} | {', '.join(f'{v:.1f}' for v in volumes)} |")
     return "\n".join(lines)
 
 

@@ -1,8 +1,8 @@
 from typing import Any
 
+from autocompress.core.nomination import choose
 from autocompress.core.outcome import Candidate, Evaluated, Failed, Measurement, Record
 from autocompress.core.policy import BASELINE, CompressionPolicy, Step
-from autocompress.finalists import choose
 from autocompress.testing import OBJECTIVES
 
 
