@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -15,7 +15,7 @@ from autocompress.core.spec import StudySpec
 from autocompress.core.trust import TRUST_FACT, tau_in_words
 from autocompress.errors import CandidateError, ExhaustedError
 from autocompress.evaluate import Pricing, Setup
-from autocompress.finalists import Endings, Recovery, ranked
+from autocompress.finalists import Endings, Recovery, only_rounded, ranked
 from autocompress.lessons import Lessons
 from autocompress.operators.distill import distilled, overridden
 from autocompress.runners.tune import CHECKPOINT, tune_finalists
@@ -116,10 +116,12 @@ class Promotion:
     def _recover(self, recovery: Recovery, policies: Sequence[CompressionPolicy]) -> Endings:
         spec = self._spec.finalists
         self._folder.mkdir(parents=True, exist_ok=True)
-        draws = spec.tuning.draws(self._spec.seed)
-        tries: Sequence[Mapping[str, float]] = [{}] if self._ray is None else [{}, *draws]
+        draws = [] if self._ray is None else spec.tuning.draws(self._spec.seed)
+        further = {policy.digest: [] if only_rounded(policy) else draws for policy in policies}
         epochs = [
-            overridden(distilled(policy, spec), settings).training.epochs for policy in policies for settings in tries
+            1 if only_rounded(policy) else overridden(distilled(policy, spec), settings).training.epochs
+            for policy in policies
+            for settings in ({}, *further[policy.digest])
         ]
         done, total = 0, sum(epochs)
 
@@ -136,7 +138,7 @@ class Promotion:
             policies,
             folder=self._folder,
             on_result=on_result,
-            tries={policy.digest: draws for policy in policies},
+            tries=further,
             epochs=max(epochs) + (spec.quantization_aware != "never"),  # that training is told of once, when it is over
         )
         for end in ended:
