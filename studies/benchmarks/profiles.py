@@ -1,6 +1,7 @@
 """How far predictions lie from measurements here, how fast they are, and how long a retargeted study takes.
 
     python studies/benchmarks/profiles.py [--quick] [--models 60]
+    python studies/benchmarks/profiles.py --others [NAME ...]     # other runtimes, batches, threads; kept one by one
 
 Profiles this machine, deploys fresh random policies (fp32 and int8 mixed, 1 to 6 layers) at lengths 32 and 128 and
 measures them; predicts 10,000 policies; solves a stored study of 1,000 candidates again for a Raspberry Pi 4. The
@@ -14,15 +15,18 @@ import dataclasses
 import random
 import tempfile
 import time
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
-from record import keep
+from record import keep, kept
 
 from autocompress import config, operators
+from autocompress.core.cores import usable_cores
 from autocompress.core.device import DeviceProfile
 from autocompress.core.outcome import Candidate, Evaluated, Measurement, Record
 from autocompress.core.prediction import predictor_of
+from autocompress.core.runtimes import DEFAULT_RUNTIME, RuntimeName
 from autocompress.core.workload import Workload
 from autocompress.devices.profiling import FULL, QUICK, bert_shape
 from autocompress.devices.validation import random_shapes
@@ -39,9 +43,26 @@ PREDICTIONS = 10_000
 CANDIDATES = 1_000
 
 
-def errors(folder: Path, *, quick: bool, models: int) -> tuple[dict[str, Any], DeviceProfile]:
+OTHERS: Mapping[str, tuple[Sequence[Workload], RuntimeName]] = {
+    "all threads": ((Workload(1, 32, usable_cores()), Workload(1, 128, usable_cores())), "onnxruntime"),
+    "batches": ((Workload(8, 128, 1), Workload(32, 128, 1)), "onnxruntime"),
+    "batches, all threads": ((Workload(8, 128, usable_cores()), Workload(32, 128, usable_cores())), "onnxruntime"),
+    "OpenVINO": (LOADS, "openvino"),
+    "OpenVINO in bf16": (LOADS, "openvino-bf16"),
+}
+
+
+def errors(
+    folder: Path,
+    *,
+    quick: bool,
+    models: int,
+    loads: Sequence[Workload] = LOADS,
+    runtime: RuntimeName = DEFAULT_RUNTIME,
+) -> tuple[dict[str, Any], DeviceProfile]:
     path, started = folder / "bench.yaml", time.monotonic()
-    profile_to(path, LARGEST, LOADS, effort=QUICK if quick else FULL, progress=lambda *_: None)
+    effort = QUICK if quick else FULL
+    profile_to(path, LARGEST, loads, effort=effort, runtimes=(runtime,), progress=lambda *_: None)
     seconds = time.monotonic() - started
     profile = validate_file(path, models=models)
     judged = {str(table.workload): dataclasses.asdict(table.accuracy) for table in profile.tables if table.accuracy}
@@ -51,8 +72,8 @@ def errors(folder: Path, *, quick: bool, models: int) -> tuple[dict[str, Any], D
         for name in ("mape", "within_5", "within_10")
     }
     worst = {name: min(getattr(one, name) for one in found) for name in ("spearman", "kendall")}
-    kept = {"seconds_to_profile": round(seconds, 1), "by_workload": judged, "together": together, "lowest": worst}
-    return {**kept, "notes": list(profile.notes)}, profile
+    told = {"seconds_to_profile": round(seconds, 1), "by_workload": judged, "together": together, "lowest": worst}
+    return {**told, "notes": list(profile.notes)}, profile
 
 
 def speed(profile: DeviceProfile) -> dict[str, float]:
@@ -88,11 +109,28 @@ def retargeting(folder: Path, profile: DeviceProfile) -> dict[str, float]:
         return {"candidates": done.kept + done.broken, "seconds": seconds, "front": len(store.front(done.name, rung=1))}
 
 
+def others(names: Sequence[str], *, quick: bool, models: int) -> None:
+    figures: dict[str, Any] = kept("profiles-others", {})
+    for name in names:
+        loads, runtime = OTHERS[name]
+        with tempfile.TemporaryDirectory() as folder:
+            found, _ = errors(Path(folder), quick=quick, models=models, loads=loads, runtime=runtime)
+        figures[name] = {**found, "effort": "quick" if quick else "full"}
+        keep("profiles-others", figures)
+        for load, one in found["by_workload"].items():
+            told = f"within 10 % {one['within_10']:.1%}, Spearman {one['spearman']:.4f}"
+            print(f"{name}, {load}: error {one['mape']:.2%}, {told}; {one['how']}", flush=True)
+
+
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--quick", action="store_true", help="the effort of `autocompress profile --quick`")
     parser.add_argument("--models", type=int, default=60)
+    parser.add_argument("--others", nargs="*", choices=[*OTHERS], metavar="NAME", help=", ".join(OTHERS))
     given = parser.parse_args()
+    if given.others is not None:
+        others(given.others or list(OTHERS), quick=given.quick, models=given.models)
+        return
     with tempfile.TemporaryDirectory() as name:
         folder = Path(name)
         found, profile = errors(folder, quick=given.quick, models=given.models)
