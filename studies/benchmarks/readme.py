@@ -16,7 +16,13 @@ from typing import Any
 ROOT = Path(__file__).parents[2]
 RESULTS = Path(__file__).parent / "results"
 
-TABLES = {"front": "quickstart", "peers": "peers", "fronts": "front_quality", "ablation": "recovery"}
+TABLES = {
+    "front": "quickstart",
+    "peers": "peers",
+    "fronts": "front_quality",
+    "origins": "origins",
+    "ablation": "recovery",
+}
 """Parts of the README that are a benchmark's own table, as it left it."""
 
 
@@ -147,6 +153,7 @@ def device_rows() -> list[tuple[str, str, str]]:
             "busy",
         ),
     ]
+    rows += other_profile_rows()
     for name, found in hat.items():
         fewer = ", ".join(f"{found['mape_with_fewer_samples'][n]['mean']:.1%}" for n in ("10", "50", "200"))
         rows.append(
@@ -156,6 +163,25 @@ def device_rows() -> list[tuple[str, str, str]]:
                 f"HAT's own network {found['hat_network_in_percent']['mape']:.2f} %; "
                 f"ours with 10, 50, 200 samples {fewer}",
                 "hat",
+            )
+        )
+    return rows
+
+
+def other_profile_rows() -> list[tuple[str, str, str]]:
+    """Predictions for other runtimes, batches and threads, as far as they were measured."""
+    if not (RESULTS / "profiles-others.json").exists():
+        return []
+    rows = []
+    for name, found in figures_of("profiles-others").items():
+        together, lowest = found["together"], found["lowest"]
+        models = next(iter(found["by_workload"].values()))["n"]
+        rows.append(
+            (
+                f"the same, {name}: {models} random policies for {' and '.join(found['by_workload'])}",
+                f"error {together['mape']:.1%}, {together['within_10']:.1%} within 10 %, "
+                f"Spearman at least {lowest['spearman']:.3f}",
+                "profiles",
             )
         )
     return rows
