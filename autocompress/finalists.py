@@ -165,7 +165,8 @@ class Recovery:
         rows = np.random.default_rng(self.seed).permutation(len(self.lessons.examples))
         lessons = self.lessons.take(rows[: steps * spec.training.batch_size])
         student = trainable_student(self.setup, policy, freeze_embeddings=spec.freeze_embeddings)
-        self._train(student, lessons, replace(spec, training=replace(spec.training, epochs=1)))
+        if not only_rounded(policy):
+            self._train(student, lessons, replace(spec, training=replace(spec.training, epochs=1)))
         operators.apply(policy, student, self.setup.importance, since=Phase.PRECISION)
         return student
 
