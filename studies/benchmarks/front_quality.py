@@ -106,11 +106,25 @@ def layer_wise(spec: StudySpec) -> StudySpec:
     return plain(replace(spec, space=space, finalists=replace(spec.finalists, distillation=losses)))
 
 
+def layer_by_layer(spec: StudySpec) -> StudySpec:
+    """Every layer has a size of its own."""
+    return in_space(spec, "bert-small")
+
+
+def uniform_pruning(spec: StudySpec) -> StudySpec:
+    """All layers stay, and are narrowed alike."""
+    steps = tuple(step for step in spec.space.steps if step.operator != "remove_layer")
+    return replace(spec, space=replace(spec.space, name="uniform-pruning", steps=steps))
+
+
 CONTENDERS: dict[str, Callable[[StudySpec], StudySpec]] = {
     OURS: lambda spec: spec,
     "random search": lambda spec: replace(spec, sampler="random"),
     "without the elastic model": plain,
-    "uniform pruning": lambda spec: in_space(spec, "bert-uniform"),
+    "layer by layer": layer_by_layer,
+    "layer by layer, random search": lambda spec: replace(layer_by_layer(spec), sampler="random"),
+    "layer by layer, without the elastic model": lambda spec: plain(layer_by_layer(spec)),
+    "uniform pruning": uniform_pruning,
     "prune only": lambda spec: in_space(spec, "prune-only"),
     "quantize only": lambda spec: in_space(spec, "quantize-only"),
     "prune then quantize": prune_then_quantize,
@@ -181,12 +195,18 @@ def volume(row: dict[str, Any]) -> float:
 
 def table(rows: list[dict[str, Any]]) -> str:
     lines = [
-        "| contender | seeds | hypervolume | from quality 0, costs as they are | fastest within 1 point | within 3 |",
-        "|---|---:|---:|---:|---:|---:|",
+        "| contender | seeds | hypervolume | ours against it | from quality 0, costs as they are "
+        "| fastest within 1 point | within 3 |",
+        "|---|---:|---:|---:|---:|---:|---:|",
     ]
     for name in dict.fromkeys(row["contender"] for row in rows):
         own = [row for row in rows if row["contender"] == name]
-        cells = [spread([volume(row) for row in own], 1), spread([row["hypervolume"] or 0.0 for row in own], 1)]
+        against = None if name == OURS else ours_against(rows, name)
+        cells = [
+            spread([volume(row) for row in own], 1),
+            f"{against[0]:.2f}x" if against else "",
+            spread([row["hypervolume"] or 0.0 for row in own], 1),
+        ]
         for drop in WITHIN:
             speeds = [row["fastest_within"][str(drop)] for row in own]
             cells.append(", ".join("none" if speed is None else f"{speed:.1f}x" for speed in speeds))
@@ -194,51 +214,61 @@ def table(rows: list[dict[str, Any]]) -> str:
     return "\n".join(lines)
 
 
-def against_the_best(rows: list[dict[str, Any]]) -> str:
-    """Our mean hypervolume over that of the best baseline, on the seeds that all have; and seed by seed."""
-    names = [name for name in CONTENDERS if any(row["contender"] == name for row in rows)]
+def ours_against(rows: list[dict[str, Any]], name: str) -> tuple[float, int] | None:
+    """Our mean hypervolume over a contender's, on the seeds that both have, and how many these are."""
     volumes = {(row["contender"], row["seed"]): volume(row) for row in rows}
-    seeds = sorted({seed for _, seed in volumes if all((name, seed) in volumes for name in names)})
-    if not seeds or names[:1] != [OURS] or len(names) < 2:
-        return "no seed has been run by every contender"
-    means = {name: statistics.fmean(volumes[name, seed] for seed in seeds) for name in names}
-    best = max(names[1:], key=means.__getitem__)
-    each = ", ".join(f"{volumes[OURS, s] / max(volumes[name, s] for name in names[1:]):.2f}x" for s in seeds)
-    ratio = means[OURS] / means[best]
-    return f"{OURS}: {ratio:.2f}x the hypervolume of the best baseline, {best} (seed by seed {each})"
+    seeds = sorted(seed for who, seed in volumes if who == name and (OURS, seed) in volumes)
+    if not seeds:
+        return None
+    ours, theirs = (statistics.fmean(volumes[who, seed] for seed in seeds) for who in (OURS, name))
+    return ours / theirs, len(seeds)
+
+
+def against_the_best(rows: list[dict[str, Any]]) -> str:
+    """The contender beside which ours looks worst."""
+    names = [name for name in dict.fromkeys(row["contender"] for row in rows) if name != OURS]
+    found = {name: against for name in names if (against := ours_against(rows, name))}
+    if not found:
+        return "no seed has been run by ours and another"
+    hardest = min(found, key=lambda name: found[name][0])
+    ratio, count = found[hardest]
+    return f"{OURS}: {ratio:.2f}x the hypervolume of {hardest}, the best beside it ({count} seed{'s' * (count > 1)})"
 
 
 def picture(rows: list[dict[str, Any]], path: str) -> None:
-    """Quality against latency of every contender's verified members, joined."""
+    """Points below the teacher against latency of every contender's verified members, those of a seed joined."""
     from autocompress.report.canvas import new_figure, save
 
     figure = new_figure(1000, 620)
     axes = figure.add_axes((0.08, 0.11, 0.89, 0.8))
-    for place, name in enumerate(dict.fromkeys(row["contender"] for row in rows)):
-        own = [member for row in rows if row["contender"] == name for member in row["members"]]
-        own.sort(key=lambda member: member["latency_ms"])
+    names = list(dict.fromkeys(row["contender"] for row in rows))
+    points = {id(row): sorted((m["latency_ms"], below(row, m)) for m in row["members"]) for row in rows}
+    for row in rows:
+        place = names.index(row["contender"])
         colour = f"C{place + (place > 0)}"  # the second is as orange as ours
-        style = {"color": "#d55e00", "linewidth": 2.2, "zorder": 5} if name == OURS else {"color": colour}
-        points = [member["latency_ms"] for member in own], [100 * member["quality"] for member in own]
-        axes.plot(*points, marker="o", markersize=5, alpha=0.9, label=name, **style)
-    teacher = rows[0]["teacher"]
-    axes.plot(
-        [teacher["latency_ms"]], [100 * teacher["quality"]], marker="s", color="black", linestyle="", label="teacher"
-    )
+        style = {"color": "#d55e00", "linewidth": 2.2, "zorder": 5} if not place else {"color": colour}
+        first = row is next(other for other in rows if other["contender"] == row["contender"])
+        label = row["contender"] if first else None
+        axes.plot(*zip(*points[id(row)], strict=True), marker="o", markersize=5, alpha=0.9, label=label, **style)
+    axes.plot([rows[0]["teacher"]["latency_ms"]], [0], marker="s", color="black", linestyle="", label="teacher")
     for drop in WITHIN:
-        axes.axhline(100 * (teacher["quality"] - drop), color="grey", linestyle=":", linewidth=1)
-        corner = (teacher["latency_ms"], 100 * (teacher["quality"] - drop))
+        axes.axhline(-100 * drop, color="grey", linestyle=":", linewidth=1)
+        corner = (rows[0]["teacher"]["latency_ms"], -100 * drop)
         axes.annotate(f"{-100 * drop:g} points", corner, color="grey", ha="right", va="bottom")
     axes.set_xscale("log")
     axes.set_xticks(TICKS, [f"{tick:g}" for tick in TICKS])
     axes.minorticks_off()
     axes.set_xlabel("latency of the exported file, ms (log)")
-    axes.set_ylabel("validation quality, %")
-    worst = min(100 * member["quality"] for row in rows for member in row["members"])
-    axes.set_ylim(bottom=max(worst - 0.5, 100 * teacher["quality"] - 20))
+    axes.set_ylabel("validation quality, points above the teacher")
+    axes.set_ylim(bottom=max(min(y for line in points.values() for _, y in line) - 0.5, -20))
     axes.grid(alpha=0.25)
     axes.legend(frameon=False, loc="lower right")
     save(figure, RESULTS / path, about="verified models of every contender: quality against latency")
+
+
+def below(row: dict[str, Any], member: dict[str, float]) -> float:
+    """A member's quality, in points above its teacher's."""
+    return 100 * float(member["quality"] - row["teacher"]["quality"])
 
 
 def main() -> None:

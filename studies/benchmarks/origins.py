@@ -17,7 +17,7 @@ from multiprocessing import get_context
 from typing import Any
 
 from ladder import judge
-from prepared import prepare
+from prepared import LAYER_BY_LAYER, prepare
 from record import RESULTS, keep, kept
 from recovery import STUDENTS, student
 from scipy import stats
@@ -114,7 +114,7 @@ def main() -> None:
 
 
 def run(rows: list[dict[str, Any]], seeds: list[int]) -> list[dict[str, Any]]:
-    prepared = prepare()
+    prepared = prepare(space=LAYER_BY_LAYER)
     spec, whole = prepared.spec.finalists, prepared.setup.teacher().shape()
     known = {(row["student"], row["origin"], row["seed"]) for row in rows}
     todo, recoveries = [], []

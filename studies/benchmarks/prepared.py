@@ -38,9 +38,15 @@ class Prepared:
     lessons: Callable[[], Lessons]
 
 
-def prepare(study: str = "quickstart", *, seed: int = 0, elastic: bool = True) -> Prepared:
-    """With the elastic model that the study asks for, unless told otherwise."""
+LAYER_BY_LAYER = "bert-small"
+"""The space for students whose layers differ in size, and for the elastic model that they are cut from."""
+
+
+def prepare(study: str = "quickstart", *, space: str | None = None, seed: int = 0, elastic: bool = True) -> Prepared:
+    """With the space and the elastic model that the study asks for, unless told otherwise."""
     spec = replace(config.load_study(study, operators=OPERATORS), seed=seed)
+    if space:
+        spec = replace(spec, space=config.load_space(space, operators=OPERATORS))
     torch.set_num_threads(usable_cores())
     inputs = gather(spec, SilentObserver())
     teacher = prepare_teacher(spec, inputs.model, inputs.data, on_progress=lambda _: None)
@@ -50,16 +56,16 @@ def prepare(study: str = "quickstart", *, seed: int = 0, elastic: bool = True) -
     pricing = Pricing.of(
         profile, shape, workload=spec.workload, objectives=spec.objectives, constraints=spec.constraints
     )
-    space = operators.bound(spec.space, shape)
+    bound = operators.bound(spec.space, shape)
     setup = Setup.of(teacher.anatomy.model, importance, teacher.task, precision=spec.teacher.precision)
     lessons = functools.cache(lambda: Lessons.of(setup, spec.finalists.transfer, seed=spec.seed))
     if elastic:
         weights = prepare_elastic(
-            spec, teacher, setup, space, pricing, lessons, workers=usable_cores(), progress=lambda *_: None
+            spec, teacher, setup, bound, pricing, lessons, workers=usable_cores(), progress=lambda *_: None
         )
         setup = replace(setup, elastic=weights)
     torch.set_num_threads(1)
-    return Prepared(spec, setup, pricing, space, lessons)
+    return Prepared(spec, setup, pricing, bound, lessons)
 
 
 def search(

@@ -20,7 +20,7 @@ from multiprocessing import get_context
 from typing import Any
 
 from ladder import judge
-from prepared import Prepared, prepare
+from prepared import LAYER_BY_LAYER, Prepared, prepare
 from record import RESULTS, keep, kept, spread
 from scipy import stats
 
@@ -132,7 +132,7 @@ def main() -> None:
     parser.add_argument("--seeds", type=int, nargs="+", default=[0, 1, 2])
     parser.add_argument("--only", nargs="+", metavar="NAME", help="these variants alone")
     asked = parser.parse_args()
-    prepared = prepare()
+    prepared = prepare(space=LAYER_BY_LAYER)
     names = list(variants(prepared.spec.finalists))
     rows: list[dict[str, Any]] = kept("recovery", [])
     todo = jobs(prepared, asked.seeds, asked.only or names)

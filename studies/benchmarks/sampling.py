@@ -20,7 +20,7 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
-from prepared import Prepared, prepare, search
+from prepared import LAYER_BY_LAYER, Prepared, prepare, search
 from record import RESULTS, keep, kept, spread
 
 from autocompress import config, operators
@@ -88,7 +88,7 @@ def main() -> None:
     parser.add_argument("--trials", type=int, default=150)
     parser.add_argument("--only", nargs="+", choices=[*SEARCHES], default=[*SEARCHES])
     asked = parser.parse_args()
-    prepared = prepare(asked.study)
+    prepared = prepare(asked.study, space=LAYER_BY_LAYER)
     prepared = replace(prepared, pricing=replace(prepared.pricing, constraints={}))
     prepared = replace(prepared, spec=replace(prepared.spec, constraints={}))
     priced = values(prepared.pricing(BASELINE).measurements)

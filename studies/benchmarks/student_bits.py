@@ -20,7 +20,7 @@ from typing import Any
 
 import torch
 from origins import ALL, mean_of_both
-from prepared import prepare
+from prepared import LAYER_BY_LAYER, prepare
 from record import RESULTS, keep, kept
 from scipy import stats
 
@@ -97,7 +97,7 @@ def main() -> None:
 
 
 def run(rows: list[dict[str, Any]], seeds: list[int]) -> list[dict[str, Any]]:
-    prepared = prepare()
+    prepared = prepare(space=LAYER_BY_LAYER)
     known = {(row["student"], row["seed"]) for row in rows}
     todo = [(name, seed) for seed in seeds for name in ALL if (name, seed) not in known]
     lessons = {seed: Lessons.of(prepared.setup, prepared.spec.finalists.transfer, seed=seed) for _, seed in todo}
