@@ -88,11 +88,11 @@ class OptunaSampler:
     def ask(self, point: Mapping[str, Setting] | None = None) -> Proposal:
         number, self._next = self._next, self._next + 1
         self._sampler.reseed(number)
-        if point is not None:
+        if point is not None and not self._sampler.walks_a_sequence:
             self._study.enqueue_trial({name: self._codes[name].encode(value) for name, value in point.items()})
-        trial = self._study.ask(self._space)
+        trial = self._study.ask(self._space)  # a sequence takes its step all the same, as it will when it is recalled
         self._live[number] = trial
-        parameters = {name: self._codes[name].decode(value) for name, value in trial.params.items()}
+        parameters = point or {name: self._codes[name].decode(value) for name, value in trial.params.items()}
         generation = self._sampler.ancestry.generation_of.get(trial.number)
         return Proposal(number, parameters, {} if generation is None else {"generation": generation})
 

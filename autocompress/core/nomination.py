@@ -62,8 +62,8 @@ def choose(
     where there is one. The best of a part is the one that fills most of the hypervolume by its quality and its other
     costs: a tenth of a point more is not worth three times the size. Candidates further below the best than training
     can heal stand back, and so does a member of the front that the data cannot tell from a cheaper one; places that
-    stay free go to the best of the front that are left. Nobody is chosen who costs more than a candidate that answers
-    as the uncompressed model does.
+    stay free go to the best of the front that are left. Nobody is chosen who costs more than a candidate from which
+    nothing was cut off and that answers as the uncompressed model does.
 
     Candidates chosen `already`, by number, get parts beside the `count` and keep those that they lie in, so that the
     new ones come from where none of them is; of more such parts than `count`, the best give. Places that stay free then
@@ -128,10 +128,20 @@ def _judged(records: Sequence[Record], objectives: Mapping[str, Direction], heal
 
 
 def _unsurpassed(members: Sequence[_Member], whole: Sequence[_Member]) -> list[_Member]:
-    """Without the members that cost more than one that answers as the uncompressed model does, as far as the data can
-    tell: training has nothing to give them."""
-    as_good = [member for member in members if any(member.quality >= model.at_least for model in whole)]
-    return [member for member in members if not any(_cheaper(other.costs, member.costs) for other in as_good)]
+    """Without the members that cost more than one that computes all that the uncompressed model does, and answers as
+    well as far as the data can tell: training has nothing to give them."""
+    uncut = [
+        member
+        for member in members
+        if any(_work(member) >= _work(model) and member.quality >= model.at_least for model in whole)
+    ]
+    return [member for member in members if not any(_cheaper(other.costs, member.costs) for other in uncut)]
+
+
+def _work(member: _Member) -> float:
+    """Multiply-accumulates, not a number where they are not known."""
+    outcome = member.record.outcome
+    return values(outcome.measurements).get("macs", math.nan) if isinstance(outcome, Evaluated) else math.nan
 
 
 def _scored(records: Sequence[Record], objectives: Mapping[str, Direction]) -> list[_Member]:

@@ -6,12 +6,15 @@ from autocompress.core.policy import BASELINE, CompressionPolicy, Step
 from autocompress.testing import OBJECTIVES
 
 
-def record(number: int, quality: float, latency: float, size: float, *, half: float = 0.01) -> Record:
+def record(
+    number: int, quality: float, latency: float, size: float, *, half: float = 0.01, work: float | None = None
+) -> Record:
     policy = CompressionPolicy((Step("shrink", "a", {"size": number}),)) if number else BASELINE
     found = (
         Measurement("quality", quality, "accuracy", "measured", (quality - half, quality + half)),
         Measurement("latency_ms", latency, "ms", "predicted"),
         Measurement("size_mb", size, "MB", "counted"),
+        *([] if work is None else [Measurement("macs", work, "count", "counted")]),
     )
     return Record(Candidate(number, policy), Evaluated(found), 1)
 
@@ -55,13 +58,15 @@ def test_a_chain_of_small_steps_does_not_eat_itself() -> None:
     assert numbers(chain, 3) == [1, 3, 5]
 
 
-def test_nothing_that_costs_more_than_one_as_good_as_the_uncompressed_model_is_trained() -> None:
-    whole, small, large = record(1, 0.949, 6, 20), record(2, 0.90, 2, 10), record(3, 0.94, 9, 30)
-    records = [record(0, 0.95, 25, 90), whole, small, large]
-    assert numbers(records, 3) == [2, 1]
-    assert numbers([records[0], record(1, 0.93, 6, 20), small, large], 3) == [2, 1, 3], (
-        "training may lift the large one"
-    )
+def test_nothing_that_costs_more_than_the_whole_model_in_few_bits_is_trained() -> None:
+    small, large = record(2, 0.90, 2, 10), record(3, 0.94, 17, 30)
+
+    def chosen(quality: float, work: float) -> list[int]:
+        return numbers([record(0, 0.95, 25, 90, work=4.0), record(1, quality, 6, 20, work=work), small, large], 3)
+
+    assert chosen(0.949, 4.0) == [2, 1]
+    assert chosen(0.93, 4.0) == [2, 1, 3], "it does not answer as well: training may lift the large one"
+    assert chosen(0.949, 2.0) == [2, 1, 3], "it is a smaller model, and may have been lucky"
 
 
 def test_neither_the_baseline_nor_what_failed_is_trained() -> None:
