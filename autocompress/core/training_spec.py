@@ -224,7 +224,7 @@ class FinalistSpec:
 
     Finalists that compute at least the share `from_teacher` of what the model does (its multiply-accumulates) are cut
     from the teacher itself, smaller ones from the elastic model; with a share above 1 all are cut from that. Larger
-    students end higher from the teacher's weights, though they begin far lower (studies/benchmarks/recovery.py).
+    students end higher from the teacher's weights, though they begin far lower (studies/benchmarks/origins.py).
 
     `quantization_aware` training goes on for `quantization_epochs` with weights and activations rounded as they will be
     deployed: for those finalists alone that lose more than `quantization_loss` by their precision (`lossy`), or for all
