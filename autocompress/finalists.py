@@ -52,18 +52,13 @@ Endings = Mapping[str, Path | str]
 """Digest -> the checkpoint that holds a finalist's best weights, or the reason why there is none."""
 
 
-def only_rounded(policy: CompressionPolicy) -> bool:
-    """Whether a policy changes how the model is stored and run, and nothing that training could heal."""
-    return all(operators.OPERATORS[step.operator].phase > Phase.RECOVERY for step in policy.steps)
-
-
 def ranked(records: Iterable[Record], checkpoints: Mapping[str, Path]) -> Trust | None:
     """How the search ranked what was trained, not only rounded: its scores against those of the kept epochs, from
     checkpoint files by digest; None of fewer than two."""
     seen = {
         one.candidate.digest: one.outcome
         for one in records
-        if isinstance(one.outcome, Evaluated) and not only_rounded(one.candidate.policy)
+        if isinstance(one.outcome, Evaluated) and not operators.only_rounded(one.candidate.policy)
     }
     return trust(
         [
@@ -125,7 +120,7 @@ class Recovery:
         """
         student = trainable_student(self._origin(policy), policy, freeze_embeddings=self.spec.freeze_embeddings)
         spec = overridden(distilled(policy, self.spec), settings or {})
-        if only_rounded(policy):
+        if operators.only_rounded(policy):
             trained = keep_untrained(student.model, self._score, checkpoint=folder, on_epoch=on_epoch)
         else:
             trained = self._train(
@@ -165,7 +160,7 @@ class Recovery:
         rows = np.random.default_rng(self.seed).permutation(len(self.lessons.examples))
         lessons = self.lessons.take(rows[: steps * spec.training.batch_size])
         student = trainable_student(self.setup, policy, freeze_embeddings=spec.freeze_embeddings)
-        if not only_rounded(policy):
+        if not operators.only_rounded(policy):
             self._train(student, lessons, replace(spec, training=replace(spec.training, epochs=1)))
         operators.apply(policy, student, self.setup.importance, since=Phase.PRECISION)
         return student

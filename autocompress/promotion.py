@@ -7,6 +7,7 @@ from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Any
 
+from autocompress import operators
 from autocompress.core.nomination import HEALED, choose
 from autocompress.core.outcome import values
 from autocompress.core.policy import CompressionPolicy
@@ -15,7 +16,7 @@ from autocompress.core.spec import StudySpec
 from autocompress.core.trust import TRUST_FACT, tau_in_words
 from autocompress.errors import CandidateError, ExhaustedError
 from autocompress.evaluate import Pricing, Setup
-from autocompress.finalists import Endings, Recovery, only_rounded, ranked
+from autocompress.finalists import Endings, Recovery, ranked
 from autocompress.lessons import Lessons
 from autocompress.operators.distill import distilled, overridden
 from autocompress.runners.tune import CHECKPOINT, tune_finalists
@@ -117,9 +118,9 @@ class Promotion:
         spec = self._spec.finalists
         self._folder.mkdir(parents=True, exist_ok=True)
         draws = [] if self._ray is None else spec.tuning.draws(self._spec.seed)
-        further = {policy.digest: [] if only_rounded(policy) else draws for policy in policies}
+        further = {policy.digest: [] if operators.only_rounded(policy) else draws for policy in policies}
         epochs = [
-            1 if only_rounded(policy) else overridden(distilled(policy, spec), settings).training.epochs
+            1 if operators.only_rounded(policy) else overridden(distilled(policy, spec), settings).training.epochs
             for policy in policies
             for settings in ({}, *further[policy.digest])
         ]

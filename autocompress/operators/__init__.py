@@ -54,6 +54,11 @@ def effective(policy: CompressionPolicy, shape: ModelShape) -> tuple[Compression
     return CompressionPolicy(tuple(kept)), shape
 
 
+def only_rounded(policy: CompressionPolicy) -> bool:
+    """Whether a policy changes how the model is stored and run, and nothing that training could heal."""
+    return all(OPERATORS[step.operator].phase > Phase.RECOVERY for step in policy.steps)
+
+
 def apply(
     policy: CompressionPolicy,
     anatomy: Anatomy,

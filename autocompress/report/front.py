@@ -22,6 +22,7 @@ from autocompress.core.policy import CompressionPolicy
 from autocompress.core.shape import ModelShape
 from autocompress.core.trust import TRUST_FACT, Trust, trust
 from autocompress.errors import NotFoundError
+from autocompress.operators import only_rounded
 from autocompress.operators.choose_runtime import runtime_of
 from autocompress.report.policies import explain_policy, shape_from_json
 from autocompress.report.prediction import Prediction, compare
@@ -67,9 +68,9 @@ class Baseline:
 
 @dataclass(frozen=True, slots=True)
 class Member:
-    """A candidate worth looking at. Only a verified one was trained, exported and measured; what is known of any other
+    """A candidate worth looking at. Only a verified one was finished, exported and measured; what is known of any other
     is an estimate: quality before training, latency predicted. `predicted` is the latency that the search counted on,
-    where it was measured since, and `untrained` the quality that it saw."""
+    where it was measured since, and `untrained` the quality that it saw, where the model was trained since."""
 
     number: int
     digest: str
@@ -317,6 +318,7 @@ def _finalist(
 ) -> Member:
     metrics = _by_name(one.measurements)
     measured, predicted = metrics.get("latency_ms"), _measured(searched).get("latency_ms")
+    trained = not only_rounded(one.candidate.policy)
     is_pair = measured and measured.source == "measured" and predicted and predicted.source == "predicted"
     return Member(
         number=one.candidate.number,
@@ -329,7 +331,7 @@ def _finalist(
         on_front=one.candidate.number in front,
         reason=one.reason,
         predicted=predicted if is_pair else None,
-        untrained=_measured(searched).get("quality") if "quality" in metrics else None,
+        untrained=_measured(searched).get("quality") if trained and "quality" in metrics else None,
     )
 
 

@@ -183,14 +183,18 @@ def judged(study: str, name: str, seed: int, minutes: float) -> dict[str, Any]:
     }
 
 
-def volume(row: dict[str, Any]) -> float:
-    """The hypervolume of a front's members, see above."""
-
-    def point(found: dict[str, float]) -> tuple[float, float, float]:
-        return -100 * found["quality"], math.log2(found["latency_ms"]), math.log2(found["size_mb"])
-
-    worst, *costs = point(row["teacher"])
-    return hypervolume([point(member) for member in row["members"]], (worst + TOLERABLE, *costs))
+def volume(*rows: dict[str, Any]) -> float:
+    """The hypervolume of the members of one front, or of several as one front, see above."""
+    points = [
+        (
+            -below(row, member),
+            math.log2(member["latency_ms"] / row["teacher"]["latency_ms"]),
+            math.log2(member["size_mb"] / row["teacher"]["size_mb"]),
+        )
+        for row in rows
+        for member in row["members"]
+    ]
+    return hypervolume(points, (TOLERABLE, 0.0, 0.0))
 
 
 def table(rows: list[dict[str, Any]]) -> str:
@@ -225,14 +229,29 @@ def ours_against(rows: list[dict[str, Any]], name: str) -> tuple[float, int] | N
 
 
 def against_the_best(rows: list[dict[str, Any]]) -> str:
-    """The contender beside which ours looks worst."""
+    """The contender beside which ours looks worst, and what is the most that could be seen here."""
     names = [name for name in dict.fromkeys(row["contender"] for row in rows) if name != OURS]
     found = {name: against for name in names if (against := ours_against(rows, name))}
     if not found:
         return "no seed has been run by ours and another"
     hardest = min(found, key=lambda name: found[name][0])
     ratio, count = found[hardest]
-    return f"{OURS}: {ratio:.2f}x the hypervolume of {hardest}, the best beside it ({count} seed{'s' * (count > 1)})"
+    told = f"{OURS}: {ratio:.2f}x the hypervolume of {hardest}, the best beside it ({count} seed{'s' * (count > 1)})"
+    return f"{told}\n\n{together(rows, hardest)}"
+
+
+def together(rows: list[dict[str, Any]], hardest: str) -> str:
+    """What the best choice among the models of all contenders would reach: nobody who trains as many as one of them,
+    by the same recipe, can hope for more."""
+    seeds = sorted({row["seed"] for row in rows if row["contender"] == hardest})
+    fronts = [[row for row in rows if row["seed"] == seed] for seed in seeds]
+    most = statistics.fmean(volume(*front) for front in fronts)
+    best = statistics.fmean(volume(row) for front in fronts for row in front if row["contender"] == hardest)
+    models = sum(len(row["members"]) for front in fronts for row in front)
+    return (
+        f"all {models} models of all contenders on these seeds as one front: {most:.1f}, {most / best:.2f}x that of "
+        f"{hardest}"
+    )
 
 
 def picture(rows: list[dict[str, Any]], path: str) -> None:

@@ -10,6 +10,8 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
+from scipy import stats
+
 from autocompress.devices.host import fingerprint
 from autocompress.teacher import versions
 
@@ -52,3 +54,12 @@ def spread(values: Sequence[float], digits: int = 4) -> str:
     """The mean over seeds, and their standard deviation."""
     mean = f"{statistics.fmean(values):.{digits}f}"
     return f"{mean} ± {statistics.stdev(values):.{digits}f}" if len(values) > 1 else mean
+
+
+def mean_with_interval(differences: Sequence[float]) -> str:
+    """The mean of paired differences, and the half-width of its 95 % interval (Student's t)."""
+    mean = f"{statistics.fmean(differences):+.2f}"
+    if len(differences) < 2:
+        return mean
+    half = stats.t.ppf(0.975, len(differences) - 1) * statistics.stdev(differences) / len(differences) ** 0.5
+    return f"{mean} ± {half:.2f}"

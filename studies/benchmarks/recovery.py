@@ -14,42 +14,18 @@ from __future__ import annotations
 
 import argparse
 import statistics
-from concurrent.futures import ProcessPoolExecutor
 from dataclasses import replace
-from multiprocessing import get_context
 from typing import Any
 
-from ladder import judge
 from prepared import LAYER_BY_LAYER, Prepared, prepare
-from record import RESULTS, keep, kept, spread
-from scipy import stats
+from record import RESULTS, keep, kept, mean_with_interval, spread
+from students import SPLITS, THREE, Job, side_by_side
 
-from autocompress.core.cores import usable_cores
-from autocompress.core.policy import CompressionPolicy, Step
 from autocompress.core.training_spec import FinalistSpec, TransferSpec
 from autocompress.finalists import Recovery
 from autocompress.lessons import Lessons
 
-
-def student(kept: tuple[int, ...], heads: int, channels: int) -> CompressionPolicy:
-    """Only the layers `kept`, each with so many heads and channels, all in int8."""
-    removed = [Step("remove_layer", f"layers.{i}") for i in range(6) if i not in kept]
-    how = {"importance": "fisher"}
-    pruned = [Step("prune_heads", f"layers.{i}.attention", {"heads": heads, **how}) for i in kept]
-    narrow = [Step("prune_channels", f"layers.{i}.feed_forward", {"channels": channels, **how}) for i in kept]
-    return CompressionPolicy(
-        (*removed, *pruned, *narrow, *(Step("quantize", f"layers.{i}", {"bits": 8}) for i in kept))
-    )
-
-
-STUDENTS = {
-    "2 layers": student((1, 4), 6, 768),
-    "3 layers": student((0, 2, 4), 6, 384),
-    "4 layers": student((0, 1, 3, 5), 6, 768),
-}
-
-
-RECIPE, SPLITS = "the recipe", ("validation", "test")
+RECIPE = "the recipe"
 
 
 def variants(spec: FinalistSpec) -> dict[str, FinalistSpec]:
@@ -76,10 +52,8 @@ def variants(spec: FinalistSpec) -> dict[str, FinalistSpec]:
     }
 
 
-def jobs(
-    prepared: Prepared, seeds: list[int], only: list[str]
-) -> list[tuple[dict[str, Any], Recovery, CompressionPolicy]]:
-    found = []
+def jobs(prepared: Prepared, seeds: list[int], only: list[str]) -> list[Job]:
+    found: list[Job] = []
     lessons: dict[tuple[TransferSpec, int], Lessons] = {}
     for seed in seeds:
         for name, spec in variants(prepared.spec.finalists).items():
@@ -89,13 +63,13 @@ def jobs(
             if key not in lessons:
                 lessons[key] = Lessons.of(prepared.setup, spec.transfer, seed=seed)
             recovery = Recovery(prepared.setup, lessons[key], spec, seed)
-            for size, policy in STUDENTS.items():
+            for size, policy in THREE.items():
                 found.append(({"variant": name, "student": size, "seed": seed}, recovery, policy))
     return found
 
 
 def table(rows: list[dict[str, Any]]) -> str:
-    sizes = list(STUDENTS)
+    sizes = list(THREE)
     lines = [
         f"| variant | {' | '.join(f'{size}: validation / test' for size in sizes)} "
         "| against the recipe, points: validation / test | seconds |",
@@ -113,18 +87,14 @@ def table(rows: list[dict[str, Any]]) -> str:
 
 
 def gain(rows: list[dict[str, Any]], name: str, split: str) -> str:
-    """Points that a variant is above the recipe with the same student and seed: their mean, with the half-width of its
-    95 % interval (Student's t)."""
+    """Points that a variant is above the recipe with the same student and seed."""
     found = {(row["variant"], row["student"], row["seed"]): row[split] for row in rows}
     pairs = [
         100 * (value - found[RECIPE, student, seed])
         for (variant, student, seed), value in found.items()
         if variant == name and (RECIPE, student, seed) in found
     ]
-    if len(pairs) < 2:
-        return "".join(f"{one:+.2f}" for one in pairs)
-    half = stats.t.ppf(0.975, len(pairs) - 1) * statistics.stdev(pairs) / len(pairs) ** 0.5
-    return f"{statistics.fmean(pairs):+.2f} ± {half:.2f}"
+    return mean_with_interval(pairs) if pairs else ""
 
 
 def main() -> None:
@@ -136,14 +106,12 @@ def main() -> None:
     names = list(variants(prepared.spec.finalists))
     rows: list[dict[str, Any]] = kept("recovery", [])
     todo = jobs(prepared, asked.seeds, asked.only or names)
-    with ProcessPoolExecutor(usable_cores(), mp_context=get_context("spawn")) as pool:
-        judged = pool.map(judge, [recovery for _, recovery, _ in todo], [policy for _, _, policy in todo])
-        for (about, _, _), found in zip(todo, judged, strict=True):
-            rows = [row for row in rows if any(row[key] != value for key, value in about.items())]
-            rows.append({**about, **found})
-            rows.sort(key=lambda row: (names.index(row["variant"]), row["student"], row["seed"]))
-            keep("recovery", rows)
-            print(rows and {**about, **found}, flush=True)
+    for about, found in side_by_side(todo):
+        rows = [row for row in rows if any(row[key] != value for key, value in about.items())]
+        rows.append({**about, **found})
+        rows.sort(key=lambda row: (names.index(row["variant"]), row["student"], row["seed"]))
+        keep("recovery", rows)
+        print({**about, **found}, flush=True)
     told = table(rows) + "\n"
     (RESULTS / "recovery.md").write_text(told, encoding="utf-8")
     print(told)

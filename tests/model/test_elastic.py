@@ -40,7 +40,7 @@ from autocompress.elastic import (
 )
 from autocompress.errors import CandidateError
 from autocompress.evaluate import Pricing, Setup, SliceEvaluator
-from autocompress.finalists import Recovery, only_rounded, trainable_student
+from autocompress.finalists import Recovery, trainable_student
 from autocompress.importance import Importance, measure_importance
 from autocompress.lessons import Lessons
 from autocompress.reach import cheapest_whole
@@ -278,7 +278,7 @@ def test_the_cheapest_whole_point_takes_nothing_off_and_saves_what_it_can(
         return
     assert point is not None
     policy = space.policy(lambda name, _: point[name])
-    assert only_rounded(pricing(policy).policy)
+    assert operators.only_rounded(pricing(policy).policy)
     assert operators.effective(policy, shape)[1].embedding_bits == 4
     assert cheapest_whole(plain, pricing, ["latency_ms"], seed=0) is None, "that is the uncompressed model"
 

@@ -6,7 +6,7 @@ import json
 
 import pytest
 
-from autocompress.core.outcome import Measurement
+from autocompress.core.outcome import Evaluated, Measurement
 from autocompress.core.pareto import hypervolume
 from autocompress.core.trust import TRUST_FACT
 from autocompress.errors import NotFoundError
@@ -143,6 +143,24 @@ def test_what_a_study_decided_by_the_order_of_its_first_finalists_is_told(store:
         "Search scores ranked the first 4 finalists badly (no order to compare): 2 more were trained."
     ]
     assert after(promoted=[])[1] == []
+
+
+def test_a_model_that_is_only_rounded_says_nothing_of_what_training_adds(empty: Store) -> None:
+    given.study(empty)
+    with empty.lease("quickstart") as lease:
+        given.search(empty, lease)
+        rounded = given.policy(6, 12)
+        given.propose(empty, lease, 18, rounded, Evaluated(given.searched(0.955, 4.0, 24.0)))
+        given.finish(empty, lease)
+        trained = front_report(empty, "quickstart").trust
+        empty.nominate(lease, [18])
+        found = given.exported(0.955, 0.95, 4.0, 24.0)
+        empty.conclude(lease, 18, verified=True, reason="", measurements=found, artifacts=[], provenance={})
+    report = front_report(empty, "quickstart")
+    (whole,) = (member for member in report.verified if member.number == 18)
+    assert whole.untrained is None
+    assert trained is not None
+    assert report.trust == trained
 
 
 def test_the_hypervolume_is_that_of_the_verified_front(store: Store) -> None:
