@@ -45,7 +45,17 @@ from autocompress.operators import effective
 from autocompress.runners.devices import has_device, timed_elsewhere
 from autocompress.store import Artifact, Lease, Store
 from autocompress.teacher import Teacher, versions
-from autocompress.verification import Judged, deploy, judge_file, latencies, objections, parity, time_files, time_models
+from autocompress.verification import (
+    Judged,
+    deploy,
+    drops,
+    judge_file,
+    latencies,
+    objections,
+    parity,
+    time_files,
+    time_models,
+)
 
 logger = logging.getLogger(__name__)
 
@@ -138,7 +148,8 @@ class Offering:
             provenance={"versions": dict(versions()), "latency": timed.how},
         )
         for part, found in zip(parts, known[1:], strict=True):
-            self._decide(part, (*part.judged.measurements, part.parity, *found), reference, timed.how)
+            below = drops(part.judged, baseline, self._teacher.task)
+            self._decide(part, (*part.judged.measurements, *below, part.parity, *found), reference, timed.how)
 
     def _time(self, files: Sequence[Judged], shapes: Sequence[ModelShape]) -> _Latencies:
         """On the device where it can be reached. Raises HostError when it was reached and then lost."""

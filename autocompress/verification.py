@@ -26,7 +26,7 @@ from autocompress.deploy.graph import write_graph
 from autocompress.deploy.serving import predict_as_served
 from autocompress.deploy.session import Session
 from autocompress.devices.timing import Timed, time_side_by_side, timing_lane, workload_run
-from autocompress.tasks import Examples, TextClassification, batches
+from autocompress.tasks import TextClassification, batches
 
 logger = logging.getLogger(__name__)
 
@@ -34,6 +34,8 @@ PARITY: Final = 1e-4
 """Largest difference allowed between torch and ONNX logits in fp32."""
 
 _COLLAPSE: Final = 0.05
+_QUALITIES: Final = {"quality": "validation", "test_quality": "test"}
+"""Metric -> the split that it is measured on."""
 _PARITY_TEXTS: Final = 64
 
 
@@ -67,12 +69,12 @@ def deploy(student: Anatomy, path: Path, lowering: Lowering = PLAIN) -> None:
 
 @dataclass(frozen=True, slots=True)
 class Judged:
-    """A file with what was measured of it so far in its runtime, and its logits on the validation split."""
+    """A file with what was measured of it so far in its runtime, and the classes that it gives the texts of a split."""
 
     path: Path
     session: Session
     measurements: Measurements
-    validation_logits: NDArray[np.float32]
+    answers: Mapping[str, NDArray[np.int64]]
     runtime: str = DEFAULT_RUNTIME
     switches: Mapping[str, str] = field(default_factory=dict)
 
@@ -94,16 +96,12 @@ def judge_file(
     runtime = DEFAULT_RUNTIME if stock else shape.runtime
     session = Session(path, threads=workload.threads, runtime=runtime, switches=switches)
 
-    def served(examples: Examples) -> NDArray[np.float32]:
-        return predict_as_served(session, examples.tokens, workload, pad=examples.pad)
-
-    logits = served(task.examples("validation"))
-    found = []
-    for metric, split, split_logits in (
-        ("quality", "validation", logits),
-        ("test_quality", "test", served(task.examples("test"))),
-    ):
-        score = task.score(split_logits.argmax(axis=1), task.examples(split).labels)
+    found, answers = [], {}
+    for metric, split in _QUALITIES.items():
+        examples = task.examples(split)
+        logits = predict_as_served(session, examples.tokens, workload, pad=examples.pad)
+        answers[split] = logits.argmax(axis=1)
+        score = task.score(answers[split], examples.labels)
         found.append(Measurement(metric, score.value, task.metric, "measured", score.interval))
     count = macs(shape, batch=workload.batch, length=workload.typical.length, every_token=stock)
     found += [
@@ -111,7 +109,19 @@ def judge_file(
         Measurement("parameters", parameters(shape), "count", "counted"),
         Measurement("macs", count, "count", "counted"),
     ]
-    return Judged(path, session, tuple(found), logits, runtime, switches or {})
+    return Judged(path, session, tuple(found), answers, runtime, switches or {})
+
+
+def drops(file: Judged, baseline: Judged, task: TextClassification) -> Measurements:
+    """How far below the baseline a file scores, text by text, on either split."""
+    found = {
+        metric: task.drop(file.answers[split], baseline.answers[split], task.examples(split).labels)
+        for metric, split in _QUALITIES.items()
+    }
+    return tuple(
+        Measurement(f"{metric}_drop", drop.value, task.metric, "measured", drop.interval)
+        for metric, drop in found.items()
+    )
 
 
 def time_files(judged: Sequence[Judged], workload: Workload, *, rows: int, device: str) -> list[Measurements]:

@@ -75,38 +75,47 @@ def profile(
     if fit:
         _fit(session, _needed(file, "--fit", "CSV"), target or [], drop or [], json=json)
         return
+    if validate:
+        _validate(session, _needed(file, "--validate", "profile"), models, json=json)
+        return
+    if file is not None:
+        raise SpecError(f"{file}: without --validate or --fit nothing is read; name the profile with --out")
     from autocompress.cli.live import watching
     from autocompress.config import threads_of
     from autocompress.core.runtimes import DEFAULT_RUNTIME, named_runtime
     from autocompress.core.workload import Workload
     from autocompress.devices.profiling import FULL, QUICK, bert_shape
-    from autocompress.profiles import profile_to, validate_file
+    from autocompress.profiles import profile_to
 
-    if validate:
-        path = _needed(file, "--validate", "profile")
-        with watching(session) as observer:
-            observer.stage("validation", f"{models} models")
-            found = validate_file(path, models=models, progress=lambda text, share: observer.progress(share, 1.0, text))
-    else:
-        if file is not None:
-            raise SpecError(f"{file}: without --validate or --fit nothing is read; name the profile with --out")
-        path = out or Path("my-device.yaml")
-        lengths = dict.fromkeys(length or (_QUICK_LENGTHS if quick else _LENGTHS))
-        sizes = dict.fromkeys(batch or (1,))
-        counts = dict.fromkeys(threads_of(one) for one in threads or ["1"])
-        with watching(session) as observer:
-            observer.stage("profile")
-            found = profile_to(
-                path,
-                bert_shape(hidden=hidden, heads=heads, head_size=head_size, width=width, layers=layers),
-                [Workload(size, tokens, count) for count in counts for size in sizes for tokens in lengths],
-                effort=QUICK if quick else FULL,
-                runtimes=[named_runtime(name) for name in dict.fromkeys(runtime or [DEFAULT_RUNTIME])],
-                static=static,
-                replace_it=force,
-                progress=lambda text, share: observer.progress(share, 1.0, text),
-            )
-    _show(session, found, path, validated=validate, json=json)
+    path = out or Path("my-device.yaml")
+    lengths = dict.fromkeys(length or (_QUICK_LENGTHS if quick else _LENGTHS))
+    sizes = dict.fromkeys(batch or (1,))
+    counts = dict.fromkeys(threads_of(one) for one in threads or ["1"])
+    with watching(session) as observer:
+        observer.stage("profile")
+        found = profile_to(
+            path,
+            bert_shape(hidden=hidden, heads=heads, head_size=head_size, width=width, layers=layers),
+            [Workload(size, tokens, count) for count in counts for size in sizes for tokens in lengths],
+            effort=QUICK if quick else FULL,
+            runtimes=[named_runtime(name) for name in dict.fromkeys(runtime or [DEFAULT_RUNTIME])],
+            static=static,
+            replace_it=force,
+            progress=lambda text, share: observer.progress(share, 1.0, text),
+        )
+    _show(session, found, path, json=json)
+    if not json:
+        session.say(f"check it with `autocompress profile --validate {path}`", style="dim")
+
+
+def _validate(session: Session, path: Path, models: int, *, json: bool) -> None:
+    from autocompress.cli.live import watching
+    from autocompress.profiles import validate_file
+
+    with watching(session) as observer:
+        observer.stage("validation", f"{models} models")
+        found = validate_file(path, models=models, progress=lambda text, share: observer.progress(share, 1.0, text))
+    _show(session, found, path, json=json)
 
 
 def _needed(file: Path | None, option: str, what: str) -> Path:
@@ -117,7 +126,7 @@ def _needed(file: Path | None, option: str, what: str) -> Path:
     return file
 
 
-def _show(session: Session, found: DeviceProfile, path: Path, *, validated: bool, json: bool) -> None:
+def _show(session: Session, found: DeviceProfile, path: Path, *, json: bool) -> None:
     from autocompress.config import device_to_json
 
     if json:
@@ -142,8 +151,6 @@ def _show(session: Session, found: DeviceProfile, path: Path, *, validated: bool
     for note in found.notes:
         session.warn(f"note: {note}", style="yellow")
     session.wrote(path)
-    if not validated:
-        session.say(f"check it with `autocompress profile --validate {path}`", style="dim")
 
 
 def accuracy_line(found: Accuracy) -> str:

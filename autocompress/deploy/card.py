@@ -13,6 +13,8 @@ from autocompress.deploy.folder import Manifest
 _NAMES = {
     "quality": "quality (validation)",
     "test_quality": "quality (test, never searched on)",
+    "quality_drop": "quality below the uncompressed model (validation)",
+    "test_quality_drop": "quality below the uncompressed model (test)",
     "latency_ms": "latency, median",
     "latency_p90_ms": "latency, 90th percentile",
     "size_mb": "model.onnx on disk",

@@ -39,15 +39,18 @@ class Relative:
     """A candidate beside the baseline under the same meter; None where either was not measured.
 
     `speedup` is baseline latency / latency, the drops are baseline - candidate (negative: the candidate is better),
-    and `size_ratio` is size / baseline size.
+    and `size_ratio` is size / baseline size. The intervals of drops are 95 % and paired, from the answers to the same
+    texts; None where only the two scores are known.
     """
 
     speedup: float | None = None
     quality_drop: float | None = None
     test_quality_drop: float | None = None
     size_ratio: float | None = None
+    quality_drop_interval: tuple[float, float] | None = None
+    test_quality_drop_interval: tuple[float, float] | None = None
 
-    def to_json(self) -> dict[str, float | None]:
+    def to_json(self) -> dict[str, Any]:
         return dataclasses.asdict(self)
 
 
@@ -277,6 +280,9 @@ def relative(metrics: Metrics, baseline: Metrics) -> Relative:
         both = metric in metrics and metric in baseline
         return (metrics[metric].value, baseline[metric].value) if both else None
 
+    def within(metric: str) -> tuple[float, float] | None:
+        return metrics[metric].interval if metric in metrics else None
+
     latency, size = pair("latency_ms"), pair("size_mb")
     quality, test = pair("quality"), pair("test_quality")
     return Relative(
@@ -284,6 +290,8 @@ def relative(metrics: Metrics, baseline: Metrics) -> Relative:
         quality_drop=quality[1] - quality[0] if quality else None,
         test_quality_drop=test[1] - test[0] if test else None,
         size_ratio=size[0] / size[1] if size and size[1] > 0 else None,
+        quality_drop_interval=within("quality_drop"),
+        test_quality_drop_interval=within("test_quality_drop"),
     )
 
 
@@ -326,7 +334,7 @@ def _finalist(
         policy=one.candidate.policy,
         summary=explain_policy(one.candidate.policy, shape).summary,
         state=one.state,
-        metrics=metrics,
+        metrics={name: known for name, known in metrics.items() if not name.endswith("_drop")},
         relative=relative(metrics, baseline.metrics) if baseline and baseline.measured else Relative(),
         on_front=one.candidate.number in front,
         reason=one.reason,

@@ -15,7 +15,18 @@ from autocompress.report.plain_text import one_line
 from autocompress.report.plot import plot_of
 from autocompress.report.style import STYLE
 from autocompress.report.svg import as_svg
-from autocompress.report.wording import change, drop, interval, is_estimated, label, marked, number, times, word
+from autocompress.report.wording import (
+    change,
+    drop,
+    drop_within,
+    interval,
+    is_estimated,
+    label,
+    marked,
+    number,
+    times,
+    word,
+)
 
 ESTIMATES_SHOWN: Final = 500
 """Some 400 bytes each: the page stays far below a megabyte."""
@@ -149,7 +160,7 @@ def _baseline_row(baseline: Baseline, pace: str, extra: Sequence[str]) -> str:
 
 def _row(member: Member, pace: str, extra: Sequence[str]) -> str:
     metrics, relative = member.metrics, member.relative
-    points = drop(relative.quality_drop)
+    points = drop_within(relative.quality_drop, relative.quality_drop_interval)
     name = f"<code>{_safe(member.digest[:8])}</code>{' ◆' if member.knee else ''}"
     state = "" if member.verified and member.on_front else "dominated" if member.verified else member.state
     cells = [

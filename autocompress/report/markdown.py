@@ -8,7 +8,7 @@ from collections.abc import Sequence
 from autocompress.report.front import FrontReport, Metrics
 from autocompress.report.notes import notes
 from autocompress.report.plain_text import one_line
-from autocompress.report.wording import change, drop, interval, label, marked, times, told, word
+from autocompress.report.wording import change, drop_within, interval, label, marked, times, told, word
 
 _SPECIAL = re.compile(r"([\\`*_\[\]<>|#~&])")
 
@@ -30,7 +30,8 @@ def as_markdown(report: FrontReport) -> str:
         lines.append(_row("baseline", report.baseline.metrics, ["", "", ""], (pace, *extra), report.baseline.summary))
     for member in report.verified:
         relative = member.relative
-        compared = [drop(relative.quality_drop), times(relative.speedup), change(relative.size_ratio)]
+        points = drop_within(relative.quality_drop, relative.quality_drop_interval)
+        compared = [points, times(relative.speedup), change(relative.size_ratio)]
         name = f"{member.digest[:8]}{' ◆' if member.knee else ''}"
         lines.append(_row(name, member.metrics, compared, (pace, *extra), member.summary))
     said = [note for note in notes(report) if not note.startswith("Estimates")]

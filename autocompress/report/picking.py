@@ -146,7 +146,8 @@ def pick(
     if not fitting:
         raise NotFoundError(_nothing_fits(report, offered, limits))
     chosen = rule.best(fitting)
-    return Picked(name, chosen, baseline, _why(rule, chosen, fitting, len(verified), limits, runtime))
+    why = [_why(rule, chosen, fitting, len(verified), limits, runtime), _doubt(chosen, bounds.max_quality_drop)]
+    return Picked(name, chosen, baseline, " ".join(sentence for sentence in why if sentence))
 
 
 def _rule(report: FrontReport, minimize: str | None, maximize: str | None) -> _Rule:
@@ -238,6 +239,14 @@ def _why(
     if not chosen.on_front:
         said.append("Another verified member is better in every objective.")
     return " ".join(said)
+
+
+def _doubt(chosen: Member, allowed: float | None) -> str:
+    """Whether the validation texts are enough to say that the bound on the drop is kept."""
+    within = chosen.relative.quality_drop_interval
+    if allowed is None or within is None or within[1] <= allowed + _ROUNDING:
+        return ""
+    return f"The validation texts are too few to rule out a drop of up to {within[1]:.2g} (95 %)."
 
 
 def _limits(bounds: PickBounds, baseline: Baseline) -> list[_Limit]:

@@ -15,7 +15,7 @@ from autocompress.report.front import Baseline, FrontReport, Member, Metrics
 from autocompress.report.notes import notes
 from autocompress.report.picking import Picked
 from autocompress.report.plain_text import one_line
-from autocompress.report.wording import change, drop, interval, is_estimated, label, marked, times, word
+from autocompress.report.wording import change, drop, drop_within, interval, is_estimated, label, marked, times, word
 
 ESTIMATES_SHOWN: Final = 8
 """Further ones are counted; all of them are in `--json` and `--csv`."""
@@ -90,13 +90,14 @@ def as_picked(picked: Picked) -> RenderableType:
     """The picked model beside the baseline, and why it was picked."""
     table = Table(box=box.SIMPLE_HEAD, pad_edge=False)
     member, baseline = picked.member, picked.baseline
+    one = member.relative
     for heading in ("", "picked", "baseline", "change"):
         table.add_column(heading, justify="right" if heading else "left", no_wrap=True)
     changes = {
-        "quality": f"{drop(member.relative.quality_drop)} pt",
-        "test_quality": f"{drop(member.relative.test_quality_drop)} pt",
-        "latency_ms": f"{times(member.relative.speedup)} faster",
-        "size_mb": change(member.relative.size_ratio),
+        "quality": f"{drop_within(one.quality_drop, one.quality_drop_interval)} pt",
+        "test_quality": f"{drop_within(one.test_quality_drop, one.test_quality_drop_interval)} pt",
+        "latency_ms": f"{times(one.speedup)} faster",
+        "size_mb": change(one.size_ratio),
     }
     for metric in dict.fromkeys((*_FIXED, *member.metrics)):
         if metric in member.metrics:

@@ -96,6 +96,14 @@ def drop(value: float | None) -> str:
     return f"{'+' if points > 0 else _MINUS}{abs(points):.1f}"
 
 
+def drop_within(value: float | None, within: tuple[float, float] | None) -> str:
+    """The same with its 95 % interval, where there is one: `−1.2 [−2.4 to +0.1]`."""
+    if within is None:
+        return drop(value)
+    low, high = within
+    return f"{drop(value)} [{drop(high)} to {drop(low)}]"
+
+
 def change(ratio: float | None) -> str:
     """A ratio to the baseline as a change in percent: 0.13 is `−87 %`."""
     if ratio is None:

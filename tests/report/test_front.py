@@ -41,6 +41,9 @@ def test_verified_members_are_compared_with_the_measured_baseline(store: Store) 
     assert member.relative.speedup == pytest.approx(given.BASELINE[2] / latency)
     assert member.relative.quality_drop == pytest.approx(given.BASELINE[0] - quality)
     assert member.relative.test_quality_drop == pytest.approx(given.BASELINE[1] - test)
+    low, high = member.relative.quality_drop_interval or (0.0, 0.0)
+    assert (low + high) / 2 == pytest.approx(member.relative.quality_drop)
+    assert not {"quality_drop", "test_quality_drop"} & member.metrics.keys(), "it is told once"
     assert member.relative.size_ratio == pytest.approx(size / given.BASELINE[3])
 
 
@@ -183,7 +186,8 @@ def test_the_json_has_what_the_documentation_says(store: Store) -> None:
     assert {"study", "baseline", "members", "hypervolume", "counts", "objectives", "constraints"} <= tree.keys()
     first = tree["members"][0]
     assert first["metrics"]["latency_ms"].keys() == {"value", "unit", "source", "interval", "n"}
-    assert first["relative"].keys() == {"speedup", "quality_drop", "test_quality_drop", "size_ratio"}
+    drops = {"quality_drop", "test_quality_drop", "quality_drop_interval", "test_quality_drop_interval"}
+    assert first["relative"].keys() == {"speedup", "size_ratio", *drops}
     assert tree["counts"]["verified"] == 4
 
 

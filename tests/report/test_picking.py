@@ -27,6 +27,14 @@ def test_the_fastest_within_a_quality_drop_is_picked_and_explained(store: Store)
     assert f"The runner-up is {runner_up} with 2.31 ms." in picked.why
 
 
+def test_what_the_texts_cannot_rule_out_is_said(store: Store) -> None:
+    """The picked one is 0.74 points below its baseline, give or take 1.5."""
+    picked = pick(store, "quickstart", bounds=PickBounds(max_quality_drop=0.01), minimize="latency_ms")
+    assert picked.why.endswith("The validation texts are too few to rule out a drop of up to 0.022 (95 %).")
+    for bounds in (PickBounds(max_quality_drop=0.03), PickBounds()):
+        assert "rule out" not in pick(store, "quickstart", bounds=bounds, maximize="quality").why
+
+
 def test_a_tie_with_the_runner_up_is_said(store: Store) -> None:
     assert "tied in accuracy and latency" in pick(store, "quickstart", minimize="latency_ms",
                                                    bounds=PickBounds(min_quality=0.95)).why  # fmt: skip
@@ -149,6 +157,7 @@ def test_the_json_is_what_acceptance_asks_for(store: Store) -> None:
     assert {"digest", "policy", "verified", "metrics", "baseline", "relative", "why"} <= tree.keys()
     assert tree["verified"] is True
     assert all({"value", "unit", "source"} <= metric.keys() for metric in tree["metrics"].values())
-    assert tree["relative"].keys() == {"speedup", "quality_drop", "test_quality_drop", "size_ratio"}
+    drops = {"quality_drop", "test_quality_drop", "quality_drop_interval", "test_quality_drop_interval"}
+    assert tree["relative"].keys() == {"speedup", "size_ratio", *drops}
     assert tree["policy"][0].keys() == {"operator", "target", "settings"}
     assert tree["baseline"]["metrics"]["latency_ms"]["source"] == "measured"

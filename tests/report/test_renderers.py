@@ -146,6 +146,7 @@ def test_a_profile_that_no_longer_fits_is_a_warning(empty: Store) -> None:
 def test_the_picked_member_stands_beside_the_baseline(store: Store) -> None:
     text = printed(as_picked(pick(store, "quickstart")))
     assert re.search(r"latency +2\.31 ms \[2\.26–2\.38\] +14\.1 ms \[13\.8–14\.5\] +6\.1× faster", text)
+    assert "−0.4 [−1.9 to +1.1] pt" in text, "with the paired interval of the drop"
 
 
 def test_text_of_others_reaches_no_terminal_as_a_command(hostile: Store) -> None:
