@@ -55,17 +55,13 @@ def profile_to(
         ceilings=True,
         runtimes=runtimes,
         static=static,
-        known=[table for table in _kept(part, largest, workloads, runtimes) if _is_static(table) == static],
+        known=[table for table in _kept(part, largest, workloads, runtimes) if table.is_static == static],
         on_table=lambda found: write_atomically(part, config.dump_device(named(found))),
         progress=progress,
     )
     write_atomically(out, config.dump_device(named(profile)))
     part.unlink(missing_ok=True)
     return config.load_device(out)
-
-
-def _is_static(table: KernelTable) -> bool:
-    return any(row.activations == "static" for row in table.rows)
 
 
 def _kept(

@@ -162,6 +162,11 @@ class KernelTable:
         """What it was measured under; the runtime is told where it is not the default."""
         return str(self.workload) if self.runtime == DEFAULT_RUNTIME else f"{self.workload}, {self.runtime}"
 
+    @property
+    def is_static(self) -> bool:
+        """Whether int8 with fixed ranges was measured too."""
+        return any(row.activations == "static" for row in self.rows)
+
     def curve(self, block: Block, bits: Bits, activations: Activations = "dynamic") -> list[tuple[int, float]]:
         """(size, milliseconds) of one kind of block, by size."""
         kind = (block, bits, activations)

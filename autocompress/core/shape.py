@@ -31,6 +31,12 @@ BLOCK: Final = 32
 """Weights in 4 bits that share a multiplier."""
 
 
+def precisions(*, static: bool = False) -> list[tuple[Arithmetic, Activations]]:
+    """What a part of a layer may compute in; int8 with fixed ranges is among it if asked for."""
+    found: list[tuple[Arithmetic, Activations]] = [(bits, "dynamic") for bits in BITS]
+    return [*found, (8, "static")] if static else found
+
+
 @dataclass(frozen=True, slots=True)
 class AttentionShape:
     """`heads` of `head_size` channels each; q, k, v and o are [heads * head_size, hidden] and its transpose."""

@@ -19,7 +19,16 @@ from autocompress.core.cores import usable_cores
 from autocompress.core.device import Block, DeviceProfile, KernelRow, KernelTable
 from autocompress.core.lowering import PLAIN, Lowering, Tried
 from autocompress.core.runtimes import DEFAULT_RUNTIME, RuntimeName
-from autocompress.core.shape import BITS, Activations, AttentionShape, Bits, FeedForwardShape, LayerShape, ModelShape
+from autocompress.core.shape import (
+    BITS,
+    Activations,
+    AttentionShape,
+    Bits,
+    FeedForwardShape,
+    LayerShape,
+    ModelShape,
+    precisions,
+)
 from autocompress.core.workload import Workload
 from autocompress.deploy.graph import write_graph
 from autocompress.deploy.session import Session, runtime
@@ -32,7 +41,7 @@ from autocompress.devices.validation import SLOW, Seen, correct, judge, measure_
 
 logger = logging.getLogger(__name__)
 
-RECIPE: Final = 7
+RECIPE: Final = 8
 """Raised whenever profiling changes what it measures: cached profiles of another recipe are measured again."""
 
 _COPIES: Final = 4
@@ -178,7 +187,7 @@ def loads_to_measure(workload: Workload) -> list[Workload]:
 def _fitted_on(small: ModelShape, way: _Way) -> Seen:
     """The whole models that a table is corrected by, of a small vocabulary."""
     return measure_models(
-        random_shapes(small, count=way.effort.models, seed=_FIT_SEED),
+        random_shapes(small, count=way.effort.models, seed=_FIT_SEED, static=way.static),
         way.workload,
         runtime=way.runtime,
         lowering=way.lowering,
@@ -223,11 +232,12 @@ def validate(
         raise ValueError(
             f"device {profile.name!r} holds no kernel table for hidden {largest.hidden}, heads of {head_size}"
         )
-    shapes, judged = random_shapes(largest, count=models, seed=seed), {}
+    judged = {}
     today = datetime.datetime.now(datetime.UTC).date().isoformat()
     notes = [note for note in profile.notes if not note.startswith(_PACE)]
     for place, table in enumerate(fitting):
         then = _reference_ms(table)
+        shapes = random_shapes(largest, count=models, seed=seed, static=table.is_static)
         progress(str(table), place / len(fitting))
         seen = measure_models(
             shapes, table.workload, runtime=table.runtime, lowering=table.lowering, reference_ms=then or None
@@ -326,11 +336,8 @@ def _stacks(largest: ModelShape, shares: Sequence[float], *, static: bool) -> li
         ("last_attention", heads, 1),
         ("last_feed_forward", width, 1),
     )
-    precisions: list[tuple[Bits, Activations]] = [(bits, "dynamic") for bits in BITS]
-    if static:
-        precisions.append((8, "static"))
     for block, most, copies in blocks:
-        for bits, activations in precisions:
+        for bits, activations in precisions(static=static):
             for size in _sizes(most, shares):
                 layer = LayerShape(0, AttentionShape(0, 1), FeedForwardShape(0))
                 if block.endswith("attention"):

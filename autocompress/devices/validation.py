@@ -19,7 +19,7 @@ from autocompress.core.device import COST_FEATURES, Accuracy, Correction, Kernel
 from autocompress.core.lowering import PLAIN, Lowering
 from autocompress.core.prediction import SUM_OF_BLOCKS, LatencyPredictor
 from autocompress.core.runtimes import DEFAULT_RUNTIME
-from autocompress.core.shape import BITS, AttentionShape, FeedForwardShape, LayerShape, ModelShape
+from autocompress.core.shape import BITS, AttentionShape, FeedForwardShape, LayerShape, ModelShape, precisions
 from autocompress.core.workload import Workload
 from autocompress.deploy.graph import write_graph
 from autocompress.deploy.session import Session
@@ -41,10 +41,10 @@ _LEAST_SPREAD: Final = 0.02
 """No prediction is held for surer than a repeated measurement is."""
 
 
-def random_shapes(largest: ModelShape, *, count: int, seed: int) -> list[ModelShape]:
+def random_shapes(largest: ModelShape, *, count: int, seed: int, static: bool = False) -> list[ModelShape]:
     """Shapes that random policies lead to: any number of layers, any heads, widths in steps of 16, each part in fp32 or
-    int8."""
-    draw = random.Random(seed)
+    int8; in `static` int8 too, if asked for."""
+    draw, arithmetics = random.Random(seed), precisions(static=static)
     heads = max(layer.attention.heads for layer in largest.layers)
     width = max(layer.feed_forward.width for layer in largest.layers)
     head_size = largest.layers[0].attention.head_size
@@ -53,8 +53,8 @@ def random_shapes(largest: ModelShape, *, count: int, seed: int) -> list[ModelSh
         wide = _WIDTH_STEP * draw.randint(1, width // _WIDTH_STEP)
         return LayerShape(
             index,
-            AttentionShape(draw.randint(1, heads), head_size, draw.choice(BITS)),
-            FeedForwardShape(wide, draw.choice(BITS)),
+            AttentionShape(draw.randint(1, heads), head_size, *draw.choice(arithmetics)),
+            FeedForwardShape(wide, *draw.choice(arithmetics)),
         )
 
     return [

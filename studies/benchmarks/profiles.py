@@ -47,6 +47,7 @@ OTHERS: Mapping[str, tuple[Sequence[Workload], RuntimeName]] = {
     "all threads": ((Workload(1, 32, usable_cores()), Workload(1, 128, usable_cores())), "onnxruntime"),
     "batches": ((Workload(8, 128, 1), Workload(32, 128, 1)), "onnxruntime"),
     "batches, all threads": ((Workload(8, 128, usable_cores()), Workload(32, 128, usable_cores())), "onnxruntime"),
+    "with static int8": (LOADS, "onnxruntime"),
     "OpenVINO": (LOADS, "openvino"),
     "OpenVINO in bf16": (LOADS, "openvino-bf16"),
 }
@@ -59,10 +60,11 @@ def errors(
     models: int,
     loads: Sequence[Workload] = LOADS,
     runtime: RuntimeName = DEFAULT_RUNTIME,
+    static: bool = False,
 ) -> tuple[dict[str, Any], DeviceProfile]:
     path, started = folder / "bench.yaml", time.monotonic()
     effort = QUICK if quick else FULL
-    profile_to(path, LARGEST, loads, effort=effort, runtimes=(runtime,), progress=lambda *_: None)
+    profile_to(path, LARGEST, loads, effort=effort, runtimes=(runtime,), static=static, progress=lambda *_: None)
     seconds = time.monotonic() - started
     profile = validate_file(path, models=models)
     judged = {str(table.workload): dataclasses.asdict(table.accuracy) for table in profile.tables if table.accuracy}
@@ -114,7 +116,9 @@ def others(names: Sequence[str], *, quick: bool, models: int) -> None:
     for name in names:
         loads, runtime = OTHERS[name]
         with tempfile.TemporaryDirectory() as folder:
-            found, _ = errors(Path(folder), quick=quick, models=models, loads=loads, runtime=runtime)
+            found, _ = errors(
+                Path(folder), quick=quick, models=models, loads=loads, runtime=runtime, static="static" in name
+            )
         figures[name] = {**found, "effort": "quick" if quick else "full"}
         keep("profiles-others", figures)
         for load, one in found["by_workload"].items():

@@ -20,6 +20,8 @@ TABLES = {
     "front": "quickstart",
     "peers": "peers",
     "fronts": "front_quality",
+    "movie-reviews": "front_quality-movie-reviews",
+    "ladder": "ladder",
     "origins": "origins",
     "ablation": "recovery",
 }
@@ -78,27 +80,9 @@ def figures_table() -> str:
             "kills",
         ),
     ]
-    rows += [*ladder_rows(), *file_rows(), *device_rows()]
+    rows += [*file_rows(), *device_rows()]
     lines = ["| what | figure | `python studies/benchmarks/` |", "|---|---|---|"]
     return "\n".join([*lines, *(f"| {what} | {figure} | `{script}.py` |" for what, figure, script in rows)])
-
-
-def ladder_rows() -> list[tuple[str, str, str]]:
-    """How well cheap scores rank, once that was measured."""
-    if not (RESULTS / "ladder.json").exists():
-        return []
-    ladder = figures_of("ladder")
-    found = ladder["trust"]
-    elastic, teacher = found["elastic weights"], found["teacher weights"]
-    ceiling = found["validation against test, once trained"]["tau"]
-    return [
-        (
-            f"search scores against trained ones, {len(ladder['policies'])} policies of all latencies: Kendall's tau",
-            f"{elastic['tau on both']:.2f} cut from the elastic model, {teacher['tau on both']:.2f} from the teacher "
-            f"as it is; the trained models' validation scores against their test scores: {ceiling:.2f}",
-            "ladder",
-        )
-    ]
 
 
 def file_rows() -> list[tuple[str, str, str]]:

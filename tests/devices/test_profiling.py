@@ -268,7 +268,11 @@ def test_random_shapes_use_every_size_and_both_precisions() -> None:
     assert {shape.depth for shape in shapes} == set(range(1, 7))
     assert {layer.attention.heads for layer in layers} == set(range(1, 13))
     assert {layer.attention.bits for layer in layers} == {layer.feed_forward.bits for layer in layers} == {8, 32}
+    assert {layer.attention.activations for layer in layers} == {"dynamic"}
     assert shapes == random_shapes(MINILM, count=300, seed=0) != random_shapes(MINILM, count=300, seed=1)
+    static = [layer for shape in random_shapes(MINILM, count=300, seed=0, static=True) for layer in shape.layers]
+    for parts in ([layer.attention for layer in static], [layer.feed_forward for layer in static]):
+        assert {(part.bits, part.activations) for part in parts} == {(8, "dynamic"), (32, "dynamic"), (8, "static")}
 
 
 def test_an_estimate_never_reaches_below_zero() -> None:
