@@ -83,6 +83,7 @@ class Study:
         max_energy_mj: float | None = None,
         min_throughput: float | None = None,
         max_memory_mib: float | None = None,
+        sure: bool = False,
         minimize: str | None = None,
         maximize: str | None = None,
         knee: bool = False,
@@ -102,6 +103,7 @@ class Study:
             max_energy_mj=max_energy_mj,
             min_throughput=min_throughput,
             max_memory_mib=max_memory_mib,
+            sure=sure,
         )
         picked = pick(
             self.store,

@@ -62,6 +62,9 @@ def pick(
     max_energy_mj: Annotated[float | None, typer.Option(metavar="MJ", help="At most these mJ an inference.")] = None,
     min_throughput: Annotated[float | None, typer.Option(metavar="RATE", help="At least these texts a second.")] = None,
     max_memory_mib: Annotated[float | None, typer.Option(metavar="MIB", help="At most this peak memory.")] = None,
+    sure: Annotated[
+        bool, typer.Option("--sure", help="The drop must be within its bound with 95 % confidence, not as seen.")
+    ] = False,
     minimize: Annotated[str | None, typer.Option(metavar="METRIC", help="Take the lowest, e.g. latency_ms.")] = None,
     maximize: Annotated[str | None, typer.Option(metavar="METRIC", help="Take the highest, e.g. quality.")] = None,
     knee: Annotated[bool, typer.Option("--knee", help="Take the knee of the front (the default).")] = False,
@@ -88,6 +91,7 @@ def pick(
         max_energy_mj=max_energy_mj,
         min_throughput=min_throughput,
         max_memory_mib=max_memory_mib,
+        sure=sure,
     )
     with Store.open(storage, create=False) as store:
         picked = reports.pick(

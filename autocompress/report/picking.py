@@ -35,7 +35,10 @@ _BOUNDED: Final = {
 
 @dataclass(frozen=True, slots=True)
 class PickBounds:
-    """What a member must keep. Qualities are shares on validation data; the test split is never selected on."""
+    """What a member must keep. Qualities are shares on validation data; the test split is never selected on.
+
+    With `sure` the drop must lie within its bound at the upper end of its paired 95 % interval, not as it was seen.
+    """
 
     max_latency_ms: float | None = None
     min_quality: float | None = None
@@ -44,8 +47,11 @@ class PickBounds:
     max_energy_mj: float | None = None
     min_throughput: float | None = None
     max_memory_mib: float | None = None
+    sure: bool = False
 
     def __post_init__(self) -> None:
+        if self.sure and self.max_quality_drop is None:
+            raise SpecError("--sure: of which drop? name it with --max-quality-drop")
         for name in self.__slots__:
             value = getattr(self, name)
             if value is not None and not math.isfinite(value):
@@ -84,7 +90,8 @@ class Picked:
 
 @dataclass(frozen=True, slots=True)
 class _Limit:
-    """One bound: `low` or `high` on a metric. In words: its `name`, the `bound`, and a value `shown` beside it."""
+    """One bound: `low` or `high` on a metric, or on the least that it can be where it must be `sure`. In words: its
+    `name`, the `bound`, and a value `shown` beside it."""
 
     metric: str
     name: str
@@ -92,12 +99,22 @@ class _Limit:
     shown: Callable[[float], str]
     low: float = -math.inf
     high: float = math.inf
+    sure: bool = False
+
+    def value(self, member: Member) -> float | None:
+        """What is held against the bound; None when it is unknown."""
+        known, compared = member.metrics.get(self.metric), member.relative
+        if known is None or not self.sure:
+            return known.value if known else None
+        if compared.quality_drop is None or compared.quality_drop_interval is None:
+            return None
+        return known.value - (compared.quality_drop_interval[1] - compared.quality_drop)
 
     def violation(self, member: Member) -> float:
         """How far the member lies outside, as a share of the bound; infinite when the metric is unknown."""
-        if self.metric not in member.metrics:
+        value = self.value(member)
+        if value is None:
             return math.inf
-        value = member.metrics[self.metric].value
         outside = max(self.low - value, value - self.high)
         bound = self.low if math.isfinite(self.low) else self.high
         return 0.0 if outside <= _ROUNDING * max(1.0, abs(bound)) else outside / max(abs(bound), _ROUNDING)
@@ -246,7 +263,7 @@ def _doubt(chosen: Member, allowed: float | None) -> str:
     within = chosen.relative.quality_drop_interval
     if allowed is None or within is None or within[1] <= allowed + _ROUNDING:
         return ""
-    return f"The validation texts are too few to rule out a drop of up to {within[1]:.2g} (95 %)."
+    return f"The validation texts cannot rule out a drop of up to {within[1]:.2g} (95 %); with `--sure` they must."
 
 
 def _limits(bounds: PickBounds, baseline: Baseline) -> list[_Limit]:
@@ -260,7 +277,7 @@ def _limits(bounds: PickBounds, baseline: Baseline) -> list[_Limit]:
             bound = f"{'>=' if least else '<='} {shown(value)}"
             found.append(_Limit(metric, label(metric, baseline.metrics), bound, shown, **ends))
     if bounds.max_quality_drop is not None:
-        found.append(_drop_limit(bounds.max_quality_drop, baseline))
+        found.append(_drop_limit(bounds.max_quality_drop, baseline, sure=bounds.sure))
     return found
 
 
@@ -273,9 +290,13 @@ def _refuse_unknown(report: FrontReport, limits: Sequence[_Limit]) -> None:
                 f"{_option(option)}: {metric} is not known of any verified member of study {report.study!r}; name it "
                 "in the objectives or constraints of a new study"
             )
+    if any(limit.sure and all(limit.value(one) is None for one in report.verified) for limit in limits):
+        raise NotFoundError(
+            f"--sure: study {report.study!r} kept no paired intervals of its drops; only newer studies have them"
+        )
 
 
-def _drop_limit(allowed: float, baseline: Baseline) -> _Limit:
+def _drop_limit(allowed: float, baseline: Baseline, *, sure: bool) -> _Limit:
     """A bound on the drop is a floor under quality: a share of the drop itself would blow up near zero."""
     known = baseline.metrics.get("quality")
     if known is None or not baseline.measured:
@@ -284,8 +305,8 @@ def _drop_limit(allowed: float, baseline: Baseline) -> _Limit:
             "use --min-quality, or go on with `autocompress resume`"
         )
     top = known.value
-    name = f"{label('quality', baseline.metrics)} drop"
-    return _Limit("quality", name, f"<= {allowed:g}", lambda value: f"{top - value:.4g}", low=top - allowed)
+    name = f"{label('quality', baseline.metrics)} drop{' (95 % sure)' if sure else ''}"
+    return _Limit("quality", name, f"<= {allowed:g}", lambda value: f"{top - value:.4g}", low=top - allowed, sure=sure)
 
 
 def _exact(value: float, metric: str) -> str:
@@ -336,8 +357,8 @@ def _nothing_fits(report: FrontReport, offered: Sequence[Member], limits: Sequen
 
 
 def _value(limit: _Limit, member: Member) -> str:
-    known = member.metrics.get(limit.metric)
-    return f"{limit.shown(known.value)} {word(limit.metric, known)}".rstrip() if known else "not measured"
+    value, known = limit.value(member), member.metrics.get(limit.metric)
+    return f"{limit.shown(value)} {word(limit.metric, known)}".rstrip() if known and value is not None else "not known"
 
 
 def _nothing_verified(report: FrontReport) -> str:

@@ -30,9 +30,39 @@ def test_the_fastest_within_a_quality_drop_is_picked_and_explained(store: Store)
 def test_what_the_texts_cannot_rule_out_is_said(store: Store) -> None:
     """The picked one is 0.74 points below its baseline, give or take 1.5."""
     picked = pick(store, "quickstart", bounds=PickBounds(max_quality_drop=0.01), minimize="latency_ms")
-    assert picked.why.endswith("The validation texts are too few to rule out a drop of up to 0.022 (95 %).")
+    assert picked.why.endswith(
+        "The validation texts cannot rule out a drop of up to 0.022 (95 %); with `--sure` they must."
+    )
     for bounds in (PickBounds(max_quality_drop=0.03), PickBounds()):
         assert "rule out" not in pick(store, "quickstart", bounds=bounds, maximize="quality").why
+
+
+def test_a_drop_within_its_bound_for_sure_is_one_whose_interval_is(store: Store) -> None:
+    """Intervals reach 1.5 points further than the drops: -0.2, 0.4, 0.7 and 2.0 points."""
+
+    def picked(bound: float) -> str:
+        bounds = PickBounds(max_quality_drop=bound, sure=True)
+        found = pick(store, "quickstart", bounds=bounds, minimize="latency_ms")
+        assert "rule out" not in found.why
+        return f"{found.member.number}: {found.why}"
+
+    assert picked(0.0225).startswith("3: ")
+    assert picked(0.0135).startswith("1: ")
+    assert "with accuracy drop (95 % sure) <= 0.0135" in picked(0.0135)
+    with pytest.raises(NotFoundError, match=r"with accuracy drop \(95 % sure\) 0\.0132 where <= 0\.01 was asked"):
+        picked(0.01)
+    with pytest.raises(SpecError, match="--sure: of which drop"):
+        PickBounds(sure=True)
+
+
+def test_a_study_of_before_paired_intervals_cannot_be_sure(empty: Store) -> None:
+    given.study(empty)
+    with empty.lease("quickstart") as lease:
+        given.search(empty, lease)
+        given.finish(empty, lease, paired=False)
+    with pytest.raises(NotFoundError, match="kept no paired intervals of its drops"):
+        pick(empty, "quickstart", bounds=PickBounds(max_quality_drop=0.5, sure=True))
+    assert pick(empty, "quickstart", bounds=PickBounds(max_quality_drop=0.5)).member.number == 2
 
 
 def test_a_tie_with_the_runner_up_is_said(store: Store) -> None:
