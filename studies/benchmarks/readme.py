@@ -20,6 +20,7 @@ TABLES = {
     "front": "quickstart",
     "peers": "peers",
     "fronts": "front_quality",
+    "movie-reviews": "front_quality-movie-reviews",
     "ladder": "ladder",
     "origins": "origins",
     "ablation": "recovery",
