@@ -237,20 +237,26 @@ def against_the_best(rows: list[dict[str, Any]]) -> str:
     hardest = min(found, key=lambda name: found[name][0])
     ratio, count = found[hardest]
     told = f"{OURS}: {ratio:.2f}x the hypervolume of {hardest}, the best beside it ({count} seed{'s' * (count > 1)})"
-    return f"{told}\n\n{together(rows, hardest)}"
+    return f"{told}\n\n{together(rows)}"
 
 
-def together(rows: list[dict[str, Any]], hardest: str) -> str:
+def together(rows: list[dict[str, Any]]) -> str:
     """What the best choice among the models of all contenders would reach: nobody who trains as many as one of them,
     by the same recipe, can hope for more."""
-    seeds = sorted({row["seed"] for row in rows if row["contender"] == hardest})
+    volumes = {(row["contender"], row["seed"]): volume(row) for row in rows}
+    seeds = sorted(seed for name, seed in volumes if name == OURS)
     fronts = [[row for row in rows if row["seed"] == seed] for seed in seeds]
-    most = statistics.fmean(volume(*front) for front in fronts)
-    best = statistics.fmean(volume(row) for front in fronts for row in front if row["contender"] == hardest)
+    most = [volume(*front) for front in fronts]
+    names = [name for name, seed in volumes if seed == seeds[0] and all((name, other) in volumes for other in seeds)]
+    means = {name: statistics.fmean(volumes[name, seed] for seed in seeds) for name in names}
+    ours = means.pop(OURS)
+    best = max(means, key=means.__getitem__)
+    count = f"{len(seeds)} seed{'s' * (len(seeds) > 1)}"
     models = sum(len(row["members"]) for front in fronts for row in front)
+    reached = statistics.fmean(most)
     return (
-        f"all {models} models of all contenders on these seeds as one front: {most:.1f}, {most / best:.2f}x that of "
-        f"{hardest}"
+        f"the {models} models that all contenders trained ({count}), as one front a seed: {spread(most, 1)}; that is "
+        f"{reached / ours:.2f}x {OURS} and {reached / means[best]:.2f}x {best}, the best of the others with {count}"
     )
 
 
