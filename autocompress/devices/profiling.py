@@ -152,7 +152,7 @@ def profile_host(
         way = _Way(load, effort, name, lowering, static)
         table, noticed = _table(largest, way)
         table = replace(table, tried=tried)
-        progress(f"whole models, {load}, {name}", done + 0.5 * _SHARE / len(missing))
+        progress(f"whole models, {load}, {name}", min(_SHARE, done + 0.5 * _SHARE / len(missing)))
         seen = _fitted_on(small, way)
         kept[name, load] = correct(table, seen)
         if noticed or seen.noticed:

@@ -1,18 +1,23 @@
 from __future__ import annotations
 
+import random
 from pathlib import Path
 
 import pytest
 
 import autocompress
-from autocompress.config import dump_device, load_device
+from autocompress import operators
+from autocompress.config import dump_device, load_device, load_space
 from autocompress.core.device import DeviceProfile
 from autocompress.core.prediction import predictor_of
 from autocompress.core.shape import AttentionShape, Bits, FeedForwardShape, LayerShape, ModelShape
 from autocompress.core.workload import Workload
+from autocompress.errors import CandidateError
+from autocompress.reach import draw
 
 FOLDER = Path(autocompress.__path__[0]).parent / "hardware_profiles"
 NAMES = sorted(path.stem for path in FOLDER.glob("*.yaml"))
+SPACES = sorted(path.stem for path in (FOLDER.parent / "search_spaces").glob("*.yaml"))
 
 PLAUSIBLE = {
     "jetson-orin-nano": (50, 1000),
@@ -78,6 +83,20 @@ def test_a_known_model_costs_what_such_a_machine_takes(profile: DeviceProfile) -
         assert small.value == pytest.approx(whole.value, rel=0.01)
     else:
         assert small.value < whole.value
+
+
+@pytest.mark.parametrize("name", SPACES)
+def test_whatever_a_space_that_ships_leads_to_has_a_price(profile: DeviceProfile, name: str) -> None:
+    predict = predictor_of(profile, hidden=384, head_size=32, workload=workload(profile))
+    space = operators.bound(load_space(name, operators=operators.OPERATORS), minilm(32))
+    knobs, generator = space.knobs(), random.Random(0)
+    for _ in range(40):
+        point = {knob: draw(known, generator) for knob, known in knobs.items()}
+        try:
+            _, shape = operators.effective(space.policy(lambda knob, _, point=point: point[knob]), minilm(32))
+        except CandidateError:  # no layer is left
+            continue
+        assert predict(shape).value > 0
 
 
 def test_a_profile_that_was_not_measured_says_what_energy_it_models_and_from_where(profile: DeviceProfile) -> None:
