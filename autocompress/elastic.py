@@ -34,7 +34,7 @@ from torch.nn.attention import SDPBackend, sdpa_kernel
 
 from autocompress import operators
 from autocompress.anatomy import FAMILIES, Anatomy
-from autocompress.assets import cache_folder
+from autocompress.assets import cache_folder, host_errors
 from autocompress.core.outcome import Priced, values
 from autocompress.core.policy import CompressionPolicy, Setting, content_digest
 from autocompress.core.ports import Phase
@@ -274,10 +274,11 @@ class ElasticTraining:
         tensors = {f"model.{name}": t.detach().numpy() for name, t in self._whole.model.state_dict().items()}
         for place, moments in self._optimizer.state_dict()["state"].items():
             tensors |= {f"optimizer.{place}.{name}": value.numpy() for name, value in moments.items()}
-        path.parent.mkdir(parents=True, exist_ok=True)
         part = path.with_suffix(".part")
-        save_file(tensors, part, metadata={"step": str(self._step), "seconds": str(self._seconds)})
-        part.replace(path)
+        with host_errors(path):
+            path.parent.mkdir(parents=True, exist_ok=True)
+            save_file(tensors, part, metadata={"step": str(self._step), "seconds": str(self._seconds)})
+            part.replace(path)
 
     def _restore(self, path: Path) -> None:
         if not path.exists():
@@ -345,11 +346,13 @@ def prepare_elastic(
     workers: int,
     progress: Callable[[float, str], None],
 ) -> Weights | None:
-    """The elastic model of a study, or None when it wants none; cached by content, so that studies of the same teacher
-    that may choose the same policies train it once. Interrupted training goes on. `texts` is the digest of the
-    unlabelled texts among the lessons."""
+    """The elastic model of a study, or None when it wants none or has nothing to cut from it.
+
+    Cached by content, so that studies of the same teacher that may choose the same policies train it once; interrupted
+    training goes on. `texts` is the digest of the unlabelled texts among the lessons.
+    """
     wanted = spec.elastic
-    if wanted.steps == 0:
+    if wanted.steps == 0 or not operators.cuts(space.steps):
         return None
     taught, distillation = curriculum(wanted, space, pricing, seed=spec.seed), spec.finalists.distillation
     policies = [policy for sampling in taught for policy in (*sampling.always, *sampling.drawn)]
@@ -370,9 +373,10 @@ def prepare_elastic(
         )
         part = path.with_suffix(".part")
         weights = training.run(checkpoint, progress=progress)
-        path.parent.mkdir(parents=True, exist_ok=True)
-        save_file(weights, part)
-        part.replace(path)
+        with host_errors(path):
+            path.parent.mkdir(parents=True, exist_ok=True)
+            save_file(weights, part)
+            part.replace(path)
         checkpoint.unlink(missing_ok=True)
     found: Weights = load_file(path)
     return found

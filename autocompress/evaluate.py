@@ -21,7 +21,6 @@ from autocompress.core.device import DeviceProfile, EnergyModel, Estimate
 from autocompress.core.metrics import METRICS
 from autocompress.core.outcome import Evaluated, Failed, Measurement, Measurements, Outcome, Priced, Source, Stage
 from autocompress.core.policy import CompressionPolicy
-from autocompress.core.ports import Phase
 from autocompress.core.prediction import Predictor, predictor_of
 from autocompress.core.runtimes import DEFAULT_RUNTIME
 from autocompress.core.shape import ModelShape, activation_bytes, macs, parameters, weight_bytes
@@ -171,7 +170,7 @@ class Setup:
 
     def origin(self, policy: CompressionPolicy) -> Anatomy:
         """The model that a policy starts from. One that cuts nothing off the teacher starts from the teacher itself."""
-        return self.elastic_model() if cuts(policy) else self.teacher()
+        return self.elastic_model() if operators.cuts(policy.steps) else self.teacher()
 
     def _model(self, arrays: Mapping[str, NDArray[Any]]) -> Anatomy:
         config = AutoConfig.for_model(**self.config)
@@ -198,11 +197,6 @@ class Setup:
         return tuple((batch.input_ids, batch.attention_mask) for batch in batches(some, _BATCH)) if len(some) else ()
 
 
-def cuts(policy: CompressionPolicy) -> bool:
-    """Whether a policy takes anything away from a model, before it is trained and quantized."""
-    return any(operators.OPERATORS[step.operator].phase < Phase.RECOVERY for step in policy.steps)
-
-
 class SliceEvaluator:
     """Rung 1: the candidate's quality with the weights it inherits, on validation data."""
 
@@ -225,7 +219,7 @@ class SliceEvaluator:
 
     def build(self, policy: CompressionPolicy) -> Anatomy:
         """The candidate's model, as it would be deployed."""
-        student = (self._elastic if cuts(policy) else self._teacher).copy()
+        student = (self._elastic if operators.cuts(policy.steps) else self._teacher).copy()
         operators.apply(policy, student, self._setup.importance)
         return student
 

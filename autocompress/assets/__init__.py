@@ -4,7 +4,7 @@ from autocompress.assets.digests import file_digest
 from autocompress.assets.fetching import fetch
 from autocompress.assets.model_folders import check_model_folder, check_weights, model_folder_problems
 from autocompress.assets.wheels import Progress, cache_folder
-from autocompress.assets.writing import atomic_folder, write_atomically
+from autocompress.assets.writing import atomic_folder, host_errors, write_atomically
 
 __all__ = [
     "Progress",
@@ -14,6 +14,7 @@ __all__ = [
     "check_weights",
     "fetch",
     "file_digest",
+    "host_errors",
     "model_folder_problems",
     "write_atomically",
 ]

@@ -5,10 +5,13 @@ from __future__ import annotations
 import contextlib
 import errno
 import os
+import re
 import secrets
 import shutil
 from collections.abc import Iterator
 from pathlib import Path
+
+from safetensors import SafetensorError
 
 from autocompress.errors import HostError, SpecError
 
@@ -69,10 +72,19 @@ def host_errors(path: Path) -> Iterator[None]:
     """What the operating system refuses, in words. Other errors pass."""
     try:
         yield
-    except OSError as error:
-        if error.errno not in _WORDS:
+    except (OSError, SafetensorError) as error:
+        words = _WORDS.get(_number(error) or 0)
+        if words is None:
             raise
-        raise HostError(f"{path}: cannot be written: {_WORDS[error.errno]}") from error
+        raise HostError(f"{path}: cannot be written: {words}") from error
+
+
+def _number(error: Exception) -> int | None:
+    """The operating system's; safetensors has it in its text alone: `I/O error: ... (os error 28)`."""
+    if isinstance(error, OSError):
+        return error.errno
+    found = re.search(r"\(os error (\d+)\)", str(error))
+    return int(found[1]) if found else None
 
 
 def _check_target(path: Path, *, replace: bool) -> None:

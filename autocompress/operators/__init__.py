@@ -5,13 +5,13 @@ To add one: write its file, pass `autocompress.testing.operator_contract`, add a
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from typing import TYPE_CHECKING, Final
 
 from autocompress.core.policy import CompressionPolicy, Step
 from autocompress.core.ports import Operator, Phase
 from autocompress.core.shape import ModelShape
-from autocompress.core.space import SearchSpace
+from autocompress.core.space import SearchSpace, StepSpace
 from autocompress.operators.choose_runtime import ChooseRuntime
 from autocompress.operators.distill import Distill
 from autocompress.operators.prune_channels import PruneChannels
@@ -52,6 +52,11 @@ def effective(policy: CompressionPolicy, shape: ModelShape) -> tuple[Compression
             kept.append(_with_defaults(step))
         shape = after
     return CompressionPolicy(tuple(kept)), shape
+
+
+def cuts(steps: Iterable[Step | StepSpace]) -> bool:
+    """Whether any of these steps takes anything away from a model, before it is trained and quantized."""
+    return any(OPERATORS[step.operator].phase < Phase.RECOVERY for step in steps)
 
 
 def only_rounded(policy: CompressionPolicy) -> bool:

@@ -4,8 +4,10 @@ import os
 from pathlib import Path
 
 import pytest
+from safetensors import SafetensorError
+from safetensors.numpy import load_file
 
-from autocompress.assets import atomic_folder, file_digest, write_atomically
+from autocompress.assets import atomic_folder, file_digest, host_errors, write_atomically
 from autocompress.errors import HostError, NotFoundError, SpecError
 
 
@@ -55,6 +57,18 @@ def test_a_full_disk_is_said_in_words_and_leaves_nothing(tmp_path: Path) -> None
     with pytest.raises(HostError, match="the disk is full; free some space"), atomic_folder(tmp_path / "export"):
         Path("/dev/full").write_bytes(b"x" * 10_000)
     assert os.listdir(tmp_path) == []
+
+
+def test_a_full_disk_is_said_of_tensors_too(tmp_path: Path) -> None:
+    """Their library tells of it in a text of its own; this one was seen on a full disk."""
+    seen = "Error while serializing: I/O error: No space left on device (os error 28)"
+    with (
+        pytest.raises(HostError, match=r"weights: cannot be written: the disk is full"),
+        host_errors(tmp_path / "weights"),
+    ):
+        raise SafetensorError(seen)
+    with pytest.raises(SafetensorError, match="header"), host_errors(tmp_path):
+        load_file(__file__)
 
 
 def test_other_errors_of_the_operating_system_pass(tmp_path: Path) -> None:

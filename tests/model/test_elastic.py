@@ -376,7 +376,7 @@ def test_it_is_trained_once_however_short_and_found_again(
         asked.append(1)
         return Lessons.of(setup, TransferSpec(), seed=0)
 
-    def prepared(spec: ElasticSpec) -> Weights | None:
+    def prepared(spec: ElasticSpec, space: SearchSpace = space) -> Weights | None:
         return prepare_elastic(
             replace(study, elastic=spec),
             Teacher(bert, tmp_path, setup.task, "digest", 1.0),
@@ -395,6 +395,8 @@ def test_it_is_trained_once_however_short_and_found_again(
     assert all(np.array_equal(first[name], again[name]) for name in first)
     assert any(not np.array_equal(first[name], setup.tensors[name]) for name in first), "one step was taken"
     assert prepared(replace(study.elastic, steps=0)) is None
+    rounding = StepSpace("quantize", "layers.*", {"bits": Choice((32, 8))})
+    assert prepared(study.elastic, SearchSpace("rounding", 1, (rounding,))) is None, "nothing would be cut from it"
     prepared(replace(study.elastic, progressive=True))
     assert asked == [1, 1], "an option that is on makes another"
 
