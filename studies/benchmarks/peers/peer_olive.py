@@ -9,24 +9,26 @@ from pathlib import Path
 from contract import Clock, Deployed, Job, peer_main
 
 
-def olive(*arguments: str) -> None:
-    code = subprocess.run([sys.executable, "-m", "olive", *arguments], check=False).returncode
+def olive(*arguments: str, folder: Path) -> None:
+    """Run in `folder`, as Olive keeps every model that it makes in `.olive-cache` where it is started."""
+    code = subprocess.run([sys.executable, "-m", "olive", *arguments], check=False, cwd=folder).returncode
     if code:
         sys.exit(f"olive {arguments[0]} ended with {code}; what it said stands above")
 
 
 def make(job: Job) -> list[Deployed]:
-    clock, captured, out = Clock(), job.folder / "captured", job.folder / "quantized"
+    folder, teacher = job.folder.resolve(), str(Path(job.teacher).resolve())
+    clock, captured, out = Clock(), folder / "captured", folder / "quantized"
     with clock.running():
         olive(
-            "capture-onnx-graph", "--model_name_or_path", job.teacher, "--task", "text-classification",
-            "--use_dynamo_exporter", "--output_path", str(captured),
+            "capture-onnx-graph", "--model_name_or_path", teacher, "--task", "text-classification",
+            "--use_dynamo_exporter", "--output_path", str(captured), folder=folder,
         )  # fmt: skip
         olive(
             "quantize", "--model_name_or_path", str(_graph(captured)), "--algorithm", "rtn", "--precision", "int8",
-            "--implementation", "ort", "--output_path", str(out),
+            "--implementation", "ort", "--output_path", str(out), folder=folder,
         )  # fmt: skip
-    path = _graph(out).relative_to(job.folder)
+    path = _graph(out).relative_to(folder)
     return [Deployed("Olive int8", "onnxruntime", str(path), clock.seconds)]
 
 
