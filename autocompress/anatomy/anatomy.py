@@ -69,7 +69,7 @@ class Anatomy:
         self.model = model
         self.family = families[model_type]
         self._families, self._linked = families, linked
-        self._texts, self._settled = texts, settled or {}
+        self._texts, self._settled = texts, settled
         self._seen: dict[float | None, dict[str, Inputs]] = {}
         self._stack = find_stack(model)
         indices = getattr(model, "_autocompress_layers", tuple(range(len(self._list))))
@@ -195,10 +195,19 @@ class Anatomy:
                 continue
             name = names[id(group[0].module)]
             limits = self._limits(name, calibration, smoothing) if calibration else None
-            relief = self._reliefs(smoothing)[name] if smoothing is not None else None
-            first = self._is_last(group[0])
+            relief = self._relief(name, smoothing) if smoothing is not None else None
             for slot in chosen:
-                slot.put(Int8Linear(slot.linear, bits=bits, first_token=first, limits=limits, relief=relief))
+                slot.put(
+                    Int8Linear(
+                        slot.linear,
+                        bits=bits,
+                        first_token=self._is_last(group[0]),
+                        limits=limits,
+                        relief=relief,
+                        calibration=calibration,
+                        smoothing=smoothing,
+                    )
+                )
 
     def settled(self) -> dict[str, Tensor]:
         """What calibration found, by the names of products: with it the same policy quantizes the same weights alike
@@ -223,14 +232,19 @@ class Anatomy:
         last = self.layers[-1]
         return slot in (last.output, last.up, last.down)
 
-    def _limits(self, name: str, calibration: Calibration, smoothing: float | None) -> Tensor:
-        known = self._settled.get(name + _LIMITS)
-        return known if known is not None else limits(self._inputs(smoothing)[name], calibration)
+    def _limits(self, name: str, calibration: Calibration, smoothing: float | None) -> Tensor | None:
+        """None where all is settled and this is not: then a later step quantizes the product otherwise."""
+        if self._settled is not None:
+            return self._settled.get(name + _LIMITS)
+        return limits(self._inputs(smoothing)[name], calibration)
+
+    def _relief(self, name: str, smoothing: float) -> Tensor | None:
+        """As `_limits`."""
+        if self._settled is not None:
+            return self._settled.get(name + _RELIEF)
+        return self._reliefs(smoothing)[name]
 
     def _reliefs(self, smoothing: float) -> dict[str, Tensor]:
-        known = {n.removesuffix(_RELIEF): value for n, value in self._settled.items() if n.endswith(_RELIEF)}
-        if known:
-            return known
         names = {id(module): name for name, module in self.model.named_modules()}
         found = {}
         for group in self._sharing():
@@ -267,11 +281,12 @@ class Anatomy:
 
 
 def _layer_shape(layer: LayerParts) -> LayerShape:
-    def precision(slots: tuple[Slot, ...]) -> tuple[Bits, Activations]:
+    def precision(slots: tuple[Slot, ...]) -> tuple[Bits, Activations, Calibration | None, float | None]:
         found = [slot.module for slot in slots if isinstance(slot.module, Int8Linear)]
         if len(found) < len(slots):
-            return 32, "dynamic"
-        return found[0].bits, "dynamic" if found[0].limits is None else "static"
+            return 32, "dynamic", None, None
+        activations: Activations = "dynamic" if found[0].limits is None else "static"
+        return found[0].bits, activations, found[0].calibration, found[0].smoothing
 
     return LayerShape(
         layer.index,

@@ -18,6 +18,7 @@ from torch import Tensor, nn
 from torch.nn import functional
 
 from autocompress.anatomy.int4 import multiplied
+from autocompress.core.shape import Calibration
 
 LARGEST = 127
 LEVELS = 255
@@ -66,11 +67,15 @@ class Int8Linear(nn.Linear):
         first_token: bool = False,
         limits: Tensor | None = None,
         relief: Tensor | None = None,
+        calibration: Calibration | None = None,
+        smoothing: float | None = None,
     ) -> None:
+        """`calibration` and `smoothing` say how `limits` and `relief` were found."""
         nn.Module.__init__(self)  # the tensors are those of `linear`: none are made anew
         self.in_features, self.out_features = linear.in_features, linear.out_features
         self.weight, self.bias = linear.weight, linear.bias
         self.bits, self.first_token = bits, first_token
+        self.calibration, self.smoothing = calibration, smoothing
         self.mask: Tensor | None = None
         self.register_buffer("limits", limits, persistent=False)
         self.register_buffer("relief", relief, persistent=False)

@@ -39,21 +39,28 @@ def precisions(*, static: bool = False) -> list[tuple[Arithmetic, Activations]]:
 
 @dataclass(frozen=True, slots=True)
 class AttentionShape:
-    """`heads` of `head_size` channels each; q, k, v and o are [heads * head_size, hidden] and its transpose."""
+    """`heads` of `head_size` channels each; q, k, v and o are [heads * head_size, hidden] and its transpose.
+
+    `calibration` (of static activations) and `smoothing` cost nothing, but they change what the model answers: a step
+    that changes one of them is not idle (`operators.effective`)."""
 
     heads: int
     head_size: int
     bits: Bits = 32
     activations: Activations = "dynamic"
+    calibration: Calibration | None = None
+    smoothing: float | None = None
 
 
 @dataclass(frozen=True, slots=True)
 class FeedForwardShape:
-    """Two products, hidden -> width -> hidden."""
+    """Two products, hidden -> width -> hidden, held as `AttentionShape` says."""
 
     width: int
     bits: Bits = 32
     activations: Activations = "dynamic"
+    calibration: Calibration | None = None
+    smoothing: float | None = None
 
 
 @dataclass(frozen=True, slots=True)

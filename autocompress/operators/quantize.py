@@ -44,13 +44,18 @@ class Quantize:
         if step.target == "embeddings":
             return replace(shape, embedding_bits=bits)
 
-        activations: Activations = "static" if _is_static(step) else "dynamic"
+        held: dict[str, Any] = {
+            "bits": bits,
+            "activations": "static" if _is_static(step) else "dynamic",
+            "calibration": _calibration(step),
+            "smoothing": _smoothing(step),
+        }
 
         def quantized(layer: LayerShape) -> LayerShape:
             if not step.target.endswith(".feed_forward"):
-                layer = replace(layer, attention=replace(layer.attention, bits=bits, activations=activations))
+                layer = replace(layer, attention=replace(layer.attention, **held))
             if not step.target.endswith(".attention"):
-                layer = replace(layer, feed_forward=replace(layer.feed_forward, bits=bits, activations=activations))
+                layer = replace(layer, feed_forward=replace(layer.feed_forward, **held))
             return layer
 
         return shape.with_layer(layer_index(step.target), quantized)
@@ -67,18 +72,25 @@ class Quantize:
             *(() if step.target.endswith(".feed_forward") else layer.attention),
             *(() if step.target.endswith(".attention") else layer.feed_forward),
         )
-        calibration: Any = step.settings.get("calibration", "min-max")
-        smoothing = step.settings.get("smoothing")
-        anatomy.quantize(
-            slots,
-            bits=bits,
-            calibration=calibration if _is_static(step) else None,
-            smoothing=None if smoothing is None else float(smoothing),
-        )
+        anatomy.quantize(slots, bits=bits, calibration=_calibration(step), smoothing=_smoothing(step))
 
 
 def _is_static(step: Step) -> bool:
     return step.settings.get("activations") == "static"
+
+
+def _calibration(step: Step) -> Calibration | None:
+    """How static ranges are found; None where they are not static."""
+    if not _is_static(step):
+        return None
+    asked = step.settings.get("calibration", "min-max")
+    (calibration,) = (one for one in get_args(Calibration) if one == asked)
+    return cast(Calibration, calibration)
+
+
+def _smoothing(step: Step) -> float | None:
+    smoothing = step.settings.get("smoothing")
+    return None if smoothing is None else float(smoothing)
 
 
 def _bits(step: Step) -> Bits:

@@ -102,6 +102,33 @@ def test_what_calibration_found_travels_with_the_weights(
     assert torch.equal(ours, theirs)
 
 
+def test_a_later_step_with_another_calibration_or_smoothing_counts_and_travels_too(
+    bert: Anatomy, importance_of: ImportanceOf, make_examples: Callable[..., Examples]
+) -> None:
+    importance, shape = importance_of(bert), bert.shape()
+    first = {"bits": 8, "activations": "static", "calibration": "min-max", "smoothing": 0.5}
+    for second in ({**first, "calibration": "percentile"}, {**first, "smoothing": 0.9}, {"bits": 8}):
+        steps = (
+            *(Step("quantize", f"layers.{layer.index}", first) for layer in shape.layers),
+            Step("quantize", "layers.0.attention", second),
+        )
+        kept, expected = effective(CompressionPolicy(steps), shape)
+        assert kept.steps == steps, second
+        student = with_texts(bert, make_examples(24)).copy()
+        apply(kept, student, importance)
+        assert student.shape() == expected
+        assert student.shape().layers[0].attention != student.shape().layers[1].attention
+        again = Anatomy(bert.copy().model, FAMILIES, settled=student.settled())
+        apply(kept, again, importance)
+        (batch,) = batches(make_examples(8, seed=2), 8)
+        with torch.inference_mode():
+            ours, theirs = (
+                one.model(input_ids=batch.input_ids, attention_mask=batch.attention_mask).logits
+                for one in (student, again)
+            )
+        assert torch.equal(ours, theirs)
+
+
 def test_static_needs_texts(bert: Anatomy, importance_of: ImportanceOf) -> None:
     with pytest.raises(CandidateError, match="calibrated on training texts, and there are none"):
         apply(policy(bits=8, activations="static"), bert, importance_of(bert))
