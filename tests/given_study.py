@@ -5,7 +5,7 @@ from __future__ import annotations
 import csv
 import random
 from pathlib import Path
-from typing import Any
+from typing import Any, Final
 
 import torch
 import yaml
@@ -16,6 +16,22 @@ WORDS = {
     "travel": ["train", "hotel", "beach", "ticket", "border"],
 }
 FILLERS = ["the", "a", "we", "saw", "very", "good", "and", "then", "some", "more"]
+
+CUTS: Final[dict[str, Any]] = {
+    "name": "cuts",
+    "version": 1,
+    "steps": [
+        {"operator": "remove_layer", "target": "layers.*", "optional": True},
+        {"operator": "prune_heads", "target": "layers.*.attention", "knobs": {"heads": {"choices": ["50%", "100%"]}}},
+        {
+            "operator": "prune_channels",
+            "target": "layers.*.feed_forward",
+            "knobs": {"channels": {"low": 16, "high": 64, "step": 16}},
+            "settings": {"importance": "magnitude"},
+        },
+    ],
+}
+"""A space in which every finalist is trained: one that is only rounded keeps the teacher's weights as they are."""
 
 
 def write_data(path: Path, *, rows: int = 240) -> None:
@@ -59,6 +75,35 @@ def write_model(folder: Path, *, head: bool) -> None:
     torch.manual_seed(0)
     maker: Any = AutoModelForSequenceClassification if head else AutoModel
     maker.from_config(config).save_pretrained(str(folder))
+
+
+def write_telling_model(folder: Path) -> None:
+    """A fine-tuned model whose weights are set by hand: it answers every text of `write_data`, and so does whatever is
+    cut from it while a layer is left. Classes are told by wide margins, so that no processor's rounding changes one.
+
+    Every head sees all: each slice of the hidden state holds the same, a one for any token and a one for its class,
+    where it has one. Attention looks everywhere alike and hands on what it sees; the feed-forward blocks add nothing.
+    """
+    from transformers import AutoModelForSequenceClassification
+
+    write_model(folder, head=True)
+    model: Any = AutoModelForSequenceClassification.from_pretrained(str(folder))
+    hidden, heads = model.config.hidden_size, model.config.num_attention_heads
+    anything, *classes = torch.eye(hidden // heads).repeat(1, heads)[: 1 + len(WORDS)]
+    of_words = [sorted(WORDS).index(name) for name, words in WORDS.items() for _ in words]
+    with torch.no_grad():
+        for name, tensor in model.named_parameters():
+            if "LayerNorm" not in name and not name.endswith("intermediate.dense.weight"):
+                tensor.zero_()
+        embeddings = model.bert.embeddings.word_embeddings.weight
+        embeddings.copy_(anything.expand_as(embeddings))
+        embeddings[-len(of_words) :] += torch.stack([classes[label] for label in of_words])
+        for layer in model.bert.encoder.layer:
+            layer.attention.self.value.weight.copy_(torch.eye(hidden))
+            layer.attention.output.dense.weight.copy_(torch.eye(hidden))
+        model.bert.pooler.dense.weight.copy_(torch.eye(hidden))
+        model.classifier.weight.copy_(torch.stack(classes))
+    model.save_pretrained(str(folder))
 
 
 def write_study(folder: Path, *, name: str = "mine", **changes: Any) -> Path:
