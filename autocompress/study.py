@@ -77,8 +77,8 @@ class Study:
         self,
         *,
         max_latency_ms: float | None = None,
-        min_quality: float | None = None,
-        max_quality_drop: float | None = None,
+        min_quality: float | str | None = None,
+        max_quality_drop: float | str | None = None,
         max_size_mb: float | None = None,
         max_energy_mj: float | None = None,
         min_throughput: float | None = None,
@@ -91,7 +91,8 @@ class Study:
         runtime: str | None = None,
         out: str | Path | None = None,
     ) -> Picked:
-        """One verified member of the front by bounds and a rule; with `out`, exported there too.
+        """One verified member of the front by bounds and a rule; with `out`, exported there too. Qualities are shares:
+        0.01, or `"1%"` and `"1pt"`.
 
         Raises NotFoundError, naming the nearest member and the bounds it breaks, when none fits.
         """

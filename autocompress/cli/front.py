@@ -54,9 +54,9 @@ def pick(
     context: typer.Context,
     study: StudyName,
     max_latency_ms: Annotated[float | None, typer.Option(metavar="MS", help="At most this median latency.")] = None,
-    min_quality: Annotated[float | None, typer.Option(metavar="SHARE", help="At least this quality.")] = None,
+    min_quality: Annotated[str | None, typer.Option(metavar="SHARE", help="At least this: 94% or 0.94.")] = None,
     max_quality_drop: Annotated[
-        float | None, typer.Option(metavar="SHARE", help="At most this far below the baseline; 0.01 is one point.")
+        str | None, typer.Option(metavar="SHARE", help="At most this far below the baseline: 1%, 1pt or 0.01.")
     ] = None,
     max_size_mb: Annotated[float | None, typer.Option(metavar="MB", help="At most this size on disk.")] = None,
     max_energy_mj: Annotated[float | None, typer.Option(metavar="MJ", help="At most these mJ an inference.")] = None,

@@ -22,7 +22,7 @@ def retarget(
     max_latency_ms: Annotated[float | None, typer.Option(metavar="MS", help="At most this latency there.")] = None,
     max_energy_mj: Annotated[float | None, typer.Option(metavar="MJ", help="At most this energy an inference.")] = None,
     max_size_mb: Annotated[float | None, typer.Option(metavar="MB", help="At most this size on disk.")] = None,
-    min_quality: Annotated[float | None, typer.Option(metavar="SHARE", help="At least this quality.")] = None,
+    min_quality: Annotated[str | None, typer.Option(metavar="SHARE", help="At least this: 94% or 0.94.")] = None,
     json: Json = False,
     storage: Storage = None,
 ) -> None:
@@ -32,6 +32,7 @@ def retarget(
     verifies its finalists.
     """
     from autocompress import report as reports
+    from autocompress.core.shares import share
     from autocompress.core.spec import Bound
     from autocompress.errors import SpecError
     from autocompress.retarget import retarget as solve
@@ -41,10 +42,13 @@ def retarget(
     given = {"latency_ms": max_latency_ms, "energy_mj": max_energy_mj, "size_mb": max_size_mb}
     try:
         bounds = {metric: Bound(max=value) for metric, value in given.items() if value is not None}
-        if min_quality is not None:
-            bounds["quality"] = Bound(min=min_quality)
     except ValueError as error:
         raise SpecError(str(error)) from error
+    try:
+        if min_quality is not None:
+            bounds["quality"] = Bound(min=share(min_quality))
+    except ValueError as error:
+        raise SpecError(f"--min-quality: {error}") from error
     with Store.open(storage, create=False) as store:
         found = solve(store, study, device=device, new_name=name, bounds=bounds)
         report = reports.front_report(store, found.name)

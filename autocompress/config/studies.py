@@ -11,6 +11,7 @@ from typing import Any
 from autocompress.config.document import Document, read_document
 from autocompress.config.names import HOST, locate
 from autocompress.config.problems import Problems, shown
+from autocompress.config.shares import place_shares
 from autocompress.config.spaces import STAND_IN as SPACE_STAND_IN
 from autocompress.config.spaces import canonical, space_of, space_to_json
 from autocompress.config.steps import check_steps
@@ -62,6 +63,7 @@ def study_of(
             asset["path"] = _absolute(asset["path"], base)
     _place_device(tree, problems, base=base)
     place_threads(tree, problems, base=base)
+    place_shares(tree, problems)
     is_inline = isinstance(tree.get("space"), dict)
     _place_space(tree, problems, base=base, operators=operators)
     spec = validated(StudySpec, tree, problems, stand_in=STAND_IN)

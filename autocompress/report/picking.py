@@ -10,6 +10,7 @@ from typing import Any, Final
 
 from autocompress.core.pareto import front, knee
 from autocompress.core.runtimes import named_runtime
+from autocompress.core.shares import share
 from autocompress.errors import NotFoundError, SpecError, did_you_mean
 from autocompress.report.front import Baseline, FrontReport, Member, front_report, overlap, point
 from autocompress.report.plain_text import one_line
@@ -32,17 +33,21 @@ _BOUNDED: Final = {
 }
 """Field of `PickBounds` -> the metric it bounds."""
 
+_SHARES: Final = ("min_quality", "max_quality_drop")
+
 
 @dataclass(frozen=True, slots=True)
 class PickBounds:
-    """What a member must keep. Qualities are shares on validation data; the test split is never selected on.
+    """What a member must keep. Qualities and their drops are shares on validation data, numbers below 1 or texts such
+    as `1%` and `1pt` (see `core.shares`); the test split is never selected on.
 
     With `sure` the drop must lie within its bound at the upper end of its paired 95 % interval, not as it was seen.
+    Raises SpecError for a number that is none, and for a bare 1 or 95 that may mean a share or a percentage.
     """
 
     max_latency_ms: float | None = None
-    min_quality: float | None = None
-    max_quality_drop: float | None = None
+    min_quality: float | str | None = None
+    max_quality_drop: float | str | None = None
     max_size_mb: float | None = None
     max_energy_mj: float | None = None
     min_throughput: float | None = None
@@ -54,8 +59,15 @@ class PickBounds:
             raise SpecError("--sure: of which drop? name it with --max-quality-drop")
         for name in self.__slots__:
             value = getattr(self, name)
-            if value is not None and not math.isfinite(value):
+            if value is not None and name in _SHARES:
+                object.__setattr__(self, name, _share(name, value))
+            elif value is not None and not math.isfinite(value):
                 raise SpecError(f"{_option(name)}: must be a finite number, got {value}")
+
+    @property
+    def drop(self) -> float | None:
+        """The largest drop allowed, as a share."""
+        return None if self.max_quality_drop is None else float(self.max_quality_drop)
 
 
 @dataclass(frozen=True, slots=True)
@@ -163,7 +175,7 @@ def pick(
     if not fitting:
         raise NotFoundError(_nothing_fits(report, offered, limits))
     chosen = rule.best(fitting)
-    why = [_why(rule, chosen, fitting, len(verified), limits, runtime), _doubt(chosen, bounds.max_quality_drop)]
+    why = [_why(rule, chosen, fitting, len(verified), limits, runtime), _doubt(chosen, bounds.drop)]
     return Picked(name, chosen, baseline, " ".join(sentence for sentence in why if sentence))
 
 
@@ -276,8 +288,8 @@ def _limits(bounds: PickBounds, baseline: Baseline) -> list[_Limit]:
             shown = functools.partial(_exact, metric=metric)
             bound = f"{'>=' if least else '<='} {shown(value)}"
             found.append(_Limit(metric, label(metric, baseline.metrics), bound, shown, **ends))
-    if bounds.max_quality_drop is not None:
-        found.append(_drop_limit(bounds.max_quality_drop, baseline, sure=bounds.sure))
+    if bounds.drop is not None:
+        found.append(_drop_limit(bounds.drop, baseline, sure=bounds.sure))
     return found
 
 
@@ -375,6 +387,13 @@ def _nothing_verified(report: FrontReport) -> str:
         f"study {study!r} is complete, but none of its finalists was verified ({counts.rejected} rejected{first}); "
         f"see `autocompress pareto {study}`, and give more trials or longer finalist training in a new study"
     )
+
+
+def _share(name: str, given: float | str) -> float:
+    try:
+        return share(given)
+    except ValueError as error:
+        raise SpecError(f"{_option(name)}: {error}") from error
 
 
 def _option(name: str) -> str:

@@ -22,6 +22,7 @@ from autocompress.config import (
 from autocompress.core.cores import usable_cores
 from autocompress.core.ports import Operator
 from autocompress.core.space import Choice, Integer, Real, Share
+from autocompress.core.spec import Bound
 from autocompress.errors import NotFoundError, SpecError
 
 Operators = Mapping[str, Operator]
@@ -294,6 +295,13 @@ def test_all_mistakes_are_told_at_once_with_line_and_path(folder: Path, operator
         ({"workload": {"tokens": [8]}}, "workload.tokens: belong to `lengths: real`"),
         ({"constraints": {"size_mb": {"min": 3, "max": 1}}}, "constraints.size_mb.min: `min <= max` must hold"),
         ({"constraints": {"size_mb": {}}}, "constraints.size_mb: a constraint needs `min`, `max` or both"),
+        (
+            {"constraints": {"quality": {"min": 95}}},
+            "constraints.quality.min: is 95 a share or hundredths? write `95%` (or 0.95) for 95 of 100",
+        ),
+        ({"constraints": {"quality": {"min": 1}}}, "constraints.quality.min: is 1 a share or hundredths? write `1%`"),
+        ({"constraints": {"quality": {"min": "much"}}}, "constraints.quality.min: must be a share such as 0.01, or"),
+        ({"budget": {"trials": 3, "failure_share": 50}}, "budget.failure_share: is 50 a share or hundredths?"),
         ({"model": {"hub": "a/b"}}, "model: a hub asset needs a pinned `revision`"),
         ({"device": "phone"}, "device: no device profile is called 'phone'"),
         ({"device": 3}, "device: must be text, got 3; put it in quotes"),
@@ -306,6 +314,18 @@ def test_a_mistake_in_a_study_is_told_in_plain_words(
     folder: Path, operators: Operators, changes: dict[str, Any], problem: str
 ) -> None:
     assert problems_of(folder, operators, **changes)[0].startswith(problem)
+
+
+def test_a_percentage_is_the_share_that_it_names(folder: Path, operators: Operators) -> None:
+    changes: dict[str, Any] = {
+        "constraints": {"quality": {"min": "94%", "max": 0.99}},
+        "budget": {"trials": 3, "failure_share": 1},
+        "finalists": {"quantization_loss": "1pt"},
+    }
+    assert not problems_of(folder, operators, **changes)
+    found = load_study(folder / "changed.yaml", operators=operators)
+    assert found.constraints["quality"] == Bound(min=0.94, max=0.99)
+    assert (found.budget.failure_share, found.finalists.quantization_loss) == (1.0, 0.01)
 
 
 def test_a_broken_rule_between_values_is_told_once(folder: Path, operators: Operators) -> None:

@@ -27,6 +27,39 @@ def test_the_fastest_within_a_quality_drop_is_picked_and_explained(store: Store)
     assert f"The runner-up is {runner_up} with 2.31 ms." in picked.why
 
 
+@pytest.mark.parametrize("written", [0.01, "0.01", "1%", "1 pt", "+1.0pts", "1pp"])
+def test_one_point_may_be_written_in_every_way(store: Store, written: float | str) -> None:
+    picked = pick(store, "quickstart", bounds=PickBounds(max_quality_drop=written), minimize="latency_ms")
+    assert picked.member.number == 3
+    assert "with accuracy drop <= 0.01" in picked.why
+
+
+def test_a_quality_may_be_written_in_hundredths(store: Store) -> None:
+    assert pick(store, "quickstart", bounds=PickBounds(min_quality="96%")).member.number == 1
+    assert PickBounds(max_quality_drop="100%").drop == 1.0
+    assert PickBounds(max_quality_drop="-0.5%").drop == -0.005
+
+
+@pytest.mark.parametrize(
+    ("written", "said"),
+    [
+        (1, r"--max-quality-drop: is 1 a share or hundredths\? write `1%` \(or 0.01\) for 1 of 100, `100%` for all"),
+        ("1.0", r"is 1.0 a share or hundredths\? write `1%`"),
+        ("2.5", r"write `2.5%` \(or 0.025\) for 2.5 of 100$"),
+        (-1, "is -1 a share"),
+        (950, r"must be a share of at most 1 \(0.95\) or 100 hundredths \(`95%`\), got 950"),
+        ("950%", "must be at most 100 %, got 950%"),
+        ("1 percent", "must be a share such as 0.01, or hundredths such as `1%` or `1pt`, got '1 percent'"),
+        ("1e999", "must be a share"),
+        (math.nan, "must be a share"),
+        ("", "must be a share"),
+    ],
+)
+def test_a_share_that_may_be_a_percentage_is_asked_about(written: float | str, said: str) -> None:
+    with pytest.raises(SpecError, match=said):
+        PickBounds(max_quality_drop=written)
+
+
 def test_what_the_texts_cannot_rule_out_is_said(store: Store) -> None:
     """The picked one is 0.74 points below its baseline, give or take 1.5."""
     picked = pick(store, "quickstart", bounds=PickBounds(max_quality_drop=0.01), minimize="latency_ms")
