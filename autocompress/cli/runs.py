@@ -117,13 +117,18 @@ def _is_stored(name: str, storage: str | None) -> bool:
 
 
 def _overridden(spec: StudySpec, overrides: dict[str, Any]) -> StudySpec:
+    from autocompress.config import beyond_limits
     from autocompress.errors import SpecError
 
     budget = {key: overrides[key] for key in ("trials", "minutes") if key in overrides}
     try:
-        return replace(spec, name=overrides.get("name", spec.name), budget=replace(spec.budget, **budget))
+        found = replace(spec, name=overrides.get("name", spec.name), budget=replace(spec.budget, **budget))
     except ValueError as error:
         raise SpecError(f"--{', --'.join(overrides)}: {error}") from error
+    problems = [f"--{place[-1]}: {told}" for place, told in beyond_limits(found) if place[-1] in budget]
+    if problems:
+        raise SpecError(*problems)
+    return found
 
 
 def _result(session: Session, name: str, storage: str | None, *, json: bool) -> None:

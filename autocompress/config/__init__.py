@@ -3,6 +3,7 @@
 from autocompress.config.checking import check_file
 from autocompress.config.devices import device_to_json, dump_device, load_device
 from autocompress.config.differences import diff_specs
+from autocompress.config.limits import beyond_limits
 from autocompress.config.names import HOST, Kind, locate, named
 from autocompress.config.schemas import json_schema
 from autocompress.config.spaces import load_space
@@ -12,6 +13,7 @@ from autocompress.config.threads import threads_of, too_many_threads
 __all__ = [
     "HOST",
     "Kind",
+    "beyond_limits",
     "check_file",
     "device_to_json",
     "diff_specs",

@@ -30,10 +30,13 @@ def check_file(path: Path, *, operators: Mapping[str, Operator]) -> list[str]:
     """Every problem of a study, space or device profile; empty when it is fine. Raises NotFoundError."""
     try:
         document = read_document(path)
-        kind = kind_of(document)
     except SpecError as error:
         return list(error.problems)
     problems = Problems(document)
+    try:
+        kind = kind_of(document)
+    except SpecError as error:  # what is wrong with the text itself may be why
+        return [*problems.lines(), *error.problems]
     match kind:
         case "study":
             study_of(document, problems, base=path.parent, operators=operators)

@@ -9,6 +9,7 @@ from pathlib import Path
 from typing import Any
 
 from autocompress.config.document import Document, read_document
+from autocompress.config.limits import check_limits
 from autocompress.config.names import HOST, locate
 from autocompress.config.problems import Problems, shown
 from autocompress.config.shares import place_shares
@@ -70,6 +71,7 @@ def study_of(
     if spec is not None and is_inline:
         check_steps(spec.space, operators, problems, at=("space",))
     if spec is not None:
+        check_limits(spec, problems)
         _check_recovery(spec, operators, problems)
     return spec
 
