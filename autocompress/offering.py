@@ -39,6 +39,7 @@ from autocompress.devices.memory import peak_memory_mib
 from autocompress.devices.timing import timing_lane, workload_run
 from autocompress.distill import kept_weights
 from autocompress.elsewhere import ENERGY_FACT, consequences, device_label, latency_of
+from autocompress.errors import HostError
 from autocompress.evaluate import Pricing, Setup
 from autocompress.finalists import Endings, deployed_student, trainable_student
 from autocompress.operators import effective
@@ -167,8 +168,9 @@ class Offering:
         return _Latencies("predicted", predicted)
 
     def _metered(self, file: Judged) -> Measurements:
-        """What can be read on this machine, where it is the device: energy from a meter, and memory from the kernel
-        where the study names it (it takes a process for each file)."""
+        """What can be read on this machine, where it is the device: energy from a meter, and peak memory from the
+        kernel, which takes a process and about a second for each file; it stays counted where that fails and the study
+        does not name it."""
         if not is_this_machine(self._profile):
             return ()
         load, device, found = self._spec.workload, fingerprint_digest(self._profile.fingerprint), []
@@ -176,11 +178,18 @@ class Offering:
             with timing_lane():
                 run = workload_run(file.session, load.typical, rows=self._shape.word_rows)
                 found.append(energy_of(run, meter, device=device))
-        if "peak_memory_mib" in {*self._spec.objectives, *self._spec.constraints}:
-            peak = peak_memory_mib(file.path, load, runtime=file.runtime)
-            if peak is not None:
-                found.append(Measurement("peak_memory_mib", peak, "MiB", "measured", device=device))
+        if (peak := self._peak_memory(file)) is not None:
+            found.append(Measurement("peak_memory_mib", peak, "MiB", "measured", device=device))
         return tuple(found)
+
+    def _peak_memory(self, file: Judged) -> float | None:
+        try:
+            return peak_memory_mib(file.path, self._spec.workload, runtime=file.runtime, switches=file.switches)
+        except HostError as error:
+            if "peak_memory_mib" in {*self._spec.objectives, *self._spec.constraints}:
+                raise
+            logger.warning("%s", error)
+            return None
 
     def _judge_baseline(self) -> Judged:
         path = self._folder / "baseline" / MODEL

@@ -87,6 +87,8 @@ def test_what_is_offered_was_measured_on_the_exported_file(study: autocompress.S
         metrics = member["metrics"]
         assert metrics["latency_ms"]["source"] == metrics["size_mb"]["source"] == "measured"
         assert metrics["latency_ms"]["n"] >= 15
+        assert metrics["peak_memory_mib"]["source"] == ("measured" if sys.platform.startswith("linux") else "counted")
+        assert metrics["peak_memory_mib"]["value"] > metrics["size_mb"]["value"] / 1.048576
         assert metrics["parity"]["value"] < 1e-4
         assert metrics["quality"]["interval"][0] <= metrics["quality"]["value"] <= metrics["quality"]["interval"][1]
 

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import Literal
+from typing import Final, Literal
 
 Direction = Literal["minimize", "maximize"]
 
@@ -19,6 +19,11 @@ class Metric:
     meaning: str
 
 
+_PEAK_MEMORY: Final = (
+    "MiB that serving adds to a process at its peak: measured of a verified file; before that its weights and the "
+    "activations alive at once are counted, which is less"
+)
+
 METRICS: dict[str, Metric] = {
     metric.name: metric
     for metric in (
@@ -29,6 +34,6 @@ METRICS: dict[str, Metric] = {
         Metric("macs", "count", "minimize", 1e15, "multiply-accumulates of one inference; 1 MAC = 2 FLOPs"),
         Metric("energy_mj", "mJ", "minimize", 1e9, "energy of one inference; modelled unless a meter was read"),
         Metric("throughput", "1/s", "maximize", 0.0, "sequences a second, one batch after another"),
-        Metric("peak_memory_mib", "MiB", "minimize", 1e6, "weights and the activations alive at once"),
+        Metric("peak_memory_mib", "MiB", "minimize", 1e6, _PEAK_MEMORY),
     )
 }

@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import json
 import subprocess
 import sys
+from collections.abc import Mapping
 from pathlib import Path
 from typing import Final
 
@@ -16,10 +18,15 @@ _SECONDS: Final = 120.0
 
 
 def peak_memory_mib(
-    file: Path, workload: Workload, *, runtime: str = DEFAULT_RUNTIME, seconds: float = _SECONDS
+    file: Path,
+    workload: Workload,
+    *,
+    runtime: str = DEFAULT_RUNTIME,
+    switches: Mapping[str, str] | None = None,
+    seconds: float = _SECONDS,
 ) -> float | None:
     """MiB that loading the file and serving it adds at its peak to a process that has the runtime loaded; None on a
-    system that does not say (anything but Linux).
+    system that does not say (anything but Linux). `switches` are those of its session.
 
     The peak is the kernel's (VmHWM, proc(5)); it often lies in loading, where the file and the runtime's own form of it
     are held at once. Raises HostError when the file cannot be served within so many seconds.
@@ -28,6 +35,7 @@ def peak_memory_mib(
         return None
     largest = workload.longest
     arguments = [str(file.absolute()), *map(str, (largest.batch, largest.length, largest.threads)), runtime]
+    arguments.append(json.dumps(dict(switches or {})))
     try:
         done = subprocess.run(
             [sys.executable, "-m", "autocompress.devices.memory", *arguments],
@@ -41,7 +49,7 @@ def peak_memory_mib(
         raise HostError(f"{file}: its memory could not be measured: {last}") from error
 
 
-def _serve(file: Path, workload: Workload, runtime: str) -> float:
+def _serve(file: Path, workload: Workload, runtime: str, switches: Mapping[str, str]) -> float:
     """Runs in the child: MiB added to this process at its peak."""
     import numpy as np
 
@@ -51,7 +59,7 @@ def _serve(file: Path, workload: Workload, runtime: str) -> float:
     tokens = np.zeros((workload.batch, workload.length), np.int64)  # 0 is in every vocabulary
     about(runtime)  # loads its library
     before = _peak_kib()
-    session = Session(file, threads=workload.threads, runtime=runtime)
+    session = Session(file, threads=workload.threads, runtime=runtime, switches=switches)
     for _ in range(_INFERENCES):
         session.run(session.feed(tokens, np.ones_like(tokens)))
     return (_peak_kib() - before) / 1024
@@ -66,4 +74,5 @@ def _peak_kib() -> int:
 
 if __name__ == "__main__":
     _batch, _length, _threads = map(int, sys.argv[2:5])
-    sys.stdout.write(f"{_serve(Path(sys.argv[1]), Workload(_batch, _length, _threads), sys.argv[5])}\n")
+    _load = Workload(_batch, _length, _threads)
+    sys.stdout.write(f"{_serve(Path(sys.argv[1]), _load, sys.argv[5], json.loads(sys.argv[6]))}\n")

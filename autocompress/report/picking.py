@@ -5,7 +5,7 @@ from __future__ import annotations
 import functools
 import math
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any, Final
 
 from autocompress.core.pareto import front, knee
@@ -165,7 +165,7 @@ def pick(
     verified, baseline = report.verified, report.baseline
     if not verified or baseline is None:
         raise NotFoundError(_nothing_verified(report))
-    offered = [_named(report, candidate)] if candidate is not None else list(verified)
+    offered = _comparable([_named(report, candidate)] if candidate is not None else verified, verified)
     if runtime is not None:
         offered = _in_runtime(report, offered, named_runtime(runtime))
     rule = _given() if candidate is not None else _rule(report, minimize, maximize)
@@ -176,6 +176,8 @@ def pick(
         raise NotFoundError(_nothing_fits(report, offered, limits))
     chosen = rule.best(fitting)
     why = [_why(rule, chosen, fitting, len(verified), limits, runtime), _doubt(chosen, bounds.drop)]
+    if bounds.max_memory_mib is not None or minimize == "peak_memory_mib":
+        why.append(_only_counted(chosen))
     return Picked(name, chosen, baseline, " ".join(sentence for sentence in why if sentence))
 
 
@@ -276,6 +278,27 @@ def _doubt(chosen: Member, allowed: float | None) -> str:
     if allowed is None or within is None or within[1] <= allowed + _ROUNDING:
         return ""
     return f"The validation texts cannot rule out a drop of up to {within[1]:.2g} (95 %); with `--sure` they must."
+
+
+def _comparable(offered: Sequence[Member], verified: Sequence[Member]) -> list[Member]:
+    """Where the peak memory of some was measured, what was counted of others is left out: it is less, and would win."""
+    memory = "peak_memory_mib"
+    if not any(memory in one.metrics and one.metrics[memory].source == "measured" for one in verified):
+        return list(offered)
+    return [
+        replace(one, metrics={name: known for name, known in one.metrics.items() if name != memory})
+        if memory in one.metrics and one.metrics[memory].source == "counted"
+        else one
+        for one in offered
+    ]
+
+
+def _only_counted(chosen: Member) -> str:
+    """Whether a memory that decided was measured."""
+    known = chosen.metrics.get("peak_memory_mib")
+    if known is None or known.source != "counted":
+        return ""
+    return "Its peak memory was counted (weights and activations), not measured: a process takes more."
 
 
 def _limits(bounds: PickBounds, baseline: Baseline) -> list[_Limit]:

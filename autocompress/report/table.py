@@ -30,6 +30,7 @@ _EXTRA: Final = 20
 _PREDICTED: Final = 12
 """Further columns of a predicted latency with its interval."""
 _FIXED: Final = ("quality", "test_quality", "latency_ms", "size_mb")
+_WORDED: Final = ("energy_mj", "peak_memory_mib")
 _STATE_STYLES: Final = {"verified": "green", "rejected": "red", "nominated": "yellow", "estimate": "dim"}
 
 
@@ -178,11 +179,11 @@ def _cells(member: Member, pace: str, extra: Sequence[str], *, room: int) -> lis
 
 
 def _value(metric: str, metrics: Metrics) -> str:
-    """A value, with its word where it is an energy."""
+    """A value, with its word where it is an energy or a memory."""
     if metric not in metrics:
         return ""
-    said = f" {metrics[metric].source}" if metric == "energy_mj" else ""
-    return f"{marked(metric, metrics[metric])}{said}"
+    said = word(metric, metrics[metric]) if metric in _WORDED else ""
+    return f"{marked(metric, metrics[metric])} {said}".rstrip()
 
 
 def _pace(metric: str, metrics: Metrics, *, room: int) -> Text:

@@ -55,8 +55,10 @@ def with_unit(metric: str, value: float) -> str:
 
 
 def word(metric: str, measurement: Measurement) -> str:
-    """The word that a value must not go without: how an energy was come by, and that a number is only predicted."""
-    return measurement.source if metric == "energy_mj" or is_estimated(measurement) else ""
+    """The word that a value must not go without: how an energy was come by, that a number is only predicted, and that
+    a memory was counted, which a process exceeds."""
+    is_less = metric == "peak_memory_mib" and measurement.source == "counted"
+    return measurement.source if metric == "energy_mj" or is_less or is_estimated(measurement) else ""
 
 
 def is_estimated(measurement: Measurement) -> bool:

@@ -7,6 +7,7 @@ import math
 
 import pytest
 
+from autocompress.core.outcome import Measurement, Measurements, Source
 from autocompress.errors import NotFoundError, SpecError
 from autocompress.report import PickBounds, pick
 from autocompress.store import Store
@@ -207,6 +208,34 @@ def test_a_bound_on_energy_names_how_the_energy_was_come_by(store: Store) -> Non
 def test_a_bound_on_what_nobody_looked_at_is_refused(store: Store, bounds: PickBounds, said: str) -> None:
     with pytest.raises(NotFoundError, match=f"{said} .*name it in the objectives or constraints"):
         pick(store, "quickstart", bounds=bounds)
+
+
+def remembered(source: Source, *, ratio: float = 1.0) -> given.Measured:
+    """With a peak memory of so many times the size."""
+
+    def measured(quality: float, test: float, latency_ms: float, size_mb: float) -> Measurements:
+        peak = Measurement("peak_memory_mib", ratio * size_mb, "MiB", source)
+        return (*given.exported(quality, test, latency_ms, size_mb), peak)
+
+    return measured
+
+
+def test_a_bound_on_memory_selects_by_what_was_measured(empty: Store) -> None:
+    """Number 4 was measured at 30.4 MiB, and the others were counted at a third of what they take."""
+    given.finished(empty, measured=remembered("counted", ratio=0.7))
+    counted = pick(empty, "quickstart", bounds=PickBounds(max_memory_mib=11), maximize="quality")
+    assert counted.member.number == 4
+    assert counted.why.endswith(
+        "Its peak memory was counted (weights and activations), not measured: a process takes more."
+    )
+    with empty.lease("quickstart") as lease:
+        found = remembered("measured", ratio=2.0)(*given.FINALISTS[3])
+        empty.conclude(lease, 4, verified=True, reason="", measurements=found, artifacts=[], provenance={})
+    picked = pick(empty, "quickstart", bounds=PickBounds(max_memory_mib=31), maximize="quality")
+    assert picked.member.number == 4, "what was only counted is not held against a bound any more"
+    assert "counted" not in picked.why
+    with pytest.raises(NotFoundError, match="with peak memory 30.4 MiB where <= 11 MiB was asked"):
+        pick(empty, "quickstart", bounds=PickBounds(max_memory_mib=11))
 
 
 def test_a_latency_that_nobody_measured_is_told_as_predicted(empty: Store) -> None:

@@ -92,6 +92,16 @@ def test_energy_is_shown_where_the_study_names_it_and_never_without_its_word(ene
     assert re.search(r"energy +~69\.3 mJ \[34\.6–104\] modelled", printed(as_picked(pick(energetic, "quickstart"))))
 
 
+def test_a_memory_that_was_counted_says_so(empty: Store) -> None:
+    given.finished(
+        empty,
+        constraints={"peak_memory_mib": {"max": 64}},
+        measured=lambda *known: (*given.exported(*known), Measurement("peak_memory_mib", 9.9, "MiB", "counted")),
+    )
+    for text in (printed(as_table(front_report(empty, "quickstart"))), as_markdown(front_report(empty, "quickstart"))):
+        assert len(re.findall(r"9\.90 MiB \(?counted", text)) == 5, "four models and the baseline"
+
+
 def test_energy_that_the_study_does_not_name_is_in_csv_and_json_alone(store: Store) -> None:
     report = front_report(store, "quickstart")
     assert "mJ" not in printed(as_table(report))
