@@ -9,6 +9,7 @@ PACKAGE = Path(__file__).parent.parent / "autocompress"
 LINES = [
     {"errors"},
     {"core"},
+    {"families"},
     {"config", "assets", "anatomy", "samplers", "runners", "store"},
     {"operators", "distill", "tasks", "devices", "deploy", "importance"},
     {"evaluate", "search", "report", "finalists", "verification", "teacher", "reach", "rebuild", "profiles", "lessons"},
@@ -43,7 +44,7 @@ HOMES = {
     "huggingface_hub": {"assets"},
     "transformers": {"tasks", "teacher", "evaluate", "rebuild"},
 }
-STANDARD_ONLY = {"errors", "core"}
+STANDARD_ONLY = {"errors", "core", "families"}
 
 
 def room(path: Path) -> str:

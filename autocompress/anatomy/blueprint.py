@@ -1,0 +1,273 @@
+"""A live model read into parts, by its family's data and the sizes of its tensors.
+
+Every parameter of the model ends in exactly one part, or the model is refused by naming what is left over: what a
+family does not know of cannot be lost without a word.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import replace
+from typing import Any, Final, final
+
+from torch import Tensor, nn
+
+from autocompress.core.parts import Matrix, Mixing, ModelParts, Part, Place, Table
+from autocompress.errors import SpecError, did_you_mean
+from autocompress.families import Block, Family, Front, Stack
+
+_SHOWN: Final = 5
+_AT_SOURCES: Final = frozenset({"key", "value", "position_query", "position_key"})
+
+
+def read_parts(model: nn.Module, families: Mapping[str, Family]) -> ModelParts:
+    """The parts of a transformers model, with or without a head; one on the meta device will do.
+
+    Raises SpecError for a family that is not among `families`, for products that a layer lacks, and for tensors that
+    belong to no part.
+    """
+    model_type = str(getattr(getattr(model, "config", None), "model_type", type(model).__name__))
+    if model_type not in families:
+        raise SpecError(f"model: the family {model_type!r} is not known; {did_you_mean(model_type, families)}")
+    return _Reading(model, families[model_type]).parts()
+
+
+@final
+class _Reading:
+    """One model on its way: `claimed` are the parameters that have found their part."""
+
+    def __init__(self, model: nn.Module, family: Family) -> None:
+        self._model, self._family = model, family
+        self._config: Any = model.config
+        base = getattr(model, str(getattr(model, "base_model_prefix", "")) or "_", model)
+        self._base: nn.Module = base if isinstance(base, nn.Module) else model
+        self._claimed: dict[int, str] = {}
+
+    def parts(self) -> ModelParts:
+        family = self._family
+        stacks = [stack for stack in family.stacks if _at(self._base, stack.path) is not None]
+        if not stacks:
+            paths = ", ".join(stack.path for stack in family.stacks)
+            raise SpecError(f"model: a {family.model_type} has its layers in {paths}, and here is no such module")
+        found = [self._front(front) for front in family.fronts if not front.stack]
+        for stack in stacks:
+            found += [self._front(front) for front in family.fronts if front.stack == stack.name]
+            found += self._layers(stack)
+            found += self._common(stack)
+        found += self._heads(stacks[-1].name)
+        self._refuse_left_over()
+        kept = tuple(part for part in found if part.matrices or part.vectors or part.tables or part.owner)
+        return ModelParts(family.model_type, int(self._config.hidden_size), kept)
+
+    # Before the layers
+
+    def _front(self, front: Front) -> Part:
+        strides = front.strides if isinstance(front.strides, tuple) else getattr(self._config, front.strides, ())
+        products = [
+            (path.rpartition(".")[2], one)
+            for pattern in front.products
+            for path, one in _matching(self._base, pattern)
+            if isinstance(one, nn.Module)
+        ]
+        matrices, vectors = [], 0
+        for place, (name, module) in enumerate(products):
+            (matrix,) = self._matrices(name, module, front.name)
+            if beside := self._numbers(module, front.name):  # a weight held as direction and magnitude
+                vectors += beside - matrix.inputs * matrix.outputs
+            shrunk = math.prod(strides[place + 1 :])
+            matrices.append(replace(matrix, name=f"{name}.{place}", at="sources", each=shrunk))
+        return Part(
+            front.name,
+            front.kind,
+            tuple(matrices),
+            vectors=vectors + self._vectors(self._base, front.vectors, front.name),
+            tables=self._tables(self._base, front.tables, front.name),
+            stack=front.stack,
+        )
+
+    # Layers
+
+    def _layers(self, stack: Stack) -> list[Part]:
+        modules = list(_at(self._base, stack.path).children())  # type: ignore[union-attr]
+        count = len(modules) if stack.shared is None else int(getattr(self._config, stack.shared))
+        found: list[Part] = []
+        owners: dict[tuple[int, str], Part] = {}
+        for index in range(count):
+            place = index * len(modules) // count
+            for block in self._blocks(stack, modules[place], index):
+                name = f"{stack.name}.{index}.{block.name}"
+                owner = owners.get((place, block.name))
+                if owner is None:
+                    part = self._block(stack, block, modules[place], name, index)
+                    owners[place, block.name] = part
+                else:
+                    part = replace(owner, name=name, owner=owner.name, layer=index)
+                found.append(part)
+        return found
+
+    def _blocks(self, stack: Stack, module: nn.Module, index: int) -> Iterator[Block]:
+        """The blocks of a layer: of those that share a name, the first whose products are all there."""
+        for name in dict.fromkeys(block.name for block in stack.blocks):
+            forms = [block for block in stack.blocks if block.name == name]
+            whole = [b for b in forms if all(_at(module, path) is not None for path in b.products.values())]
+            if not whole:
+                missing = [path for path in forms[0].products.values() if _at(module, path) is None]
+                raise SpecError(
+                    f"model: layer {index} of {stack.path} has no {name} as a {self._family.model_type} has: it lacks "
+                    f"{', '.join(missing)}"
+                )
+            yield whole[0]
+
+    def _block(self, stack: Stack, block: Block, layer: nn.Module, name: str, index: int) -> Part:
+        size = self._head_size(stack)
+        matrices: list[Matrix] = []
+        for roles, path in (*block.products.items(), *block.optional.items()):
+            module = _at(layer, path)
+            if isinstance(module, nn.Module):
+                matrices += self._matrices(roles, module, name, self._split(stack, roles, size))
+        mixing = None
+        if block.kind in ("attention", "cross_attention"):
+            outputs = {matrix.name: matrix.outputs for matrix in matrices}
+            mixing = Mixing(outputs["query"] // size, size, outputs["key"] // size)
+            # What leaves the block is computed last, whatever a config adds
+            matrices.sort(key=lambda matrix: matrix.name == "output")
+        return Part(
+            name,
+            block.kind,
+            tuple(matrices),
+            vectors=self._vectors(layer, block.vectors, name),
+            tables=self._tables(layer, block.tables, name),
+            mixing=mixing,
+            stack=stack.name,
+            layer=index,
+        )
+
+    def _head_size(self, stack: Stack) -> int:
+        given = getattr(self._config, stack.head_size, None) if stack.head_size else None
+        return int(given or self._config.hidden_size // getattr(self._config, stack.heads))
+
+    def _split(self, stack: Stack, roles: str, size: int) -> tuple[int, ...]:
+        """How many outputs each role of a joined product has; nothing for those of equal sizes."""
+        if roles != "query+key+value" or stack.key_value_heads is None:
+            return ()
+        keys = size * int(getattr(self._config, stack.key_value_heads))
+        return (size * int(getattr(self._config, stack.heads)), keys, keys)
+
+    def _common(self, stack: Stack) -> list[Part]:
+        paths, name = self._family.ends.get(stack.name, ()), f"{stack.name}.common"
+        tables = [path for path in paths if isinstance(_at(self._base, path), nn.Embedding)]
+        vectors = [path for path in paths if path not in tables]
+        return [
+            Part(
+                name,
+                "common",
+                vectors=self._vectors(self._base, vectors, name),
+                tables=self._tables(self._base, tables, name),
+                stack=stack.name,
+            )
+        ]
+
+    # Behind the layers
+
+    def _heads(self, stack: str) -> list[Part]:
+        """What a pooler and a task add. A product with the weights of a table is a part of its own, owned by it."""
+        inside = {id(module) for module in self._base.modules()} if self._base is not self._model else set()
+        poolers = [one for path in self._family.heads if isinstance(one := _at(self._base, path), nn.Module)]
+        added = [] if not inside else [m for m in self._model.modules() if id(m) not in inside and not _has_children(m)]
+        own, tied, vectors = [], [], 0
+        for place, module in enumerate((*poolers, *added)):
+            weight = getattr(module, "weight", None)
+            if not isinstance(weight, Tensor) or weight.dim() < 2:
+                vectors += self._numbers(module, "head")
+                continue
+            owner, bias = self._claimed.get(id(weight)), getattr(module, "bias", None)
+            if owner is not None and isinstance(bias, Tensor):  # which is the head's own, whatever the weight is
+                vectors += self._numbers(bias, "head")
+            (matrix,) = self._matrices(f"dense.{place}", module, owner or "head")
+            if owner is None:
+                own.append(matrix)
+            else:
+                whole = replace(matrix, bias=False)
+                tied.append(Part(f"head.{place}", "head", (whole,), owner=owner, stack=stack))
+        if inside:
+            vectors += sum(self._numbers(p, "head") for p in self._model.parameters(recurse=False))
+        return [Part("head", "head", tuple(own), vectors=vectors, stack=stack), *tied]
+
+    # Tensors
+
+    def _matrices(self, roles: str, module: nn.Module, part: str, sizes: Sequence[int] = ()) -> list[Matrix]:
+        """A product as matrices, one for each role that is joined in it with a plus, of these `sizes` or of equal."""
+        names, weight = roles.split("+"), module.weight
+        assert isinstance(weight, Tensor)
+        inputs, outputs = math.prod(weight.shape[1:]), int(weight.shape[0])
+        if hasattr(module, "nf"):  # transformers' Conv1D, a product whose weight lies the other way round
+            inputs, outputs = outputs, inputs
+        bias = getattr(module, "bias", None)
+        self._claimed.update({id(tensor): part for tensor in (weight, bias) if isinstance(tensor, nn.Parameter)})
+        shares = sizes or [outputs // len(names)] * len(names)
+        return [
+            Matrix(name, inputs, share, _place(name), bias=bias is not None)
+            for name, share in zip(names, shares, strict=True)
+        ]
+
+    def _vectors(self, within: nn.Module, paths: Sequence[str], part: str) -> int:
+        return sum(self._numbers(one, part) for path in paths for _, one in _matching(within, path))
+
+    def _tables(self, within: nn.Module, paths: Sequence[str], part: str) -> tuple[Table, ...]:
+        found = []
+        for path in paths:
+            one = _at(within, path)
+            weight = one.weight if isinstance(one, nn.Module) else one
+            if isinstance(weight, Tensor) and id(weight) not in self._claimed:
+                self._claimed[id(weight)] = part
+                width = int(weight.shape[-1])
+                found.append(Table(path.rpartition(".")[2], weight.numel() // width, width))
+        return tuple(found)
+
+    def _numbers(self, one: nn.Module | Tensor, part: str) -> int:
+        """How many numbers of a module or a parameter had no part yet; they have one from now on."""
+        tensors = list(one.parameters()) if isinstance(one, nn.Module) else [one]
+        fresh = [tensor for tensor in tensors if id(tensor) not in self._claimed]
+        self._claimed.update({id(tensor): part for tensor in fresh})
+        return sum(tensor.numel() for tensor in fresh)
+
+    def _refuse_left_over(self) -> None:
+        left = [name for name, tensor in self._model.named_parameters() if id(tensor) not in self._claimed]
+        if left:
+            more = f" and {len(left) - _SHOWN} more" if len(left) > _SHOWN else ""
+            raise SpecError(
+                f"model: {len(left)} tensors belong to no part of a {self._family.model_type}: "
+                f"{', '.join(left[:_SHOWN])}{more}; its family's data does not know this form of it"
+            )
+
+
+def _at(module: nn.Module, path: str) -> nn.Module | Tensor | None:
+    """A module or parameter by path, or None."""
+    found: Any = module
+    for name in path.split("."):
+        found = getattr(found, name, None)
+    return found if isinstance(found, nn.Module | Tensor) else None
+
+
+def _matching(module: nn.Module, pattern: str) -> Iterator[tuple[str, nn.Module | Tensor]]:
+    """What lies at a path, in every module of a list where a star stands."""
+    before, star, after = pattern.partition(".*.")
+    if not star:
+        one = _at(module, pattern)
+        if one is not None:
+            yield pattern, one
+        return
+    listed = _at(module, before)
+    for name, child in listed.named_children() if isinstance(listed, nn.Module) else ():
+        one = _at(child, after)
+        if one is not None:
+            yield f"{before}.{name}.{after}", one
+
+
+def _place(role: str) -> Place:
+    return "sources" if role in _AT_SOURCES else "targets"
+
+
+def _has_children(module: nn.Module) -> bool:
+    return next(module.children(), None) is not None

@@ -1,0 +1,231 @@
+"""A transformer as parts made of matrices: one description for every family, from which every cost follows.
+
+A matrix multiplies rows, and rows stand at positions. Keys and values are computed at the positions that are attended
+to, the *sources*; queries, outputs and feed-forward blocks at those whose answer is needed, the *targets*. An encoder
+has as many of one as of the other, but for its last layer where the head reads one token alone; a decoder that writes
+token by token has one target and many sources, of which all but one were computed before (`Pass`).
+
+Nothing here knows a tensor; `core.cost` counts.
+"""
+
+from __future__ import annotations
+
+import collections
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass, replace
+from typing import Final, Literal
+
+from autocompress.core.shape import Activations, Bits, Calibration
+
+Place = Literal["sources", "targets"]
+"""The positions that a matrix is computed at."""
+
+Kind = Literal[
+    "embedding",
+    "patches",
+    "conv_front",
+    "attention",
+    "cross_attention",
+    "feed_forward",
+    "gated",
+    "common",
+    "head",
+]
+"""What a part does. `gated` feed-forward blocks multiply two products of their input (Shazeer 2020, "GLU variants");
+a `cross_attention` attends to another stack's output; `common` is what all layers of a stack share or end in."""
+
+
+@dataclass(frozen=True, slots=True)
+class Storage:
+    """How the numbers of a matrix are held, and what its products compute in: all settings that change the result.
+
+    In 32 bits as they were trained; in 8 as whole numbers with one scale an output; in 4 in blocks that share a
+    multiplier, computed in 8. `activations`, `calibration` and `smoothing` are `operators.quantize`'s.
+    """
+
+    bits: Bits = 32
+    activations: Activations = "dynamic"
+    calibration: Calibration | None = None
+    smoothing: float | None = None
+
+
+PLAIN: Final = Storage()
+
+
+@dataclass(frozen=True, slots=True)
+class Matrix:
+    """`inputs` x `outputs` weights, computed `at` sources or targets, `each` times for one of them: a convolution is
+    the matrix of its window, and those of a front end have more positions than the stack behind them."""
+
+    name: str
+    inputs: int
+    outputs: int
+    at: Place = "targets"
+    bias: bool = True
+    storage: Storage = PLAIN
+    each: int = 1
+
+    def __post_init__(self) -> None:
+        for name in ("inputs", "outputs", "each"):
+            if getattr(self, name) < 1:
+                raise ValueError(f"`{name} >= 1` must hold, got {getattr(self, name)} of matrix {self.name!r}")
+
+
+@dataclass(frozen=True, slots=True)
+class Table:
+    """`rows` of `width` numbers that are looked up, not multiplied."""
+
+    name: str
+    rows: int
+    width: int
+    storage: Storage = PLAIN
+
+
+@dataclass(frozen=True, slots=True)
+class Mixing:
+    """What flows between positions: `heads` queries of `head_size` channels over `key_value_heads` keys and values,
+    which several queries share where there are fewer (Ainslie et al. 2023, "GQA")."""
+
+    heads: int
+    head_size: int
+    key_value_heads: int
+
+    def __post_init__(self) -> None:
+        if not 1 <= self.key_value_heads <= self.heads or self.heads % self.key_value_heads:
+            raise ValueError(
+                f"`key_value_heads` must divide `heads`, got {self.key_value_heads} of {self.heads}; each key is "
+                "shared by equally many queries"
+            )
+
+
+@dataclass(frozen=True, slots=True)
+class Part:
+    """One block. `vectors` counts the numbers held singly in fp32 (normalisation, layer scales, special tokens), of
+    which nothing is compressed. A part with an `owner` computes with the weights of the part of that name and has none
+    of its own; `layer` is its place in the uncompressed `stack`."""
+
+    name: str
+    kind: Kind
+    matrices: tuple[Matrix, ...] = ()
+    vectors: int = 0
+    tables: tuple[Table, ...] = ()
+    mixing: Mixing | None = None
+    owner: str | None = None
+    stack: str = ""
+    layer: int | None = None
+
+    @property
+    def units(self) -> dict[str, int]:
+        """What can be taken away from it, by axis: heads, or channels between its products."""
+        if self.mixing is not None:
+            return {"heads": self.mixing.heads, "key_value_heads": self.mixing.key_value_heads}
+        if self.kind in ("feed_forward", "gated"):
+            return {"channels": self.matrices[-1].inputs}
+        return {}
+
+    @property
+    def signature(self) -> tuple[object, ...]:
+        """What a kernel's time depends on, and nothing else: parts of one signature share a row of a profile."""
+        stored = tuple(
+            (one.inputs, one.outputs, one.at, one.each, one.storage.bits, one.storage.activations)
+            for one in self.matrices
+        )
+        return (self.kind, self.mixing, stored, tuple((t.rows, t.width, t.storage.bits) for t in self.tables))
+
+    def with_storage(self, storage: Storage) -> Part:
+        """All of its matrices held so."""
+        return replace(self, matrices=tuple(replace(one, storage=storage) for one in self.matrices))
+
+
+@dataclass(frozen=True, slots=True)
+class ModelParts:
+    """A model of a `family`: its parts in the order in which data flows, with a stream of `width` numbers a position.
+
+    Raises ValueError for two parts of one name, and for an owner that is not there.
+    """
+
+    family: str
+    width: int
+    parts: tuple[Part, ...]
+
+    def __post_init__(self) -> None:
+        counted = collections.Counter(part.name for part in self.parts)
+        if twice := [name for name, times in counted.items() if times > 1]:
+            raise ValueError(f"parts must have names of their own, got {', '.join(twice)} more than once")
+        if lost := [part for part in self.parts if part.owner is not None and part.owner not in counted]:
+            raise ValueError(f"{lost[0].name}: its owner {lost[0].owner!r} is no part of the model")
+
+    def __getitem__(self, name: str) -> Part:
+        """Raises KeyError for a part that is not there, or no longer."""
+        for part in self.parts:
+            if part.name == name:
+                return part
+        raise KeyError(name)
+
+    def __contains__(self, name: str) -> bool:
+        return any(part.name == name for part in self.parts)
+
+    @property
+    def stacks(self) -> tuple[str, ...]:
+        return tuple(dict.fromkeys(part.stack for part in self.parts if part.stack))
+
+    def layers(self, stack: str) -> tuple[int, ...]:
+        """The layers that a stack has left, by their places in the uncompressed model."""
+        found = (part.layer for part in self.parts if part.stack == stack and part.layer is not None)
+        return tuple(dict.fromkeys(found))
+
+    def blocks(self, stack: str) -> Iterator[Part]:
+        """The parts of a stack's layers, in order."""
+        return (part for part in self.parts if part.stack == stack and part.layer is not None)
+
+    def with_part(self, name: str, change: Callable[[Part], Part]) -> ModelParts:
+        """The model with one part changed; the same model where there is no such part."""
+        return self._of(tuple(change(part) if part.name == name else part for part in self.parts))
+
+    def without(self, names: frozenset[str]) -> ModelParts:
+        """The model without these parts. The first part left of those that shared a removed one's weights owns them
+        from then on."""
+        kept: list[Part] = []
+        heirs: dict[str, str] = {}
+        for part in self.parts:
+            if part.name in names:
+                continue
+            if part.owner is not None and part.owner in names:
+                heir = heirs.setdefault(part.owner, part.name)
+                part = replace(part, owner=None if part.name == heir else heir)
+            kept.append(part)
+        return self._of(tuple(kept))
+
+    def _of(self, parts: tuple[Part, ...]) -> ModelParts:
+        return ModelParts(self.family, self.width, parts)
+
+
+@dataclass(frozen=True, slots=True)
+class Pass:
+    """One walk through a `stack` and what stands before and behind it: `batch` texts, `sources` positions attended to,
+    of which `cached` have their keys and values already, and `targets` positions computed. The stack's last layer and
+    the head compute `read` of these alone where the head reads no more. A stack with cross-attention attends to
+    `memory` positions of another, of which `memory_cached` were seen before. It happens `times` times an inference.
+
+    An encoder under a classifier that reads one token: Pass("layers", sources=128, targets=128, read=1).
+    A decoder's 100th token: Pass("layers", sources=100, cached=99, targets=1, read=1).
+    """
+
+    stack: str
+    sources: int
+    targets: int
+    batch: int = 1
+    read: int | None = None
+    cached: int = 0
+    memory: int = 0
+    memory_cached: int = 0
+    times: int = 1
+
+    def __post_init__(self) -> None:
+        for name in ("sources", "targets", "batch", "times"):
+            if getattr(self, name) < 1:
+                raise ValueError(f"`{name} >= 1` must hold, got {getattr(self, name)}")
+        for name, most in (("cached", self.sources), ("memory_cached", self.memory), ("read", self.targets)):
+            value = getattr(self, name)
+            if value is not None and not 0 <= value <= most:
+                raise ValueError(f"`{name}` must lie between 0 and {most}, got {value}")

@@ -1,0 +1,82 @@
+"""What a family of models looks like, as data: where its parts lie and what each of their tensors is for.
+
+Sizes are read off the model; a family says only what introspection cannot know. All paths are of the installed
+transformers' modules, those inside a layer relative to it.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from typing import Literal
+
+from autocompress.core.parts import Kind
+
+Order = Literal["pre", "post"]
+"""Whether a block normalises what goes in, or the sum of that and what comes out."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Block:
+    """One block of a layer. `products` are its matrices in the order they are computed, role -> path: `query`, `key`,
+    `value`, `output`; `up`, `down`; `gate`, `up`, `down`. Several roles in one module are joined with a plus:
+    `query+key+value`. The parameters of `vectors` are held singly: norms, layer scales; those of `tables` are looked
+    up. `optional` products are those that some configs have. Of several blocks of one name a model has the first whose
+    products are all there.
+    """
+
+    name: str
+    kind: Kind
+    products: Mapping[str, str]
+    vectors: tuple[str, ...] = ()
+    tables: tuple[str, ...] = ()
+    optional: Mapping[str, str] = field(default_factory=dict)
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Stack:
+    """Layers of the same blocks. `heads` names the config's attribute with their number; `head_size` and
+    `key_value_heads` theirs, where they do not follow from it. With `shared`, the list at `path` holds fewer modules
+    than the config's `shared` attribute says there are layers: each stands for equally many.
+    """
+
+    name: str
+    path: str
+    blocks: tuple[Block, ...]
+    order: Order
+    heads: str = "num_attention_heads"
+    head_size: str | None = None
+    key_value_heads: str | None = None
+    shared: str | None = None
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Front:
+    """What stands before a stack: tables that tokens are looked up in, patches of an image, convolutions over sound.
+
+    `products` are computed at every source; the first of them are convolutions that shrink their input where `strides`
+    say by how much, or name the config's attribute that does. A star in a path stands for every module of a list. What
+    a checkpoint's config leaves out may be missing.
+    """
+
+    name: str
+    kind: Kind
+    stack: str = ""
+    tables: tuple[str, ...] = ()
+    products: tuple[str, ...] = ()
+    vectors: tuple[str, ...] = ()
+    strides: str | tuple[int, ...] = ()
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Family:
+    """`model_type` is the config's. `fronts` and `ends` lie outside of the stacks: `ends` are norms and tables that
+    belong to all layers, by stack, and `heads` everything behind, a pooler among it. What a task adds to the base model
+    is found there and needs no name.
+    """
+
+    model_type: str
+    stacks: tuple[Stack, ...]
+    fronts: tuple[Front, ...]
+    ends: Mapping[str, tuple[str, ...]] = field(default_factory=dict)
+    heads: tuple[str, ...] = ()

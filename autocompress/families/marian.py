@@ -1,0 +1,26 @@
+"""MarianMT (Junczys-Dowmunt et al. 2018): BART's two stacks, one table for both and for the answer."""
+
+from dataclasses import replace
+
+from autocompress.families.family import Family, Front
+from autocompress.families.whisper import WHISPER
+
+MARIAN = Family(
+    model_type="marian",
+    stacks=tuple(replace(stack, order="post") for stack in WHISPER.stacks),
+    fronts=(
+        Front(name="embeddings", kind="embedding", tables=("shared",)),
+        Front(
+            name="encoder.embeddings",
+            kind="embedding",
+            stack="encoder.layers",
+            tables=("encoder.embed_positions",),
+        ),
+        Front(
+            name="decoder.embeddings",
+            kind="embedding",
+            stack="decoder.layers",
+            tables=("decoder.embed_positions",),
+        ),
+    ),
+)

@@ -1,0 +1,62 @@
+"""T5 (Raffel et al. 2020) and T5 v1.1, whose feed-forward blocks are gated: relative positions in the first layer's
+scores, RMS norms, no biases, one table for both stacks."""
+
+from autocompress.families.family import Block, Family, Front, Stack
+
+
+def attention(path: str) -> dict[str, str]:
+    return {"query": f"{path}.q", "key": f"{path}.k", "value": f"{path}.v", "output": f"{path}.o"}
+
+
+def feed_forward(place: int) -> tuple[Block, Block]:
+    """Plain, as in T5, or gated, as in T5 v1.1: a model has one of them."""
+    inside, norms = f"layer.{place}.DenseReluDense", (f"layer.{place}.layer_norm",)
+    plain = {"up": f"{inside}.wi", "down": f"{inside}.wo"}
+    gated = {"gate": f"{inside}.wi_0", "up": f"{inside}.wi_1", "down": f"{inside}.wo"}
+    return (
+        Block(name="feed_forward", kind="feed_forward", products=plain, vectors=norms),
+        Block(name="feed_forward", kind="gated", products=gated, vectors=norms),
+    )
+
+
+SELF = Block(
+    name="attention",
+    kind="attention",
+    products=attention("layer.0.SelfAttention"),
+    vectors=("layer.0.layer_norm",),
+    tables=("layer.0.SelfAttention.relative_attention_bias",),
+)
+CROSS = Block(
+    name="cross_attention",
+    kind="cross_attention",
+    products=attention("layer.1.EncDecAttention"),
+    vectors=("layer.1.layer_norm",),
+)
+
+T5 = Family(
+    model_type="t5",
+    stacks=(
+        Stack(
+            name="encoder.layers",
+            path="encoder.block",
+            order="pre",
+            heads="num_heads",
+            head_size="d_kv",
+            blocks=(SELF, *feed_forward(1)),
+        ),
+        Stack(
+            name="decoder.layers",
+            path="decoder.block",
+            order="pre",
+            heads="num_heads",
+            head_size="d_kv",
+            blocks=(SELF, CROSS, *feed_forward(2)),
+        ),
+    ),
+    fronts=(Front(name="embeddings", kind="embedding", tables=("shared",)),),
+    ends={
+        "encoder.layers": ("encoder.final_layer_norm",),
+        "decoder.layers": ("decoder.final_layer_norm",),
+    },
+    heads=("lm_head",),  # which stands beside the stacks, not around a base model
+)
