@@ -275,7 +275,9 @@ class Offering:
         model: Any = self._teacher.anatomy.model
         with atomic_folder(folder, replace=True) as draft:
             (draft / MODEL).write_bytes(part.judged.path.read_bytes())
-            write_static_files(draft, tokenizer=self._teacher.folder, policy=part.policy, runtime=part.judged.runtime)
+            write_static_files(
+                draft, tokenizer=self._teacher.task.tokenizer, policy=part.policy, runtime=part.judged.runtime
+            )
             logits = predict_as_served(part.judged.session, some.tokens, self._spec.workload, pad=some.pad)
             write_check(draft, some.tokens, some.labels, logits)
             model.config.save_pretrained(str(draft))

@@ -226,6 +226,8 @@ class Conductor:
         sizes = {name: len(task.examples(name)) for name in ("train", "validation", "test")}
         self._store.set_fact(self._lease, "task", {"metric": task.metric, "labels": list(task.labels), "texts": sizes})
         self._observer.note(f"teacher: validation {task.metric} {teacher.validation:.4f}; texts: {sizes}")
+        for note in task.notes:
+            self._observer.note(note)
         return teacher
 
     def _serve_lengths(self, teacher: Teacher) -> None:

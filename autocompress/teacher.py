@@ -10,7 +10,7 @@ import logging
 import shutil
 from collections.abc import Callable, Collection, Iterator, Mapping
 from contextlib import contextmanager
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 from typing import Any, Final
 
@@ -18,7 +18,7 @@ import numpy as np
 import torch
 from numpy.typing import NDArray
 from torch.nn import functional
-from transformers import AutoConfig, AutoModelForSequenceClassification, AutoTokenizer
+from transformers import AutoConfig, AutoModelForSequenceClassification
 from transformers.utils import logging as transformers_logging
 
 from autocompress.anatomy import FAMILIES, Anatomy
@@ -119,21 +119,14 @@ def _task(
     spec: StudySpec, model_folder: Path, data: Path, config: Any, *, labels: list[str] | None = None
 ) -> TextClassification:
     """Raises SpecError when the model cannot read what the task gives it: texts longer than it has positions for, or
-    the tokens of another model's tokenizer."""
+    the tokens of another model's tokenizer (see `tasks.tokenization`)."""
     places = int(config.max_position_embeddings) - FAMILIES[config.model_type].first_position(config)
     if spec.task.max_length > places:
         raise SpecError(
             f"task.max_length: must be <= {places}, the positions that {model_folder} has, got {spec.task.max_length}; "
             "a workload is no longer than that"
         )
-    task = load_text_classification(spec.task, data, model_folder, labels=labels)
-    largest = max(int(ids.max(initial=0)) for split in task.splits.values() for ids in split.tokens)
-    if largest >= config.vocab_size:
-        raise SpecError(
-            f"{model_folder}: the tokenizer writes token {largest}, but the model knows {config.vocab_size} only; put "
-            "the tokenizer there that the model was trained with"
-        )
-    return task
+    return load_text_classification(spec.task, data, model_folder, labels=labels, rows=int(config.vocab_size))
 
 
 def _opened(spec: StudySpec, folder: Path, task: TextClassification, digest: str) -> Teacher:
@@ -243,7 +236,7 @@ def _fine_tune(
         raise SpecError(f"teacher: {error}") from error
     with atomic_folder(folder) as part, _quiet():
         model.save_pretrained(str(part))
-        AutoTokenizer.from_pretrained(str(model_folder), trust_remote_code=False).save_pretrained(str(part))
+        task.tokenizer.write(part)
         history = {"validation_scores": trained.scores, "kept_epoch": trained.kept_epoch}
         (part / "training.json").write_text(json.dumps(history), encoding="utf-8")
     shutil.rmtree(checkpoint, ignore_errors=True)
@@ -325,13 +318,12 @@ class Sentence:
 
 def tokenized(teacher: Teacher, text: str, *, longest: int) -> Sentence:
     """At most so many tokens of a text; the closing one stays. Raises SpecError when there is nothing to read."""
-    tokenizer = AutoTokenizer.from_pretrained(str(teacher.folder), trust_remote_code=False)
-    whole = tokenizer(text)["input_ids"]
-    if len(whole) <= len(tokenizer("")["input_ids"]):
+    reader = teacher.task.tokenizer.opened()
+    whole = reader.whole(text)
+    if len(whole) <= len(reader.whole("")):
         raise SpecError(f"--text: {text!r} holds no word that the model can read; give a sentence")
-    ids = tokenizer(text, truncation=True, max_length=longest)["input_ids"]
-    words = tuple(tokenizer.decode([token]).strip() for token in ids)
-    return Sentence(text, np.asarray(ids, dtype=np.int64), words, len(whole) - len(ids))
+    (ids,) = replace(teacher.task.tokenizer, longest=longest).opened()([text])
+    return Sentence(text, ids, reader.words(ids), len(whole) - len(ids))
 
 
 def versions() -> Mapping[str, str]:

@@ -11,6 +11,7 @@ import torch
 from hypothesis import settings
 
 from autocompress.anatomy import FAMILIES, Anatomy
+from autocompress.deploy.tokenizer import TokenizerFiles
 from autocompress.importance import CRITERIA, Importance, measure_importance
 from autocompress.tasks import Examples, TextClassification, batches
 
@@ -77,7 +78,8 @@ def make_examples() -> Callable[..., Examples]:
 @pytest.fixture
 def small_task(make_examples: Callable[..., Examples]) -> TextClassification:
     splits = {"train": make_examples(96), "validation": make_examples(32, seed=1), "test": make_examples(32, seed=2)}
-    return TextClassification("accuracy", ("a", "b", "c"), splits)
+    tokenizer = TokenizerFiles("{}", {}, longest=12, pad=0)  # its tokens come from no text
+    return TextClassification("accuracy", ("a", "b", "c"), splits, tokenizer)
 
 
 @pytest.fixture

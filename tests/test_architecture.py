@@ -24,6 +24,7 @@ SIDEWAYS = {
     ("devices", "deploy"),  # a profile times the graphs that are deployed
     ("distill", "tasks"),  # training runs over batches
     ("importance", "tasks"),
+    ("tasks", "deploy"),  # texts are tokenized as an exported folder does it
     ("finalists", "evaluate"),  # a finalist is trained from the setup that candidates were scored with
     ("lessons", "evaluate"),
     ("finalists", "lessons"),

@@ -1,7 +1,7 @@
 """The exported folder: a model that can be carried away, run, checked and rebuilt.
 
 model.onnx           what is deployed
-tokenizer.json       (and its companions) how texts become token ids
+tokenizer.json       how texts become token ids; tokenizer_config.json tells transformers to read it as it is
 example.py           answers from the command line with the model's runtime, tokenizers and numpy alone
 manifest.json        task, workload, runtime, metrics, and the SHA-256 of every other file
 policy.json          what was done to the model
@@ -14,7 +14,6 @@ from __future__ import annotations
 
 import hashlib
 import json
-import shutil
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from importlib import resources
@@ -28,18 +27,11 @@ from autocompress.core.lowering import SWITCHES
 from autocompress.core.outcome import Measurements
 from autocompress.core.policy import CompressionPolicy
 from autocompress.core.runtimes import DEFAULT_RUNTIME, RUNTIMES, named_runtime
+from autocompress.deploy.tokenizer import TokenizerFiles
 from autocompress.errors import IntegrityError, NotFoundError
 
 FORMAT: Final = 1
 MODEL, MANIFEST, CHECK = "model.onnx", "manifest.json", "check.json"
-TOKENIZER_FILES: Final = (
-    "tokenizer.json",
-    "tokenizer_config.json",
-    "special_tokens_map.json",
-    "vocab.txt",
-    "vocab.json",
-    "merges.txt",
-)
 
 
 @dataclass(frozen=True, slots=True)
@@ -113,11 +105,9 @@ def verify_files(folder: Path) -> Manifest:
     return manifest
 
 
-def write_static_files(folder: Path, *, tokenizer: Path, policy: CompressionPolicy, runtime: str) -> None:
+def write_static_files(folder: Path, *, tokenizer: TokenizerFiles, policy: CompressionPolicy, runtime: str) -> None:
     """The tokenizer, the example for the runtime, and the policy."""
-    for name in TOKENIZER_FILES:
-        if (tokenizer / name).is_file():
-            shutil.copyfile(tokenizer / name, folder / name)
+    tokenizer.write(folder)
     name = f"example_{RUNTIMES[named_runtime(runtime)].library}.py.txt"
     example = resources.files("autocompress.deploy").joinpath(name).read_text(encoding="utf-8")
     (folder / "example.py").write_text(example, encoding="utf-8")

@@ -6,16 +6,16 @@ import math
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
-from transformers import AutoTokenizer
 
 from autocompress.core.data_spec import TaskSpec
+from autocompress.deploy.tokenizer import TokenizerFiles
 from autocompress.errors import SpecError
 from autocompress.tasks.examples import Examples
 from autocompress.tasks.reading import read_rows
+from autocompress.tasks.tokenization import Tokenization, open_tokenization
 
 SPLITS = ("train", "validation", "test")
 _RESAMPLES = 1000
@@ -32,11 +32,14 @@ class Score:
 
 @dataclass(frozen=True, slots=True)
 class TextClassification:
-    """Labelled texts in three splits that share no text."""
+    """Labelled texts in three splits that share no text. `tokenizer` turns texts into their tokens, in the study and in
+    every exported folder; `notes` is what there is to say of the texts."""
 
     metric: str
     labels: tuple[str, ...]
     splits: dict[str, Examples]
+    tokenizer: TokenizerFiles
+    notes: tuple[str, ...] = ()
 
     def examples(self, split: str) -> Examples:
         return self.splits[split]
@@ -57,11 +60,18 @@ class TextClassification:
 
 
 def load_text_classification(
-    spec: TaskSpec, path: Path, tokenizer_folder: Path, *, labels: Sequence[str] | None = None
+    spec: TaskSpec,
+    path: Path,
+    tokenizer_folder: Path,
+    *,
+    labels: Sequence[str] | None = None,
+    rows: int | None = None,
 ) -> TextClassification:
-    """Reads, splits and tokenizes. `labels` fixes the order of the classes (that of a model already fine-tuned).
+    """Reads, splits and tokenizes. `labels` fixes the order of the classes (that of a model already fine-tuned), `rows`
+    are those of the model's embedding.
 
-    Raises SpecError when the data do not fit the spec, the labels, or are too few to split.
+    Raises SpecError when the data do not fit the spec, the labels, or are too few to split, and when the tokenizer
+    cannot be deployed, is not the model's, or knows next to nothing of the texts.
     """
     pairs = read_rows(spec.data, path)
     found = sorted({label for _, label in pairs})
@@ -69,29 +79,27 @@ def load_text_classification(
     strange = sorted(set(found) - set(names))
     if strange:
         raise SpecError(f"{path}: labels {strange} are unknown to the model (it knows {names})")
-    tokenizer = AutoTokenizer.from_pretrained(str(tokenizer_folder), trust_remote_code=False)
-    everything = _tokenized(
-        tokenizer, [text for text, _ in pairs], [names.index(label) for _, label in pairs], longest=spec.max_length
+    tokenization = open_tokenization(tokenizer_folder, longest=spec.max_length, rows=rows)
+    everything = _tokenized(tokenization, [text for text, _ in pairs], [names.index(label) for _, label in pairs])
+    return TextClassification(
+        spec.metric,
+        tuple(names),
+        _split(spec, path, everything, classes=len(names)),
+        tokenization.files,
+        tokenization.readable(everything.tokens, str(path)),
     )
-    return TextClassification(spec.metric, tuple(names), _split(spec, path, everything, classes=len(names)))
 
 
 def unlabelled_examples(spec: TaskSpec, texts: Sequence[str], tokenizer_folder: Path) -> Examples:
     """Texts as the task's model reads them, without those that it reads nothing in. The labels, -1, mean nothing."""
-    tokenizer = AutoTokenizer.from_pretrained(str(tokenizer_folder), trust_remote_code=False)
-    nothing = len(tokenizer("")["input_ids"])
-    found = _tokenized(tokenizer, texts, [-1] * len(texts), longest=spec.max_length)
-    return found.take([row for row, ids in enumerate(found.tokens) if len(ids) > nothing])
+    tokenization = open_tokenization(tokenizer_folder, longest=spec.max_length)
+    (nothing,) = tokenization([""])
+    found = _tokenized(tokenization, texts, [-1] * len(texts))
+    return found.take([row for row, ids in enumerate(found.tokens) if len(ids) > len(nothing)])
 
 
-def _tokenized(tokenizer: Any, texts: Sequence[str], labels: Sequence[int], *, longest: int) -> Examples:
-    encoded = tokenizer(list(texts), truncation=True, max_length=longest, return_attention_mask=False)["input_ids"]
-    return Examples(
-        tuple(texts),
-        tuple(np.asarray(ids, dtype=np.int64) for ids in encoded),
-        np.array(labels, dtype=np.int64),
-        int(tokenizer.pad_token_id or 0),
-    )
+def _tokenized(tokenization: Tokenization, texts: Sequence[str], labels: Sequence[int]) -> Examples:
+    return Examples(tuple(texts), tuple(tokenization(texts)), np.array(labels, dtype=np.int64), tokenization.files.pad)
 
 
 def _split(spec: TaskSpec, path: Path, examples: Examples, *, classes: int) -> dict[str, Examples]:
