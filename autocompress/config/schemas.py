@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from typing import Any
 
+from autocompress.config.descriptions import key_descriptions
 from autocompress.config.names import FOLDERS, Kind
 from autocompress.config.threads import ALL
 from autocompress.config.validation import adapter
@@ -23,6 +24,11 @@ def json_schema(kind: Kind) -> dict[str, Any]:
     """The JSON Schema (draft 2020-12) of what a user may write in a file of this kind."""
     schema: dict[str, Any] = adapter(_TYPES[kind]).json_schema()
     definitions = schema.get("$defs", {})
+    described = key_descriptions(_TYPES[kind])
+    for name, part in ((_TYPES[kind].__name__, schema), *definitions.items()):
+        for key, value in part.get("properties", {}).items():
+            if key in described.get(name, {}):
+                value["description"] = described[name][key]
     if "StepSpace" in definitions:
         del definitions["StepSpace"]["properties"]["targets"]  # filled in by binding, never written
     if "Share" in definitions:
@@ -31,7 +37,8 @@ def json_schema(kind: Kind) -> dict[str, Any]:
     properties = schema["properties"]
     if kind == "study":
         by_name = {"type": "string", "description": "A search space's name, or a path relative to this file."}
-        properties["space"] = {"anyOf": [by_name, properties["space"]]}
+        whole = {"description": properties["space"].pop("description"), "anyOf": [by_name, properties["space"]]}
+        properties["space"] = whole
         for part in ("objectives", "constraints"):
             properties[part]["propertyNames"] = {"enum": sorted(METRICS)}
         threads = definitions["Workload"]["properties"]

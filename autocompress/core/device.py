@@ -31,21 +31,23 @@ Block = Literal["base", "attention", "feed_forward", "last_attention", "last_fee
 
 @dataclass(frozen=True, slots=True)
 class KernelRow:
-    """Milliseconds that one building block adds to an inference, as the runtime really executes it.
-
-    `size` is the number of heads of an attention block, the width of a feed-forward block, and 0 for `base`, which is
-    everything outside the layers. Only `base` has a row in 4 bits: layers stored so are computed in 8. Blocks of the
-    last layer compute the first token alone (keys and values apart), so they have rows of their own, and so have int8
-    blocks with static `activations`. `low` and `high` are the quartiles of the readings.
-    """
+    """Milliseconds that one building block adds to an inference, as the runtime really executes it."""
 
     block: Block
+    """Which: `base` is everything outside the layers. Blocks of the last layer compute the first token alone (keys and
+    values apart), so they have rows of their own."""
     bits: Bits
+    """Bits of its weights. Only `base` has a row in 4: layers stored so are computed in 8."""
     size: int
+    """The number of heads of an attention block, the width of a feed-forward block, 0 for `base`."""
     milliseconds: float
+    """The median of the readings."""
     low: float
+    """Their lower quartile."""
     high: float
+    """Their upper quartile."""
     activations: Activations = "dynamic"
+    """How activations of int8 blocks get their scale: `dynamic` as they come, `static` fixed beforehand."""
     __pydantic_config__: ClassVar[dict[str, str]] = _FORBID
 
     def __post_init__(self) -> None:
@@ -61,16 +63,24 @@ class KernelRow:
 
 @dataclass(frozen=True, slots=True)
 class Accuracy:
-    """How far predictions lie from measurements of `n` models that the fit never saw; errors are shares."""
+    """How far predictions lie from measurements of models that the fit never saw; errors are shares."""
 
     n: int
+    """How many models were measured."""
     mape: float
+    """The mean of the errors' sizes."""
     median: float
+    """Their median."""
     within_5: float
+    """The share of models whose error is at most 5 %."""
     within_10: float
+    """The share of models whose error is at most 10 %."""
     spearman: float
+    """Spearman's rank correlation of predicted and measured."""
     kendall: float
+    """Kendall's rank correlation of predicted and measured."""
     how: str = ""
+    """How it was found."""
     __pydantic_config__: ClassVar[dict[str, str]] = _FORBID
 
     def __post_init__(self) -> None:
@@ -99,16 +109,16 @@ how many megabytes the layers' weights are, which the caches hold or not. A prof
 
 @dataclass(frozen=True, slots=True)
 class Correction:
-    """What whole models cost beside the sum of their blocks: a weight for each feature of `cost_features`.
-
-    `spread` is the half-width of the 95 % interval of a prediction, as a share of it; `models` is how many whole models
-    were measured for the fit, and `reference_ms` how long a reference model took beside them: the machine's pace.
-    """
+    """What whole models cost beside the sum of their blocks."""
 
     weights: Mapping[str, float]
+    """A weight for each feature of `cost_features`."""
     spread: float
+    """The half-width of the 95 % interval of a prediction, as a share of it."""
     models: int
+    """How many whole models were measured for the fit."""
     reference_ms: float
+    """How long a reference model took beside them: the machine's pace."""
     __pydantic_config__: ClassVar[dict[str, str]] = _FORBID
 
     def __post_init__(self) -> None:
@@ -127,20 +137,26 @@ class Correction:
 @dataclass(frozen=True, slots=True)
 class KernelTable:
     """The kernel rows for one hidden size, one head size, one workload and one runtime, and how well they predict whole
-    models.
-
-    They are those of graphs written and run by `lowering`, chosen by what was `tried`.
-    """
+    models."""
 
     hidden: int
+    """The width of the residual stream."""
     head_size: int
+    """The width of an attention head."""
     workload: Workload
+    """What one inference was."""
     rows: tuple[KernelRow, ...]
+    """What was measured, block by block."""
     correction: Correction | None = None
+    """What whole models cost beside the sum of their blocks."""
     accuracy: Accuracy | None = None
+    """How well whole models are predicted."""
     lowering: Lowering = PLAIN
+    """How the measured graphs were written and run: chosen by what was `tried`."""
     tried: tuple[Tried, ...] = ()
+    """What each way of writing them did."""
     runtime: RuntimeName = DEFAULT_RUNTIME
+    """The runtime that it was measured in."""
     __pydantic_config__: ClassVar[dict[str, str]] = _FORBID
 
     def __post_init__(self) -> None:
@@ -183,21 +199,25 @@ def named_precision(bits: Bits, activations: Activations) -> str:
 @dataclass(frozen=True, slots=True)
 class CostModel:
     """A device that nobody profiled block by block: weight products at a rate, weights read at a bandwidth, and a fixed
-    cost a layer and an inference (a roofline; Williams et al. 2009).
-
-    Rates are in 10^9 multiply-accumulates a second with `threads` threads. A device without `gmacs_int8` has no faster
-    kernel for int8 that anybody measured: int8 parts are counted at fp32 speed. `spread` is the half-width of the 95 %
-    interval of a prediction, as a share of it.
+    cost a layer and an inference (a roofline; Williams et al. 2009). Rates are in 10^9 multiply-accumulates a second.
     """
 
     gmacs_fp32: float
+    """Rate of products in fp32, with `threads` threads."""
     gbytes_per_second: float
+    """Rate at which weights are read, in 10^9 bytes."""
     spread: float
+    """The half-width of the 95 % interval of a prediction, as a share of it."""
     threads: int
+    """The threads that the rates belong to."""
     gmacs_int8: float | None = None
+    """Rate of products in int8. Without it int8 parts count at fp32 speed: nobody measured a faster kernel."""
     ms_per_layer: float = 0.0
+    """Milliseconds that a layer costs, whatever its size."""
     ms_base: float = 0.0
+    """Milliseconds that an inference costs, whatever the model."""
     accuracy: Accuracy | None = None
+    """How well whole models are predicted."""
     __pydantic_config__: ClassVar[dict[str, str]] = _FORBID
 
     def __post_init__(self) -> None:
@@ -217,12 +237,14 @@ class CostModel:
 
 @dataclass(frozen=True, slots=True)
 class Ceilings:
-    """The most one core of the machine does: products in fp32 and int8 (10^9 operations a second; 1 MAC = 2
-    operations), and memory traffic (10^9 bytes a second)."""
+    """The most one core of the machine does."""
 
     gflops_fp32: float
+    """Products in fp32, in 10^9 operations a second (1 MAC = 2 operations)."""
     gops_int8: float
+    """Products in int8, in 10^9 operations a second."""
     gbytes_per_second: float
+    """Memory traffic, in 10^9 bytes a second."""
     __pydantic_config__: ClassVar[dict[str, str]] = _FORBID
 
     def __post_init__(self) -> None:
@@ -234,21 +256,24 @@ class Ceilings:
 
 @dataclass(frozen=True, slots=True)
 class EnergyModel:
-    """Millijoules of an inference where no meter can be read: power while it lasts, arithmetic and traffic on top.
-
-    `idle_watts` is drawn by the device at rest, `active_watts` with all `cores` busy; threads in between draw their
-    share. A MAC and a byte read from memory cost picojoules of their own. `source` says where the constants are from;
-    `spread` is the half-width of the 95 % interval of a value, as a share of it.
-    """
+    """Millijoules of an inference where no meter can be read: power while it lasts, arithmetic and traffic on top."""
 
     idle_watts: float
+    """Drawn by the device at rest."""
     active_watts: float
+    """Drawn with all `cores` busy; threads in between draw their share."""
     cores: int
+    """How many cores there are."""
     pj_per_mac_fp32: float
+    """Picojoules of a multiply-accumulate in fp32."""
     pj_per_mac_int8: float
+    """Picojoules of a multiply-accumulate in int8."""
     pj_per_byte: float
+    """Picojoules of a byte read from memory."""
     source: str
+    """Where the constants are from."""
     spread: float
+    """The half-width of the 95 % interval of a value, as a share of it."""
     __pydantic_config__: ClassVar[dict[str, str]] = _FORBID
 
     def __post_init__(self) -> None:
@@ -282,8 +307,11 @@ class Runtime:
     """The runtime the numbers belong to, with the switches it ran under."""
 
     name: str
+    """Its name."""
     version: str
+    """Its version."""
     options: Mapping[str, str] = field(default_factory=dict)
+    """The switches that it ran under."""
     __pydantic_config__: ClassVar[dict[str, str]] = _FORBID
 
 
@@ -308,28 +336,36 @@ class Estimate:
 
 @dataclass(frozen=True, slots=True)
 class DeviceProfile:
-    """A device and what is known of it.
-
-    A device that was `measured` has a kernel table for each workload and runtime; one that was `fitted` to published
-    measurements, or is described by a `datasheet`, has a cost model. `fingerprint` identifies the machine a measured
-    profile belongs to; `measured_on` is the date of its numbers. `notes` say how they were obtained. `runtime` is what
-    they belong to; `other_runtimes` are those that further tables name.
-    """
+    """A device and what is known of it."""
 
     name: str
+    """What studies call the device."""
     version: int
+    """Yours to raise when the profile changes."""
     source: ProfileSource
+    """`measured` here, `fitted` to published measurements, or described by a `datasheet`."""
     description: str
+    """A sentence for lists."""
     fingerprint: Mapping[str, str]
+    """The machine that a measured profile belongs to."""
     runtime: Runtime
+    """The runtime that the numbers belong to."""
     measured_on: str
+    """The date of the numbers."""
     tables: tuple[KernelTable, ...] = ()
+    """Of a measured device: a kernel table for each workload and runtime."""
     cost: CostModel | None = None
+    """Of any other device: a cost model."""
     ceilings: Ceilings | None = None
+    """The most one core does; what reports hold measured times against."""
     energy: EnergyModel | None = None
+    """How energy is modelled where no meter can be read."""
     notes: tuple[str, ...] = ()
+    """How the numbers were obtained."""
     other_runtimes: tuple[Runtime, ...] = ()
+    """The runtimes that further tables name."""
     schema: int = SCHEMA
+    """The version of this form."""
     __pydantic_config__: ClassVar[dict[str, str]] = _FORBID
 
     def __post_init__(self) -> None:

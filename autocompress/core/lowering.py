@@ -41,8 +41,11 @@ class Lowering:
     profiles of before measured."""
 
     fp32: tuple[Rule, ...] = ()
+    """Rules for blocks that compute in fp32."""
     int8: tuple[Rule, ...] = ()
+    """Rules for blocks that compute in int8."""
     switches: tuple[Switch, ...] = ()
+    """Switches of the runtime's session."""
     __pydantic_config__: ClassVar[dict[str, str]] = _FORBID
 
     def __post_init__(self) -> None:
@@ -75,11 +78,14 @@ PLAIN: Final = Lowering()
 
 @dataclass(frozen=True, slots=True)
 class Tried:
-    """What some choices did to models of one precision: `share` is the time with them over the time without."""
+    """What some choices did to models of one precision."""
 
     bits: Bits
+    """Bits of the models' weights."""
     choices: tuple[Rule | Switch, ...]
+    """The rules and switches that were set together."""
     share: float
+    """The time with them over the time without."""
     __pydantic_config__: ClassVar[dict[str, str]] = _FORBID
 
     def __post_init__(self) -> None:

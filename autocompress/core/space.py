@@ -42,6 +42,7 @@ class Choice:
     """One of several values."""
 
     choices: tuple[Setting | Share, ...]
+    """The values: numbers, words, true or false, or shares of what the model has, such as `50%`."""
     __pydantic_config__: ClassVar[dict[str, str]] = _FORBID
 
     def __post_init__(self) -> None:
@@ -60,8 +61,11 @@ class Integer:
     """A whole number, both ends included."""
 
     low: int
+    """The least."""
     high: int
+    """The most."""
     step: int = 1
+    """The distance between neighbours, counted from `low`."""
     __pydantic_config__: ClassVar[dict[str, str]] = _FORBID
 
     def __post_init__(self) -> None:
@@ -77,11 +81,14 @@ class Integer:
 
 @dataclass(frozen=True, slots=True)
 class Real:
-    """A real number, both ends included; `log` spreads it over orders of magnitude."""
+    """A real number, both ends included."""
 
     low: float
+    """The least."""
     high: float
+    """The most."""
     log: bool = False
+    """Spread over orders of magnitude instead of evenly."""
     __pydantic_config__: ClassVar[dict[str, str]] = _FORBID
 
     def __post_init__(self) -> None:
@@ -105,22 +112,28 @@ SizeOf = Callable[[str, str, str], int | None]
 
 @dataclass(frozen=True, slots=True)
 class StepSpace:
-    """One step of every policy of the space.
-
-    `per: target` (the default) asks the knobs anew for every part the glob matches; `per: step` asks once for all.
-    `optional` adds a knob that switches the step on or off. `when` keeps the step only where other knobs of the same
-    space, named `step.knob`, have one of the listed values; those knobs must be asked once (`per: step`).
-    """
+    """One step of every policy of the space."""
 
     operator: str
+    """What is done: `remove_layer`, `prune_heads`, `prune_channels`, `quantize`, `distill` or `runtime`."""
     target: str
+    """The parts that it is done to, as a glob: `layers.*`, `layers.*.attention`, `layers.*.feed_forward`, `embeddings`,
+    or `*` for the model as a whole."""
     knobs: Mapping[str, Knob] = field(default_factory=dict)
+    """The operator's settings that are searched: `choices`, or a range from `low` to `high`, whole or real."""
     settings: Mapping[str, Setting] = field(default_factory=dict)
+    """The operator's settings that are fixed."""
     name: str = ""
+    """What the step is called in the names of its knobs; by default as its operator. Steps have distinct names."""
     per: Literal["target", "step"] = "target"
+    """`target`: the knobs are asked anew for every part that the glob matches. `step`: once for all."""
     optional: bool = False
+    """Adds a knob, `apply`, that switches the step on or off."""
     when: Mapping[str, tuple[Setting, ...]] = field(default_factory=dict)
+    """Keeps the step only where other knobs of earlier steps, named `step.knob` and asked once, have one of the listed
+    values."""
     targets: tuple[str, ...] = ()
+    """The parts that the glob matched; filled in when the space is bound to a model."""
     __pydantic_config__: ClassVar[dict[str, str]] = _FORBID
 
     def __post_init__(self) -> None:
@@ -146,9 +159,13 @@ class SearchSpace:
     """Every policy that may be tried."""
 
     name: str
+    """What reports call the space."""
     version: int
+    """Yours to raise when the space changes: a study that goes on refuses another one."""
     steps: tuple[StepSpace, ...]
+    """What is done to a model, in this order."""
     description: str = ""
+    """A sentence for lists."""
     __pydantic_config__: ClassVar[dict[str, str]] = _FORBID
 
     def __post_init__(self) -> None:

@@ -35,19 +35,21 @@ def check_study_name(name: str) -> str:
 
 @dataclass(frozen=True, slots=True)
 class Budget:
-    """When the search ends: after `trials` candidates (the baseline is the first), or after `minutes`, whichever comes
-    first. Infeasible and repeated candidates cost nothing and do not count. A candidate that takes longer than
-    `timeout_seconds` is stopped. The search also stops when at least five candidates were judged and more than
-    `failure_share` of them failed.
-
-    With `recovery_steps` a candidate is trained for so many steps before it is scored, which takes seconds: settings of
-    distillation can be told apart in no other way."""
+    """When the search ends: after `trials` or `minutes`, whichever comes first. It also stops when at least five
+    candidates were judged and more than `failure_share` of them failed."""
 
     trials: int
+    """Candidates that are judged, the uncompressed model first. Infeasible and repeated ones cost nothing and do not
+    count."""
     minutes: float | None = None
+    """The longest that the search takes; training the finalists comes on top."""
     timeout_seconds: float = 120.0
+    """A candidate that takes longer is stopped."""
     failure_share: float = 0.5
+    """The share of failed candidates above which the search stops."""
     recovery_steps: int = 0
+    """Steps for which a candidate is trained before it is scored, which takes seconds: settings of distillation can be
+    told apart in no other way."""
     __pydantic_config__: ClassVar[dict[str, str]] = _FORBID
 
     def __post_init__(self) -> None:
@@ -66,7 +68,9 @@ class Bound:
     """What a metric must keep: at least `min`, at most `max`."""
 
     min: float | None = None
+    """The least that the metric may be."""
     max: float | None = None
+    """The most that the metric may be."""
     __pydantic_config__: ClassVar[dict[str, str]] = _FORBID
 
     def __post_init__(self) -> None:
@@ -95,26 +99,44 @@ class Bound:
 
 @dataclass(frozen=True, slots=True)
 class StudySpec:
-    """One study: a model, what it is for, where it must run, what may be done to it and what counts. Every policy is
-    deployed in `runtime`, unless the space chooses among several."""
+    """One study: a model, what it is for, where it must run, what may be done to it and what counts."""
 
     name: str
+    """What the study is called in the database and on the command line."""
     version: int
+    """Yours to raise when the study changes."""
     model: Asset
+    """The model to compress: BERT, RoBERTa, DistilBERT and their like, fine-tuned or not."""
     task: TaskSpec
+    """What the model is for, and the data."""
     space: SearchSpace
+    """What may be done to the model: the name of a search space, a path, or the space itself."""
     device: str
+    """Where it must run: `host` is this machine; others are names of hardware profiles, or paths."""
     objectives: Mapping[str, Direction]
+    """The metrics that count, each with its direction. There are no weights between them: the result is a front to pick
+    from."""
     budget: Budget
+    """When the search ends."""
     workload: Workload = field(default_factory=Workload)
+    """What one inference is."""
     constraints: Mapping[str, Bound] = field(default_factory=dict)
+    """What every candidate must keep, by metric."""
     sampler: SamplerName = "nsga2"
+    """Who proposes candidates."""
     teacher: TrainingSpec = field(default_factory=TrainingSpec)
+    """How the uncompressed model is trained for the task, where it is not fine-tuned yet. It is the baseline, and the
+    teacher of the finalists."""
     elastic: ElasticSpec = field(default_factory=ElasticSpec)
+    """How the model is trained that candidates are cut from."""
     finalists: FinalistSpec = field(default_factory=FinalistSpec)
+    """How many of the front are trained, exported and verified, and how."""
     seed: int = 0
+    """Of everything that is random: the same seed finds the same with one worker."""
     description: str = ""
+    """A sentence for lists and reports."""
     runtime: RuntimeName = DEFAULT_RUNTIME
+    """Where every model is deployed, unless the space chooses among several."""
     __pydantic_config__: ClassVar[dict[str, str]] = _FORBID
 
     def __post_init__(self) -> None:

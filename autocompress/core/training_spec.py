@@ -26,25 +26,32 @@ LayerMap = Literal["kept", "uniform", "last", "learned"]
 
 @dataclass(frozen=True, slots=True)
 class TrainingSpec:
-    """How a model is trained: AdamW, linear warm-up and decay, best checkpoint on validation data.
-
-    `dropout` replaces the model's own rates. Without it a step takes two thirds of the time on CPU (random numbers are
-    dear), and students that learn from soft answers do not need it. `attention_dropout` does so for attention weights
-    alone, whatever `dropout` says. `label_smoothing` is for true labels. `gradient_checkpointing` keeps no activations
-    inside of layers but computes them again in the backward pass: slower, for machines short of memory.
-    """
+    """How a model is trained: AdamW, linear warm-up and decay, best checkpoint on validation data."""
 
     epochs: int = 4
+    """How often every text is learned from."""
     batch_size: int = 32
+    """Texts a step."""
     learning_rate: float = 2e-4
+    """The highest rate, which the warm-up ends at and the decay begins with."""
     weight_decay: float = 0.01
+    """Of matrices; biases and normalisation are not decayed."""
     warmup: float = 0.1
+    """The share of the steps in which the rate rises."""
     clip_norm: float = 1.0
+    """The length to which longer gradients are cut."""
     label_smoothing: float = 0.0
+    """The share of a true label that is spread over all classes."""
     dropout: float | None = None
+    """Replaces the model's own rates. Without it (0.0) a step takes two thirds of the time on CPU, as random numbers
+    are dear, and students that learn from soft answers do not need it."""
     precision: Literal["auto", "fp32", "bf16"] = "auto"
+    """`bf16` multiplies in mixed precision; `auto` does so where this processor is clearly faster that way."""
     attention_dropout: float | None = None
+    """Replaces the rate of attention weights alone, whatever `dropout` says."""
     gradient_checkpointing: bool = False
+    """Keeps no activations inside of layers but computes them again in the backward pass: slower, for machines short of
+    memory."""
     __pydantic_config__: ClassVar[dict[str, str]] = _FORBID
 
     def __post_init__(self) -> None:
@@ -61,26 +68,30 @@ class TrainingSpec:
 
 @dataclass(frozen=True, slots=True)
 class DistillationSpec:
-    """What a student learns from: `temperature` softens the teacher's logits; `hard_weight` is the share of that loss
-    that the true labels keep (Hinton et al. 2015, section 2).
-
-    The other losses are added by their weights; the formulas are in `distill/losses.py`. `attention` compares attention
-    maps in `attention_form`; `relations` those of queries, keys and values among themselves, the choice where heads
-    were pruned; `hidden` the layers' outputs and `embeddings` what goes into the first, through learned projections.
-    Any of them takes a forward pass of the teacher for every step. `layer_map` says which layer of the teacher each of
-    the student's learns from (`learned`: a weighted mean over all, the weights trained along). With `adaptive` every
-    loss is scaled to the running size of the first, so that a weight of 1 lets it count as much.
-    """
+    """What a student learns from. The formulas of all losses are in `distill/losses.py`; those beside the teacher's
+    answers are added by their weights, and any of them takes a forward pass of the teacher for every step."""
 
     temperature: float = 2.0
+    """Softens the teacher's logits (Hinton et al. 2015, section 2)."""
     hard_weight: float = 0.1
+    """The share that the true labels keep beside the teacher's answers."""
     attention: float = 0.0
+    """Weight of the loss between attention maps."""
     attention_form: AttentionForm = "kl"
+    """What is compared of attention maps: scores or probabilities by their mean square, or distributions by their
+    divergence."""
     relations: float = 0.0
+    """Weight of the loss between the relations of queries, keys and values among themselves: the choice where heads
+    were pruned."""
     hidden: float = 0.0
+    """Weight of the loss between the layers' outputs, through learned projections."""
     embeddings: float = 0.0
+    """Weight of the loss between what goes into the first layer, through a learned projection."""
     layer_map: LayerMap = "kept"
+    """Which layer of the teacher each of the student's learns from: the one that it was (`kept`), at even distances,
+    the last ones, or a weighted mean over all whose weights are trained along (`learned`)."""
     adaptive: bool = False
+    """Scales every loss to the running size of the first, so that a weight of 1 lets it count as much."""
     __pydantic_config__: ClassVar[dict[str, str]] = _FORBID
 
     def __post_init__(self) -> None:
@@ -105,17 +116,20 @@ class DistillationSpec:
 
 @dataclass(frozen=True, slots=True)
 class TransferSpec:
-    """Texts that finalists learn from beside the labelled ones: `copies` variations of each, in which a token is
-    replaced with probability `replace` by one of its `neighbours` nearest in the teacher's embeddings; `recombined` of
-    each, its first part and the last part of another text of its class; and unlabelled `texts`. The teacher labels
-    them; none comes near to a text of the validation or test split. At equal steps variations gain nothing that two
-    seeds can show; they pay where more steps are trained than the labelled texts alone are worth."""
+    """Texts that finalists learn from beside the labelled ones, all labelled by the teacher; none comes near to a text
+    of the validation or test split. At equal steps variations gain nothing that two seeds can show; they pay where more
+    steps are trained than the labelled texts alone are worth."""
 
     copies: int = 0
+    """Variations of each labelled text."""
     replace: float = 0.25
+    """The probability with which a token of a variation is replaced by a near one."""
     neighbours: int = 8
+    """How many of the nearest tokens, in the teacher's embeddings, one is taken from."""
     recombined: int = 0
+    """Texts made of the first part of each text and the last part of another of its class."""
     texts: TextSpec | None = None
+    """Unlabelled texts of yours."""
     __pydantic_config__: ClassVar[dict[str, str]] = _FORBID
 
     def __post_init__(self) -> None:
@@ -131,20 +145,24 @@ class TransferSpec:
 @dataclass(frozen=True, slots=True)
 class ElasticSpec:
     """How the elastic model is trained, from which candidates are cut: by `steps` or by `minutes`, whichever is spent
-    first, each step on `subnetworks` random ones that the study may choose. 0 steps: candidates keep the weights of the
-    teacher as they are. What it learns from is that of the finalists.
-
-    With `sampling: sandwich` two of a step's sub-networks are the largest and the smallest that the study may choose,
-    and only the others are random (Yu and Huang 2019, section 3.1). `progressive` keeps all layers in the first half of
-    the training: widths shrink first, and only then depth too (Cai et al. 2020, section 3.3)."""
+    first. What it learns from is that of the finalists."""
 
     steps: int = 500
+    """Steps of training; 0: there is no elastic model, and candidates keep the weights of the teacher as they are."""
     minutes: float = 4.0
+    """The longest that its training may take."""
     subnetworks: int = 2
+    """How many random models that the study may choose are trained in a step."""
     batch_size: int = 32
+    """Texts a step."""
     learning_rate: float = 3e-4
+    """The highest rate."""
     sampling: ElasticSampling = "random"
+    """With `sandwich` two of a step's sub-networks are the largest and the smallest that the study may choose, and only
+    the others are random (Yu and Huang 2019, section 3.1)."""
     progressive: bool = False
+    """Keeps all layers in the first half of the training: widths shrink first, and only then depth too (Cai et al.
+    2020, section 3.3)."""
     __pydantic_config__: ClassVar[dict[str, str]] = _FORBID
 
     def __post_init__(self) -> None:
@@ -165,20 +183,28 @@ class ElasticSpec:
 
 @dataclass(frozen=True, slots=True)
 class TuningSpec:
-    """How often a finalist is trained with settings of its own, and between which: the first try is the study's
-    recipe; the others are drawn, and those that fall behind after an epoch are stopped (ASHA). Learning rates are drawn
-    from the logarithm of their range. The weights of further losses and the number of epochs are drawn where a range is
-    given. The best try on validation data is kept. Without Ray (`--workers 0`) there is only the first."""
+    """How often a finalist is trained with settings of its own, and between which: the first try is the study's recipe;
+    the others are drawn, and those that fall behind after an epoch are stopped (ASHA). The best try on validation data
+    is kept. Without Ray (`--workers 0`) there is only the first."""
 
     tries: int = 1
+    """How often each finalist is trained."""
     learning_rate: tuple[float, float] = (1e-4, 6e-4)
+    """The range that rates are drawn from, evenly on its logarithm."""
     temperature: tuple[float, float] = (1.0, 4.0)
+    """The range of `distillation.temperature`."""
     hard_weight: tuple[float, float] = (0.0, 0.3)
+    """The range of `distillation.hard_weight`."""
     attention: tuple[float, float] | None = None
+    """The range of `distillation.attention`; not drawn where it is not given."""
     relations: tuple[float, float] | None = None
+    """The range of `distillation.relations`; not drawn where it is not given."""
     hidden: tuple[float, float] | None = None
+    """The range of `distillation.hidden`; not drawn where it is not given."""
     embeddings: tuple[float, float] | None = None
+    """The range of `distillation.embeddings`; not drawn where it is not given."""
     epochs: tuple[int, int] | None = None
+    """The range of `training.epochs`; not drawn where it is not given."""
     __pydantic_config__: ClassVar[dict[str, str]] = _FORBID
 
     def __post_init__(self) -> None:
@@ -211,41 +237,44 @@ class TuningSpec:
 
 @dataclass(frozen=True, slots=True)
 class FinalistSpec:
-    """How many members of the front are trained, exported and verified, and how.
-
-    `freeze_embeddings` keeps the word embeddings as the teacher had them: that takes a third off the time of an epoch;
-    what it costs in quality (0.3 points in the mean) is within the noise of two seeds (studies/benchmarks/recovery.py).
-    `keep` the last epoch's weights, or those of the epoch that was best on validation data: search and pick choose by
-    the same few texts already, and one more choice by them finds luck rather than quality (same benchmark).
-
-    `more` is how many further candidates are trained where search scores rank the first finalists badly: at least four
-    of them were trained, and Kendall's tau (1: the same order, 0: none) between their search scores and their scores on
-    validation data after training is below `trusted`, or there is none, as all are alike. A study asks that once.
-
-    Finalists that compute at least the share `from_teacher` of what the model does (its multiply-accumulates) are cut
-    from the teacher itself, smaller ones from the elastic model; with a share above 1 all are cut from that. Larger
-    students end higher from the teacher's weights, though they begin far lower (studies/benchmarks/origins.py).
-
-    `quantization_aware` training goes on for `quantization_epochs` with weights and activations rounded as they will be
-    deployed: for those finalists alone that lose more than `quantization_loss` by their precision (`lossy`), or for all
-    that are quantized. Its outcome is kept where it scores no less on validation data, deployed, than what it started
-    from. It is off unless asked for: a student in 4 bits gained nothing that one seed could show
-    (studies/benchmarks/precision.py).
-    """
+    """How many members of the front are trained, exported and verified, and how."""
 
     count: int = 5
+    """How many are trained; only they are offered by `pick`."""
     freeze_embeddings: bool = True
+    """Keeps the word embeddings as the teacher had them: that takes a third off the time of an epoch; what it costs in
+    quality (0.3 points in the mean) is within the noise of two seeds (studies/benchmarks/recovery.py)."""
     training: TrainingSpec = field(default_factory=TrainingSpec)
+    """How they are trained."""
     distillation: DistillationSpec = field(default_factory=DistillationSpec)
+    """What they learn from."""
     transfer: TransferSpec = field(default_factory=TransferSpec)
+    """Texts that they learn from beside the labelled ones."""
     tuning: TuningSpec = field(default_factory=TuningSpec)
+    """How often each is trained, with which settings."""
     keep: Keep = "last"
+    """The weights of the `last` epoch, or of the one that was `best` on validation data: search and pick choose by the
+    same few texts already, and one more choice by them finds luck rather than quality (studies/benchmarks/recovery.py).
+    """
     more: int = 0
+    """How many further candidates are trained where search scores rank the first finalists badly: at least four of them
+    were trained, and Kendall's tau between their scores before training and after it is below `trusted`, or there is
+    none, as all are alike. A study asks that once."""
     trusted: float = 0.5
+    """The least Kendall's tau (1: the same order, 0: none) that needs no further finalists."""
     from_teacher: float = 0.25
+    """Finalists that compute at least this share of what the model does (its multiply-accumulates) are cut from the
+    teacher itself, smaller ones from the elastic model; above 1 all are cut from that. Larger students end higher from
+    the teacher's weights, though they begin far lower (studies/benchmarks/origins.py)."""
     quantization_aware: QuantizationAware = "never"
+    """Which finalists go on training with weights and activations rounded as they will be deployed: those that lose
+    more than `quantization_loss` by their precision (`lossy`), or all that are quantized (`always`). The outcome is
+    kept where it scores no less on validation data, deployed, than what it started from. A student in 4 bits gained
+    nothing that one seed could show (studies/benchmarks/precision.py)."""
     quantization_loss: float = 0.005
+    """The loss of quality by precision, as a share, above which `lossy` trains on: 0.005 is half a point."""
     quantization_epochs: int = 2
+    """Epochs of that training."""
     __pydantic_config__: ClassVar[dict[str, str]] = _FORBID
 
     def __post_init__(self) -> None:

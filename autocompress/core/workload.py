@@ -13,19 +13,21 @@ Lengths = Literal["padded", "real", "sorted"]
 
 @dataclass(frozen=True, slots=True)
 class Workload:
-    """What one inference is: sequences at a time, tokens a sequence, threads of the runtime.
-
-    `padded` texts all have `length` tokens. With `real` lengths texts come as they come and with `sorted` ones in the
-    order of their length, and every batch is padded to its own longest text. `tokens` are then the padded lengths of
-    typical batches, all equally frequent; they follow from the task's training texts unless given here, and `length` is
-    where texts are cut. A latency under such a workload is the mean over these batches.
-    """
+    """What one inference is: sequences at a time, tokens a sequence, threads of the runtime. A latency under a workload
+    of several batches is the mean over them."""
 
     batch: int = 1
+    """How many texts are inferred at a time."""
     length: int = 128
+    """Tokens of every text; with `lengths: real` or `sorted`, where texts are cut."""
     threads: int = 1
+    """Threads of the runtime; a study may say `all` for the cores of its device."""
     lengths: Lengths = "padded"
+    """`padded`: all texts have `length` tokens. `real`: texts come as they come, `sorted`: in the order of their
+    length; every batch is padded to its own longest text."""
     tokens: tuple[int, ...] = ()
+    """The padded lengths of typical batches, all equally frequent, with `real` and `sorted` lengths. They follow from
+    the task's training texts unless given here."""
     __pydantic_config__: ClassVar[dict[str, str]] = _FORBID
 
     def __post_init__(self) -> None:

@@ -463,5 +463,6 @@ def test_a_schema_describes_what_a_user_may_write() -> None:
     assert json_schema("space")["$defs"]["Share"]["type"] == "string"
     assert "source" in study["$defs"]["TextSpec"]["required"]
     assert {"recombined", "texts"} <= set(study["$defs"]["TransferSpec"]["properties"])
-    assert "`more` is how many further candidates" in study["$defs"]["FinalistSpec"]["description"]
+    more = study["$defs"]["FinalistSpec"]["properties"]["more"]["description"]
+    assert "How many further candidates are trained where search scores rank the first finalists badly" in more
     assert set(json_schema("device")["required"]) >= {"name", "version", "fingerprint", "runtime"}
