@@ -16,7 +16,7 @@ from pathlib import Path
 from typing import Any, Final
 
 from autocompress import config
-from autocompress.assets import atomic_folder, file_digest
+from autocompress.assets import MANIFEST, copy_listed, earlier_export, file_digest, new_export
 from autocompress.core.device import EnergyModel, Estimate
 from autocompress.core.metrics import METRICS
 from autocompress.core.outcome import Measurement, Measurements, values
@@ -90,13 +90,14 @@ def consequences(
     return tuple(found)
 
 
-def bundle(store: Store, name: str, out: Path, *, force: bool = False) -> Path:
+def bundle(store: Store, name: str, out: Path) -> Path:
     """Copies every verified finalist's folder and the stock baseline to `out`, with what is needed to measure them on
-    another machine. Appears whole or not at all.
+    another machine. Appears whole or not at all, in the place of an earlier export.
 
     Raises NotFoundError when nothing is verified, IntegrityError when a stored file changed, SpecError when `out` holds
-    something and `force` is not given.
+    anything but an earlier export.
     """
+    earlier_export(out, keep=store.places)  # before the work
     row = store.study(name)
     spec = config.study_from_json(row.resolved, operators=OPERATORS).as_served(row.facts)
     shape = shape_from_json(row.facts.get("shape"))
@@ -107,13 +108,13 @@ def bundle(store: Store, name: str, out: Path, *, force: bool = False) -> Path:
             f"see `autocompress pareto {name}`, or go on with `autocompress resume {name}`"
         )
     baseline = _baseline_file(store, name)
-    for digest in members:
-        verify_files(store.artifacts / name / digest)
-    with atomic_folder(out, replace=force) as draft:
+    listed = {digest: _listed(store.artifacts / name / digest) for digest in members}
+    with new_export(out, keep=store.places) as draft:
         (draft / measure.BASELINE).mkdir()
         shutil.copyfile(baseline, draft / measure.BASELINE / MODEL)
-        for digest in members:
-            shutil.copytree(store.artifacts / name / digest, draft / digest)
+        for digest, files in listed.items():
+            (draft / digest).mkdir()
+            copy_listed(store.artifacts / name / digest, draft / digest, files)
         (draft / "measure.py").write_text(inspect.getsource(measure), encoding="utf-8")
         (draft / "README.md").write_text(
             _README.format(study=name, packages=_packages(store, name, members)), encoding="utf-8"
@@ -134,6 +135,11 @@ def bundle(store: Store, name: str, out: Path, *, force: bool = False) -> Path:
         }
         (draft / measure.BUNDLE).write_text(json.dumps(about, indent=1) + "\n", encoding="utf-8")
     return out
+
+
+def _listed(folder: Path) -> dict[str, str]:
+    """The files of a stored model by their SHA-256, once they were checked."""
+    return {**verify_files(folder).files, MANIFEST: file_digest(folder / MANIFEST)}
 
 
 def _packages(store: Store, name: str, members: Sequence[str]) -> str:
@@ -355,6 +361,6 @@ def _model_sha256(one: Finalist) -> str:
 
 def _baseline_file(store: Store, name: str) -> Path:
     path = store.artifacts / name / measure.BASELINE / MODEL
-    if not path.is_file():
+    if path.is_symlink() or not path.is_file():
         raise NotFoundError(f"{path}: the baseline's file is gone; put it back from a copy of {store.artifacts}")
     return path

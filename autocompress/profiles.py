@@ -3,12 +3,14 @@
 from __future__ import annotations
 
 import logging
+import re
 from collections.abc import Sequence
 from dataclasses import replace
 from pathlib import Path
+from typing import Final
 
 from autocompress import config
-from autocompress.assets import write_atomically
+from autocompress.assets import Mark, check_file, write_atomically
 from autocompress.core.device import DeviceProfile, KernelTable
 from autocompress.core.runtimes import DEFAULT_RUNTIME, RuntimeName
 from autocompress.core.shape import ModelShape
@@ -19,6 +21,9 @@ from autocompress.devices.profiling import FULL, Effort, Progress, largest_shape
 from autocompress.errors import AutocompressError, HostError, SpecError
 
 logger = logging.getLogger(__name__)
+
+PROFILE: Final = Mark("a device profile", lambda head: re.search(rb"(?m)^measured_on:", head) is not None)
+"""A profile says when it was measured, which no other file of ours does."""
 
 
 def profile_to(
@@ -44,6 +49,8 @@ def profile_to(
     if out.exists() and not replace_it:
         raise SpecError(f"{out}: exists; name another file, or replace it with --force")
     part = out.with_name(out.name + ".part")
+    for file in (out, part):
+        check_file(file, PROFILE)
 
     def named(profile: DeviceProfile) -> DeviceProfile:
         return replace(profile, name=out.stem, description=f"{_about(largest)}, measured by autocompress")

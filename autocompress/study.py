@@ -6,22 +6,21 @@ Reading a study needs neither torch nor Ray; they are imported when something is
 from __future__ import annotations
 
 import logging
-import shutil
 import signal
 import threading
 from collections.abc import Iterator, Mapping
-from contextlib import contextmanager, suppress
+from contextlib import contextmanager
 from dataclasses import replace
 from pathlib import Path
 from types import FrameType, TracebackType
 from typing import TYPE_CHECKING, Any, Self, final
 
 from autocompress import config
-from autocompress.assets import atomic_folder
+from autocompress.assets import CARD, MANIFEST, copy_listed, earlier_export, file_digest, new_export
 from autocompress.core.outcome import Record
 from autocompress.core.ports import Observer, Tally
 from autocompress.core.spec import Bound, StudySpec
-from autocompress.errors import AutocompressError, IntegrityError, Interrupted, NotFoundError, SpecError
+from autocompress.errors import AutocompressError, Interrupted, NotFoundError, SpecError
 from autocompress.operators import OPERATORS
 from autocompress.report import FrontReport, PickBounds, Picked, front_report, pick
 from autocompress.store import Lease, Store, StudyRow
@@ -121,7 +120,9 @@ class Study:
         return picked
 
     def export(self, digest: str, out: str | Path, *, force: bool = False) -> Path:
-        return export(self.store, self.name, digest, Path(out), force=force)
+        """Copies a verified model to `out`, in the place of an earlier export; see `autocompress.study.export`. `force`
+        is taken for programs of before, and changes nothing."""
+        return export(self.store, self.name, digest, Path(out))
 
     def retarget(
         self, device: str, *, name: str | None = None, constraints: Mapping[str, Bound] | None = None
@@ -133,10 +134,11 @@ class Study:
         return Study(self.store, retarget(self.store, self.name, device=device, new_name=name, bounds=constraints).name)
 
     def bundle(self, out: str | Path, *, force: bool = False) -> Path:
-        """Copies the verified models and the baseline to a folder that measures them on another machine."""
+        """Copies the verified models and the baseline to a folder that measures them on another machine, in the place
+        of an earlier export. `force` is taken for programs of before, and changes nothing."""
         from autocompress.elsewhere import bundle
 
-        return bundle(self.store, self.name, Path(out), force=force)
+        return bundle(self.store, self.name, Path(out))
 
     def import_measurements(self, file: str | Path) -> Imported:
         """Puts what `autocompress measure` found on another machine in place of this study's latencies.
@@ -288,12 +290,13 @@ def run(
         raise
 
 
-def export(store: Store, name: str, ref: str, out: Path, *, force: bool = False) -> Path:
-    """Copies a verified finalist's folder to `out`, after checking that every byte is what was verified. Where `out`
-    holds that very export, whole, nothing is left to do.
+def export(store: Store, name: str, ref: str, out: Path) -> Path:
+    """Copies a verified finalist's folder to `out`, after checking that every byte is what was verified. An earlier
+    export there is replaced; what was added to it or edited in it is kept. Where `out` holds that very export, but for
+    the user's words in its card, nothing is left to do.
 
     Raises NotFoundError when it was not verified, IntegrityError when its stored files changed, SpecError when `out`
-    holds anything else and `force` is not given.
+    holds anything but an earlier export.
     """
     record = store.record(name, ref)
     finalist = next((f for f in store.finalists(name) if f.candidate.number == record.candidate.number), None)
@@ -306,13 +309,20 @@ def export(store: Store, name: str, ref: str, out: Path, *, force: bool = False)
     from autocompress.deploy.folder import verify_files
 
     source = store.artifacts / name / record.candidate.digest
-    promised = verify_files(source)
-    with suppress(NotFoundError, IntegrityError):
-        if verify_files(out) == promised:
-            return out
-    with atomic_folder(out, replace=force) as draft:
-        shutil.copytree(source, draft, dirs_exist_ok=True)
+    wanted = {**verify_files(source).files, MANIFEST: file_digest(source / MANIFEST)}
+    if _stands(earlier_export(out, keep=store.places), out, wanted):
+        return out
+    with new_export(out, keep=store.places) as draft:
+        copy_listed(source, draft, wanted)
     return out
+
+
+def _stands(listed: Mapping[str, str] | None, out: Path, wanted: Mapping[str, str]) -> bool:
+    """Whether `out`, whose manifest lists what is given, holds all the `wanted` files; the words of its card are the
+    user's."""
+    if listed is None or {**listed} != {**wanted}:
+        return False
+    return all((out / name).is_file() and file_digest(out / name) == wanted[name] for name in {*wanted} - {CARD})
 
 
 def _refuse_taken(store: Store, name: str, resolved: Mapping[str, Any]) -> None:

@@ -271,9 +271,12 @@ def test_a_bundle_holds_every_verified_model_and_the_baseline(study: autocompres
 
 
 def test_a_bundle_is_not_written_over_something_else(study: autocompress.Study, bundle: Path) -> None:
-    with pytest.raises(SpecError, match="bundle: exists and is not empty"):
-        study.bundle(bundle)
-    assert study.bundle(bundle, force=True) == bundle
+    (bundle.parent / "thesis").mkdir()
+    (bundle.parent / "thesis" / "one.tex").write_text("years of work")
+    with pytest.raises(SpecError, match=r"thesis: exists, is not empty and is no earlier export"):
+        study.bundle(bundle.parent / "thesis", force=True)
+    assert [path.name for path in (bundle.parent / "thesis").iterdir()] == ["one.tex"]
+    assert study.bundle(bundle) == bundle
 
 
 def test_a_study_without_verified_models_makes_no_bundle(untouched: autocompress.Study, tmp_path: Path) -> None:

@@ -3,18 +3,42 @@
 from autocompress.assets.digests import file_digest
 from autocompress.assets.fetching import fetch
 from autocompress.assets.model_folders import check_model_folder, check_weights, model_folder_problems
+from autocompress.assets.replacing import (
+    CARD,
+    MANIFEST,
+    MEASUREMENTS,
+    PAGE,
+    PICTURE,
+    Mark,
+    check_file,
+    earlier_export,
+    new_export,
+    write_file,
+)
+from autocompress.assets.trees import copy_listed
 from autocompress.assets.wheels import Progress, cache_folder
 from autocompress.assets.writing import atomic_folder, host_errors, write_atomically
 
 __all__ = [
+    "CARD",
+    "MANIFEST",
+    "MEASUREMENTS",
+    "PAGE",
+    "PICTURE",
+    "Mark",
     "Progress",
     "atomic_folder",
     "cache_folder",
+    "check_file",
     "check_model_folder",
     "check_weights",
+    "copy_listed",
+    "earlier_export",
     "fetch",
     "file_digest",
     "host_errors",
     "model_folder_problems",
+    "new_export",
     "write_atomically",
+    "write_file",
 ]

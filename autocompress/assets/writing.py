@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import contextlib
+import ctypes
 import errno
+import fcntl
 import os
 import re
 import secrets
@@ -22,6 +24,7 @@ _WORDS = {
     errno.EACCES: "you may not write there; choose another folder",
     errno.EPERM: "you may not write there; choose another folder",
 }
+_ASIDE = ".old"
 
 
 def write_atomically(path: Path, content: bytes | str) -> None:
@@ -49,22 +52,49 @@ def write_atomically(path: Path, content: bytes | str) -> None:
 def atomic_folder(path: Path, *, replace: bool = False) -> Iterator[Path]:
     """A temporary sibling to fill; it becomes `path` when the block ends well and disappears when it does not.
 
-    Raises SpecError when `path` is a link, a file or, without `replace`, a folder that holds something; HostError when
-    the disk is full or the folder cannot be written.
+    For folders of the program's own; one that a user names is written through `new_export`. Raises SpecError when
+    `path` is a link, a file or, without `replace`, a folder that holds something; HostError when the disk is full or
+    the folder cannot be written.
     """
     _check_target(path, replace=replace)
+    with host_errors(path), filled_folder(path) as temporary:
+        yield temporary
+        swap_in(temporary, path)
+
+
+@contextlib.contextmanager
+def filled_folder(path: Path) -> Iterator[Path]:
+    """A temporary sibling of `path`, gone at the end unless `swap_in` made it `path`; what killed processes left of
+    such siblings goes first."""
+    path.parent.mkdir(parents=True, exist_ok=True)
+    _recover(path)
     temporary = _sibling(path)
-    with host_errors(path):
-        path.parent.mkdir(parents=True, exist_ok=True)
-        try:
-            temporary.mkdir()
-            yield temporary
-            for inside in [temporary, *temporary.rglob("*")]:
-                if not inside.is_symlink():
-                    _sync(inside)
-            _swap_in(temporary, path)
-        finally:
-            shutil.rmtree(temporary, ignore_errors=True)
+    temporary.mkdir()
+    handle = os.open(temporary, os.O_RDONLY)
+    try:
+        with contextlib.suppress(OSError):  # a file system without locks: its leftovers stay
+            fcntl.flock(handle, fcntl.LOCK_SH)
+        yield temporary
+    finally:
+        shutil.rmtree(temporary, ignore_errors=True)
+        os.close(handle)
+
+
+def swap_in(temporary: Path, path: Path) -> Path | None:
+    """Makes a filled folder `path`, once all of it is on the disk. Where a folder stands there, the two change places
+    in one step if the system can, so that at no moment there is none; returns where the old one is now."""
+    for inside in [temporary, *temporary.rglob("*")]:
+        if not inside.is_symlink() and (inside.is_file() or inside.is_dir()):
+            _sync(inside)
+    old = None
+    if not path.is_dir():
+        os.rename(temporary, path)
+    elif _exchange(temporary, path):
+        old = temporary
+    else:
+        old = _swap_in_two_steps(temporary, path)
+    _sync(path.parent)
+    return old
 
 
 @contextlib.contextmanager
@@ -101,20 +131,43 @@ def _sibling(path: Path) -> Path:
     return path.parent / f".{path.name[:100]}.{secrets.token_hex(6)}.part"
 
 
-def _swap_in(temporary: Path, path: Path) -> None:
-    old = None
-    if path.is_dir():
-        old = _sibling(path)
-        os.rename(path, old)
+def _exchange(one: Path, other: Path) -> bool:
+    """Linux's renameat2(2) with RENAME_EXCHANGE; False where the system or the file system does not know it."""
+    rename = getattr(ctypes.CDLL(None), "renameat2", None)
+    here, exchange = -100, 2
+    return rename is not None and rename(here, os.fsencode(one), here, os.fsencode(other), exchange) == 0
+
+
+def _swap_in_two_steps(temporary: Path, path: Path) -> Path:
+    """Killed between the two, `path` is missing until `_recover` finds the old one."""
+    aside = temporary.with_suffix(_ASIDE)
+    os.rename(path, aside)
     try:
         os.rename(temporary, path)
     except OSError:
-        if old is not None:
-            os.rename(old, path)
+        os.rename(aside, path)
         raise
-    _sync(path.parent)
-    if old is not None:
-        shutil.rmtree(old, ignore_errors=True)
+    os.rename(aside, temporary)
+    return temporary
+
+
+def _recover(path: Path) -> None:
+    """Puts back what a process killed between two renames moved aside, and removes what killed ones were filling."""
+    name = re.compile(rf"\.{re.escape(path.name[:100])}\.[0-9a-f]{{12}}(\.part|\{_ASIDE})")
+    for left in [one for one in path.parent.iterdir() if name.fullmatch(one.name) and one.is_dir()]:
+        with contextlib.suppress(OSError):
+            if left.is_symlink() or left.lstat().st_uid != os.getuid():
+                continue
+            if left.suffix == _ASIDE:
+                if not path.exists():
+                    os.rename(left, path)
+                continue
+            handle = os.open(left, os.O_RDONLY | os.O_NOFOLLOW)
+            try:
+                fcntl.flock(handle, fcntl.LOCK_EX | fcntl.LOCK_NB)  # refused while whoever fills it lives
+                shutil.rmtree(left, ignore_errors=True)
+            finally:
+                os.close(handle)
 
 
 def _sync(path: Path) -> None:

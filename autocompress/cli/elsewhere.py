@@ -7,7 +7,7 @@ from typing import Annotated
 
 import typer
 
-from autocompress.cli.options import Force, Json, Storage, StudyName
+from autocompress.cli.options import Force, Json, Storage, StudyName, note_force
 from autocompress.cli.session import session_of
 
 
@@ -27,8 +27,9 @@ def bundle(
     from autocompress.store import Store
 
     session = session_of(context)
+    note_force(session, force)
     with Store.open(storage, create=False) as store:
-        folder = pack(store, study, out, force=force)
+        folder = pack(store, study, out)
     session.text(str(folder))
     session.say(f"on the device: python {folder.name}/measure.py {folder.name} --json > measurements.json", style="dim")
     session.say(f"then here:     autocompress import-measurements {study} measurements.json", style="dim")
@@ -52,14 +53,17 @@ def measure(
     Models are measured in turns, with onnxruntime. This command also works where nothing but onnxruntime and numpy is
     installed.
     """
+    from autocompress.assets import MEASUREMENTS, check_file, write_file
     from autocompress.deploy import measure as program
     from autocompress.errors import HostError, IntegrityError, NotFoundError, SpecError
 
     session = session_of(context)
+    if out is not None:
+        check_file(out, MEASUREMENTS)
     try:
         document = program.measure(folder, rounds=rounds)
         if out is not None:
-            program.write(out, document)
+            write_file(out, program.text_of(document), MEASUREMENTS)
             session.wrote(out)
     except program.Refused as refused:
         known = {error.exit_code: error for error in (SpecError, NotFoundError, HostError, IntegrityError)}

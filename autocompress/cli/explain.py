@@ -41,9 +41,13 @@ def explain(
     where this machine is the study's device. With --json, pictures are written only where --out says so.
     """
     from autocompress.cli.live import watching
+    from autocompress.report.explanation import check_pictures
     from autocompress.store import Store
 
     session = session_of(context)
+    folder = out or (None if json else Path(f"{study}-explained"))
+    if folder:
+        check_pictures(folder)
     with Store.open(storage, create=False) as store:
         store.study(study)  # a wrong name is told before anything heavy is loaded
     from autocompress.study import open_study
@@ -51,7 +55,6 @@ def explain(
     with open_study(study, storage=storage) as opened, watching(session) as observer:
         wanted = reference(candidate) if candidate is not None else None
         found = opened.explain(wanted, text=text, train_teacher=train_teacher, observer=observer)
-    folder = out or (None if json else Path(f"{study}-explained"))
     for path in found.write(folder) if folder else []:
         session.wrote(path)
     for note in found.notes:

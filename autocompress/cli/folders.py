@@ -7,7 +7,7 @@ from typing import Annotated
 
 import typer
 
-from autocompress.cli.options import Candidate, Force, Json, Out, Storage, StudyName, reference
+from autocompress.cli.options import Candidate, Force, Json, Out, Storage, StudyName, note_force, reference
 from autocompress.cli.session import session_of
 
 
@@ -24,9 +24,10 @@ def export(
     from autocompress.store import Store
 
     session = session_of(context)
+    note_force(session, force)
     with Store.open(storage, create=False) as store:
         digest = store.record(study, reference(candidate)).candidate.digest
-        folder = studies.export(store, study, digest, out, force=force)
+        folder = studies.export(store, study, digest, out)
     session.text(str(folder))
     session.say(f"check it with `autocompress verify {folder}`", style="dim")
 

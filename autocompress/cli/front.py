@@ -7,7 +7,7 @@ from typing import Annotated
 
 import typer
 
-from autocompress.cli.options import Force, Json, Storage, StudyName
+from autocompress.cli.options import Force, Json, Storage, StudyName, note_force
 from autocompress.cli.session import session_of
 
 
@@ -26,6 +26,7 @@ def pareto(
     The baseline first, then what is verified, then what is only estimated.
     """
     from autocompress import report as reports
+    from autocompress.assets import PAGE, PICTURE, check_file
     from autocompress.errors import SpecError
     from autocompress.store import Store
 
@@ -33,6 +34,9 @@ def pareto(
     if sum([json, csv, markdown]) > 1:
         raise SpecError("give one of --json, --csv and --markdown: each of them writes to stdout")
     with Store.open(storage, create=False) as store:
+        for file, mark in ((png, PICTURE), (html, PAGE)):
+            if file:
+                check_file(file, mark, keep=store.places)
         front = reports.front_report(store, study)
     if png:
         reports.as_png(front, png)
@@ -83,6 +87,7 @@ def pick(
     from autocompress.store import Store
 
     session = session_of(context)
+    note_force(session, force)
     bounds = reports.PickBounds(
         max_latency_ms=max_latency_ms,
         min_quality=min_quality,
@@ -107,7 +112,7 @@ def pick(
         if out:
             from autocompress import study as studies
 
-            folder = studies.export(store, study, picked.digest, out, force=force)
+            folder = studies.export(store, study, picked.digest, out)
             session.wrote(folder)
     if json:
         session.json(picked.to_json())

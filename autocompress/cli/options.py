@@ -10,7 +10,7 @@ from typing import Annotated, Any
 
 import typer
 
-from autocompress.cli.session import session_of
+from autocompress.cli.session import Session, session_of
 
 
 def stored_studies(incomplete: str) -> list[str]:
@@ -41,7 +41,20 @@ Storage = Annotated[
 ]
 Json = Annotated[bool, typer.Option("--json", help="One JSON document on stdout.")]
 Out = Annotated[Path, typer.Option("--out", metavar="FOLDER", help="The folder to write the model to.")]
-Force = Annotated[bool, typer.Option("--force", help="Replace what is there.")]
+Force = Annotated[
+    bool,
+    typer.Option(
+        "--force", help="Taken for scripts of before: an earlier export is replaced without it, anything else never."
+    ),
+]
+
+
+def note_force(session: Session, force: bool) -> None:
+    """For who still gives it: nothing is replaced that would not be without it."""
+    if force:
+        session.say(
+            "--force changes nothing: an earlier export is replaced without it, anything else never", style="dim"
+        )
 
 
 _NUMBER_DIGITS = 6  # a longer run of digits is the beginning of a digest

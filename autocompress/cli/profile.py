@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Annotated, Any, Final
 
 import typer
 
-from autocompress.cli.options import Force, Json
+from autocompress.cli.options import Json
 from autocompress.cli.session import Session, session_of
 
 if TYPE_CHECKING:
@@ -59,7 +59,7 @@ def profile(
     static: Annotated[
         bool, typer.Option("--static", help="Static int8 too, for spaces that choose `activations: static`.")
     ] = False,
-    force: Force = False,
+    force: Annotated[bool, typer.Option("--force", help="Replace the profile that is there.")] = False,
     json: Json = False,
 ) -> None:
     """Measure this machine into a hardware profile.

@@ -197,7 +197,8 @@ def text_of(document: Mapping[str, Any]) -> str:
 
 
 def write(path: pathlib.Path, document: Mapping[str, Any]) -> None:
-    """Appears whole or not at all. Raises Refused when it cannot be written."""
+    """Appears whole or not at all. Raises Refused when it cannot be written, or something else stands there."""
+    check_target(path)
     part = path.with_name(f".{path.name}.{os.getpid()}.part")
     try:
         part.write_text(text_of(document), encoding="utf-8")
@@ -205,6 +206,17 @@ def write(path: pathlib.Path, document: Mapping[str, Any]) -> None:
     except OSError as error:
         with contextlib.suppress(OSError):
             part.unlink()
+        raise Refused(f"{path}: cannot be written: {error.strerror or error}", _HOST) from error
+
+
+def check_target(path: pathlib.Path) -> None:
+    """Raises Refused where a file stands that is no such document: it is somebody's."""
+    try:
+        if path.is_dir():
+            raise Refused(f"{path}: is a folder; name a file", _SPEC)
+        if path.is_file() and path.stat().st_size and f'"schema": "{SCHEMA}"'.encode() not in path.read_bytes()[:4096]:
+            raise Refused(f"{path}: exists and holds no measurements, so it is left as it is; name another", _SPEC)
+    except OSError as error:
         raise Refused(f"{path}: cannot be written: {error.strerror or error}", _HOST) from error
 
 
@@ -217,6 +229,8 @@ def main(arguments: Sequence[str] | None = None, *, program: str = "measure.py")
     parser.add_argument("--out", type=pathlib.Path, metavar="FILE", help="write the JSON document there")
     given = parser.parse_args(arguments)
     try:
+        if given.out:
+            check_target(given.out)
         document = measure(given.folder, rounds=given.rounds)
         if given.out:
             write(given.out, document)

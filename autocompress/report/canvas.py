@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+import io
 from pathlib import Path
 from typing import TYPE_CHECKING, Final
 
+from autocompress.assets import PICTURE, check_file, write_file
 from autocompress.errors import HostError
 
 if TYPE_CHECKING:
@@ -34,8 +36,9 @@ def new_figure(width: float, height: float, *, instead: str = "") -> Figure:
 
 
 def save(figure: Figure, path: Path, *, about: str) -> None:
-    """Writes a PNG that says what it is `about`. Raises HostError when the file cannot be written."""
-    try:
-        figure.savefig(path, format="png", metadata={"Description": about})
-    except OSError as error:
-        raise HostError(f"{path}: cannot be written: {error.strerror or error}") from error
+    """Writes a PNG that says what it is `about`. Raises HostError when the file cannot be written, SpecError when
+    another's file stands there."""
+    check_file(path, PICTURE)
+    drawn = io.BytesIO()
+    figure.savefig(drawn, format="png", metadata={"Description": about, "Software": "autocompress"})
+    write_file(path, drawn.getvalue(), PICTURE)

@@ -13,10 +13,15 @@ from typing import Any, Final, Protocol
 from rich.console import Group, RenderableType
 from rich.text import Text
 
+from autocompress.assets import PICTURE, check_file
 from autocompress.errors import HostError
 from autocompress.report.plain_text import one_line
 
 SCHEMA: Final = "autocompress.explanation/1"
+
+
+NAMES: Final = ("importance", "attention", "parts")
+"""Of the sections that there can be."""
 
 
 class Section(Protocol):
@@ -68,6 +73,7 @@ class Explanation:
             place.mkdir(parents=True, exist_ok=True)
         except OSError as error:
             raise HostError(f"{place}: cannot be made: {error.strerror or error}") from error
+        check_pictures(place, [section.name for section in self.sections])
         heading = (one_line(self.study, width=60), one_line(self._about(), width=140))
         paths = [place / f"{section.name}.png" for section in self.sections]
         for section, path in zip(self.sections, paths, strict=True):
@@ -76,3 +82,9 @@ class Explanation:
 
     def _about(self) -> str:
         return f"{self.member[:8]}: {self.summary}" if self.member else self.summary
+
+
+def check_pictures(folder: Path, names: Sequence[str] = NAMES) -> None:
+    """Raises SpecError when one of the pictures would take the place of another's file."""
+    for name in names:
+        check_file(folder / f"{name}.png", PICTURE)

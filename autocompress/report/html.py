@@ -7,8 +7,8 @@ from html import escape
 from pathlib import Path
 from typing import Any, Final
 
+from autocompress.assets import PAGE, write_file
 from autocompress.core.outcome import Measurement
-from autocompress.errors import HostError
 from autocompress.report.front import Baseline, FrontReport, Member, Metrics
 from autocompress.report.notes import notes
 from autocompress.report.plain_text import one_line
@@ -36,11 +36,8 @@ _POLICY: Final = "default-src 'none'; style-src 'unsafe-inline'; base-uri 'none'
 
 
 def as_html(report: FrontReport, path: Path) -> None:
-    """Write the page. Raises HostError when the file cannot be written."""
-    try:
-        path.write_text(page(report), encoding="utf-8")
-    except OSError as error:
-        raise HostError(f"{path}: cannot be written: {error.strerror or error}") from error
+    """Write the page. Raises HostError when the file cannot be written, SpecError when another's file stands there."""
+    write_file(path, page(report), PAGE)
 
 
 def page(report: FrontReport) -> str:

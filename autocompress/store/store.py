@@ -70,6 +70,12 @@ class Store:
         """The folder that artifact paths are relative to; it need not exist yet."""
         return artifact_folder(self._database.url)
 
+    @property
+    def places(self) -> tuple[Path, ...]:
+        """Where everything is kept: nothing is exported over it, around it or into it."""
+        url = self._database.url
+        return (*((database_file(url).absolute(),) if is_sqlite(url) else ()), self.artifacts)
+
     def close(self) -> None:
         self._database.close()
 
