@@ -2,8 +2,9 @@
 PYTHON ?= python3
 VENV   := .venv
 BIN    := $(VENV)/bin
+WORKERS ?= 2
 
-.PHONY: demo test check install clean
+.PHONY: demo test test-fast check install clean
 
 # From nothing to a picked, verified model. The database stays in this folder for the lines of the README that follow.
 demo: $(VENV)/.installed
@@ -13,8 +14,13 @@ demo: $(VENV)/.installed
 	$(BIN)/autocompress pick quickstart --max-quality-drop 0.01 --minimize latency_ms --out picked/
 	$(BIN)/python picked/example.py "How far is it from Denver to Aspen ?"
 
+# Which tests go together to a worker, and which need what, stands in tests/conftest.py.
 test: $(VENV)/.installed
-	$(BIN)/python -m pytest
+	$(BIN)/python -m pytest -n $(WORKERS) --dist loadgroup
+
+# Without Ray, PostgreSQL and whole studies.
+test-fast: $(VENV)/.installed
+	$(BIN)/python -m pytest -n $(WORKERS) --dist loadgroup -m "not ray and not postgres and not slow"
 
 check: $(VENV)/.installed
 	$(BIN)/ruff check .

@@ -1,7 +1,11 @@
-"""Small real models, of every family, with weights that are not yet trained: enough for everything but quality."""
+"""Small real models, of every family, with weights that are not yet trained: enough for everything but quality.
+
+And which tests need what (`ray`, `postgres`, `slow`: see `make test-fast`), and which stay together on one worker.
+"""
 
 from __future__ import annotations
 
+import os
 from collections.abc import Callable
 from typing import Any
 
@@ -18,6 +22,30 @@ from autocompress.tasks import Examples, TextClassification, batches
 torch.set_num_threads(1)
 settings.register_profile("patient", deadline=None)  # how long an example takes is the machine's matter, not a test's
 settings.load_profile("patient")
+os.environ.setdefault("RAY_worker_niceness", "0")  # niced, Ray's workers starve beside the tests of the other worker
+
+
+def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
+    """Tests of a file stay on one worker (`--dist loadgroup`), as they share what its fixtures made; those with a Ray
+    go to one worker all, so that there is one Ray at a time. The groups that take longest go first."""
+    groups = {item: _group(item) for item in items}
+    long = {group for item, group in groups.items() if item.get_closest_marker("slow") or group == _RAY}
+    for item, group in groups.items():
+        item.add_marker(pytest.mark.xdist_group(group))
+    items.sort(key=lambda item: groups[item] not in long)
+
+
+_RAY = "ray"
+
+
+def _group(item: pytest.Item) -> str:
+    """Marks the test by the fixtures that it asks for."""
+    asked = getattr(item, "fixturenames", ())
+    if "server" in asked or "[postgresql" in item.nodeid:
+        item.add_marker(pytest.mark.postgres)
+    if "ray" in asked:
+        item.add_marker(pytest.mark.ray)
+    return _RAY if item.get_closest_marker("ray") else item.nodeid.partition("::")[0]
 
 
 def pytest_terminal_summary(terminalreporter: pytest.TerminalReporter) -> None:

@@ -28,6 +28,8 @@ from autocompress.store import Finalist
 from tests.drivers import cluster_with_a_device, in_a_driver
 from tests.given_study import write_data, write_model, write_study
 
+pytestmark = pytest.mark.slow
+
 ROOT = Path(autocompress.__path__[0]).parent
 TESTBOX = "testbox"
 BARE = """
@@ -189,6 +191,7 @@ def address() -> Iterator[str]:
         yield found
 
 
+@pytest.mark.ray
 def test_finalists_are_measured_on_the_ray_node_that_is_the_device(address: str, tmp_path: Path) -> None:
     in_a_driver(_measured_there, write_project(tmp_path), str(tmp_path / "autocompress.db"), address)
 
@@ -212,6 +215,7 @@ def _measured_there(path: Path, database: str, address: str) -> None:
         assert study.store.check(study.name) == []
 
 
+@pytest.mark.ray
 def test_a_device_is_known_by_its_resource_and_a_node_that_fails_is_an_error_with_a_way_out(address: str) -> None:
     in_a_driver(_known_by_its_resource, address)
 
@@ -236,6 +240,7 @@ def _fails(models: Sequence[bytes]) -> None:
     raise ValueError(f"no room for {sum(map(len, models))} bytes")
 
 
+@pytest.mark.ray
 def test_one_process_joins_and_starts_ray_one_after_the_other(address: str) -> None:
     in_a_driver(_joins_and_starts, address)
 

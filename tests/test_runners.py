@@ -31,6 +31,8 @@ from autocompress.tasks import TextClassification
 from autocompress.testing import arithmetic_evaluate, runner_contract
 from tests.search.arithmetic import digests, run_search
 
+pytestmark = pytest.mark.slow
+
 
 @pytest.fixture(scope="module")
 def ray() -> Iterator[Any]:

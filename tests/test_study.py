@@ -33,6 +33,8 @@ from autocompress.study import SilentObserver
 from autocompress.tasks import load_text_classification, unlabelled_examples
 from tests.given_study import CUTS, WORDS, write_data, write_model, write_study, write_telling_model
 
+pytestmark = pytest.mark.slow
+
 
 @pytest.fixture(scope="module")
 def project(tmp_path_factory: pytest.TempPathFactory) -> Path:
@@ -448,6 +450,7 @@ def test_settings_that_only_training_tells_apart_need_training(tmp_path: Path) -
     assert "set `recovery_steps`, for example to 60" in done.stdout
 
 
+@pytest.mark.ray
 def test_killed_with_real_ray_workers_and_resumed_it_ends_complete(project: Path, tmp_path: Path) -> None:
     write_data(tmp_path / "texts.csv")
     write_model(tmp_path / "model", head=True)
