@@ -105,7 +105,7 @@ def verified_member(store: Store, name: str, ref: int | str | None) -> VerifiedM
 
 
 def found_teacher(
-    store: Store, spec: StudySpec, model: Path, data: Path, *, may_train: bool, observer: Observer
+    store: Store, spec: StudySpec, model: Path, data: Mapping[str, Path], *, may_train: bool, observer: Observer
 ) -> Teacher:
     """The teacher as the study left it in the cache. Raises NotFoundError when it is gone and may not be trained."""
     observer.stage("teacher")

@@ -39,12 +39,13 @@ from autocompress.lessons import Lessons
 from autocompress.offering import Offering
 from autocompress.promotion import Promotion
 from autocompress.reach import cheapest_whole, reachable, reference_point
+from autocompress.reading import read_texts
 from autocompress.runners import InProcessRunner, RayPool
 from autocompress.runners.cluster import cluster
 from autocompress.samplers import OptunaSampler, population_for
 from autocompress.search import Search, Watch
 from autocompress.store import Lease, Store
-from autocompress.tasks import read_texts, unlabelled_examples, with_tokens
+from autocompress.tasks import unlabelled_examples, with_tokens
 from autocompress.teacher import Teacher, prepare_importance, prepare_teacher, versions
 
 logger = logging.getLogger(__name__)
@@ -52,10 +53,11 @@ logger = logging.getLogger(__name__)
 
 @dataclass(frozen=True, slots=True)
 class Inputs:
-    """The model's folder, the data's file and that of unlabelled texts, if any, with digests of their content."""
+    """The model's folder, the files of the data by what they hold (`DataSpec.parts`), and those of unlabelled texts, if
+    any, with digests of their content."""
 
     model: Path
-    data: Path
+    data: Mapping[str, Path]
     digests: Mapping[str, str]
     texts: Path | None = None
 
@@ -67,9 +69,13 @@ def gather(spec: StudySpec, observer: Observer) -> Inputs:
     def fetched(asset: Asset) -> Path:
         return fetch(asset, progress=lambda name, done, total: observer.progress(done, total, name))
 
+    if not spec.task.data.parts:
+        raise SpecError("task.data: names no texts; give `source` or `train`, or from Python `run(..., data=...)`")
     found = {name: fetched(asset) for name, asset in spec.sources.items()}
     digests = {name: file_digest(path) for name, path in found.items()}
-    return Inputs(found["model"], found["data"], digests, found.get("texts"))
+    parts = spec.task.data.parts
+    data = {part: found[name] for part, name in zip(parts, spec.task.data.sources, strict=True)}
+    return Inputs(found["model"], data, digests, found.get("texts"))
 
 
 def check_runtimes(spec: StudySpec) -> None:
@@ -221,13 +227,17 @@ class Conductor:
             def on_progress(at: Progress) -> None:
                 self._observer.progress(at.done, at.total, f"epoch {at.epoch + 1}, best {at.best:.4f}")
 
-            teacher = prepare_teacher(self._spec, self._inputs.model, self._inputs.data, on_progress=on_progress)
+            teacher = prepare_teacher(
+                self._spec,
+                self._inputs.model,
+                self._inputs.data,
+                on_progress=on_progress,
+                on_note=self._observer.note,
+            )
         task = teacher.task
         sizes = {name: len(task.examples(name)) for name in ("train", "validation", "test")}
         self._store.set_fact(self._lease, "task", {"metric": task.metric, "labels": list(task.labels), "texts": sizes})
         self._observer.note(f"teacher: validation {task.metric} {teacher.validation:.4f}; texts: {sizes}")
-        for note in task.notes:
-            self._observer.note(note)
         return teacher
 
     def _serve_lengths(self, teacher: Teacher) -> None:

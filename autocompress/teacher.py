@@ -22,13 +22,14 @@ from transformers import AutoConfig, AutoModelForSequenceClassification
 from transformers.utils import logging as transformers_logging
 
 from autocompress.anatomy import FAMILIES, Anatomy
-from autocompress.assets import atomic_folder, cache_folder, check_model_folder, file_digest
+from autocompress.assets import atomic_folder, cache_folder, check_model_folder, data_digest, file_digest
 from autocompress.assets.model_folders import tensor_shapes
 from autocompress.core.policy import content_digest
 from autocompress.core.spec import StudySpec
 from autocompress.distill import Progress, answers, predict, train
 from autocompress.errors import CandidateError, NotFoundError, SpecError, did_you_mean
 from autocompress.importance import EVERYTHING, Importance, measure_importance
+from autocompress.reading import read_labelled
 from autocompress.tasks import TextClassification, batches, load_text_classification
 
 logger = logging.getLogger(__name__)
@@ -55,14 +56,24 @@ class Teacher:
 
 
 def prepare_teacher(
-    spec: StudySpec, model_folder: Path, data: Path, *, on_progress: Callable[[Progress], None]
+    spec: StudySpec,
+    model_folder: Path,
+    data: Mapping[str, Path],
+    *,
+    on_progress: Callable[[Progress], None],
+    on_note: Callable[[str], None] = logger.info,
 ) -> Teacher:
-    """Raises SpecError when the model is of no known family, does not fit the data or cannot be trained,
-    IntegrityError when its weights are damaged."""
+    """What there is to say of the texts goes to `on_note` before anything is trained.
+
+    Raises SpecError when the model is of no known family, does not fit the data or cannot be trained, IntegrityError
+    when its weights are damaged."""
     config = _checked_config(model_folder)
     if _has_head(model_folder, config.model_type):
-        return _taken_as_it_is(spec, model_folder, data, config)
+        teacher = _taken_as_it_is(spec, model_folder, data, config)
+        _tell(teacher.task, on_note)
+        return teacher
     task = _task(spec, model_folder, data, config)
+    _tell(task, on_note)
     digest = _trained_digest(spec, model_folder, data)
     folder = _place(digest)
     if not folder.exists():
@@ -70,7 +81,7 @@ def prepare_teacher(
     return _opened(spec, folder, task, digest)
 
 
-def cached_teacher(spec: StudySpec, model_folder: Path, data: Path, *, digest: str = "") -> Teacher:
+def cached_teacher(spec: StudySpec, model_folder: Path, data: Mapping[str, Path], *, digest: str = "") -> Teacher:
     """The teacher of a study, by the digest it had when the study ran, else by the one it would have now. Never trains;
     raises NotFoundError once it is gone."""
     config = _checked_config(model_folder)
@@ -88,6 +99,11 @@ def cached_teacher(spec: StudySpec, model_folder: Path, data: Path, *, digest: s
     return _opened(spec, folder, _task(spec, model_folder, data, config), digest)
 
 
+def _tell(task: TextClassification, on_note: Callable[[str], None]) -> None:
+    for note in task.notes:
+        on_note(note)
+
+
 def _checked_config(model_folder: Path) -> Any:
     check_model_folder(model_folder)
     config = AutoConfig.from_pretrained(str(model_folder), trust_remote_code=False)
@@ -97,11 +113,11 @@ def _checked_config(model_folder: Path) -> Any:
     return config
 
 
-def _inputs(spec: StudySpec, model_folder: Path, data: Path) -> dict[str, Any]:
-    return {"model": file_digest(model_folder), "data": file_digest(data), "task": _task_identity(spec)}
+def _inputs(spec: StudySpec, model_folder: Path, data: Mapping[str, Path]) -> dict[str, Any]:
+    return {"model": file_digest(model_folder), "data": data_digest(data), "task": _task_identity(spec)}
 
 
-def _trained_digest(spec: StudySpec, model_folder: Path, data: Path) -> str:
+def _trained_digest(spec: StudySpec, model_folder: Path, data: Mapping[str, Path]) -> str:
     training = {"training": asdict(spec.teacher), "seed": spec.seed, "recipe": _RECIPE}
     return content_digest(_inputs(spec, model_folder, data) | training)
 
@@ -110,13 +126,13 @@ def _place(digest: str) -> Path:
     return cache_folder() / "teachers" / digest
 
 
-def _taken_as_it_is(spec: StudySpec, model_folder: Path, data: Path, config: Any) -> Teacher:
+def _taken_as_it_is(spec: StudySpec, model_folder: Path, data: Mapping[str, Path], config: Any) -> Teacher:
     task = _task(spec, model_folder, data, config, labels=_known_labels(config, spec, data))
     return _opened(spec, model_folder, task, content_digest(_inputs(spec, model_folder, data)))
 
 
 def _task(
-    spec: StudySpec, model_folder: Path, data: Path, config: Any, *, labels: list[str] | None = None
+    spec: StudySpec, model_folder: Path, data: Mapping[str, Path], config: Any, *, labels: list[str] | None = None
 ) -> TextClassification:
     """Raises SpecError when the model cannot read what the task gives it: texts longer than it has positions for, or
     the tokens of another model's tokenizer (see `tasks.tokenization`)."""
@@ -140,7 +156,7 @@ def _opened(spec: StudySpec, folder: Path, task: TextClassification, digest: str
 
 def _task_identity(spec: StudySpec) -> dict[str, Any]:
     identity = asdict(spec.task)
-    identity["data"].pop("source")  # its content counts, not where it came from
+    identity["data"] = spec.task.data.identity  # the content of files counts beside it, not where they came from
     return identity
 
 
@@ -149,19 +165,18 @@ def _has_head(folder: Path, model_type: str) -> bool:
     return f"{last}.weight" in tensor_shapes(folder)
 
 
-def _known_labels(config: Any, spec: StudySpec, data: Path) -> list[str]:
+def _known_labels(config: Any, spec: StudySpec, data: Mapping[str, Path]) -> list[str]:
     """The names of a fine-tuned model's classes in the order of its outputs. A model that was saved without names
     (LABEL_0, LABEL_1, ...) fits data that number their classes, or name as many: then names are taken in order."""
-    from autocompress.tasks.reading import read_rows
-
     names = [str(config.id2label[i]) for i in range(config.num_labels)]
-    found = sorted({label for _, label in read_rows(spec.task.data, data)})
+    found = list(read_labelled(spec.task.data, data).classes)
     if set(found) <= set(names):
         return names
     anonymous = all(name == f"LABEL_{i}" for i, name in enumerate(names))
     if anonymous and len(found) == len(names):
-        return sorted(found, key=lambda label: (not label.isdigit(), int(label) if label.isdigit() else 0, label))
-    raise SpecError(f"{data}: the labels {found} are not those of the model, {names}; rename one or the other")
+        return found
+    where = next(iter(data.values()))
+    raise SpecError(f"{where}: the labels {found} are not those of the model, {names}; rename one or the other")
 
 
 def _load(folder: Path, task: TextClassification) -> Any:

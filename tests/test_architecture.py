@@ -10,7 +10,7 @@ LINES = [
     {"errors"},
     {"core"},
     {"families"},
-    {"config", "assets", "anatomy", "samplers", "runners", "store"},
+    {"config", "assets", "anatomy", "samplers", "runners", "store", "reading"},
     {"operators", "distill", "tasks", "devices", "deploy", "importance"},
     {"evaluate", "search", "report", "finalists", "verification", "teacher", "reach", "rebuild", "profiles", "lessons"},
     {"elsewhere", "elastic", "parts", "folder_check"},
@@ -42,6 +42,8 @@ HOMES = {
     "rich": {"cli", "report"},
     "pydantic": {"config"},
     "yaml": {"config"},
+    "pandas": {"reading"},
+    "pyarrow": {"reading"},
     "huggingface_hub": {"assets"},
     "transformers": {"tasks", "teacher", "evaluate", "rebuild"},
 }

@@ -1,6 +1,6 @@
 """Where models and data come from, and how files are written so that nothing is ever half there."""
 
-from autocompress.assets.digests import file_digest
+from autocompress.assets.digests import data_digest, file_digest
 from autocompress.assets.fetching import fetch
 from autocompress.assets.model_folders import check_model_folder, check_weights, model_folder_problems
 from autocompress.assets.replacing import (
@@ -33,6 +33,7 @@ __all__ = [
     "check_model_folder",
     "check_weights",
     "copy_listed",
+    "data_digest",
     "earlier_export",
     "fetch",
     "file_digest",

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import hashlib
+from collections.abc import Mapping
 from pathlib import Path
 
 from autocompress.errors import NotFoundError
@@ -22,3 +23,11 @@ def file_digest(path: Path) -> str:
         # Both ends are fixed: no file name holds a NUL, and a digest has 64 characters.
         whole.update(f"{name}\0{file_digest(files[name])}\n".encode())
     return whole.hexdigest()
+
+
+def data_digest(files: Mapping[str, Path]) -> str:
+    """That of files by what they hold; one file that holds everything has its own. Raises NotFoundError."""
+    if len(files) == 1:
+        return file_digest(next(iter(files.values())))
+    named = "".join(f"{name}\0{file_digest(path)}\n" for name, path in files.items())
+    return hashlib.sha256(named.encode()).hexdigest()

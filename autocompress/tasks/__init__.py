@@ -1,7 +1,6 @@
 """What models are for: one file per task."""
 
 from autocompress.tasks.examples import Batch, Examples, batches, with_tokens
-from autocompress.tasks.reading import read_texts
 from autocompress.tasks.text_classification import (
     Score,
     TextClassification,
@@ -16,7 +15,6 @@ __all__ = [
     "TextClassification",
     "batches",
     "load_text_classification",
-    "read_texts",
     "unlabelled_examples",
     "with_tokens",
 ]

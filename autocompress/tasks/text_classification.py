@@ -3,8 +3,8 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Callable, Sequence
-from dataclasses import dataclass
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass, replace
 from pathlib import Path
 
 import numpy as np
@@ -13,11 +13,11 @@ from numpy.typing import NDArray
 from autocompress.core.data_spec import TaskSpec
 from autocompress.deploy.tokenizer import TokenizerFiles
 from autocompress.errors import SpecError
+from autocompress.reading import ALL, Rows, ordered, read_labelled
 from autocompress.tasks.examples import Examples
-from autocompress.tasks.reading import read_rows
+from autocompress.tasks.splitting import Pool, split
 from autocompress.tasks.tokenization import Tokenization, open_tokenization
 
-SPLITS = ("train", "validation", "test")
 _RESAMPLES = 1000
 _Z = 1.959964
 
@@ -61,7 +61,7 @@ class TextClassification:
 
 def load_text_classification(
     spec: TaskSpec,
-    path: Path,
+    files: Mapping[str, Path],
     tokenizer_folder: Path,
     *,
     labels: Sequence[str] | None = None,
@@ -73,21 +73,49 @@ def load_text_classification(
     Raises SpecError when the data do not fit the spec, the labels, or are too few to split, and when the tokenizer
     cannot be deployed, is not the model's, or knows next to nothing of the texts.
     """
-    pairs = read_rows(spec.data, path)
-    found = sorted({label for _, label in pairs})
-    names = list(labels or found)
-    strange = sorted(set(found) - set(names))
-    if strange:
-        raise SpecError(f"{path}: labels {strange} are unknown to the model (it knows {names})")
+    data = read_labelled(spec.data, files)
+    names = tuple(labels or data.classes)
+    known = set(names if labels else (data.parts.get("train") or data.parts[ALL]).labels)
+    for part in data.parts.values():
+        _check_labels(part, known, "the model" if labels else "the training texts")
     tokenization = open_tokenization(tokenizer_folder, longest=spec.max_length, rows=rows)
-    everything = _tokenized(tokenization, [text for text, _ in pairs], [names.index(label) for _, label in pairs])
-    return TextClassification(
-        spec.metric,
-        tuple(names),
-        _split(spec, path, everything, classes=len(names)),
-        tokenization.files,
-        tokenization.readable(everything.tokens, str(path)),
-    )
+    numbers = {name: number for number, name in enumerate(names)}
+    pools, read, notes = {}, {}, list(data.notes)
+    for name, part in data.parts.items():
+        read[name] = _tokenized(tokenization, part.texts, [numbers[label] for label in part.labels])
+        notes += tokenization.readable(read[name].tokens, part.where)
+        pools[name] = Pool(part, read[name].labels, tuple(ids.tobytes() for ids in read[name].tokens))
+    splits = split(spec.data, pools, names)
+    examples = {name: read[part].take(places) for name, (part, places) in splits.places.items()}
+    cut = _about_cut(examples, tokenization.files)
+    return TextClassification(spec.metric, names, examples, tokenization.files, (*notes, *splits.notes, *cut))
+
+
+def _check_labels(part: Rows, known: set[str], whose: str) -> None:
+    """Raises SpecError with the labels that are unknown, and their rows."""
+    strange = {label: row for row, label in reversed(list(enumerate(part.labels))) if label not in known}
+    if strange:
+        raise SpecError(
+            f"{part.where}: labels {sorted(strange)} are unknown to {whose}, which know {ordered(list(known))} "
+            f"({part.told(sorted(strange.values()))})"
+        )
+
+
+def _about_cut(examples: Mapping[str, Examples], tokenizer: TokenizerFiles) -> list[str]:
+    """How many texts are longer than the model reads."""
+    reader, longest = replace(tokenizer, longest=tokenizer.longest + 1).opened(), tokenizer.longest
+    cut = {}
+    for name, part in examples.items():
+        full = [text for text, ids in zip(part.texts, part.tokens, strict=True) if len(ids) >= longest]
+        cut[name] = sum(len(ids) > longest for ids in reader(full))
+    if not any(cut.values()):
+        return []
+    texts, together = sum(map(len, examples.values())), sum(cut.values())
+    told = ", ".join(f"{cut[name]} of {len(part)} for {name}" for name, part in examples.items())
+    return [
+        f"{together} of {texts} texts ({together / texts:.0%}) are longer than {longest} tokens (task.max_length) and are "
+        f"cut there: {told}"
+    ]
 
 
 def unlabelled_examples(spec: TaskSpec, texts: Sequence[str], tokenizer_folder: Path) -> Examples:
@@ -100,21 +128,6 @@ def unlabelled_examples(spec: TaskSpec, texts: Sequence[str], tokenizer_folder: 
 
 def _tokenized(tokenization: Tokenization, texts: Sequence[str], labels: Sequence[int]) -> Examples:
     return Examples(tuple(texts), tuple(tokenization(texts)), np.array(labels, dtype=np.int64), tokenization.files.pad)
-
-
-def _split(spec: TaskSpec, path: Path, examples: Examples, *, classes: int) -> dict[str, Examples]:
-    order = np.random.default_rng(spec.data.split_seed).permutation(len(examples))
-    ends = np.rint(np.cumsum(spec.data.split) * len(examples)).astype(int)
-    parts = np.split(order, ends[:-1])
-    splits = {name: examples.take(rows) for name, rows in zip(SPLITS, parts, strict=True)}
-    for name, part in splits.items():
-        if len(part) < classes:
-            raise SpecError(
-                f"{path}: {len(examples)} texts leave {len(part)} for {name}; too few for {classes} classes"
-            )
-    if len(set(splits["train"].labels.tolist())) < classes:
-        raise SpecError(f"{path}: the training split lacks a class; give more rows or another `split_seed`")
-    return splits
 
 
 def accuracy(predicted: NDArray[np.int64], truth: NDArray[np.int64]) -> Score:

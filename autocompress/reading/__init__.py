@@ -1,0 +1,8 @@
+"""Texts as people have them: files, folders and tables into texts and labels. Every mistake in them is named by file
+and row."""
+
+from autocompress.reading.cells import ordered
+from autocompress.reading.labelled import ALL, Labelled, Rows, read_labelled
+from autocompress.reading.unlabelled import read_texts
+
+__all__ = ["ALL", "Labelled", "Rows", "ordered", "read_labelled", "read_texts"]

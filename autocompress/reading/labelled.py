@@ -1,0 +1,209 @@
+"""Labelled texts out of files: checked row by row, then as a whole."""
+
+from __future__ import annotations
+
+from collections import Counter
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Final
+
+from autocompress.core.data_spec import DataSpec
+from autocompress.errors import SpecError
+from autocompress.reading.cells import alike, labels_of, ordered, texts_of, whole_numbers, with_threshold
+from autocompress.reading.folders import find_files, read_file
+from autocompress.reading.layout import Layout, Table
+from autocompress.reading.pairs import second_texts
+
+ALL: Final = "all"
+"""The part of which no row says what split it belongs to."""
+
+_LABELS_A_TEXT: Final = 0.5
+_MANY: Final = 10
+"""Labels are hardly those of classes where there are more of them a text, and more than a few."""
+
+_EMPTY_WORDS: Final = {"none", "null", "na", "n/a", "#n/a", "unknown label"}
+
+
+@dataclass(frozen=True, slots=True)
+class Rows:
+    """Labelled texts in the order of their tables; `origins` are the rows' places in these, one table after another."""
+
+    texts: tuple[str, ...]
+    labels: tuple[str, ...]
+    tables: tuple[Table, ...]
+    origins: tuple[int, ...]
+
+    def __len__(self) -> int:
+        return len(self.texts)
+
+    @property
+    def where(self) -> str:
+        """The file, or the first of several."""
+        return self.tables[0].where + (f" and {len(self.tables) - 1} more" if len(self.tables) > 1 else "")
+
+    def take(self, rows: Sequence[int]) -> Rows:
+        """Only these."""
+        picked = (tuple(whole[row] for row in rows) for whole in (self.texts, self.labels, self.origins))
+        texts, labels, origins = picked
+        return Rows(texts, labels, self.tables, origins)  # type: ignore[arg-type]
+
+    def having(self, label: str) -> list[int]:
+        """The rows of a class."""
+        return [row for row, found in enumerate(self.labels) if found == label]
+
+    def told(self, rows: Sequence[int]) -> str:
+        """Where the first of these rows stand: `lines 3, 4`, with the file's name where there are several."""
+        found: dict[int, list[int]] = {}
+        for row in rows:
+            place, table = self.origins[row], 0
+            while place >= _length(self.tables[table]):
+                place -= _length(self.tables[table])
+                table += 1
+            found.setdefault(table, []).append(place)
+        first, *others = sorted(found)
+        name = f"{Path(self.tables[first].where).name} " if len(self.tables) > 1 else ""
+        return f"{name}{self.tables[first].told(found[first])}{', ...' if others else ''}"
+
+
+@dataclass(frozen=True, slots=True)
+class Labelled:
+    """Texts by the split that they are given for, or under `all`; `classes` in their order; `notes` say what a user
+    should know of them."""
+
+    parts: Mapping[str, Rows]
+    classes: tuple[str, ...]
+    notes: tuple[str, ...]
+
+
+def read_labelled(spec: DataSpec, files: Mapping[str, Path]) -> Labelled:
+    """`files` are those that `spec.parts` name. Raises SpecError naming the file and the rows that do not fit."""
+    parts: dict[str, list[Table]] = {}
+    notes: list[str] = []
+    layouts: dict[str, Layout] = {}
+    for name, part in spec.parts.items():
+        layout = Layout.of_labelled(spec.of(part))
+        found = find_files(layout, files[name])
+        notes += found.notes
+        for split, paths in _meant(name, found.files, spec, files[name]).items():
+            if split in parts:
+                raise SpecError(f"{files[name]}: holds a {split} split, and `task.data.{split}` names another")
+            parts[split], layouts[split] = [read_file(layout, path) for path in paths], layout
+    return labelled_of(spec, parts, layouts, notes)
+
+
+def _meant(name: str, found: Mapping[str, list[Path]], spec: DataSpec, path: Path) -> dict[str, list[Path]]:
+    """A part that is given by its name is that split, also where its folder holds several; a `source` is whatever its
+    folder says."""
+    if set(found) == {ALL}:
+        return {name: found[ALL]}
+    if spec.source and name in (ALL, "train"):
+        return dict(found)
+    if name not in found:
+        raise SpecError(f"{path}: holds no {name} split, only {', '.join(found)}; name the folder or file of one")
+    return {name: found[name]}
+
+
+def labelled_of(
+    spec: DataSpec, parts: Mapping[str, Sequence[Table]], layouts: Mapping[str, Layout], notes: Iterable[str] = ()
+) -> Labelled:
+    """Raises SpecError with every part that does not fit."""
+    told = list(notes)
+    rows = {}
+    for name, tables in parts.items():
+        for table in tables:
+            told += table.notes
+        if others := second_texts(layouts[name], tables[0]):
+            told.append(f"{tables[0].where}: columns that hold texts too and are not read: {', '.join(others)}")
+        rows[name] = _rows(spec, tables, layouts[name])
+    _spell_numbers(rows, told)
+    everything = [label for part in rows.values() for label in part.labels]
+    _check_alike(rows)
+    for name, part in rows.items():
+        told += [f"{part.where}: {note}" for note in _odd_labels(part)]
+        if spec.distinct:
+            rows[name] = _distinct(part, told)
+    classes = ordered(everything)
+    _check_classes(spec, rows, classes)
+    return Labelled(rows, tuple(classes), tuple(told))
+
+
+def _rows(spec: DataSpec, tables: Sequence[Table], layout: Layout) -> Rows:
+    texts: list[str] = []
+    labels: list[str] = []
+    for table in tables:
+        texts += texts_of(table, layout.wanted["text"])
+        labels += with_threshold(spec, table, labels_of(table, layout.wanted["label"]))
+    return Rows(tuple(texts), tuple(labels), tuple(tables), tuple(range(len(texts))))
+
+
+def _spell_numbers(rows: dict[str, Rows], told: list[str]) -> None:
+    spelled = whole_numbers([label for part in rows.values() for label in part.labels])
+    if not spelled:
+        return
+    example = next(iter(spelled))
+    told.append(f"labels are whole numbers, and some are written as fractions: {example} is read as {spelled[example]}")
+    for name, part in rows.items():
+        labels = tuple(spelled.get(label, label) for label in part.labels)
+        rows[name] = Rows(part.texts, labels, part.tables, part.origins)
+
+
+def _check_alike(rows: Mapping[str, Rows]) -> None:
+    problems = []
+    for group in alike([label for part in rows.values() for label in part.labels]):
+        for label in group[1:]:
+            part = next(part for part in rows.values() if label in part.labels)
+            problems.append(
+                f"{part.where}: label {label!r} ({part.told(part.having(label))}) is {group[0]!r} but for case or "
+                "spaces; write both alike"
+            )
+    if problems:
+        raise SpecError(*problems)
+
+
+def _odd_labels(part: Rows) -> list[str]:
+    counts = Counter(part.labels)
+    return [
+        f"{counts[label]} labels are {label!r}, taken for the name of a class ({part.told(part.having(label))}); "
+        "remove these rows if it means none"
+        for label in counts
+        if label.casefold() in _EMPTY_WORDS
+    ]
+
+
+def _distinct(part: Rows, told: list[str]) -> Rows:
+    first: dict[str, int] = {}
+    repeated, contrary = [], []
+    for row, text in enumerate(part.texts):
+        if first.setdefault(text, row) != row:
+            repeated.append(row)
+            if part.labels[first[text]] != part.labels[row]:
+                contrary.append(row)
+    if contrary:
+        told.append(
+            f"{part.where}: {len(contrary)} repeated texts have another label than before, which is not used "
+            f"({part.told(contrary)})"
+        )
+    if repeated:
+        told.append(f"{part.where}: {len(repeated)} of {len(part)} texts are repetitions and left away")
+    return part.take(list(first.values())) if repeated else part
+
+
+def _check_classes(spec: DataSpec, rows: Mapping[str, Rows], classes: Sequence[str]) -> None:
+    where = next(iter(rows.values())).where
+    learned = rows.get("train") or rows.get(ALL)
+    assert learned is not None, "DataSpec wants texts to learn from"
+    found = set(learned.labels)
+    if len(found) < 2:
+        raise SpecError(f"{where}: classification needs at least two classes, found {sorted(found) or 'no rows'}")
+    texts = sum(map(len, rows.values()))
+    if len(classes) > max(_MANY, _LABELS_A_TEXT * texts):
+        raise SpecError(
+            f"{where}: {len(classes)} classes in {texts} texts, such as {classes[0][:40]!r} and {classes[1][:40]!r}: "
+            f"is {spec.label!r} the column of labels? Name it with `task.data.label`, give classes more texts, or turn "
+            "numbers into two classes with `task.data.threshold`"
+        )
+
+
+def _length(table: Table) -> int:
+    return len(next(iter(table.cells.values())))
