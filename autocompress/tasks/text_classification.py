@@ -113,8 +113,8 @@ def _about_cut(examples: Mapping[str, Examples], tokenizer: TokenizerFiles) -> l
     texts, together = sum(map(len, examples.values())), sum(cut.values())
     told = ", ".join(f"{cut[name]} of {len(part)} for {name}" for name, part in examples.items())
     return [
-        f"{together} of {texts} texts ({together / texts:.0%}) are longer than {longest} tokens (task.max_length) and are "
-        f"cut there: {told}"
+        f"{together} of {texts} texts ({together / texts:.0%}) are longer than {longest} tokens (task.max_length) and "
+        f"are cut there: {told}"
     ]
 
 
