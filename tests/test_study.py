@@ -356,7 +356,7 @@ def test_finalists_learn_from_unlabelled_texts_but_not_from_those_held_out(proje
         card = (done.store.artifacts / "more" / member.digest / "README.md").read_text()
         assert f"- unlabelled texts: {more}" in card
         assert "- form of the graph, as measured there: fp32 " in card
-        task = load_text_classification(done.spec.task, project / "texts.csv", project / "model")
+        task = load_text_classification(done.spec.task, {"all": project / "texts.csv"}, project / "model")
         read = unlabelled_examples(done.spec.task, more.read_text().splitlines(), project / "model")
     held_out = [distinct(ids) for split in ("validation", "test") for ids in task.examples(split).tokens]
     labelled = {tuple(ids) for ids in task.examples("train").tokens}

@@ -8,6 +8,7 @@ from autocompress.config.descriptions import key_descriptions
 from autocompress.config.names import FOLDERS, Kind
 from autocompress.config.threads import ALL
 from autocompress.config.validation import adapter
+from autocompress.core.data_spec import SPLITS
 from autocompress.core.device import DeviceProfile
 from autocompress.core.metrics import METRICS
 from autocompress.core.space import SearchSpace
@@ -39,6 +40,7 @@ def json_schema(kind: Kind) -> dict[str, Any]:
         by_name = {"type": "string", "description": "A search space's name, or a path relative to this file."}
         whole = {"description": properties["space"].pop("description"), "anyOf": [by_name, properties["space"]]}
         properties["space"] = whole
+        _allow_paths(definitions)
         for part in ("objectives", "constraints"):
             properties[part]["propertyNames"] = {"enum": sorted(METRICS)}
         threads = definitions["Workload"]["properties"]
@@ -49,3 +51,15 @@ def json_schema(kind: Kind) -> dict[str, Any]:
         "$id": f"autocompress/{FOLDERS[kind]}.schema.json",
         **schema,
     }
+
+
+def _allow_paths(definitions: dict[str, Any]) -> None:
+    """Where texts are may be written as a path alone; what only autocompress itself writes is no key."""
+    path = {"type": "string", "description": "A path relative to this file."}
+    asset, part = {"$ref": "#/$defs/Asset"}, {"$ref": "#/$defs/PartSpec"}
+    for name, keys in (("DataSpec", ("source", *SPLITS)), ("PartSpec", ("source",)), ("TextSpec", ("source",))):
+        for key in keys:
+            written = definitions[name]["properties"][key]
+            forms = [path, asset, part] if key in SPLITS else [path, asset]
+            definitions[name]["properties"][key] = {"anyOf": forms, "description": written.get("description", "")}
+    definitions["Asset"]["properties"].pop("kept")

@@ -13,11 +13,13 @@ from autocompress.config.limits import check_limits
 from autocompress.config.names import HOST, locate
 from autocompress.config.problems import Problems, shown
 from autocompress.config.shares import place_shares
+from autocompress.config.sources import place_sources
 from autocompress.config.spaces import STAND_IN as SPACE_STAND_IN
 from autocompress.config.spaces import canonical, space_of, space_to_json
 from autocompress.config.steps import check_steps
 from autocompress.config.threads import place_threads
 from autocompress.config.validation import adapter, validated
+from autocompress.core.data_spec import SPLITS
 from autocompress.core.policy import canonical_json
 from autocompress.core.ports import Operator, Phase
 from autocompress.core.spec import StudySpec
@@ -28,7 +30,7 @@ STAND_IN: dict[str, Any] = {
     "name": "x",
     "version": 1,
     "model": _ASSET,
-    "task": {"data": {"source": _ASSET, "format": "csv"}},
+    "task": {"data": {"source": _ASSET, "format": "csv", **{name: {"source": _ASSET} for name in SPLITS[1:]}}},
     "space": SPACE_STAND_IN,
     "device": HOST,
     "objectives": {"quality": "maximize"},
@@ -37,8 +39,9 @@ STAND_IN: dict[str, Any] = {
 }
 
 
-def load_study(ref: str | Path, *, operators: Mapping[str, Operator]) -> StudySpec:
-    """A study by name or path, with its space read, and its paths absolute.
+def load_study(ref: str | Path, *, operators: Mapping[str, Operator], data_given: bool = False) -> StudySpec:
+    """A study by name or path, with its space read, and its paths absolute. With `data_given` its texts come from
+    elsewhere, and it need not name any.
 
     Paths in the file are relative to the file. Raises NotFoundError, or SpecError with every mistake in the study and
     in the space it names.
@@ -46,22 +49,23 @@ def load_study(ref: str | Path, *, operators: Mapping[str, Operator]) -> StudySp
     path = locate("study", ref)
     document = read_document(path)
     problems = Problems(document)
-    spec = study_of(document, problems, base=path.parent, operators=operators)
+    spec = study_of(document, problems, base=path.parent, operators=operators, data_given=data_given)
     problems.raise_any()
     assert spec is not None, "no value and no problem"
     return spec
 
 
 def study_of(
-    document: Document, problems: Problems, *, base: Path, operators: Mapping[str, Operator]
+    document: Document,
+    problems: Problems,
+    *,
+    base: Path,
+    operators: Mapping[str, Operator],
+    data_given: bool = False,
 ) -> StudySpec | None:
     """The study a document holds; its mistakes, and those of the space it names, go to `problems`."""
     tree = copy.deepcopy(document.value)
-    data = _mapping(_mapping(tree, "task"), "data")
-    texts = _mapping(_mapping(_mapping(tree, "finalists"), "transfer"), "texts")
-    for asset in (_mapping(tree, "model"), _mapping(data, "source"), _mapping(texts, "source")):
-        if isinstance(asset.get("path"), str):
-            asset["path"] = _absolute(asset["path"], base)
+    place_sources(tree, problems, base=base, data_given=data_given)
     _place_device(tree, problems, base=base)
     place_threads(tree, problems, base=base)
     place_shares(tree, problems)
@@ -111,16 +115,6 @@ def _check_recovery(spec: StudySpec, operators: Mapping[str, Operator], problems
             f"the space {spec.space.name!r} searches settings of {searched[0]!r}, which only training can tell apart: "
             "set `recovery_steps`, for example to 60",
         )
-
-
-def _mapping(tree: dict[str, Any], key: str) -> dict[str, Any]:
-    value = tree.get(key)
-    return value if isinstance(value, dict) else {}
-
-
-def _absolute(path: str, base: Path) -> str:
-    # Not resolved: a link is what the user named, and may point elsewhere tomorrow.
-    return os.path.abspath(base / Path(path).expanduser())
 
 
 def _place_device(tree: dict[str, Any], problems: Problems, *, base: Path) -> None:

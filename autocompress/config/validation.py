@@ -40,7 +40,7 @@ _EXPECTED = {
     "dataclass_exact_type": "a mapping (lines of `key: value`)",
     "tuple_type": "a list",
 }
-_NEVER_WRITTEN = {"targets"}  # filled in when a space is bound to a model
+_NEVER_WRITTEN = {"targets", "kept"}  # filled in when a space is bound to a model, and when data come from Python
 
 
 def adapter(kind: type[T]) -> TypeAdapter[T]:

@@ -6,8 +6,7 @@ import re
 from dataclasses import asdict, dataclass, field, fields, replace
 from typing import Any, ClassVar, Final, Literal
 
-ConfigDict = dict[str, Any]
-_STRICT: ConfigDict = {"extra": "forbid", "use_attribute_docstrings": True}
+_FORBID = {"extra": "forbid"}
 
 SPLITS: Final = ("train", "validation", "test")
 
@@ -33,7 +32,7 @@ class Asset:
     """What it must hold: of a wheel, the wheel's own hash."""
     kept: str | None = None
     """A file that the study keeps among its artifacts: rows that it was given from Python. Never written by hand."""
-    __pydantic_config__: ClassVar[ConfigDict] = _STRICT
+    __pydantic_config__: ClassVar[dict[str, str]] = _FORBID
 
     def __post_init__(self) -> None:
         given = [name for name in ("path", "hub", "wheel", "kept") if getattr(self, name)]
@@ -76,7 +75,7 @@ class PartSpec:
     """The column of labels."""
     columns: tuple[str, ...] | None = None
     """The names of all columns, where the file has no line of them."""
-    __pydantic_config__: ClassVar[ConfigDict] = _STRICT
+    __pydantic_config__: ClassVar[dict[str, str]] = _FORBID
 
 
 @dataclass(frozen=True, slots=True)
@@ -124,7 +123,7 @@ class DataSpec:
     """Whether quotation marks enclose fields of a csv or tsv: they do in a csv, and in a tsv that was written so."""
     ignore: tuple[str, ...] = ()
     """Columns that are left unread on purpose, such as the second text of a pair."""
-    __pydantic_config__: ClassVar[ConfigDict] = _STRICT
+    __pydantic_config__: ClassVar[dict[str, str]] = _FORBID
 
     def __post_init__(self) -> None:
         _check_pattern(self.format, self.pattern, ("text", "label"), needed=True)
@@ -192,7 +191,7 @@ class TextSpec:
     """What separates the columns of a csv or tsv; found where it is not given."""
     quoted: bool | None = None
     """Whether quotation marks enclose fields of a csv or tsv: they do in a csv, and in a tsv that was written so."""
-    __pydantic_config__: ClassVar[ConfigDict] = _STRICT
+    __pydantic_config__: ClassVar[dict[str, str]] = _FORBID
 
     def __post_init__(self) -> None:
         _check_pattern(self.format, self.pattern, ("text",), needed=False)
@@ -238,7 +237,7 @@ class TaskSpec:
     """What quality is: the share of right answers, or the F1 score averaged over classes."""
     max_length: int = 128
     """Tokens at which texts are cut."""
-    __pydantic_config__: ClassVar[ConfigDict] = _STRICT
+    __pydantic_config__: ClassVar[dict[str, str]] = _FORBID
 
     def __post_init__(self) -> None:
         if self.max_length < 8:

@@ -12,7 +12,7 @@ from typing import Final, cast, get_args
 from autocompress.core.data_spec import TextFormat
 from autocompress.errors import SpecError
 from autocompress.reading.columnar import read_arrow, read_parquet
-from autocompress.reading.content import PACKED, read_text, suffixes
+from autocompress.reading.content import read_text, suffixes
 from autocompress.reading.delimited import read_delimited
 from autocompress.reading.json_rows import read_json, read_json_lines
 from autocompress.reading.layout import Layout, Table
@@ -25,6 +25,7 @@ _BY_SUFFIX: Final[Mapping[str, TextFormat]] = {
     "pq": "parquet",
     "feather": "arrow",
 }
+_LINES: Final = ("txt", "text")
 _ABOUT: Final = {"dataset_info.json", "dataset_infos.json", "state.json", "dataset_dict.json"}
 """What the `datasets` library writes beside data."""
 
@@ -84,6 +85,8 @@ def _format(layout: Layout, path: Path) -> TextFormat:
             f"{path}: this is a workbook; save its sheet as `CSV UTF-8`, or give it from Python: "
             "autocompress.run(STUDY, data=pandas.read_excel(...))"
         )
+    if suffix in _LINES and layout.pattern is not None:
+        return "lines"
     if suffix not in _BY_SUFFIX:
         allowed = ", ".join(get_args(TextFormat))
         raise SpecError(f"{path}: its name does not say its format; set `{layout.key}.format` (allowed: {allowed})")
@@ -131,9 +134,7 @@ def _loose_files(layout: Layout, path: Path) -> Found:
         for inside in path.rglob("*")
         if inside.is_file() and not any(part.startswith(".") for part in inside.relative_to(path).parts)
     )
-    files = [name for name in names if name.name not in _ABOUT and (_known(name) or _is_asked(layout, name))]
-    if layout.format:
-        files = [name for name in files if _is_asked(layout, name)]
+    files = [name for name in names if name.name not in _ABOUT and _is_asked(layout, name)]
     if not files:
         listed = ", ".join(name.relative_to(path).as_posix() for name in names[:5]) or "nothing"
         raise SpecError(
@@ -169,7 +170,8 @@ def _known(path: Path) -> TextFormat | None:
 
 
 def _is_asked(layout: Layout, path: Path) -> bool:
-    """Whether a file may be in the format that the study says: by its name, or where its name says nothing."""
-    return layout.format is not None and (
-        _known(path) == layout.format or (layout.format == "lines" and suffixes(path)[0] in ("txt", "text", *PACKED))
-    )
+    """Whether a file may be in the format that the study says, if it says one."""
+    is_lines = layout.pattern is not None and suffixes(path)[0] in _LINES
+    if layout.format is None:
+        return _known(path) is not None or is_lines
+    return is_lines if layout.format == "lines" else _known(path) == layout.format

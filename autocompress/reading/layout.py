@@ -39,14 +39,13 @@ class Layout:
 
     @staticmethod
     def of_texts(spec: TextSpec) -> Layout:
-        pattern = spec.pattern or ("(?P<text>.*)" if spec.format == "lines" else None)
-        return _layout("finalists.transfer.texts", {"text": spec.text}, spec, pattern, ())
+        return _layout("finalists.transfer.texts", {"text": spec.text}, spec, spec.pattern or "(?P<text>.*)", ())
 
 
 def _layout(
     key: str, wanted: Mapping[str, str], spec: DataSpec | TextSpec, pattern: str | None, ignore: tuple[str, ...]
 ) -> Layout:
-    form: TextFormat | None = "lines" if pattern is not None else spec.format
+    form = "lines" if spec.pattern is not None else spec.format
     return Layout(key, wanted, form, spec.columns, pattern, spec.encoding, spec.delimiter, spec.quoted, ignore)
 
 

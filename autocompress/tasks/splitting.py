@@ -1,4 +1,4 @@
-"""Which texts are learned from, compared on and kept for the end. Splits share nothing that a model cannot tell apart."""
+"""Which texts are learned from, compared on, kept for the end; no two splits share what a model cannot tell apart."""
 
 from __future__ import annotations
 

@@ -25,6 +25,7 @@ from autocompress.core.space import Choice, Integer, Real, Share
 from autocompress.core.spec import Bound
 from autocompress.errors import NotFoundError, SpecError
 
+FORMATS = "arrow, csv, json, jsonl, lines, parquet, tsv"
 Operators = Mapping[str, Operator]
 
 SPACE = """\
@@ -100,6 +101,54 @@ def test_paths_in_a_study_are_relative_to_the_study(folder: Path, operators: Ope
     assert load_study(Path("studies/mine.yaml"), operators=operators) == spec
 
 
+def test_texts_may_have_a_file_for_each_split_however_it_is_written(folder: Path, operators: Operators) -> None:
+    def parts(data: str) -> dict[str, tuple[str | None, str | None]]:
+        study = STUDY.replace("    source: {path: ../data.csv}\n    format: csv\n", data)
+        (folder / "parts.yaml").write_text(study)
+        spec = load_study("parts", operators=operators)
+        assert study_from_json(json.loads(json.dumps(spec_to_json(spec))), operators=operators) == spec
+        return {name: (part.source.path, part.text) for name, part in spec.task.data.parts.items()}
+
+    here = str(folder.parent)
+    assert parts("    train: ../a.csv\n    test: {source: ../b.tsv, text: body}\n") == {
+        "train": (f"{here}/a.csv", None),
+        "test": (f"{here}/b.tsv", "body"),
+    }
+    assert parts("    source: ../a\n    validation: {path: ../b.parquet}\n") == {
+        "train": (f"{here}/a", None),
+        "validation": (f"{here}/b.parquet", None),
+    }
+    assert parts("    source: ../a\n") == {"all": (f"{here}/a", None)}
+
+
+@pytest.mark.parametrize(
+    ("data", "problem"),
+    [
+        ({}, "task.data: names no texts: give `source`"),
+        ({"test": "b.csv"}, "task.data: `train` is missing: there are texts to judge by and none to learn from"),
+        ({"source": "a.csv", "train": "b.csv"}, "task.data.train: and `source` are the same beside"),
+        ({"train": {"source": "a.csv", "txt": "b"}}, "task.data.train.txt: unknown key; did you mean 'text'?"),
+        ({"source": "a.csv", "delimiter": ", "}, "task.data.delimiter: must be one character"),
+        ({"source": {"kept": "x"}}, "task.data.source.kept: is written by autocompress alone"),
+    ],
+)
+def test_texts_that_are_given_badly_are_told(
+    folder: Path, operators: Operators, data: dict[str, Any], problem: str
+) -> None:
+    [found] = problems_of(folder, operators, task={"data": data})
+    assert found.startswith(problem)
+
+
+def test_a_study_whose_texts_come_from_python_names_none(folder: Path, operators: Operators) -> None:
+    (folder / "none.yaml").write_text(
+        STUDY.replace("    source: {path: ../data.csv}\n    format: csv\n", "    text: t\n")
+    )
+    assert load_study("none", operators=operators, data_given=True).task.data.sources == {}
+    assert load_study("mine", operators=operators, data_given=True).task.data.sources == {}
+    with pytest.raises(SpecError, match=r"none.yaml:5: task.data: names no texts"):
+        load_study("none", operators=operators)
+
+
 CORES = usable_cores()
 
 
@@ -150,9 +199,9 @@ def test_every_mistake_in_what_finalists_learn_from_is_told_with_its_line(folder
         f"{folder}/mine.yaml:16: finalists.transfer.recombined: `0 <= recombined <= 100` must hold, got 101",
         f"{folder}/mine.yaml:18: finalists.transfer.texts.source.pth: unknown key; "
         "did you mean 'path'? (allowed: hub, member, path, revision, sha256, wheel)",
-        f"{folder}/mine.yaml:19: finalists.transfer.texts.format: got 'txt'; allowed: csv, jsonl, lines, tsv",
+        f"{folder}/mine.yaml:19: finalists.transfer.texts.format: got 'txt'; allowed: {FORMATS}",
         f"{folder}/mine.yaml:20: finalists.transfer.texts.label: unknown key; "
-        "allowed: columns, encoding, format, most, pattern, source, text",
+        "allowed: columns, delimiter, encoding, format, most, pattern, quoted, source, text",
         f"{folder}/mine.yaml:21: finalists.transfer.texts.most: must be >= 1, got 0",
     ]
 
@@ -165,7 +214,6 @@ LINES = {"source": {"path": "more.txt"}, "format": "lines"}
     [
         (5, "finalists.transfer.texts: must be a mapping (lines of `key: value`), got 5"),
         ({"format": "lines"}, "finalists.transfer.texts.source: is missing"),
-        ({"source": {"path": "more.txt"}}, "finalists.transfer.texts.format: is missing"),
         ({**LINES, "source": {}}, "finalists.transfer.texts.source: give exactly one of path, hub, wheel; got none"),
         ({**LINES, "format": "csv", "pattern": "(?P<text>.*)"}, "finalists.transfer.texts.pattern: "),
         ({**LINES, "pattern": "("}, "finalists.transfer.texts.pattern: is no regular expression: "),
@@ -242,7 +290,7 @@ def test_all_mistakes_are_told_at_once_with_line_and_path(folder: Path, operator
     assert list(caught.value.problems) == [
         f"{mine}:2: version: must be a whole number, got '1'; remove the quotes",
         f"{mine}:3: model.pth: unknown key; did you mean 'path'? (allowed: hub, member, path, revision, sha256, wheel)",
-        f"{mine}:4: task.data.format: got 'cvs'; did you mean 'csv'? (allowed: csv, jsonl, lines, tsv)",
+        f"{mine}:4: task.data.format: got 'cvs'; did you mean 'csv'? (allowed: {FORMATS})",
         (
             f"{mine}:7: objectives.lateny_ms: unknown metric 'lateny_ms'; "
             "did you mean 'latency_ms'? (allowed: energy_mj, latency_ms, macs, parameters, "
