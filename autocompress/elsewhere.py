@@ -31,6 +31,7 @@ from autocompress.errors import IntegrityError, NotFoundError, SpecError
 from autocompress.evaluate import throughput
 from autocompress.operators import OPERATORS, effective
 from autocompress.report.policies import shape_from_json
+from autocompress.report.prediction import PACE
 from autocompress.store import Finalist, Store
 from autocompress.verification import latencies, objections
 
@@ -260,7 +261,7 @@ class _Remeasuring:
         return replace(
             one,
             measurements=(*kept, *times, *consequences(times[0], shape, self._spec.workload, self._energy)),
-            provenance={**one.provenance, **how},
+            provenance={name: value for name, value in {**one.provenance, **how}.items() if name != PACE},
         )
 
     def judged(self, one: Finalist, readings: Readings) -> Finalist:

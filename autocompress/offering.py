@@ -36,6 +36,7 @@ from autocompress.deploy.session import runtime
 from autocompress.devices.energy import energy_of, find_meter
 from autocompress.devices.host import fingerprint_digest, is_this_machine
 from autocompress.devices.memory import peak_memory_mib
+from autocompress.devices.pace import reference_of
 from autocompress.devices.timing import timing_lane, workload_run
 from autocompress.distill import kept_weights
 from autocompress.elsewhere import ENERGY_FACT, consequences, device_label, latency_of
@@ -43,6 +44,7 @@ from autocompress.errors import HostError
 from autocompress.evaluate import Pricing, Setup
 from autocompress.finalists import Endings, deployed_student, trainable_student
 from autocompress.operators import effective
+from autocompress.report.prediction import PACE
 from autocompress.runners.devices import has_device, timed_elsewhere
 from autocompress.store import Artifact, Lease, Store
 from autocompress.teacher import Teacher, versions
@@ -54,8 +56,8 @@ from autocompress.verification import (
     latencies,
     objections,
     parity,
-    time_files,
     time_models,
+    time_sessions,
 )
 
 logger = logging.getLogger(__name__)
@@ -79,10 +81,16 @@ class _Part:
 
 @dataclass(frozen=True, slots=True)
 class _Latencies:
-    """What is known of how long each file takes, the baseline first, and how it was obtained."""
+    """What is known of how long each file takes, the baseline first, and how it was obtained; here also how many times
+    as long as when it was profiled the machine took for the profile's reference model, timed beside them."""
 
     how: str
     found: Sequence[Measurements]
+    pace: float | None = None
+
+    @property
+    def provenance(self) -> dict[str, Any]:
+        return {"latency": self.how, **({PACE: self.pace} if self.pace else {})}
 
 
 class Offering:
@@ -146,18 +154,17 @@ class Offering:
             reason="the uncompressed model as a stock fp32 export",
             measurements=reference,
             artifacts=[],
-            provenance={"versions": dict(versions()), "latency": timed.how},
+            provenance={"versions": dict(versions()), **timed.provenance},
         )
         for part, found in zip(parts, known[1:], strict=True):
             below = drops(part.judged, baseline, self._teacher.task)
-            self._decide(part, (*part.judged.measurements, *below, part.parity, *found), reference, timed.how)
+            self._decide(part, (*part.judged.measurements, *below, part.parity, *found), reference, timed)
 
     def _time(self, files: Sequence[Judged], shapes: Sequence[ModelShape]) -> _Latencies:
         """On the device where it can be reached. Raises HostError when it was reached and then lost."""
         profile, load, rows = self._profile, self._spec.workload, self._shape.word_rows
         if is_this_machine(profile):
-            here = fingerprint_digest(profile.fingerprint)
-            return _Latencies("measured here", time_files(files, load, rows=rows, device=here))
+            return self._time_here(files, rows)
         if self._ray is not None and has_device(self._ray, profile.name):
             ways = [(one.runtime, one.switches) for one in files]
             timing = functools.partial(time_models, workload=load, rows=rows, ways=ways)
@@ -166,6 +173,13 @@ class Offering:
             return _Latencies(f"measured on {there.node} by Ray", [latencies(timed, label) for timed in there.found])
         predicted = [tuple(one for one in self._pricing.count(shape) if one.metric == "latency_ms") for shape in shapes]
         return _Latencies("predicted", predicted)
+
+    def _time_here(self, files: Sequence[Judged], rows: int) -> _Latencies:
+        load, device = self._spec.workload, fingerprint_digest(self._profile.fingerprint)
+        reference = reference_of(self._profile, self._shape, load)
+        timed = time_sessions([one.session for one in files], load, rows, beside=reference.run if reference else None)
+        found = [latencies(one, device) for one in timed[: len(files)]]
+        return _Latencies("measured here", found, reference.pace(timed[-1]) if reference else None)
 
     def _metered(self, file: Judged) -> Measurements:
         """What can be read on this machine, where it is the device: energy from a meter, and peak memory from the
@@ -224,12 +238,12 @@ class Offering:
             runtime=shape.runtime,
         )
 
-    def _decide(self, part: _Part, found: Measurements, reference: Measurements, how: str) -> None:
+    def _decide(self, part: _Part, found: Measurements, reference: Measurements, timed: _Latencies) -> None:
         reasons = objections(found, trained_quality=part.trained_quality, constraints=self._spec.constraints)
         if reasons:
-            self._reject(part.number, "; ".join(reasons), found, {"latency": how})
+            self._reject(part.number, "; ".join(reasons), found, timed.provenance)
         else:
-            self._offer(part, found, reference, how)
+            self._offer(part, found, reference, timed)
         part.judged.path.unlink(missing_ok=True)
 
     def _reject(self, number: int, reason: str, found: Measurements, provenance: Mapping[str, Any]) -> None:
@@ -244,10 +258,10 @@ class Offering:
             provenance=provenance,
         )
 
-    def _offer(self, part: _Part, found: Measurements, reference: Measurements, how: str) -> None:
+    def _offer(self, part: _Part, found: Measurements, reference: Measurements, timed: _Latencies) -> None:
         """The folder stands before the store says so: a crash in between leaves a folder that is written again."""
         folder = self._folder / part.policy.digest
-        self._write_folder(folder, part, self._manifest(part, found, reference, how))
+        self._write_folder(folder, part, self._manifest(part, found, reference, timed.how))
         self._store.conclude(
             self._lease,
             part.number,
@@ -258,14 +272,14 @@ class Offering:
             provenance={
                 "versions": dict(versions()),
                 "trained_quality": part.trained_quality,
-                "latency": how,
+                **timed.provenance,
                 "runtime": part.judged.runtime,
             },
         )
         known, base = values(found), values(reference)
         self._observer.note(
             f"verified {part.policy.digest[:8]}: {known['quality']:.4f} {self._spec.task.metric}, "
-            f"{known['latency_ms']:.3g} ms ({base['latency_ms'] / known['latency_ms']:.1f}x faster, {how}), "
+            f"{known['latency_ms']:.3g} ms ({base['latency_ms'] / known['latency_ms']:.1f}x faster, {timed.how}), "
             f"{known['size_mb']:.3g} MB"
         )
 

@@ -5,25 +5,101 @@ from __future__ import annotations
 import logging
 import re
 from collections.abc import Sequence
-from dataclasses import replace
+from dataclasses import asdict, replace
 from pathlib import Path
 from typing import Final
 
 from autocompress import config
-from autocompress.assets import Mark, check_file, write_atomically
+from autocompress.assets import Mark, cache_folder, check_file, write_atomically
+from autocompress.core.cores import usable_cores
 from autocompress.core.device import DeviceProfile, KernelTable
-from autocompress.core.runtimes import DEFAULT_RUNTIME, RuntimeName
+from autocompress.core.policy import content_digest
+from autocompress.core.runtimes import DEFAULT_RUNTIME, RuntimeName, named_runtime
 from autocompress.core.shape import ModelShape
+from autocompress.core.space import Choice, SearchSpace
+from autocompress.core.spec import StudySpec
 from autocompress.core.workload import Workload
 from autocompress.deploy.session import runtime
 from autocompress.devices.host import fingerprint, is_this_machine
-from autocompress.devices.profiling import FULL, Effort, Progress, largest_shape, profile_host, validate
+from autocompress.devices.profiling import (
+    FULL,
+    RECIPE,
+    Effort,
+    Progress,
+    largest_shape,
+    loads_to_measure,
+    profile_host,
+    validate,
+)
 from autocompress.errors import AutocompressError, HostError, SpecError
 
 logger = logging.getLogger(__name__)
 
 PROFILE: Final = Mark("a device profile", lambda head: re.search(rb"(?m)^measured_on:", head) is not None)
 """A profile says when it was measured, which no other file of ours does."""
+
+
+def device_profile(spec: StudySpec, shape: ModelShape, *, progress: Progress) -> DeviceProfile:
+    """The named profile; for `host`, this machine's, measured once for this kind of model, workload and runtime.
+
+    Raises SpecError when this machine has fewer cores than the workload has threads.
+    """
+    if spec.device != config.HOST:
+        return config.load_device(spec.device)
+    first, *others = (_host_profile(name, spec, shape, progress) for name in spec.runtimes)
+    return replace(
+        first,
+        tables=tuple(table for one in (first, *others) for table in one.tables),
+        notes=tuple(dict.fromkeys(note for one in (first, *others) for note in one.notes)),
+        other_runtimes=tuple(one.runtime for one in others),
+    )
+
+
+def _host_path(name: str, spec: StudySpec, shape: ModelShape) -> Path:
+    """Where the profile of this machine in one runtime is kept."""
+    here, load, head_size = fingerprint(), spec.workload, shape.layers[0].attention.head_size
+    measured, static = loads_to_measure(load), _asks_for_static(spec.space)
+    lengths = "-".join(str(one.length) for one in measured)
+    sizes = f"h{shape.hidden}x{head_size}-b{load.batch}l{lengths}t{load.threads}{'-static' if static else ''}"
+    return cache_folder() / "profiles" / f"{content_digest([here, asdict(runtime(name)), RECIPE])}-{sizes}.yaml"
+
+
+def _host_profile(name: str, spec: StudySpec, shape: ModelShape, progress: Progress) -> DeviceProfile:
+    """In one runtime, from the cache where it is known."""
+    load, path = spec.workload, _host_path(name, spec, shape)
+    if load.threads > usable_cores():
+        raise SpecError(config.too_many_threads(load.threads, usable_cores()))
+    if not path.exists():
+        profile = profile_host(
+            shape,
+            loads_to_measure(load),
+            runtimes=[named_runtime(name)],
+            static=_asks_for_static(spec.space),
+            progress=progress,
+        )
+        path.parent.mkdir(parents=True, exist_ok=True)
+        part = path.with_suffix(".part")
+        part.write_text(config.dump_device(profile), encoding="utf-8")
+        part.replace(path)
+    return config.load_device(path)
+
+
+def set_aside(spec: StudySpec, shape: ModelShape) -> bool:
+    """Renames this machine's profile, which turned out wrong, so that the next study measures it anew; whether there
+    was one of this study."""
+    if spec.device != config.HOST:
+        return False
+    found = [path for name in spec.runtimes if (path := _host_path(name, spec, shape)).exists()]
+    for path in found:
+        path.replace(path.with_suffix(".wrong"))
+    return bool(found)
+
+
+def _asks_for_static(space: SearchSpace) -> bool:
+    """Whether a policy of the space may have static activations, whose blocks are measured only then."""
+    knobs = [step.knobs.get("activations") for step in space.steps]
+    fixed = [step.settings.get("activations") for step in space.steps]
+    return "static" in fixed or any(isinstance(knob, Choice) and "static" in knob.choices for knob in knobs)
 
 
 def profile_to(

@@ -11,6 +11,7 @@ from typing import Any, Final
 from autocompress import config
 from autocompress.core.device import DeviceProfile
 from autocompress.core.outcome import Evaluated, Infeasible, Measurement, Outcome, Record
+from autocompress.core.shape import ModelShape
 from autocompress.core.spec import Bound, StudySpec, check_study_name
 from autocompress.devices.host import about
 from autocompress.errors import SpecError
@@ -63,7 +64,8 @@ def retarget(
     """Makes a new study of the same model for another device, from the qualities of a stored one.
 
     Bounds on latency, energy and throughput are dropped unless given anew; those on size and quality stay. A device
-    described for another number of threads is used with that number. Going on with the new study trains and verifies
+    described for another number of threads is used with that number. `host` is this machine, measured where its profile
+    is not known or was set aside. Going on with the new study trains and verifies
     its finalists as usual. Raises SpecError when the profile cannot price the model, or the new name is taken.
     """
     row = store.study(name)
@@ -71,7 +73,7 @@ def retarget(
     shape = shape_from_json(row.facts.get("shape"))
     if shape is None:
         raise SpecError(f"study {name!r} has judged nothing yet; go on with `autocompress resume {name}`")
-    profile = config.load_device(device)
+    profile = _profile(device, spec, shape)
     target = _target(spec, profile, device, check_study_name(new_name or f"{name}-{profile.name}"), dict(bounds or {}))
     if target.name in {study.name for study in store.studies()}:
         raise SpecError(
@@ -110,6 +112,15 @@ def retarget(
             store.set_fact(lease, key, value)
         store.set_state(lease, "searching")
     return result
+
+
+def _profile(device: str, spec: StudySpec, shape: ModelShape) -> DeviceProfile:
+    """The named one; this machine is measured where it is not known yet."""
+    if device != config.HOST:
+        return config.load_device(device)
+    from autocompress.profiles import device_profile  # the one that needs a runtime
+
+    return device_profile(replace(spec, device=device), shape, progress=lambda *_: None)
 
 
 def _target(spec: StudySpec, profile: DeviceProfile, device: str, name: str, bounds: Mapping[str, Bound]) -> StudySpec:

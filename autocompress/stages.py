@@ -13,23 +13,20 @@ from typing import Any
 
 import torch
 
-from autocompress import config, operators
-from autocompress.assets import cache_folder, fetch, file_digest
+from autocompress import operators
+from autocompress.assets import fetch, file_digest
 from autocompress.core.cores import usable_cores
 from autocompress.core.data_spec import Asset
 from autocompress.core.device import DeviceProfile
 from autocompress.core.metrics import METRICS
 from autocompress.core.pareto import costs
-from autocompress.core.policy import content_digest
 from autocompress.core.ports import Evaluate, Observer, Runner
-from autocompress.core.runtimes import named_runtime
 from autocompress.core.shape import ModelShape
-from autocompress.core.space import Choice, SearchSpace
+from autocompress.core.space import SearchSpace
 from autocompress.core.spec import WORKLOAD_FACT, StudySpec
 from autocompress.core.trust import NO_ELASTIC_FACT
 from autocompress.deploy.session import runtime
-from autocompress.devices.host import about, fingerprint, is_this_machine
-from autocompress.devices.profiling import RECIPE, loads_to_measure, profile_host
+from autocompress.devices.host import about, is_this_machine
 from autocompress.distill import Progress
 from autocompress.elastic import prepare_elastic
 from autocompress.errors import CandidateError, SpecError
@@ -37,9 +34,11 @@ from autocompress.evaluate import Pricing, Setup, SliceEvaluator
 from autocompress.finalists import Recovery, Rehearsal, RehearsalEvaluator
 from autocompress.lessons import Lessons
 from autocompress.offering import Offering
+from autocompress.profiles import device_profile, set_aside
 from autocompress.promotion import Promotion
 from autocompress.reach import cheapest_whole, reachable, reference_point
 from autocompress.reading import read_texts
+from autocompress.report import front_report
 from autocompress.runners import InProcessRunner, RayPool
 from autocompress.runners.cluster import cluster
 from autocompress.samplers import OptunaSampler, population_for
@@ -83,49 +82,6 @@ def check_runtimes(spec: StudySpec) -> None:
     file in its runtime on this machine."""
     for name in spec.runtimes:
         runtime(name)
-
-
-def device_profile(spec: StudySpec, shape: ModelShape, *, progress: Callable[[str, float], None]) -> DeviceProfile:
-    """The named profile; for `host`, this machine's, measured once for this kind of model, workload and runtime.
-
-    Raises SpecError when this machine has fewer cores than the workload has threads.
-    """
-    if spec.device != config.HOST:
-        return config.load_device(spec.device)
-    first, *others = (_host_profile(name, spec, shape, progress) for name in spec.runtimes)
-    return replace(
-        first,
-        tables=tuple(table for one in (first, *others) for table in one.tables),
-        notes=tuple(dict.fromkeys(note for one in (first, *others) for note in one.notes)),
-        other_runtimes=tuple(one.runtime for one in others),
-    )
-
-
-def _host_profile(
-    name: str, spec: StudySpec, shape: ModelShape, progress: Callable[[str, float], None]
-) -> DeviceProfile:
-    """In one runtime, from the cache where it is known."""
-    here, load, head_size = fingerprint(), spec.workload, shape.layers[0].attention.head_size
-    if load.threads > usable_cores():
-        raise SpecError(config.too_many_threads(load.threads, usable_cores()))
-    measured, static = loads_to_measure(load), _asks_for_static(spec.space)
-    lengths = "-".join(str(one.length) for one in measured)
-    sizes = f"h{shape.hidden}x{head_size}-b{load.batch}l{lengths}t{load.threads}{'-static' if static else ''}"
-    path = cache_folder() / "profiles" / f"{content_digest([here, asdict(runtime(name)), RECIPE])}-{sizes}.yaml"
-    if not path.exists():
-        profile = profile_host(shape, measured, runtimes=[named_runtime(name)], static=static, progress=progress)
-        path.parent.mkdir(parents=True, exist_ok=True)
-        part = path.with_suffix(".part")
-        part.write_text(config.dump_device(profile), encoding="utf-8")
-        part.replace(path)
-    return config.load_device(path)
-
-
-def _asks_for_static(space: SearchSpace) -> bool:
-    """Whether a policy of the space may have static activations, whose blocks are measured only then."""
-    knobs = [step.knobs.get("activations") for step in space.steps]
-    fixed = [step.settings.get("activations") for step in space.steps]
-    return "static" in fixed or any(isinstance(knob, Choice) and "static" in knob.choices for knob in knobs)
 
 
 class Conductor:
@@ -206,6 +162,7 @@ class Conductor:
                     observer=self._observer,
                 )
                 offering.conclude(trained)
+                self._doubt_profile(shape)
         self._store.set_state(self._lease, "complete")
         self._observer.stage("done")
 
@@ -397,6 +354,15 @@ class Conductor:
             population=population_for(spec.budget.trials),
             history=[(proposal, outcomes[digest]) for proposal, digest in self._store.proposals(spec.name)],
         )
+
+    def _doubt_profile(self, shape: ModelShape) -> None:
+        """A profile of this machine that was far off is not kept for the next study."""
+        found = front_report(self._store, self._spec.name).prediction
+        if found is not None and found.is_far and set_aside(self._spec, shape):
+            self._observer.note(
+                f"predictions were off by {100 * found.median:.0f} %: the profile of this machine is set aside, and "
+                "measured anew by the next study here"
+            )
 
     @contextmanager
     def _stage(self, name: str) -> Iterator[None]:

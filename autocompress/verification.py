@@ -25,7 +25,7 @@ from autocompress.core.workload import Workload
 from autocompress.deploy.graph import write_graph
 from autocompress.deploy.serving import predict_as_served
 from autocompress.deploy.session import Session
-from autocompress.devices.timing import Timed, time_side_by_side, timing_lane, workload_run
+from autocompress.devices.timing import Run, Timed, time_side_by_side, timing_lane, workload_run
 from autocompress.tasks import TextClassification, batches
 
 logger = logging.getLogger(__name__)
@@ -124,11 +124,6 @@ def drops(file: Judged, baseline: Judged, task: TextClassification) -> Measureme
     )
 
 
-def time_files(judged: Sequence[Judged], workload: Workload, *, rows: int, device: str) -> list[Measurements]:
-    """Latency of several files, in turns, alone on the machine; the first is the reference."""
-    return [latencies(found, device) for found in time_sessions([file.session for file in judged], workload, rows)]
-
-
 def time_models(
     models: Sequence[bytes], *, workload: Workload, rows: int, ways: Sequence[tuple[str, Mapping[str, str]]]
 ) -> list[Timed]:
@@ -142,13 +137,20 @@ def time_models(
 
 
 def time_sessions(
-    sessions: Sequence[Session], workload: Workload, rows: int, *, rounds: int = 40, seconds: float = 30
+    sessions: Sequence[Session],
+    workload: Workload,
+    rows: int,
+    *,
+    rounds: int = 40,
+    seconds: float = 30,
+    beside: Run | None = None,
 ) -> list[Timed]:
-    """Milliseconds of a batch; where batches differ in length, their mean over one of each."""
+    """Milliseconds of a batch; where batches differ in length, their mean over one of each. What is run `beside`, in
+    turns with them, comes last, as it is."""
     runs = [workload_run(session, workload, rows=rows) for session in sessions]
     with timing_lane():
-        timed = time_side_by_side(runs, rounds=rounds, seconds=seconds)
-    return [one.for_each(len(workload.batches)) for one in timed]
+        timed = time_side_by_side([*runs, *([beside] if beside else [])], rounds=rounds, seconds=seconds)
+    return [one.for_each(len(workload.batches)) for one in timed[: len(runs)]] + timed[len(runs) :]
 
 
 def latencies(timed: Timed, device: str) -> Measurements:

@@ -19,6 +19,7 @@ import torch
 
 import autocompress
 from autocompress.anatomy import FAMILIES, Anatomy
+from autocompress.assets import cache_folder
 from autocompress.core.cores import usable_cores
 from autocompress.core.outcome import RUNG_FINALIST, Evaluated, values
 from autocompress.core.spec import Bound
@@ -27,7 +28,10 @@ from autocompress.deploy import measure
 from autocompress.errors import ExhaustedError, IntegrityError, Interrupted, NotFoundError, SpecError
 from autocompress.folder_check import verify_folder
 from autocompress.importance import CRITERIA
+from autocompress.profiles import set_aside
+from autocompress.report import shape_from_json
 from autocompress.report.notes import notes
+from autocompress.report.prediction import PACE
 from autocompress.store import Finalist, Store
 from autocompress.study import SilentObserver
 from autocompress.tasks import load_text_classification, unlabelled_examples
@@ -92,6 +96,7 @@ def test_what_is_offered_was_measured_on_the_exported_file(study: autocompress.S
         assert metrics["peak_memory_mib"]["source"] == ("measured" if sys.platform.startswith("linux") else "counted")
         assert metrics["peak_memory_mib"]["value"] > metrics["size_mb"]["value"] / 1.048576
         assert metrics["parity"]["value"] < 1e-4
+        assert 0.2 < finalist(study, member["digest"]).provenance[PACE] < 5
         assert metrics["quality"]["interval"][0] <= metrics["quality"]["value"] <= metrics["quality"]["interval"][1]
 
 
@@ -662,6 +667,21 @@ def test_a_study_is_retargeted_without_a_new_evaluation(study: autocompress.Stud
     with pytest.raises(SpecError, match="exists already"):
         study.retarget(str(board))
     there.store.delete_study(there.name)
+
+
+def test_a_profile_that_was_wrong_is_measured_anew_when_it_is_asked_for(study: autocompress.Study) -> None:
+    shape, folder = shape_from_json(study.row.facts["shape"]), cache_folder() / "profiles"
+    assert shape is not None
+    before = set(folder.glob("*.yaml"))
+    assert set_aside(study.spec, shape)
+    assert not set_aside(study.spec, shape), "it is gone"
+    (wrong,) = before - set(folder.glob("*.yaml"))
+    anew = study.retarget("host", name="anew")
+    assert anew.spec.device == "host"
+    assert anew.row.facts["device"]["here"]
+    assert wrong.exists(), "measured anew"
+    assert wrong.with_suffix(".wrong").exists(), "kept for whoever wants to know"
+    assert not set_aside(replace(study.spec, device="board"), shape), "another device's is not ours to take away"
 
 
 def test_a_study_of_throughput_serves_batches_of_real_lengths(project: Path, tmp_path: Path) -> None:

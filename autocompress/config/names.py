@@ -15,13 +15,12 @@ from pathlib import Path
 from typing import Literal
 
 import autocompress
+from autocompress.core.device import HOST as HOST
 from autocompress.errors import NotFoundError, did_you_mean
 
 Kind = Literal["study", "space", "device"]
 
 FOLDERS: dict[Kind, str] = {"study": "studies", "space": "search_spaces", "device": "hardware_profiles"}
-HOST = "host"
-"""The device name that means the machine autocompress runs on."""
 
 _WORDS: dict[Kind, str] = {"study": "study", "space": "search space", "device": "device profile"}
 _SUFFIXES = (".yaml", ".yml")

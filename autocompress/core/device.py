@@ -22,6 +22,9 @@ from autocompress.core.workload import Workload
 
 _FORBID = {"extra": "forbid"}
 
+HOST: Final = "host"
+"""The device name that means the machine autocompress runs on."""
+
 SCHEMA: Final = 2
 """Version of the form of a profile."""
 

@@ -46,7 +46,7 @@ RECIPE: Final = 8
 
 _COPIES: Final = 4
 _WIDTH_STEP: Final = 16
-_VOCABULARY: Final = 1000
+VOCABULARY: Final = 1000
 """A lookup costs the same in a small table as in a large one, and small ones are quick to make."""
 
 _FAR: Final = 2.5
@@ -94,7 +94,7 @@ def bert_shape(*, hidden: int, heads: int, head_size: int, width: int, layers: i
     return ModelShape(
         family="bert",
         hidden=hidden,
-        word_rows=_VOCABULARY,
+        word_rows=VOCABULARY,
         other_rows=514,
         lookups=3,
         layers=tuple(replace(layer, index=index) for index in range(layers)),
@@ -144,7 +144,7 @@ def profile_host(
 
     def measure(name: RuntimeName, load: Workload, done: float) -> None:
         progress(f"kernels, {load}, {name}", done)
-        small = replace(largest, word_rows=_VOCABULARY)
+        small = replace(largest, word_rows=VOCABULARY)
         lowering: Lowering = PLAIN
         tried: tuple[Tried, ...] = ()
         if name == DEFAULT_RUNTIME:
@@ -199,7 +199,7 @@ def _fitted_on(small: ModelShape, way: _Way) -> Seen:
 
 def _pace(largest: ModelShape, way: _Way) -> float:
     """Milliseconds of the reference model, now."""
-    small = replace(largest, word_rows=_VOCABULARY)
+    small = replace(largest, word_rows=VOCABULARY)
     return measure_models(
         [small], way.workload, runtime=way.runtime, lowering=way.lowering, rounds=10, seconds=2.0
     ).reference_ms
@@ -305,7 +305,7 @@ def _time_stacks(stacks: Sequence[_Stack], way: _Way, *, seconds: float) -> list
             runtime=way.runtime,
             switches=way.lowering.session,
         )
-        runs.append(workload_run(session, way.workload, rows=_VOCABULARY))
+        runs.append(workload_run(session, way.workload, rows=VOCABULARY))
     with timing_lane():
         return time_side_by_side(runs, rounds=way.effort.rounds, seconds=seconds, tight=way.effort.tight)
 
@@ -328,7 +328,7 @@ def _stacks(largest: ModelShape, shares: Sequence[float], *, static: bool) -> li
     heads = max(layer.attention.heads for layer in largest.layers)
     width = max(layer.feed_forward.width for layer in largest.layers)
     head_size = largest.layers[0].attention.head_size
-    bare = replace(largest, word_rows=_VOCABULARY, layers=())
+    bare = replace(largest, word_rows=VOCABULARY, layers=())
     found = [_Stack("base", bits, 0, 1, replace(bare, embedding_bits=bits)) for bits in _STORED]
     blocks: tuple[tuple[Block, int, int], ...] = (
         ("attention", heads, _COPIES),

@@ -150,7 +150,7 @@ def _time_group(
     """The reference first."""
     with tempfile.TemporaryDirectory(prefix="autocompress-") as folder:
         runs = []
-        for place, shape in enumerate([_reference(group[0]), *group]):
+        for place, shape in enumerate([reference_shape(group[0]), *group]):
             path = Path(folder) / f"{place}.onnx"
             weights = random_weights(shape, positions=max(8, workload.length), seed=place)
             path.write_bytes(write_graph(weights, lowering=lowering).SerializeToString())
@@ -160,8 +160,8 @@ def _time_group(
             return time_side_by_side(runs, rounds=rounds, seconds=seconds, tight=tight)
 
 
-def _reference(shape: ModelShape) -> ModelShape:
-    """A middling model, the same for every group."""
+def reference_shape(shape: ModelShape) -> ModelShape:
+    """A middling model, the same for every group of models like this one."""
     head_size = shape.layers[0].attention.head_size
     layer = LayerShape(
         0, AttentionShape(max(1, shape.hidden // (2 * head_size)), head_size), FeedForwardShape(2 * shape.hidden)

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import dataclasses
 from collections.abc import Iterable, Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from typing import Any, Final, Literal
 
 from autocompress.core.metrics import Direction
@@ -25,7 +25,7 @@ from autocompress.errors import NotFoundError
 from autocompress.operators import only_rounded
 from autocompress.operators.choose_runtime import runtime_of
 from autocompress.report.policies import explain_policy, shape_from_json
-from autocompress.report.prediction import Prediction, compare
+from autocompress.report.prediction import PACE, Pace, Prediction, common_pace, compare
 from autocompress.store import Counts, Finalist, Store, StudyRow
 
 SCHEMA: Final = "autocompress.front/1"
@@ -36,11 +36,16 @@ Metrics = Mapping[str, Measurement]
 
 @dataclass(frozen=True, slots=True)
 class Relative:
-    """A candidate beside the baseline under the same meter; None where either was not measured.
+    """A candidate beside the one baseline of its study; None where either is not known.
 
     `speedup` is baseline latency / latency, the drops are baseline - candidate (negative: the candidate is better),
     and `size_ratio` is size / baseline size. The intervals of drops are 95 % and paired, from the answers to the same
     texts; None where only the two scores are known.
+
+    Verified finalists and estimates are divided by the same number, so that one column has one scale: that of the
+    stock export, measured beside the finalists. An estimate's latency is its prediction at the pace that the machine
+    had then (see `report.prediction`). Before anything is measured, and on a device out of reach, the baseline is
+    predicted as well: as our own graph would run it, which is faster than the stock export.
     """
 
     speedup: float | None = None
@@ -56,14 +61,13 @@ class Relative:
 
 @dataclass(frozen=True, slots=True)
 class Baseline:
-    """The uncompressed model. `metrics` are those of its exported file once there is one (`measured`), and
-    `searched` what the search knows of it: the scale that estimates are read on."""
+    """The uncompressed model. `metrics` are those of its exported file once there is one (`measured`), and what the
+    search knows of it until then."""
 
     digest: str
     summary: str
     measured: bool
     metrics: Metrics
-    searched: Metrics = field(default_factory=dict)
 
     def to_json(self) -> dict[str, Any]:
         return {"digest": self.digest, "policy": self.summary, "measured": self.measured, **_metrics(self.metrics)}
@@ -73,7 +77,8 @@ class Baseline:
 class Member:
     """A candidate worth looking at. Only a verified one was finished, exported and measured; what is known of any other
     is an estimate: quality before training, latency predicted. `predicted` is the latency that the search counted on,
-    where it was measured since, and `untrained` the quality that it saw, where the model was trained since."""
+    where it was measured since, at the pace that the machine had then, and `untrained` the quality that it saw, where
+    the model was trained since."""
 
     number: int
     digest: str
@@ -150,6 +155,7 @@ class FrontReport:
     facts: Mapping[str, Any]
     prediction: Prediction | None = None
     trust: Trust | None = None
+    pace: Pace | None = None
 
     @property
     def verified(self) -> tuple[Member, ...]:
@@ -165,9 +171,9 @@ class FrontReport:
         return tuple(dict.fromkeys((*self.objectives, *self.constraints)))
 
     @property
-    def pace(self) -> str:
+    def speed(self) -> str:
         """The metric of speed that tables show: throughput where the study names it, and latency elsewhere."""
-        return pace_of(self.named)
+        return speed_of(self.named)
 
     @property
     def promotion(self) -> Mapping[str, Any] | None:
@@ -191,6 +197,7 @@ class FrontReport:
             "baseline": self.baseline.to_json() if self.baseline else None,
             "members": [member.to_json() for member in self.members],
             "prediction": self.prediction.to_json() if self.prediction else None,
+            "pace": self.pace.to_json() if self.pace else None,
             "trust": self.trust.to_json() if self.trust else None,
             "promotion": self.promotion,
             "ties": [{"metric": tie.metric, "numbers": list(tie.numbers)} for tie in self.ties],
@@ -199,7 +206,7 @@ class FrontReport:
         }
 
 
-def pace_of(named: Iterable[str]) -> str:
+def speed_of(named: Iterable[str]) -> str:
     named = set(named)
     return "throughput" if "throughput" in named and "latency_ms" not in named else "latency_ms"
 
@@ -213,15 +220,13 @@ def front_report(store: Store, name: str) -> FrontReport:
     baseline = _baseline(store, name, finalists, shape)
     numbers = store.front(name, rung=RUNG_FINALIST)
     concluded = [one for one in finalists if not one.candidate.policy.is_baseline]
+    timed = [_Timed.of(one, store.record(name, one.candidate.number)) for one in concluded if one.state == "verified"]
+    common = common_pace([one.pair for one in timed if one.pair and one.pace is None])
+    pace = next((_pace(one) for one in finalists if one.candidate.policy.is_baseline), None) or common
     verified = with_knee(
-        [
-            _finalist(one, store.record(name, one.candidate.number), baseline, shape, numbers)
-            for one in concluded
-            if one.state == "verified"
-        ],
-        row.objectives,
+        [_finalist(one, one.pace or common, baseline, shape, numbers) for one in timed], row.objectives
     )
-    others = _estimates(store, name, concluded, searched, baseline, shape)
+    others = _estimates(store, name, concluded, searched, baseline, shape, pace)
     return FrontReport(
         study=name,
         state=row.state,
@@ -235,6 +240,7 @@ def front_report(store: Store, name: str) -> FrontReport:
         ties=ties(verified),
         facts=row.facts,
         prediction=compare([(one.predicted, one.metrics["latency_ms"]) for one in verified if one.predicted]),
+        pace=pace,
         trust=trust([(one.untrained.value, one.metrics["quality"].value) for one in verified if one.untrained]),
     )
 
@@ -317,17 +323,43 @@ def _baseline(store: Store, name: str, finalists: Sequence[Finalist], shape: Mod
         summary=explain_policy(candidate.policy, shape).summary,
         measured=concluded is not None,
         metrics=_by_name(concluded.measurements) if concluded else searched,
-        searched=searched,
     )
 
 
+@dataclass(frozen=True, slots=True)
+class _Timed:
+    """A verified finalist, what the search knew of it, its `pair` of a predicted and a measured latency, if it has
+    both, and the pace that the machine had when it was measured, if that was looked at."""
+
+    finalist: Finalist
+    searched: Metrics
+    pair: tuple[Measurement, Measurement] | None
+    pace: Pace | None
+
+    @staticmethod
+    def of(finalist: Finalist, record: Record) -> _Timed:
+        searched = _measured(record)
+        measured = _by_name(finalist.measurements).get("latency_ms")
+        predicted = searched.get("latency_ms")
+        pair = None
+        if measured and measured.source == "measured" and predicted and predicted.source == "predicted":
+            pair = predicted, measured
+        return _Timed(finalist, searched, pair, _pace(finalist))
+
+
+def _pace(one: Finalist) -> Pace | None:
+    """What the reference model beside a finalist told."""
+    known = one.provenance.get(PACE)
+    return Pace(float(known), "reference") if known else None
+
+
 def _finalist(
-    one: Finalist, searched: Record, baseline: Baseline | None, shape: ModelShape | None, front: Sequence[int]
+    known: _Timed, pace: Pace | None, baseline: Baseline | None, shape: ModelShape | None, front: Sequence[int]
 ) -> Member:
+    one, searched = known.finalist, known.searched
     metrics = _by_name(one.measurements)
-    measured, predicted = metrics.get("latency_ms"), _measured(searched).get("latency_ms")
     trained = not only_rounded(one.candidate.policy)
-    is_pair = measured and measured.source == "measured" and predicted and predicted.source == "predicted"
+    predicted = known.pair[0] if known.pair else None
     return Member(
         number=one.candidate.number,
         digest=one.candidate.digest,
@@ -338,8 +370,8 @@ def _finalist(
         relative=relative(metrics, baseline.metrics) if baseline and baseline.measured else Relative(),
         on_front=one.candidate.number in front,
         reason=one.reason,
-        predicted=predicted if is_pair else None,
-        untrained=_measured(searched).get("quality") if trained and "quality" in metrics else None,
+        predicted=pace.of(predicted) if pace and predicted else predicted,
+        untrained=searched.get("quality") if trained and "quality" in metrics else None,
     )
 
 
@@ -350,8 +382,10 @@ def _estimates(
     searched: Sequence[Record],
     baseline: Baseline | None,
     shape: ModelShape | None,
+    pace: Pace | None,
 ) -> list[Member]:
-    """The front of the search and every finalist that is not verified, as the search knows them."""
+    """The front of the search and every finalist that is not verified, as the search knows them, at the pace that the
+    machine had when the baseline was measured."""
     states = {one.candidate.number: one for one in concluded}
     records = {record.candidate.number: record for record in searched}
     for number in states.keys() - records.keys():
@@ -361,7 +395,7 @@ def _estimates(
         finalist = states.get(number)
         if record.candidate.policy.is_baseline or (finalist and finalist.state == "verified"):
             continue
-        metrics = _measured(record)
+        metrics = {metric: pace.of(value) if pace else value for metric, value in _measured(record).items()}
         members.append(
             Member(
                 number=number,
@@ -370,7 +404,7 @@ def _estimates(
                 summary=explain_policy(record.candidate.policy, shape).summary,
                 state=finalist.state if finalist else "estimate",
                 metrics=metrics,
-                relative=relative(metrics, baseline.searched) if baseline else Relative(),
+                relative=relative(metrics, baseline.metrics) if baseline else Relative(),
                 on_front=any(number == one.candidate.number for one in searched),
                 reason=finalist.reason if finalist else "",
             )

@@ -116,7 +116,7 @@ def _figure(report: FrontReport) -> str:
 
 def _candidates(report: FrontReport) -> str:
     known: Metrics = report.baseline.metrics if report.baseline else {}
-    pace = report.pace
+    pace = report.speed
     extra = [metric for metric in report.named if metric not in (*_FIXED, pace)]
     rows = [_baseline_row(report.baseline, pace, extra)] if report.baseline else []
     rows += [_row(member, pace, extra) for member in report.verified]

@@ -20,7 +20,7 @@ def as_markdown(report: FrontReport) -> str:
     lines = [f"## {_escaped(report.study)}", ""]
     if report.description:
         lines += [_escaped(report.description), ""]
-    pace = report.pace
+    pace = report.speed
     extra = [metric for metric in report.named if metric not in ("quality", "test_quality", pace, "size_mb")]
     paces = [label(pace, known), "faster"]
     heads = ["candidate", _escaped(quality), "Δ points", f"{_escaped(test)} (95 %)", *paces, "size", "Δ"]

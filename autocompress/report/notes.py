@@ -3,12 +3,16 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from typing import Any
+from typing import Any, Final
 
+from autocompress.core.device import HOST
 from autocompress.core.trust import NO_ELASTIC_FACT, Trust, tau_in_words
 from autocompress.report.front import FrontReport
-from autocompress.report.prediction import Prediction
+from autocompress.report.prediction import Pace, Prediction
 from autocompress.report.wording import label, listed, number
+
+_NOTICED: Final = 0.05
+"""A pace that differs by less is not worth a line."""
 
 
 def notes(report: FrontReport) -> list[str]:
@@ -61,16 +65,28 @@ def _promoted(found: Mapping[str, Any]) -> str:
 def _latencies(report: FrontReport) -> list[str]:
     """How far predicted latencies can be believed."""
     device = report.facts.get("device") or {}
-    name, here = device.get("name", "the device"), device.get("here", True)
+    name, here = str(device.get("name", "the device")), device.get("here", True)
     lines = []
     latencies = [member.metrics["latency_ms"] for member in report.verified if "latency_ms" in member.metrics]
     if any(latency.source == "predicted" for latency in latencies):
         lines.append(f"Where latency reads predicted, the model was not timed on `{name}`; the interval holds 95 %.")
+    if report.pace is not None and abs(report.pace.value - 1) > _NOTICED:
+        lines.append(_paced(report.pace, name))
     if report.prediction is not None:
         lines.append(in_words(report.prediction))
         if report.prediction.is_far:
-            lines.append(f"Warning: {_far(report.prediction, name, here=here)}")
+            lines.append(f"Warning: {_far(report, report.prediction, name, here=here)}")
     return lines
+
+
+def _paced(pace: Pace, name: str) -> str:
+    """`This machine took 1.14 times as long as when it was profiled: predictions are read at that pace.`"""
+    machine = "This machine" if name == HOST else f"`{name}`"
+    told = "its reference model, timed beside" if pace.told_by == "reference" else "all models alike"
+    return (
+        f"{machine} took {pace.value:.2f} times as long as when it was profiled ({told}): predictions are read at that "
+        "pace."
+    )
 
 
 def in_words(found: Prediction) -> str:
@@ -78,13 +94,16 @@ def in_words(found: Prediction) -> str:
     models = "1 model" if found.n == 1 else f"{found.n} models"
     worst = "" if found.n == 1 else f" (worst {100 * found.worst:.1f} %)"
     rank = "" if found.spearman is None else f", rank correlation {found.spearman:.2f}"
-    return f"Predicted against measured latency of {models}: error {100 * found.mape:.1f} %{worst}{rank}."
+    outside = f", {found.outside_interval} outside of their intervals" if found.outside_interval > found.n / 2 else ""
+    return f"Predicted against measured latency of {models}: error {100 * found.mape:.1f} %{worst}{rank}{outside}."
 
 
-def _far(found: Prediction, name: str, *, here: bool) -> str:
-    machine = "this machine" if here else "the machine that was measured"
-    outside = f", {found.outside_interval} of {found.n} outside of their intervals" if found.outside_interval else ""
-    return (
-        f"the profile of `{name}` no longer describes {machine}: predictions are off by {100 * found.median:.0f} %"
-        f"{outside}; measure it again with `autocompress profile --out FILE`."
-    )
+def _far(report: FrontReport, found: Prediction, name: str, *, here: bool) -> str:
+    """What is wrong with the profile, and what helps."""
+    wrong = f"the profile of `{name}` is off by {100 * found.median:.0f} %, so the search chose by wrong latencies"
+    if name == HOST:
+        again = "It was set aside: the next study here measures it anew"
+        return f"{wrong}. {again}, and `autocompress retarget {report.study} --device {HOST}` reads this one by it."
+    where = "" if here else " on that machine"
+    anew = f"Measure it anew{where} with `autocompress profile --out {name}.yaml`"
+    return f"{wrong}. {anew}; `autocompress retarget {report.study} --device {name}.yaml` reads this study by it."

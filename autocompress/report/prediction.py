@@ -1,17 +1,64 @@
-"""How the search's predictions compare with what was measured in the end."""
+"""How the search's predictions compare with what was measured in the end.
+
+A machine has slower and faster hours: a profile cannot know how fast it will be today. So predictions are read at the
+pace of the day that finalists were measured on, which a reference model of the profile tells that was timed beside
+them; what is left is the profile's own error.
+"""
 
 from __future__ import annotations
 
 import dataclasses
 import statistics
 from collections.abc import Sequence
-from dataclasses import dataclass
-from typing import Any, Final
+from dataclasses import dataclass, replace
+from typing import Any, Final, Literal
 
 from autocompress.core.outcome import Measurement
 
 _FAR: Final = 0.10
-"""A profile whose predictions are off by more, in the median, is no longer that of the machine."""
+"""A profile whose predictions are off by more at the machine's pace, in the median, does not describe it."""
+
+_TELLING: Final = 3
+"""Of fewer models one that was disturbed decides."""
+
+_ALIKE: Final = 0.10
+"""Models that are off by one factor lie this close to it."""
+
+PACE: Final = "pace"
+"""Where a finalist's provenance keeps how many times as long as when it was profiled the machine took for the
+profile's reference model, timed beside the finalist."""
+
+
+@dataclass(frozen=True, slots=True)
+class Pace:
+    """How many times as long as when it was profiled the machine took when finalists were measured: told by the
+    profile's `reference` model, timed beside them, or, where none was, by `finalists` that are all off by one
+    factor."""
+
+    value: float
+    told_by: Literal["reference", "finalists"]
+
+    def to_json(self) -> dict[str, Any]:
+        return dataclasses.asdict(self)
+
+    def of(self, known: Measurement) -> Measurement:
+        """A predicted latency or throughput at this pace; anything else, and what was measured, as it is."""
+        if known.source != "predicted" or known.metric not in ("latency_ms", "throughput"):
+            return known
+        factor = self.value if known.metric == "latency_ms" else 1 / self.value
+        ends = known.interval and (factor * known.interval[0], factor * known.interval[1])
+        return replace(known, value=factor * known.value, interval=ends)
+
+
+def common_pace(pairs: Sequence[tuple[Measurement, Measurement]]) -> Pace | None:
+    """The one factor that all predictions are off by; None of a single pair, where they are off by several, or by so
+    little that it may be their own error."""
+    ratios = [measured.value / predicted.value for predicted, measured in pairs]
+    if len(ratios) < 2:
+        return None
+    factor = statistics.median(ratios)
+    is_one = all(abs(ratio / factor - 1) <= _ALIKE for ratio in ratios)
+    return Pace(factor, "finalists") if is_one and abs(1 / factor - 1) > _FAR else None
 
 
 @dataclass(frozen=True, slots=True)
@@ -33,8 +80,8 @@ class Prediction:
 
     @property
     def is_far(self) -> bool:
-        """Whether the profile no longer describes the machine that was measured."""
-        return self.median > _FAR or self.outside_interval > self.n / 2
+        """Whether enough models say that the profile does not describe the machine that was measured."""
+        return self.n >= _TELLING and self.median > _FAR
 
     def to_json(self) -> dict[str, Any]:
         return dataclasses.asdict(self)

@@ -62,7 +62,7 @@ class _Front:
 
 def _table(report: FrontReport, width: int) -> Table:
     table = Table(box=box.SIMPLE_HEAD, pad_edge=False)
-    pace = report.pace
+    pace = report.speed
     extra = [metric for metric in report.named if metric not in (*_FIXED, pace)]
     known: Metrics = report.baseline.metrics if report.baseline else {}
     latencies = [member.metrics[pace] for member in report.verified if pace in member.metrics]

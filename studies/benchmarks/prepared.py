@@ -18,10 +18,11 @@ from autocompress.elastic import prepare_elastic
 from autocompress.evaluate import Pricing, Setup, SliceEvaluator
 from autocompress.lessons import Lessons
 from autocompress.operators import OPERATORS
+from autocompress.profiles import device_profile
 from autocompress.runners import RayPool
 from autocompress.samplers import OptunaSampler, population_for
 from autocompress.search import Search
-from autocompress.stages import device_profile, gather
+from autocompress.stages import gather
 from autocompress.store import Store
 from autocompress.study import SilentObserver
 from autocompress.teacher import prepare_importance, prepare_teacher

@@ -141,9 +141,19 @@ Measured = Callable[[float, float, float, float], Measurements]
 """Quality, test quality, milliseconds, megabytes -> what is known of an exported file."""
 
 
-def finish(store: Store, lease: Lease, *, measured: Measured = exported, paired: bool = True) -> None:
+def finish(
+    store: Store,
+    lease: Lease,
+    *,
+    measured: Measured = exported,
+    paired: bool = True,
+    provenance: Mapping[str, Any] | None = None,
+) -> None:
     """Verify the baseline and all finalists but number 5, which is rejected."""
-    store.conclude(lease, 0, verified=False, reason="", measurements=measured(*BASELINE), artifacts=[], provenance={})
+    known = dict(provenance or {})
+    store.conclude(
+        lease, 0, verified=False, reason="", measurements=measured(*BASELINE), artifacts=[], provenance=known
+    )
     store.nominate(lease, [1, 2, 3, 4, 5])
     for number, numbers in enumerate(FINALISTS, start=1):
         digest = store.record(lease.study, number).candidate.digest
@@ -155,7 +165,7 @@ def finish(store: Store, lease: Lease, *, measured: Measured = exported, paired:
             reason="" if verified else "quality of the exported file is 4.1 points below the trained model",
             measurements=(*measured(*numbers), *(drops(*numbers[:2]) if paired else ())),
             artifacts=[artifact(f"{lease.study}/{digest}/model.onnx")] if verified else [],
-            provenance={"epochs": 5, "torch": "2.13"},
+            provenance={"epochs": 5, "torch": "2.13", **known},
         )
     for key, value in FACTS.items():
         store.set_fact(lease, key, value)
@@ -169,12 +179,19 @@ def elsewhere(quality: float, test: float, latency_ms: float, size_mb: float) ->
     return tuple((found | {"latency_ms": predicted(latency_ms)}).values())
 
 
-def finished(store: Store, name: str = "quickstart", *, measured: Measured = exported, **options: Any) -> str:
+def finished(
+    store: Store,
+    name: str = "quickstart",
+    *,
+    measured: Measured = exported,
+    provenance: Mapping[str, Any] | None = None,
+    **options: Any,
+) -> str:
     """A study that ran to its end."""
     study(store, name, **options)
     with store.lease(name) as lease:
         search(store, lease)
-        finish(store, lease, measured=measured)
+        finish(store, lease, measured=measured, provenance=provenance)
     return name
 
 

@@ -3,16 +3,17 @@
 from __future__ import annotations
 
 import json
+from dataclasses import replace
 
 import pytest
 
-from autocompress.core.outcome import Evaluated, Measurement
+from autocompress.core.outcome import Evaluated, Measurement, Measurements
 from autocompress.core.pareto import hypervolume
 from autocompress.core.trust import TRUST_FACT
 from autocompress.errors import NotFoundError
 from autocompress.report import FrontReport, front_report
-from autocompress.report.notes import notes
-from autocompress.report.prediction import compare
+from autocompress.report.notes import in_words, notes
+from autocompress.report.prediction import PACE, Pace, common_pace, compare
 from autocompress.store import Store
 
 from . import given
@@ -47,11 +48,55 @@ def test_verified_members_are_compared_with_the_measured_baseline(store: Store) 
     assert member.relative.size_ratio == pytest.approx(size / given.BASELINE[3])
 
 
-def test_an_estimate_is_compared_with_the_baseline_of_the_search(store: Store) -> None:
-    """A predicted latency beside a measured one would be an error of the predictor, shown as a speedup."""
-    estimate = front_report(store, "quickstart").estimates[0]
-    assert estimate.relative.speedup == pytest.approx(14.1 / estimate.metrics["latency_ms"].value)
-    assert estimate.relative.test_quality_drop is None
+def test_estimates_and_verified_members_are_compared_with_one_baseline(store: Store) -> None:
+    """The stock export: a faster estimate says that it is faster."""
+    report = front_report(store, "quickstart")
+    assert report.baseline is not None
+    everyone = sorted(report.members, key=lambda one: one.metrics["latency_ms"].value)
+    speedups = [one.relative.speedup or 0.0 for one in everyone]
+    assert speedups == sorted(speedups, reverse=True)
+    for one in everyone:
+        assert one.relative.speedup == pytest.approx(given.BASELINE[2] / one.metrics["latency_ms"].value)
+    assert report.estimates[0].relative.test_quality_drop is None
+
+
+def test_predictions_are_read_at_the_pace_that_a_reference_model_told(empty: Store) -> None:
+    """The machine takes 1.4 times as long as when it was profiled, which the reference beside the finalists showed."""
+    given.finished(empty, measured=slower, provenance={PACE: 1.4})
+    report = front_report(empty, "quickstart")
+    assert report.pace == Pace(1.4, "reference")
+    assert report.prediction is not None
+    assert report.prediction.mape == pytest.approx(0.05), "what is left is the profile's own error"
+    member = next(one for one in report.verified if one.number == 2)
+    assert member.predicted is not None
+    assert member.predicted.value == pytest.approx(1.4 * 1.05 * 2.31)
+    estimate = next(one for one in report.estimates if one.number == 6)
+    known = estimate.metrics["latency_ms"]
+    assert known.value == pytest.approx(1.4 * 0.66)
+    assert known.interval == pytest.approx((1.4 * 0.9 * 0.66, 1.4 * 1.1 * 0.66))
+    assert estimate.relative.speedup == pytest.approx(1.4 * given.BASELINE[2] / known.value)
+    assert report.to_json()["pace"] == {"value": 1.4, "told_by": "reference"}
+
+
+def test_a_study_of_before_reference_models_tells_a_pace_by_its_finalists(empty: Store) -> None:
+    given.finished(empty, measured=slower)
+    report = front_report(empty, "quickstart")
+    assert report.pace == Pace(pytest.approx(1.4 / 1.05), "finalists")
+    assert report.prediction is not None
+    assert report.prediction.mape == pytest.approx(0.0)
+
+
+def test_a_factor_is_no_pace_of_one_model_of_several_factors_or_of_little() -> None:
+    assert common_pace(pairs((1, 2))) is None
+    assert common_pace(pairs((1, 2), (1, 3))) is None
+    assert common_pace(pairs((1, 1.05), (2, 2.1))) is None
+    assert common_pace(pairs((1, 1.5), (2, 3.1), (4, 5.9))) == Pace(1.5, "finalists")
+    rate = Measurement("throughput", 300.0, "1/s", "predicted", (270.0, 330.0))
+    assert Pace(1.5, "finalists").of(rate) == replace(rate, value=200.0, interval=(180.0, 220.0))
+
+
+def slower(quality: float, test: float, ms: float, mb: float) -> Measurements:
+    return given.exported(quality, test, 1.4 * ms, mb)
 
 
 def test_one_verified_member_is_the_knee(store: Store) -> None:
@@ -93,14 +138,15 @@ def pairs(*milliseconds: tuple[float, float]) -> list[tuple[Measurement, Measure
     return [(given.predicted(a), Measurement("latency_ms", b, "ms", "measured")) for a, b in milliseconds]
 
 
-def test_a_profile_is_far_off_by_its_median_or_by_its_intervals() -> None:
-    """One wild model of four is no fault of the profile."""
-    wild, biased, narrow = (
+def test_a_profile_is_far_off_by_the_median_of_enough_models() -> None:
+    """One wild model of four is no fault of the profile, nor are two disturbed ones; narrow intervals are told."""
+    wild, biased, narrow, few = (
         compare(pairs(*found))
         for found in (
             [(1, 1), (2, 2.02), (3, 3), (4, 9)],
             [(1, 1.2), (2, 2.4), (3, 3.6)],
             [(1, 1.105), (2, 2.21), (3, 3.3)],
+            [(1, 1.5), (2, 3)],
         )
     )
     assert wild is not None
@@ -110,7 +156,10 @@ def test_a_profile_is_far_off_by_its_median_or_by_its_intervals() -> None:
     assert biased.bias == pytest.approx(-1 / 6)
     assert narrow is not None
     assert narrow.median < 0.10
-    assert (narrow.outside_interval, narrow.is_far) == (2, True)
+    assert (narrow.outside_interval, narrow.is_far) == (2, False)
+    assert in_words(narrow).endswith("rank correlation 1.00, 2 outside of their intervals.")
+    assert few is not None
+    assert not few.is_far
 
 
 def test_ranks_are_compared_from_three_models_on_and_ties_share_theirs() -> None:
