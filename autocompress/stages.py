@@ -194,6 +194,8 @@ class Conductor:
         task = teacher.task
         sizes = {name: len(task.examples(name)) for name in ("train", "validation", "test")}
         self._store.set_fact(self._lease, "task", {"metric": task.metric, "labels": list(task.labels), "texts": sizes})
+        for note in teacher.notes:
+            self._observer.note(f"teacher: {note}")
         self._observer.note(f"teacher: validation {task.metric} {teacher.validation:.4f}; texts: {sizes}")
         return teacher
 

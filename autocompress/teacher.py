@@ -8,8 +8,7 @@ from __future__ import annotations
 import json
 import logging
 import shutil
-from collections.abc import Callable, Collection, Iterator, Mapping
-from contextlib import contextmanager
+from collections.abc import Callable, Collection, Mapping, Sequence
 from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 from typing import Any, Final
@@ -18,19 +17,19 @@ import numpy as np
 import torch
 from numpy.typing import NDArray
 from torch.nn import functional
-from transformers import AutoConfig, AutoModelForSequenceClassification
-from transformers.utils import logging as transformers_logging
 
 from autocompress.anatomy import FAMILIES, Anatomy
-from autocompress.assets import atomic_folder, cache_folder, check_model_folder, data_digest, file_digest
-from autocompress.assets.model_folders import tensor_shapes
+from autocompress.assets import atomic_folder, cache_folder, data_digest, file_digest
+from autocompress.checkpoints import NEW_HEAD, Checkpoint, load_classifier, quiet, read_checkpoint
 from autocompress.core.policy import content_digest
 from autocompress.core.spec import StudySpec
 from autocompress.distill import Progress, answers, predict, train
-from autocompress.errors import CandidateError, NotFoundError, SpecError, did_you_mean
+from autocompress.errors import CandidateError, NotFoundError, SpecError
 from autocompress.importance import EVERYTHING, Importance, measure_importance
 from autocompress.reading import read_labelled
-from autocompress.tasks import TextClassification, batches, load_text_classification
+from autocompress.tasks import Examples, TextClassification, batches, load_text_classification
+from autocompress.tasks.judgement import Tables, answer_tables, commonest_score, fitting_labels, order_problem
+from autocompress.tasks.labels import Unmatched, is_confirmed, labels_block, match_labels
 
 logger = logging.getLogger(__name__)
 
@@ -42,17 +41,20 @@ _IMPORTANCE_RECIPE: Final = 2
 
 _IMPORTANCE_TEXTS: Final = 1024
 _BATCH: Final = 32
+_SHOWN: Final = 12
 
 
 @dataclass(frozen=True, slots=True)
 class Teacher:
-    """A fine-tuned classifier, its folder (config, weights, tokenizer), its task and a digest of all three."""
+    """A fine-tuned classifier, its folder (config, weights, tokenizer), its task and a digest of all three. `notes` say
+    what was made of the checkpoint, where that needs saying."""
 
     anatomy: Anatomy
     folder: Path
     task: TextClassification
     digest: str
     validation: float
+    notes: tuple[str, ...] = ()
 
 
 def prepare_teacher(
@@ -65,38 +67,40 @@ def prepare_teacher(
 ) -> Teacher:
     """What there is to say of the texts goes to `on_note` before anything is trained.
 
-    Raises SpecError when the model is of no known family, does not fit the data or cannot be trained, IntegrityError
-    when its weights are damaged."""
-    config = _checked_config(model_folder)
-    if _has_head(model_folder, config.model_type):
-        teacher = _taken_as_it_is(spec, model_folder, data, config)
+    Raises SpecError when the model is of no known family, does not fit the data, cannot be trained or answers no
+    better than the commonest class, IntegrityError when its weights are damaged."""
+    checkpoint = read_checkpoint(model_folder)
+    if _is_finished(spec, checkpoint):
+        teacher = _taken_as_it_is(spec, checkpoint, data, judge=True)
         _tell(teacher.task, on_note)
         return teacher
-    task = _task(spec, model_folder, data, config)
+    task = _task(spec, checkpoint, data)
     _tell(task, on_note)
     digest = _trained_digest(spec, model_folder, data)
     folder = _place(digest)
     if not folder.exists():
-        _fine_tune(spec, model_folder, folder, task, on_progress)
-    return _opened(spec, folder, task, digest)
+        _fine_tune(spec, checkpoint, folder, task, on_progress)
+    teacher = _trained(spec, checkpoint, data, digest)
+    training = spec.teacher.training
+    tried = f"it was trained for {training.epochs} epochs with `teacher.learning_rate: {training.learning_rate:g}`"
+    return _judged(spec, teacher, [], f"{tried}; raise the epochs, or try another learning rate")
 
 
 def cached_teacher(spec: StudySpec, model_folder: Path, data: Mapping[str, Path], *, digest: str = "") -> Teacher:
     """The teacher of a study, by the digest it had when the study ran, else by the one it would have now. Never trains;
     raises NotFoundError once it is gone."""
-    config = _checked_config(model_folder)
-    if _has_head(model_folder, config.model_type):
-        return _taken_as_it_is(spec, model_folder, data, config)
+    checkpoint = read_checkpoint(model_folder)
+    if _is_finished(spec, checkpoint):
+        return _taken_as_it_is(spec, checkpoint, data, judge=False)
     if not digest or not _place(digest).exists():
         digest = _trained_digest(spec, model_folder, data)
-    folder = _place(digest)
-    if not folder.exists():
+    if not _place(digest).exists():
         raise NotFoundError(
-            f"{folder}: the teacher of study {spec.name!r} is not in the cache (any more); "
+            f"{_place(digest)}: the teacher of study {spec.name!r} is not in the cache (any more); "
             f"`autocompress resume {spec.name}` trains that of a study that has not finished, and `autocompress "
             f"explain {spec.name} --train-teacher` that of any"
         )
-    return _opened(spec, folder, _task(spec, model_folder, data, config), digest)
+    return _trained(spec, checkpoint, data, digest)
 
 
 def _tell(task: TextClassification, on_note: Callable[[str], None]) -> None:
@@ -104,13 +108,18 @@ def _tell(task: TextClassification, on_note: Callable[[str], None]) -> None:
         on_note(note)
 
 
-def _checked_config(model_folder: Path) -> Any:
-    check_model_folder(model_folder)
-    config = AutoConfig.from_pretrained(str(model_folder), trust_remote_code=False)
-    if config.model_type not in FAMILIES:
-        known = did_you_mean(config.model_type, FAMILIES)
-        raise SpecError(f"{model_folder}: no anatomy for the family {config.model_type!r}; {known}")
-    return config
+def _is_finished(spec: StudySpec, checkpoint: Checkpoint) -> bool:
+    """Whether the checkpoint is taken as it is. Raises SpecError when it cannot be, and when the study says what
+    outputs mean that it will not have."""
+    finished = checkpoint.has_head and spec.teacher.head == "own"
+    if finished:
+        checkpoint.check_head()
+    elif spec.task.labels:
+        reason = "has no classifier yet" if not checkpoint.has_head else "gets a new head (`teacher.head`)"
+        raise SpecError(
+            f"task.labels: must be left out, as {checkpoint.folder} {reason}, whose outputs are the labels of the data"
+        )
+    return finished
 
 
 def _inputs(spec: StudySpec, model_folder: Path, data: Mapping[str, Path]) -> dict[str, Any]:
@@ -118,7 +127,7 @@ def _inputs(spec: StudySpec, model_folder: Path, data: Mapping[str, Path]) -> di
 
 
 def _trained_digest(spec: StudySpec, model_folder: Path, data: Mapping[str, Path]) -> str:
-    training = {"training": asdict(spec.teacher), "seed": spec.seed, "recipe": _RECIPE}
+    training = {"training": asdict(spec.teacher.training), "seed": spec.seed, "recipe": _RECIPE}
     return content_digest(_inputs(spec, model_folder, data) | training)
 
 
@@ -126,103 +135,125 @@ def _place(digest: str) -> Path:
     return cache_folder() / "teachers" / digest
 
 
-def _taken_as_it_is(spec: StudySpec, model_folder: Path, data: Mapping[str, Path], config: Any) -> Teacher:
-    task = _task(spec, model_folder, data, config, labels=_known_labels(config, spec, data))
-    return _opened(spec, model_folder, task, content_digest(_inputs(spec, model_folder, data)))
+def _trained(spec: StudySpec, checkpoint: Checkpoint, data: Mapping[str, Path], digest: str) -> Teacher:
+    """The teacher in the cache, with its labels in the order that it was trained with."""
+    trained = read_checkpoint(_place(digest))
+    task = _task(spec, checkpoint, data, labels=trained.names())
+    note = "" if not checkpoint.has_head else f"{checkpoint.purpose or 'the checkpoint'}: its head was replaced"
+    return _opened(spec, trained, task, digest, (note,) if note else ())
+
+
+def _taken_as_it_is(spec: StudySpec, checkpoint: Checkpoint, data: Mapping[str, Path], *, judge: bool) -> Teacher:
+    names, found = checkpoint.names(), _labels_of(spec, data)
+    matched = match_labels(names, found, spec.task.label_names)
+    if isinstance(matched, Unmatched):
+        raise SpecError(_question(spec, checkpoint, data, matched.reason))
+    task = _task(spec, checkpoint, data, labels=matched.labels)
+    inputs = _inputs(spec, checkpoint.folder, data)
+    if matched.how:  # the order of labels follows from names alone otherwise
+        inputs["labels"] = list(matched.labels)
+    teacher = _opened(spec, checkpoint, task, content_digest(inputs), (matched.how,) if matched.how else ())
+    if not judge:
+        return teacher
+    if matched.is_guess and not spec.teacher.accept_poor and not is_confirmed(_tables(spec, teacher).both):
+        raise SpecError(_question(spec, checkpoint, data, "the model does not say what its outputs mean"))
+    tried = matched.how or f"its outputs are {', '.join(matched.labels[:_SHOWN])}, as its config says"
+    return _judged(spec, teacher, names, f"{tried}; if it was fine-tuned for something else, {NEW_HEAD}")
+
+
+def _tables(spec: StudySpec, teacher: Teacher) -> Tables:
+    model = teacher.anatomy.model
+    return answer_tables(teacher.task, lambda examples: _answers(spec, model, examples))
+
+
+def _labels_of(spec: StudySpec, data: Mapping[str, Path]) -> list[str]:
+    return list(read_labelled(spec.task.data, data).classes)
+
+
+def _question(spec: StudySpec, checkpoint: Checkpoint, data: Mapping[str, Path], reason: str) -> str:
+    """What names cannot tell is asked for, with what the model's answers tell if anything."""
+    names, found, where = checkpoint.names(), _labels_of(spec, data), next(iter(data.values()))
+    if len(found) > len(names):
+        return f"{where}: {reason}; leave such texts out, or {NEW_HEAD}"
+    if spec.task.labels:
+        return f"{where}: {reason}"
+    own = [name for name in names if name not in found]
+    task = _task(spec, checkpoint, data, labels=[*found, *own][: len(names)])
+    model = load_classifier(checkpoint, task.labels, new_head=False).eval()
+    fitting = fitting_labels(task, lambda examples: _answers(spec, model, examples))
+    asked = f"{where}: {reason}; say which output means which label, under `task`: "
+    if fitting is None:
+        block = labels_block(names, ["..."] * len(names)).replace('"..."', "...")
+        return f"{asked}{block} (its answers fit no order); or {NEW_HEAD}"
+    return f"{asked}{labels_block(names, fitting)} (what fits its answers to training texts best: check it)"
 
 
 def _task(
-    spec: StudySpec, model_folder: Path, data: Mapping[str, Path], config: Any, *, labels: list[str] | None = None
+    spec: StudySpec, checkpoint: Checkpoint, data: Mapping[str, Path], *, labels: Sequence[str] | None = None
 ) -> TextClassification:
     """Raises SpecError when the model cannot read what the task gives it: texts longer than it has positions for, or
     the tokens of another model's tokenizer (see `tasks.tokenization`)."""
-    places = int(config.max_position_embeddings) - FAMILIES[config.model_type].first_position(config)
+    config, folder = checkpoint.config, checkpoint.folder
+    places = int(config.max_position_embeddings) - checkpoint.family.first_position(config)
     if spec.task.max_length > places:
         raise SpecError(
-            f"task.max_length: must be <= {places}, the positions that {model_folder} has, got {spec.task.max_length}; "
+            f"task.max_length: must be <= {places}, the positions that {folder} has, got {spec.task.max_length}; "
             "a workload is no longer than that"
         )
-    return load_text_classification(spec.task, data, model_folder, labels=labels, rows=int(config.vocab_size))
+    return load_text_classification(spec.task, data, folder, labels=labels, rows=int(config.vocab_size))
 
 
-def _opened(spec: StudySpec, folder: Path, task: TextClassification, digest: str) -> Teacher:
-    model = _load(folder, task)
-    model.eval()
+def _opened(
+    spec: StudySpec, checkpoint: Checkpoint, task: TextClassification, digest: str, notes: tuple[str, ...]
+) -> Teacher:
+    model = load_classifier(checkpoint, task.labels, new_head=False).eval()
     validation = task.examples("validation")
-    logits = predict(model, batches(validation, _BATCH), precision=spec.teacher.precision)
-    score = task.score(logits.argmax(axis=1), validation.labels).value
-    return Teacher(Anatomy(model, FAMILIES), folder, task, digest, score)
+    score = task.score(_answers(spec, model, validation), validation.labels).value
+    return Teacher(Anatomy(model, FAMILIES), checkpoint.folder, task, digest, score, notes)
+
+
+def _answers(spec: StudySpec, model: torch.nn.Module, examples: Examples) -> NDArray[np.int64]:
+    answers: NDArray[np.int64] = predict(model, batches(examples, _BATCH), precision=spec.teacher.precision).argmax(1)
+    return answers
+
+
+def _judged(spec: StudySpec, teacher: Teacher, names: Sequence[str], tried: str) -> Teacher:
+    """The teacher, where its answers fit its labels and beat the commonest class. `names` are what a model that was not
+    trained here calls its outputs."""
+    task, model = teacher.task, teacher.anatomy.model
+    problem = None
+    if names:
+        validation = _answers(spec, model, task.examples("validation"))
+        problem = order_problem(task, names, validation, lambda examples: _answers(spec, model, examples))
+    commonest = commonest_score(task)
+    if problem is None and teacher.validation <= commonest and teacher.validation < 1:
+        problem = (
+            f"scores {teacher.validation:.3f} ({task.metric}) on validation texts, no more than always answering the "
+            f"commonest class, {commonest:.3f}: {tried}"
+        )
+    if problem is None:
+        return teacher
+    if not spec.teacher.accept_poor:
+        raise SpecError(f"teacher {teacher.folder}: {problem}; `teacher: {{accept_poor: true}}` goes on with it")
+    return replace(teacher, notes=(*teacher.notes, f"a poor teacher was accepted: {problem}"))
 
 
 def _task_identity(spec: StudySpec) -> dict[str, Any]:
     identity = asdict(spec.task)
     identity["data"] = spec.task.data.identity  # the content of files counts beside it, not where they came from
+    if not spec.task.labels:
+        identity.pop("labels")  # teachers of before there was such a key keep their digest
     return identity
-
-
-def _has_head(folder: Path, model_type: str) -> bool:
-    last = FAMILIES[model_type].head[-1]
-    return f"{last}.weight" in tensor_shapes(folder)
-
-
-def _known_labels(config: Any, spec: StudySpec, data: Mapping[str, Path]) -> list[str]:
-    """The names of a fine-tuned model's classes in the order of its outputs. A model that was saved without names
-    (LABEL_0, LABEL_1, ...) fits data that number their classes, or name as many: then names are taken in order."""
-    names = [str(config.id2label[i]) for i in range(config.num_labels)]
-    found = list(read_labelled(spec.task.data, data).classes)
-    if set(found) <= set(names):
-        return names
-    anonymous = all(name == f"LABEL_{i}" for i, name in enumerate(names))
-    if anonymous and len(found) == len(names):
-        return found
-    where = next(iter(data.values()))
-    raise SpecError(f"{where}: the labels {found} are not those of the model, {names}; rename one or the other")
-
-
-def _load(folder: Path, task: TextClassification) -> Any:
-    """Raises SpecError when weights of the encoder are missing or of another size."""
-    names = dict(enumerate(task.labels))
-    with torch.random.fork_rng(), _quiet():
-        torch.manual_seed(0)  # a new head starts the same way every time
-        model, info = AutoModelForSequenceClassification.from_pretrained(
-            str(folder),
-            num_labels=len(names),
-            id2label=names,
-            label2id={name: i for i, name in names.items()},
-            trust_remote_code=False,
-            output_loading_info=True,
-            ignore_mismatched_sizes=True,
-        )
-    head = Anatomy(model, FAMILIES).family.head
-    missing = [key for key in info["missing_keys"] if not key.startswith(head)]
-    wrong = [f"{entry[0]} {list(entry[1])} instead of {list(entry[2])}" for entry in info["mismatched_keys"]]
-    if missing or wrong:
-        shown = ", ".join([*sorted(missing), *wrong][:5])
-        raise SpecError(f"{folder}: {len(missing) + len(wrong)} weights do not fit the model's config: {shown}")
-    return model
-
-
-@contextmanager
-def _quiet() -> Iterator[None]:
-    """Without the library's own bars and reports: a missing head is what fine-tuning is for."""
-    before = transformers_logging.get_verbosity()
-    transformers_logging.set_verbosity_error()
-    transformers_logging.disable_progress_bar()
-    try:
-        yield
-    finally:
-        transformers_logging.set_verbosity(before)
-        transformers_logging.enable_progress_bar()
 
 
 def _fine_tune(
     spec: StudySpec,
-    model_folder: Path,
+    checkpoint: Checkpoint,
     folder: Path,
     task: TextClassification,
     on_progress: Callable[[Progress], None],
 ) -> None:
-    model = _load(model_folder, task)
+    model = load_classifier(checkpoint, task.labels, new_head=True)
     model.requires_grad_(True)
     validation = task.examples("validation")
     judged = batches(validation, _BATCH)
@@ -231,7 +262,7 @@ def _fine_tune(
         logits = predict(candidate, judged, precision=spec.teacher.precision)
         return task.score(logits.argmax(axis=1), validation.labels).value
 
-    checkpoint = folder.with_suffix(".training")
+    progress = folder.with_suffix(".training")
     try:
         trained = train(
             model,
@@ -241,20 +272,20 @@ def _fine_tune(
                     logits, batch.labels, label_smoothing=spec.teacher.label_smoothing
                 )
             ),
-            spec=spec.teacher,
+            spec=spec.teacher.training,
             score=score,
             seed=spec.seed,
-            checkpoint=checkpoint,
+            checkpoint=progress,
             progress=on_progress,
         )
     except CandidateError as error:  # of a teacher it is no candidate's fault: there is no study without one
         raise SpecError(f"teacher: {error}") from error
-    with atomic_folder(folder) as part, _quiet():
+    with atomic_folder(folder) as part, quiet():
         model.save_pretrained(str(part))
         task.tokenizer.write(part)
         history = {"validation_scores": trained.scores, "kept_epoch": trained.kept_epoch}
         (part / "training.json").write_text(json.dumps(history), encoding="utf-8")
-    shutil.rmtree(checkpoint, ignore_errors=True)
+    shutil.rmtree(progress, ignore_errors=True)
 
 
 def criteria_of(spec: StudySpec) -> frozenset[str]:

@@ -11,7 +11,7 @@ LINES = [
     {"core"},
     {"families"},
     {"config", "assets", "anatomy", "samplers", "runners", "store", "reading"},
-    {"operators", "distill", "tasks", "devices", "deploy", "importance"},
+    {"operators", "distill", "tasks", "devices", "deploy", "importance", "checkpoints"},
     {"evaluate", "search", "report", "finalists", "verification", "teacher", "reach", "rebuild", "profiles", "lessons"},
     {"elsewhere", "elastic", "parts", "folder_check"},
     {"promotion", "offering", "retarget", "explain"},
@@ -45,7 +45,7 @@ HOMES = {
     "pandas": {"reading"},
     "pyarrow": {"reading"},
     "huggingface_hub": {"assets"},
-    "transformers": {"tasks", "teacher", "evaluate", "rebuild"},
+    "transformers": {"tasks", "teacher", "checkpoints", "evaluate", "rebuild"},
 }
 STANDARD_ONLY = {"errors", "core", "families"}
 

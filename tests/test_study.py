@@ -220,7 +220,7 @@ def test_a_taken_name_is_refused_and_a_changed_spec_shown(
 
 def test_other_data_under_a_stored_study_is_refused(project: Path, tmp_path: Path) -> None:
     write_data(tmp_path / "texts.csv")
-    write_model(tmp_path / "model", head=True)
+    write_telling_model(tmp_path / "model")
     path = write_study(
         tmp_path,
         name="fragile",
@@ -241,7 +241,7 @@ def test_other_data_under_a_stored_study_is_refused(project: Path, tmp_path: Pat
 
 def test_a_fine_tuned_checkpoint_is_taken_as_it_is(project: Path, tmp_path: Path) -> None:
     write_data(tmp_path / "texts.csv")
-    write_model(tmp_path / "model", head=True)
+    write_telling_model(tmp_path / "model")
     path = write_study(tmp_path, budget={"trials": 4}, finalists={"count": 1, "training": {"epochs": 1}})
     with autocompress.run(path, storage=str(tmp_path / "autocompress.db"), workers=0) as done:
         assert done.row.facts["task"]["labels"] == sorted(WORDS)
@@ -265,13 +265,13 @@ def add_tokens(model: Path) -> None:
         (lambda p: (p / "model" / "model.safetensors").write_bytes(b"\x10"), "weights damaged"),
         (lambda p: (p / "texts.csv").write_text("text,label\na,sports\nb,sports\n"), "at least two classes"),
         (lambda p: (p / "texts.csv").write_text("words,label\na,sports\nb,food\n"), "no text column 'text'"),
-        (lambda p: (p / "texts.csv").write_text("text,label\na,sports\nb,cars\nc,food\n"), "not those of the model"),
+        (lambda p: (p / "texts.csv").write_text("text,label\na,sports\nb,cars\nc,food\n"), "no output for 'cars'"),
         (lambda p: (p / "texts.csv").unlink(), "no such file"),
     ],
 )
 def test_bad_input_is_named_before_anything_is_run(break_it: Any, message: str, tmp_path: Path) -> None:
     write_data(tmp_path / "texts.csv")
-    write_model(tmp_path / "model", head=True)
+    write_telling_model(tmp_path / "model")
     path = write_study(tmp_path)
     break_it(tmp_path)
     done = command(tmp_path, "run", str(path), "--workers", "0")
@@ -282,7 +282,7 @@ def test_bad_input_is_named_before_anything_is_run(break_it: Any, message: str, 
 
 def test_a_space_that_fits_no_part_of_the_model_is_refused(tmp_path: Path) -> None:
     write_data(tmp_path / "texts.csv")
-    write_model(tmp_path / "model", head=True)
+    write_telling_model(tmp_path / "model")
     space = {
         "name": "deep",
         "version": 1,
@@ -377,7 +377,7 @@ def test_finalists_learn_from_unlabelled_texts_but_not_from_those_held_out(proje
 
 def test_other_unlabelled_texts_under_a_stored_study_are_refused(tmp_path: Path) -> None:
     write_data(tmp_path / "texts.csv")
-    write_model(tmp_path / "model", head=True)
+    write_telling_model(tmp_path / "model")
     transfer = {"texts": {"source": {"path": "more.csv"}, "format": "csv"}}
     asked = write_study(tmp_path, name="more", finalists={"transfer": transfer})
     storage = str(tmp_path / "own.db")
@@ -445,7 +445,7 @@ def test_a_search_without_time_for_a_candidate_asks_for_more(project: Path, tmp_
 
 def test_settings_that_only_training_tells_apart_need_training(tmp_path: Path) -> None:
     write_data(tmp_path / "texts.csv")
-    write_model(tmp_path / "model", head=True)
+    write_telling_model(tmp_path / "model")
     step = {"operator": "distill", "target": "*", "knobs": {"temperature": {"low": 1.0, "high": 6.0}}}
     done = command(
         tmp_path, "check", str(write_study(tmp_path, space={"name": "lessons", "version": 1, "steps": [step]}))
@@ -458,7 +458,7 @@ def test_settings_that_only_training_tells_apart_need_training(tmp_path: Path) -
 @pytest.mark.ray
 def test_killed_with_real_ray_workers_and_resumed_it_ends_complete(project: Path, tmp_path: Path) -> None:
     write_data(tmp_path / "texts.csv")
-    write_model(tmp_path / "model", head=True)
+    write_telling_model(tmp_path / "model")
     write_study(tmp_path)
     environment = {**os.environ, "PYTHONUNBUFFERED": "1"}
     running = subprocess.Popen(

@@ -14,6 +14,7 @@ from autocompress.anatomy.calibration import Inputs, Product, Texts, limits, obs
 from autocompress.anatomy.family import Family
 from autocompress.anatomy.finding import LayerParts, Slot, find_embeddings, find_parts, find_stack, head_slot
 from autocompress.anatomy.int8 import Int8Embedding, Int8Linear, tell_padding
+from autocompress.anatomy.refusing import family_of
 from autocompress.anatomy.weights import (
     AttentionWeights,
     EmbeddingWeights,
@@ -33,7 +34,7 @@ from autocompress.core.shape import (
     LayerShape,
     ModelShape,
 )
-from autocompress.errors import SpecError, did_you_mean
+from autocompress.errors import SpecError
 
 _LIMITS, _RELIEF = ".limits", ".relief"
 
@@ -63,11 +64,9 @@ class Anatomy:
         """
         config = getattr(model, "config", None)
         model_type = str(getattr(config, "model_type", type(model).__name__))
-        if model_type not in families:
-            raise SpecError(f"model: no anatomy for the family {model_type!r}; {did_you_mean(model_type, families)}")
+        self.family = family_of(model_type, families)
         _refuse_other_forms(config)
         self.model = model
-        self.family = families[model_type]
         self._families, self._linked = families, linked
         self._texts, self._settled = texts, settled
         self._seen: dict[float | None, dict[str, Inputs]] = {}

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import json
 from collections.abc import Iterable, Iterator, Mapping
+from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
@@ -68,6 +69,18 @@ def check_weights(path: Path, expected: Mapping[str, tuple[int, ...]]) -> None:
     problems += _listed(path, "of another shape", different)
     if problems:
         raise SpecError(*problems)
+
+
+@contextmanager
+def config_errors(folder: Path) -> Iterator[None]:
+    """What the modelling library makes of a config that says what cannot be, as a SpecError."""
+    from huggingface_hub.errors import StrictDataclassError
+
+    try:
+        yield
+    except (StrictDataclassError, TypeError, ValueError, KeyError, AttributeError, ZeroDivisionError) as error:
+        reason = " ".join(str(error).split())[:300] or type(error).__name__
+        raise SpecError(f"{folder / 'config.json'}: not the config of a model that can be built: {reason}") from error
 
 
 def _listed(path: Path, what: str, entries: list[str]) -> list[str]:

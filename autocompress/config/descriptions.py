@@ -34,7 +34,12 @@ def _dataclasses_in(hint: Any, seen: set[Any]) -> Iterator[type]:
 def _under_fields(kind: type) -> dict[str, str]:
     module = ast.parse(inspect.getsource(sys.modules[kind.__module__]))
     (written,) = (node for node in module.body if isinstance(node, ast.ClassDef) and node.name == kind.__name__)
-    found = {}
+    found = {
+        name: text
+        for base in kind.__bases__
+        if dataclasses.is_dataclass(base)
+        for name, text in _under_fields(base).items()
+    }
     for field, below in zip(written.body, written.body[1:], strict=False):
         match field, below:
             case ast.AnnAssign(target=ast.Name(id=name)), ast.Expr(value=ast.Constant(value=str(text))):

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import re
+from collections.abc import Mapping
 from dataclasses import asdict, dataclass, field, fields, replace
 from typing import Any, ClassVar, Final, Literal
 
@@ -237,8 +238,16 @@ class TaskSpec:
     """What quality is: the share of right answers, or the F1 score averaged over classes."""
     max_length: int = 128
     """Tokens at which texts are cut."""
+    labels: Mapping[str, str | int] = field(default_factory=dict)
+    """What the outputs of a model mean that was fine-tuned already, where its config does not say it: the label in the
+    data by the model's name of an output, or by its number from 0. Outputs that are not named keep their names."""
     __pydantic_config__: ClassVar[dict[str, str]] = _FORBID
 
     def __post_init__(self) -> None:
         if self.max_length < 8:
             raise ValueError(f"`max_length >= 8` must hold, got {self.max_length}")
+
+    @property
+    def label_names(self) -> dict[str, str]:
+        """`labels` as text: -1 is the label that the data write so."""
+        return {key: str(label).strip() for key, label in self.labels.items()}

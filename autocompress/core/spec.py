@@ -11,7 +11,7 @@ from autocompress.core.data_spec import Asset, TaskSpec
 from autocompress.core.metrics import METRICS, Direction
 from autocompress.core.runtimes import DEFAULT_RUNTIME, RUNTIME_STEP, RuntimeName
 from autocompress.core.space import WHOLE, Choice, SearchSpace, StepSpace
-from autocompress.core.training_spec import ElasticSpec, FinalistSpec, TrainingSpec
+from autocompress.core.training_spec import ElasticSpec, FinalistSpec, TeacherSpec
 from autocompress.core.workload import Workload
 from autocompress.errors import did_you_mean
 
@@ -124,9 +124,9 @@ class StudySpec:
     """What every candidate must keep, by metric."""
     sampler: SamplerName = "nsga2"
     """Who proposes candidates."""
-    teacher: TrainingSpec = field(default_factory=TrainingSpec)
-    """How the uncompressed model is trained for the task, where it is not fine-tuned yet. It is the baseline, and the
-    teacher of the finalists."""
+    teacher: TeacherSpec = field(default_factory=TeacherSpec)
+    """How the uncompressed model is trained for the task, where it is not fine-tuned yet, and what is asked of one
+    that is. It is the baseline, and the teacher of the finalists."""
     elastic: ElasticSpec = field(default_factory=ElasticSpec)
     """How the model is trained that candidates are cut from."""
     finalists: FinalistSpec = field(default_factory=FinalistSpec)

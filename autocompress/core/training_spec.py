@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import math
 import random
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, fields
 from typing import ClassVar, Literal
 
 from autocompress.core.data_spec import TextSpec
@@ -64,6 +64,23 @@ class TrainingSpec:
         for name in ("weight_decay", "warmup", "label_smoothing", "dropout", "attention_dropout"):
             if not 0 <= (getattr(self, name) or 0.0) < 1:
                 raise ValueError(f"`0 <= {name} < 1` must hold, got {getattr(self, name)}")
+
+
+@dataclass(frozen=True, slots=True)
+class TeacherSpec(TrainingSpec):
+    """How the uncompressed model is trained where it is not fine-tuned yet, and what is asked of it."""
+
+    head: Literal["own", "new"] = "own"
+    """With `new`, a model that was fine-tuned for something else keeps its encoder alone, and a classifier for the
+    labels of the data is trained on it."""
+    accept_poor: bool = False
+    """Whether the study goes on with a teacher that answers no better than the commonest class does, or whose answers
+    fit another order of labels."""
+
+    @property
+    def training(self) -> TrainingSpec:
+        """What the trained weights depend on."""
+        return TrainingSpec(**{one.name: getattr(self, one.name) for one in fields(TrainingSpec)})
 
 
 @dataclass(frozen=True, slots=True)

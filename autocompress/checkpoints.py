@@ -1,0 +1,209 @@
+"""A checkpoint before anything is done with it: what it is, what it was fine-tuned for, what its outputs are called.
+
+A folder is taken at its word only where its parts agree: config, weights and what the modelling library reports of both
+after loading. Whatever float type the weights come in, they are read as fp32.
+"""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import contextmanager
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import torch
+from torch import nn
+from transformers import AutoConfig, AutoModelForSequenceClassification
+from transformers.utils import logging as transformers_logging
+
+from autocompress.anatomy import FAMILIES, Family, family_of
+from autocompress.assets import check_model_folder
+from autocompress.assets.model_folders import config_errors, tensor_shapes
+from autocompress.errors import SpecError
+
+_PURPOSE = "ForSequenceClassification"
+NEW_HEAD = "`teacher: {head: new}` in the study trains a new head for your labels on its encoder"
+_SHOWN = 5
+
+
+@dataclass(frozen=True, slots=True)
+class Checkpoint:
+    """A folder of a known family. `shapes` are those of its tensors, by name; `settings` is its config.json."""
+
+    folder: Path
+    config: Any
+    settings: Mapping[str, Any]
+    family: Family
+    shapes: Mapping[str, tuple[int, ...]]
+
+    @property
+    def has_head(self) -> bool:
+        """Whether it was fine-tuned for something: the last layer of a classifier is there."""
+        return f"{self.family.head[-1]}.weight" in self.shapes
+
+    @property
+    def outputs(self) -> int:
+        return int(self.shapes[f"{self.family.head[-1]}.weight"][0])
+
+    @property
+    def purpose(self) -> str:
+        """What its config says that it is: BertForTokenClassification."""
+        written = self.settings.get("architectures")
+        return str(written[0]) if isinstance(written, list) and written else ""
+
+    def check_head(self) -> None:
+        """Raises SpecError when it answers something else than to which one of several classes a text belongs, or when
+        a part of its head is missing: the modelling library would fill that with random numbers."""
+        if self.purpose.endswith(_OTHER_PURPOSES):
+            raise SpecError(
+                f"{self.folder}: its config says {self.purpose}, and a study takes a {_PURPOSE} as it is; {NEW_HEAD}"
+            )
+        lacking = [path for path in self.family.head if f"{path}.weight" not in self.shapes]
+        if lacking:
+            raise SpecError(
+                f"{self.folder}: holds {self.family.head[-1]!r}, but not {', '.join(map(repr, lacking))}, without "
+                f"which its answers are random; {NEW_HEAD}"
+            )
+        problem = self.settings.get("problem_type")
+        if self.outputs < 2 or problem == "regression":
+            raise SpecError(
+                f"{self.folder}: {_outputs(self.outputs)}{_said(problem)}: its answers are amounts, and a study needs "
+                f"a class for each text (at least two outputs); {NEW_HEAD}"
+            )
+        if problem == "multi_label_classification":
+            raise SpecError(
+                f"{self.folder}: {_outputs(self.outputs)}{_said(problem)}: it says yes or no to each class, and a "
+                f"study needs one class for each text; {NEW_HEAD}, or remove `problem_type` from its config if the "
+                "largest output is the answer"
+            )
+
+    def names(self) -> tuple[str, ...]:
+        """What its outputs are called, in their order; LABEL_0, LABEL_1, ... where nobody named them.
+
+        Numbers with gaps name the outputs in their order. Raises SpecError when config and weights disagree.
+        """
+        numbered = _numbered(self.settings)
+        names = [f"LABEL_{place}" for place in range(self.outputs)]
+        if len(numbered) == self.outputs:
+            return tuple(numbered[number] for number in sorted(numbered))
+        if all(name == f"LABEL_{number}" for number, name in numbered.items()):
+            return tuple(names)
+        if numbered and max(numbered) >= self.outputs:
+            raise SpecError(
+                f"{self.folder / 'config.json'}: `id2label` names {len(numbered)} classes, but the weights have "
+                f"{self.outputs} outputs; name them all, from 0 to {self.outputs - 1}"
+            )
+        for number, name in numbered.items():
+            names[number] = name
+        return tuple(names)
+
+
+_OTHER_PURPOSES = ("ForTokenClassification", "ForMultipleChoice", "ForQuestionAnswering", "ForPreTraining")
+"""Whose heads have tensors of the same names as a classifier's in some family."""
+
+
+def _outputs(count: int) -> str:
+    return f"has {count} output{'' if count == 1 else 's'}"
+
+
+def _said(problem: Any) -> str:
+    return f" and `problem_type: {problem}`" if problem else ""
+
+
+def _numbered(settings: Mapping[str, Any]) -> dict[int, str]:
+    """Output -> name, of `id2label`, or of `label2id` where the first is missing or says nothing."""
+    forwards = {int(number): str(name).strip() for number, name in (settings.get("id2label") or {}).items()}
+    backwards = {int(number): str(name).strip() for name, number in (settings.get("label2id") or {}).items()}
+    says_nothing = all(name == f"LABEL_{number}" for number, name in forwards.items())
+    return backwards if says_nothing and len(backwards) >= len(forwards) else forwards
+
+
+def read_checkpoint(folder: Path) -> Checkpoint:
+    """Raises SpecError when it is of no known family or its config cannot be read, IntegrityError when its weights are
+    damaged."""
+    check_model_folder(folder)
+    settings = json.loads((folder / "config.json").read_bytes())
+    family = family_of(str(settings["model_type"]), FAMILIES, where=str(folder))
+    with config_errors(folder):
+        config = AutoConfig.from_pretrained(str(folder), trust_remote_code=False)
+    return Checkpoint(folder, config, settings, family, tensor_shapes(folder))
+
+
+def load_classifier(checkpoint: Checkpoint, labels: Sequence[str], *, new_head: bool) -> Any:
+    """The model in fp32. A new head has an output for each label, and starts the same way every time.
+
+    Raises SpecError when weights are missing, of another size, left over or not finite.
+    """
+    names = dict(enumerate(labels))
+    with torch.random.fork_rng(), quiet():
+        torch.manual_seed(0)
+        with config_errors(checkpoint.folder):
+            model, info = AutoModelForSequenceClassification.from_pretrained(
+                str(checkpoint.folder),
+                num_labels=len(names),
+                id2label=names,
+                label2id={name: i for i, name in names.items()},
+                problem_type=None,
+                trust_remote_code=False,
+                output_loading_info=True,
+                ignore_mismatched_sizes=True,
+                dtype=torch.float32,
+            )
+        _check_loaded(checkpoint, model, info, new_head=new_head)
+        if new_head and checkpoint.has_head:
+            _renew_head(model, checkpoint.family)
+    return model
+
+
+def _check_loaded(checkpoint: Checkpoint, model: Any, info: Mapping[str, Any], *, new_head: bool) -> None:
+    folder, spared = checkpoint.folder, checkpoint.family.head if new_head else ()
+    wrong = sorted(key for key in info["missing_keys"] if not key.startswith(spared))
+    wrong += [
+        f"{entry[0]} {list(entry[1])} instead of {list(entry[2])}"
+        for entry in info["mismatched_keys"]
+        if not entry[0].startswith(spared)
+    ]
+    if wrong:
+        more = f" and {len(wrong) - _SHOWN} more" if len(wrong) > _SHOWN else ""
+        raise SpecError(
+            f"{folder}: {len(wrong)} weights do not fit the model's config: {', '.join(wrong[:_SHOWN])}{more}"
+        )
+    layers = f"{model.base_model_prefix}."
+    left = sorted(key for key in info["unexpected_keys"] if key.startswith(layers) and ".layer" in key)
+    if left:
+        raise SpecError(
+            f"{folder}: {len(left)} weights of layers that its config does not have: {', '.join(left[:_SHOWN])}; put "
+            "the config there that the model was saved with"
+        )
+    broken = [name for name, tensor in model.state_dict().items() if not torch.isfinite(tensor).all()]
+    if broken:
+        raise SpecError(
+            f"{folder}: {len(broken)} weights hold NaN or infinite values: {', '.join(broken[:_SHOWN])}; take a "
+            "checkpoint from before its training diverged, or fetch it again"
+        )
+
+
+def _renew_head(model: Any, family: Family) -> None:
+    """The layers above the encoder; a pooler belongs to that, and stays."""
+    for path in family.head:
+        if not path.startswith(f"{model.base_model_prefix}."):
+            linear = model.get_submodule(path)
+            nn.init.normal_(linear.weight, std=float(getattr(model.config, "initializer_range", 0.02)))
+            nn.init.zeros_(linear.bias)
+
+
+@contextmanager
+def quiet() -> Iterator[None]:
+    """Without the library's own bars and reports: a missing head is what fine-tuning is for."""
+    before = transformers_logging.get_verbosity()
+    transformers_logging.set_verbosity_error()
+    had_bars = transformers_logging.is_progress_bar_enabled()
+    transformers_logging.disable_progress_bar()
+    try:
+        yield
+    finally:
+        transformers_logging.set_verbosity(before)
+        if had_bars:
+            transformers_logging.enable_progress_bar()
