@@ -177,15 +177,24 @@ def _question(spec: StudySpec, checkpoint: Checkpoint, data: Mapping[str, Path],
         return f"{where}: {reason}; leave such texts out, or {NEW_HEAD}"
     if spec.task.labels:
         return f"{where}: {reason}"
-    own = [name for name in names if name not in found]
-    task = _task(spec, checkpoint, data, labels=[*found, *own][: len(names)])
-    model = load_classifier(checkpoint, task.labels, new_head=False).eval()
-    fitting = fitting_labels(task, lambda examples: _answers(spec, model, examples))
+    fitting = _fitting(spec, checkpoint, data, [*found, *(name for name in names if name not in found)][: len(names)])
     asked = f"{where}: {reason}; say which output means which label, under `task`: "
     if fitting is None:
         block = labels_block(names, ["..."] * len(names)).replace('"..."', "...")
         return f"{asked}{block} (its answers fit no order); or {NEW_HEAD}"
     return f"{asked}{labels_block(names, fitting)} (what fits its answers to training texts best: check it)"
+
+
+def _fitting(
+    spec: StudySpec, checkpoint: Checkpoint, data: Mapping[str, Path], labels: Sequence[str]
+) -> tuple[str, ...] | None:
+    """These labels in the order that the model's answers tell, if they tell any."""
+    try:
+        task = _task(spec, checkpoint, data, labels=labels)
+    except SpecError:  # what is asked for comes first; this is told once it was answered
+        return None
+    model = load_classifier(checkpoint, labels, new_head=False).eval()
+    return fitting_labels(task, lambda examples: _answers(spec, model, examples))
 
 
 def _task(
