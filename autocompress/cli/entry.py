@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import errno
 import importlib.util
 import os
 import sys
@@ -11,33 +12,62 @@ from collections.abc import Sequence
 from typing import TYPE_CHECKING
 
 from autocompress.cli.session import Session
+from autocompress.cli.streams import careful_streams
+from autocompress.core.secrets import masked, secrets_of
 from autocompress.errors import AutocompressError, HostError, Interrupted
 
 if TYPE_CHECKING:
     from types import TracebackType
 
 UNEXPECTED = 1
+_UNPRINTED = (errno.ENOSPC, errno.EDQUOT, errno.EIO, errno.EBADF)
+"""What a write to stdout ends with; whoever writes files names them."""
 _QUIET = {"HF_HUB_DISABLE_PROGRESS_BARS": "1", "TRANSFORMERS_VERBOSITY": "error", "TOKENIZERS_PARALLELISM": "false"}
 """Libraries that would write between the lines of a live view; read when they are imported."""
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
     """The exit code of one command line, by default the process's own."""
+    given = sys.argv[1:] if arguments is None else arguments
     if importlib.util.find_spec("typer") is None:
-        return _bare(sys.argv[1:] if arguments is None else arguments)
-    from autocompress.cli.app import command
-
+        return _bare(given)
     for name, value in _QUIET.items():
         os.environ.setdefault(name, value)
-    session = Session()
+    with careful_streams(secrets := secrets_of(given, os.environ)):
+        session = Session()
+        code = _ended(session, arguments, secrets)
+        return _flushed(session) or code
+
+
+def _ended(session: Session, arguments: Sequence[str] | None, secrets: set[str]) -> int:
+    """The exit code of the command, whose error is told."""
+    from autocompress.cli.app import command
+
     try:
         command().main(arguments, prog_name="autocompress", obj=session)
     except SystemExit as ended:  # typer's way out, after success, a usage error (2), Ctrl-C (130) or `| head` (1)
         return ended.code if isinstance(ended.code, int) else int(bool(ended.code))
     except AutocompressError as error:
         return _known(session, error)
+    except OSError as error:
+        if error.filename is None and error.errno in _UNPRINTED:
+            return _known(session, HostError(f"stdout: cannot be written: {error.strerror}"))
+        return _unexpected(session, error, secrets)
     except Exception as error:  # noqa: BLE001 - the last handler there is
-        return _unexpected(session, error)
+        return _unexpected(session, error, secrets)
+    return 0
+
+
+def _flushed(session: Session) -> int:
+    """The exit code when what was printed does not arrive: a full disk is the machine's fault, a reader that left is
+    nobody's. Else 0."""
+    try:
+        sys.stdout.flush()
+    except OSError as error:
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())  # or Python complains of it once more
+        if isinstance(error, BrokenPipeError):
+            return UNEXPECTED
+        return _known(session, HostError(f"stdout: cannot be written: {error.strerror or error}"))
     return 0
 
 
@@ -63,8 +93,8 @@ def _known(session: Session, error: AutocompressError) -> int:
     return error.exit_code
 
 
-def _unexpected(session: Session, error: Exception) -> int:
-    text = _traceback(error)
+def _unexpected(session: Session, error: Exception, secrets: set[str]) -> int:
+    text = masked(_traceback(error), secrets)
     if session.debug:
         session.warn(text)
     session.warn(f"unexpected error: {type(error).__name__}: {error}", style="red" if session.err.is_terminal else "")

@@ -227,6 +227,9 @@ def main(arguments: Sequence[str] | None = None, *, program: str = "measure.py")
     parser.add_argument("--json", action="store_true", help="one JSON document on stdout")
     parser.add_argument("--rounds", type=int, metavar="N", help=f"rounds of {TURN} inferences a model")
     parser.add_argument("--out", type=pathlib.Path, metavar="FILE", help="write the JSON document there")
+    for stream in (sys.stdout, sys.stderr):
+        if hasattr(stream, "reconfigure"):
+            stream.reconfigure(errors="backslashreplace")  # a terminal that cannot print the name of a CPU
     given = parser.parse_args(arguments)
     try:
         if given.out:

@@ -16,7 +16,7 @@ from sqlalchemy.exc import SQLAlchemyError, StatementError
 
 from autocompress.errors import StoreError
 from autocompress.store.address import database_file, is_sqlite
-from autocompress.store.faults import ConnectionLostError, explain
+from autocompress.store.faults import ConnectionLostError, explain, may_be_shown
 
 log = logging.getLogger(__name__)
 T = TypeVar("T")
@@ -97,7 +97,7 @@ class Database:
         except SQLAlchemyError as error:
             if isinstance(error, StatementError) and isinstance(error.orig, (ValueError, TypeError)):
                 raise error.orig from None  # a value that is no JSON, e.g. NaN: the caller's mistake
-            raise explain(error, self.url) from error
+            raise explain(error, self.url) from (error if may_be_shown(error, self.url) else None)
 
 
 def create_file(url: URL) -> None:

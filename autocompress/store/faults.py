@@ -3,13 +3,13 @@
 from __future__ import annotations
 
 import sqlite3
-from urllib.parse import quote, quote_plus
 
 from sqlalchemy import URL
 from sqlalchemy.exc import DBAPIError, IntegrityError, OperationalError, SQLAlchemyError
 
+from autocompress.core.secrets import shows_part
 from autocompress.errors import StoreError
-from autocompress.store.address import is_sqlite, shown
+from autocompress.store.address import is_sqlite, shown, url_secrets
 
 _SQLITE = {
     sqlite3.SQLITE_BUSY: "the database is locked by another process; wait for it to finish, or stop it",
@@ -31,6 +31,7 @@ _POSTGRES = {
     "25006": "the server is read-only; connect to the primary",
 }
 # 57P01-57P03: shut down, crashed, starting up; class 08: connection exceptions.
+_LEFT_OUT = "what it says is left out: it may show a part of the password"
 _GONE = ("57P01", "57P02", "57P03", "08")
 
 
@@ -57,9 +58,13 @@ def explain(error: SQLAlchemyError, url: URL) -> StoreError:
     return StoreError(f"{where}: {meaning} ({_clean(error.orig, url)})")
 
 
+def may_be_shown(error: BaseException, url: URL) -> bool:
+    """Whether an error, as it stands, shows nothing of the URL's secrets."""
+    return not shows_part(str(error), url_secrets(url))
+
+
 def _clean(error: BaseException | None, url: URL) -> str:
+    """What a database says. All of it is left out where any of it may be a part of a secret: a password cut in half by
+    whoever reads it is no longer found as a whole."""
     text = " ".join(str(error).split())
-    for secret in (url.password, url.query.get("sslpassword")):
-        for form in (str(secret), quote(str(secret), safe=""), quote_plus(str(secret))) if secret else ():
-            text = text.replace(form, "***")
-    return text
+    return _LEFT_OUT if shows_part(text, url_secrets(url)) else text

@@ -26,7 +26,7 @@ SECRETS = (PASSWORD, "s3cret")
         ("postgres://me:s3cret@db:5432/x", "postgresql://me:***@db:5432/x"),
         ("postgresql://me:s3cret@db/x", "postgresql://me:***@db/x"),
         ("postgresql+psycopg://me@db/x?password=s3cret", "postgresql://me:***@db/x"),
-        ("postgresql://me@db/x?sslpassword=s3cret", "postgresql://me@db/x?sslpassword=%2A%2A%2A"),
+        ("postgresql://me@db/x?sslpassword=s3cret", "postgresql://me@db/x?sslpassword=***"),
     ],
 )
 def test_an_address_is_understood_and_shown_without_its_secrets(text: str, url: str) -> None:
