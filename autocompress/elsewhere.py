@@ -109,13 +109,13 @@ def bundle(store: Store, name: str, out: Path) -> Path:
             f"see `autocompress pareto {name}`, or go on with `autocompress resume {name}`"
         )
     baseline = _baseline_file(store, name)
-    listed = {digest: _listed(store.artifacts / name / digest) for digest in members}
+    listed = {digest: _listed(store.folder(name) / digest) for digest in members}
     with new_export(out, keep=store.places) as draft:
         (draft / measure.BASELINE).mkdir()
         shutil.copyfile(baseline, draft / measure.BASELINE / MODEL)
         for digest, files in listed.items():
             (draft / digest).mkdir()
-            copy_listed(store.artifacts / name / digest, draft / digest, files)
+            copy_listed(store.folder(name) / digest, draft / digest, files)
         (draft / "measure.py").write_text(inspect.getsource(measure), encoding="utf-8")
         (draft / "README.md").write_text(
             _README.format(study=name, packages=_packages(store, name, members)), encoding="utf-8"
@@ -145,7 +145,7 @@ def _listed(folder: Path) -> dict[str, str]:
 
 def _packages(store: Store, name: str, members: Sequence[str]) -> str:
     """What a device needs to run the members and the baseline."""
-    found = [read_manifest(store.artifacts / name / digest).runtime_name for digest in members]
+    found = [read_manifest(store.folder(name) / digest).runtime_name for digest in members]
     installed = dict.fromkeys(RUNTIMES[named_runtime(runtime)].install for runtime in (*found, DEFAULT_RUNTIME))
     if RUNTIMES["onnxruntime-cuda"].install in installed:  # it stands in the place of the plain one
         installed.pop(RUNTIMES[DEFAULT_RUNTIME].install)
@@ -361,7 +361,7 @@ def _model_sha256(one: Finalist) -> str:
 
 
 def _baseline_file(store: Store, name: str) -> Path:
-    path = store.artifacts / name / measure.BASELINE / MODEL
+    path = store.folder(name) / measure.BASELINE / MODEL
     if path.is_symlink() or not path.is_file():
         raise NotFoundError(f"{path}: the baseline's file is gone; put it back from a copy of {store.artifacts}")
     return path

@@ -101,7 +101,7 @@ def verified_member(store: Store, name: str, ref: int | str | None) -> VerifiedM
             f"candidate {candidate.digest} of {name!r} is {what}; an explanation compares a verified member with its "
             f"teacher (verified: {known}), see `autocompress pareto {name}`"
         )
-    return VerifiedMember(candidate.digest, candidate.policy, store.artifacts / name / candidate.digest)
+    return VerifiedMember(candidate.digest, candidate.policy, store.folder(name) / candidate.digest)
 
 
 def found_teacher(

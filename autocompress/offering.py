@@ -118,7 +118,7 @@ class Offering:
         self._teacher, self._setup, self._profile, self._observer = teacher, setup, profile, observer
         self._pricing, self._ray = pricing, ray
         self._shape = teacher.anatomy.shape()
-        self._folder = store.artifacts / spec.name
+        self._folder = store.folder(spec.name)
 
     def conclude(self, endings: Endings) -> None:
         """Verifies or rejects every finalist that was trained, side by side with the baseline."""
@@ -207,11 +207,14 @@ class Offering:
 
     def _judge_baseline(self) -> Judged:
         path = self._folder / "baseline" / MODEL
-        if not path.exists():
+        made_of = path.with_name("teacher.txt")
+        if not path.exists() or not made_of.exists() or made_of.read_text("utf-8") != self._teacher.digest:
             path.parent.mkdir(parents=True, exist_ok=True)
+            made_of.unlink(missing_ok=True)
             draft = path.with_suffix(".part")
             export_stock(self._teacher.anatomy.model, draft)
             draft.replace(path)
+            made_of.write_text(self._teacher.digest, encoding="utf-8")
         return judge_file(path, self._teacher.task, self._shape, self._spec.workload, stock=True)
 
     def _export(self, number: int, policy: CompressionPolicy, checkpoint: Path) -> _Part:

@@ -37,16 +37,18 @@ class Promotion:
         lease: Lease,
         setup: Setup,
         *,
+        made_of: str,
         pricing: Pricing,
         lessons: Callable[[], Lessons],
         ray: Any,
         observer: Observer,
     ) -> None:
-        """`lessons` are asked for where something is left to train; `ray` is the module, connected, or None when the
-        study runs without it."""
+        """`made_of` is the digest of what finalists are trained from, policies apart: checkpoints of anything else are
+        not taken up. `lessons` are asked for where something is left to train; `ray` is the module, connected, or None
+        when the study runs without it."""
         self._spec, self._store, self._lease, self._setup = spec, store, lease, setup
         self._pricing, self._lessons, self._ray, self._observer = pricing, lessons, ray, observer
-        self._folder = store.artifacts / spec.name / "training"
+        self._folder = store.folder(spec.name) / "training" / made_of[:16]
 
     def train(self) -> Endings:
         """Trains the finalists that are not concluded yet; then further candidates, if the search ranked those badly.

@@ -20,6 +20,7 @@ from autocompress.core.data_spec import Asset
 from autocompress.core.device import DeviceProfile
 from autocompress.core.metrics import METRICS
 from autocompress.core.pareto import costs
+from autocompress.core.policy import content_digest
 from autocompress.core.ports import Evaluate, Observer, Runner
 from autocompress.core.shape import ModelShape
 from autocompress.core.space import SearchSpace
@@ -140,6 +141,7 @@ class Conductor:
                     self._store,
                     self._lease,
                     setup,
+                    made_of=self._made_of(teacher),
                     pricing=pricing,
                     lessons=lessons,
                     ray=ray,
@@ -165,6 +167,12 @@ class Conductor:
                 self._doubt_profile(shape)
         self._store.set_state(self._lease, "complete")
         self._observer.stage("done")
+
+    def _made_of(self, teacher: Teacher) -> str:
+        """What a finalist is trained from, its policy apart."""
+        spec = self._spec
+        parts = {"teacher": teacher.digest, "texts": self._inputs.digests.get("texts", ""), "seed": spec.seed}
+        return content_digest({**parts, "elastic": asdict(spec.elastic), "finalists": asdict(spec.finalists.training)})
 
     # Before the search
 

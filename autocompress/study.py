@@ -308,7 +308,7 @@ def export(store: Store, name: str, ref: str, out: Path) -> Path:
         )
     from autocompress.deploy.folder import verify_files
 
-    source = store.artifacts / name / record.candidate.digest
+    source = store.folder(name) / record.candidate.digest
     wanted = {**verify_files(source).files, MANIFEST: file_digest(source / MANIFEST)}
     if _stands(earlier_export(out, keep=store.places), out, wanted):
         return out

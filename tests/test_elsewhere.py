@@ -175,7 +175,7 @@ def test_what_follows_from_a_latency_is_stored_with_it(study: autocompress.Study
 
 
 def test_the_folder_of_a_finalist_says_that_its_latency_was_predicted(study: autocompress.Study) -> None:
-    folder = study.store.artifacts / study.name / verified(study)[0].candidate.digest
+    folder = study.store.folder(study.name) / verified(study)[0].candidate.digest
     manifest = json.loads((folder / "manifest.json").read_text())
     assert manifest["metrics"]["latency_ms"]["source"] == "predicted"
     assert manifest["provenance"]["latency"] == "predicted"

@@ -77,12 +77,12 @@ class Given:
         self.lessons = Lessons.of(self.setup, TransferSpec(), seed=0)
         self.pricing = Pricing(bert.shape(), Workload(), self._latency, {})
         recovery = Recovery(self.setup, self.lessons, FINALISTS, 0)
-        training = self.store.artifacts / "mine" / "training"
+        self.store.create_study("mine", given={}, resolved={}, fingerprint={}, objectives=OBJECTIVES)
+        training = self.store.folder("mine") / "training"
         self.scores = {n: recovery(policy(n), folder=training / policy(n).digest).score for n in FIRST}
         self.checkpoints = {n: training / policy(n).digest / CHECKPOINT for n in NUMBERS}
 
     def search(self, scored: Search, *, nominated: Sequence[int] = FIRST) -> None:
-        self.store.create_study("mine", given={}, resolved={}, fingerprint={}, objectives=OBJECTIVES)
         with self.store.lease("mine") as lease:
             self.store.insert_baseline(lease)
             for n in NUMBERS:
@@ -115,6 +115,7 @@ class Given:
                 self.store,
                 lease,
                 self.setup,
+                made_of="",
                 pricing=self.pricing,
                 lessons=lambda: self.lessons,
                 ray=None,

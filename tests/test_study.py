@@ -182,7 +182,7 @@ def test_nothing_that_fits_is_an_error_that_names_the_nearest(study: autocompres
 
 def test_an_export_whose_stored_files_changed_is_refused(study: autocompress.Study, tmp_path: Path) -> None:
     digest = study.pick(knee=True).digest
-    model = study.store.artifacts / "mine" / digest / "model.onnx"
+    model = study.store.folder("mine") / digest / "model.onnx"
     before = model.read_bytes()
     try:
         model.write_bytes(before[:-1])
@@ -359,7 +359,7 @@ def test_finalists_learn_from_unlabelled_texts_but_not_from_those_held_out(proje
         assert done.row.state == "complete"
         assert done.row.fingerprint["texts"] == hashlib.sha256(more.read_bytes()).hexdigest()
         (member,) = (f.candidate for f in done.store.finalists("more") if f.state == "verified" and f.candidate.number)
-        card = (done.store.artifacts / "more" / member.digest / "README.md").read_text()
+        card = (done.store.folder("more") / member.digest / "README.md").read_text()
         assert f"- unlabelled texts: {more}" in card
         assert "- form of the graph, as measured there: fp32 " in card
         task = load_text_classification(done.spec.task, {"all": project / "texts.csv"}, project / "model")
@@ -548,7 +548,7 @@ def test_a_study_explains_what_matters_and_what_a_member_kept(study: autocompres
     assert found.member == study.pick().digest
     assert sorted(path.name for path in tmp_path.iterdir()) == ["attention.png", "importance.png", "parts.png"]
     tree = found.to_json()
-    model = autocompress.load_torch(study.store.artifacts / study.name / found.member)
+    model = autocompress.load_torch(study.store.folder(study.name) / found.member)
     shape = Anatomy(model, FAMILIES).shape()
     kept = {layer.index: layer.attention.heads for layer in shape.layers}
     assert {int(layer): len(heads) for layer, heads in tree["importance"]["kept_heads"].items()} == kept

@@ -54,8 +54,8 @@ def rm(
             if not typer.confirm(f"Remove {what}?", err=True):
                 session.say("nothing was removed")
                 return
+        files = store.folder(study)
         store.delete_study(study)
-        files = store.artifacts / study
     session.say(f"removed {what}" + (f"; its files stay in {files}" if files.exists() else ""))
 
 

@@ -76,6 +76,11 @@ class Store:
         url = self._database.url
         return (*((database_file(url).absolute(),) if is_sqlite(url) else ()), self.artifacts)
 
+    def folder(self, name: str) -> Path:
+        """Where the files of a study lie, if it made any. Another study of the same name never finds them: not after
+        this one was removed, nor from another database beside this one."""
+        return self.artifacts / self._read(name, studies.folder_name)
+
     def close(self) -> None:
         self._database.close()
 

@@ -2,9 +2,10 @@
 
 from __future__ import annotations
 
+import uuid
 from collections.abc import Mapping
 from datetime import UTC, datetime
-from typing import Any
+from typing import Any, Final
 
 from sqlalchemy import Connection, delete, func, insert, select, update
 from sqlalchemy.exc import IntegrityError
@@ -15,6 +16,9 @@ from autocompress.errors import NotFoundError, SpecError, did_you_mean
 from autocompress.store.outcomes import storable
 from autocompress.store.rows import Counts, StudyRow, StudyState, StudySummary
 from autocompress.store.schema import candidates, facts, finalists, leases, proposals, studies
+
+IDENTITY_FACT: Final = "identity"
+"""Drawn when a study is made: two of one name, one after the other or in two databases, are told apart by it."""
 
 
 def create(
@@ -51,6 +55,7 @@ def create(
             "one another name"
         ) from error
     connection.execute(insert(leases).values(study_id=study_id, generation=0, writes=0))
+    set_fact(connection, study_id, IDENTITY_FACT, uuid.uuid4().hex)
 
 
 def find(connection: Connection, name: str) -> int:
@@ -76,10 +81,18 @@ def read(connection: Connection, study_id: int) -> StudyRow:
         resolved=row.resolved,
         fingerprint=row.fingerprint,
         objectives=row.objectives,
-        facts={row.key: row.value for row in known},
+        facts={row.key: row.value for row in known if row.key != IDENTITY_FACT},
         created=row.created_at,
         updated=row.written_at or row.created_at,
     )
+
+
+def folder_name(connection: Connection, study_id: int) -> str:
+    """Of the study's files: its name, and its identity where it has one. Studies of before have none."""
+    mine = (facts.c.study_id == study_id, facts.c.key == IDENTITY_FACT)
+    name = connection.execute(select(studies.c.name).where(studies.c.id == study_id)).scalar_one()
+    identity = connection.execute(select(facts.c.value).where(*mine)).scalar_one_or_none()
+    return str(name) if identity is None else f"{name}-{str(identity)[:8]}"
 
 
 def summaries(connection: Connection) -> list[StudySummary]:

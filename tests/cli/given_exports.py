@@ -24,7 +24,7 @@ FILES = (
 def with_folders(store: Store, name: str = "quickstart") -> list[str]:
     """Writes the folders of the first two finalists and the baseline's file; the digests of the two."""
     given.finished(store, name)
-    baseline = store.artifacts / name / "baseline" / "model.onnx"
+    baseline = store.folder(name) / "baseline" / "model.onnx"
     baseline.parent.mkdir(parents=True)
     baseline.write_bytes(b"baseline")
     digests = []
@@ -33,7 +33,7 @@ def with_folders(store: Store, name: str = "quickstart") -> list[str]:
             if one.candidate.number not in (1, 2):
                 continue
             digest = one.candidate.digest
-            folder = store.artifacts / name / digest
+            folder = store.folder(name) / digest
             _write(folder, name, digest)
             store.conclude(
                 lease,

@@ -47,11 +47,16 @@ def thesis(folder: Path) -> Path:
     return place
 
 
+def stored_in(folder: Path) -> Path:
+    """Where the study's files lie."""
+    (found,) = (folder / "autocompress-artifacts").glob("quickstart-*")
+    return found
+
+
 def with_a_manifest(folder: Path) -> Path:
     """Somebody's folder that a manifest got into, but not the files that it names."""
     place = thesis(folder)
-    store = folder / "autocompress-artifacts" / "quickstart"
-    first = next(path for path in sorted(store.iterdir()) if path.name != "baseline")
+    first = next(path for path in sorted(stored_in(folder).iterdir()) if path.name != "baseline")
     (place / "manifest.json").write_bytes((first / "manifest.json").read_bytes())
     return place
 
@@ -101,8 +106,7 @@ PLACES: list[Callable[[Path], Path]] = [
 ]
 NAMED = [
     ".", "..", "/", "~", "home", "home/..", "autocompress.db", "autocompress.db/below", "autocompress.db-journal",
-    "autocompress-artifacts", "autocompress-artifacts/new", "autocompress-artifacts/quickstart",
-    "autocompress-artifacts/quickstart/baseline", "x" * 300,
+    "autocompress-artifacts", "autocompress-artifacts/new", "x" * 300,
 ]  # fmt: skip
 
 
@@ -111,6 +115,7 @@ def test_nothing_is_lost_wherever_an_export_is_asked_for(digests: list[str], run
                 ("pick", "quickstart", "--force"), ("bundle", "quickstart", "--force")]  # fmt: skip
     turns = itertools.cycle(commands)
     given = [os.path.expanduser(name) for name in NAMED]
+    given += [str(stored_in(folder)), str(stored_in(folder) / "baseline")]
     for make in PLACES:
         place = make(folder)
         given += [str(place)] if not place.is_symlink() else [str(place), f"{place}/"]
@@ -217,7 +222,7 @@ def test_killed_at_any_moment_a_whole_export_stands_and_nothing_is_left_beside_i
     digests: list[str], run: Run, folder: Path
 ) -> None:
     run("export", "quickstart", digests[0], "--out", "picked")
-    out, stored = folder / "picked", folder / "autocompress-artifacts" / "quickstart"
+    out, stored = folder / "picked", stored_in(folder)
     (out / "mine.txt").write_text("mine")
     moments = random.Random(0)
     for _ in range(8):
@@ -262,7 +267,7 @@ def test_files_of_others_are_not_written_over(digests: list[str], run: Run, fold
         ("pareto", "quickstart", "--png", "front.jpg"),
         ("devices", "raspberry-pi-4", "--png", "mine.png"),
         ("explain", "quickstart", "--out", "attention"),
-        ("measure", "autocompress-artifacts/quickstart", "--out", "mine.json"),
+        ("measure", str(stored_in(folder)), "--out", "mine.json"),
         ("profile", "--quick", "--out", "mine.yaml", "--force"),
         ("profile", "--quick", "--out", "new.yaml"),
     ):
