@@ -25,9 +25,10 @@ def kept(name: str, otherwise: Any) -> Any:
 
 
 def commit() -> str:
-    """What the figures were made with: `-dirty` where anything but figures and their README was changed since."""
+    """What the figures were made with: `-dirty` where anything but figures and their documents was changed since."""
     head = _git("rev-parse", "--short", "HEAD")
-    others = ("--", ":(top)", ":(top,exclude)studies/benchmarks/results", ":(top,exclude)README.md")
+    documents = ("studies/benchmarks/results", "README.md", "docs")
+    others = ("--", ":(top)", *(f":(top,exclude){path}" for path in documents))
     return (head or "unknown") + "-dirty" * bool(_git("status", "--porcelain", "--untracked-files=no", *others))
 
 

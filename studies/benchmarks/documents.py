@@ -1,20 +1,27 @@
-"""Puts the kept figures into the README, between its markers.
+"""Puts what is generated into README.md and docs/, between its markers: the kept figures, and the keys of a study.
 
-    python studies/benchmarks/readme.py [--check]
+    python studies/benchmarks/documents.py [--check]
 
-With `--check` nothing is written, and the exit code says whether the README is in step with `results/`.
+With `--check` nothing is written, and the exit code says whether every document is in step with `results/`, with the
+schema of studies, and with what changed since the figures were taken.
 """
 
 from __future__ import annotations
 
 import json
 import re
+import subprocess
 import sys
+from collections.abc import Callable, Mapping
+from functools import partial
 from pathlib import Path
 from typing import Any
 
+import study_keys
+
 ROOT = Path(__file__).parents[2]
 RESULTS = Path(__file__).parent / "results"
+DOCUMENTS = (ROOT / "README.md", *sorted((ROOT / "docs").glob("*.md")))
 
 TABLES = {
     "front": "quickstart",
@@ -25,7 +32,23 @@ TABLES = {
     "origins": "origins",
     "ablation": "recovery",
 }
-"""Parts of the README that are a benchmark's own table, as it left it."""
+"""Parts of the documents that are a benchmark's own table, as it left it."""
+
+SHORT = ("candidate", "accuracy", "test accuracy (95 %)", "latency", "faster", "size", "model")
+"""The columns of a front that the README shows."""
+
+UNDER: Mapping[str, tuple[str, ...]] = {
+    "busy": ("devices",),
+    "hat": ("devices/fitting.py", "core/prediction.py"),
+    "kills": ("search.py", "samplers.py", "store", "study.py", "stages.py", "promotion.py"),
+    "lowering": ("deploy", "core/lowering.py"),
+    "precision": ("deploy", "operators", "anatomy"),
+    "profiles": ("devices", "deploy", "core/prediction.py"),
+    "profiles-others": ("devices", "deploy", "core/prediction.py"),
+    "sampling": ("search.py", "samplers.py", "core/nomination.py"),
+    "throughput": ("search.py", "samplers.py", "store", "runners", "evaluate.py"),
+}
+"""The code of the package that figures come from, where it is not all of it: when it changes, they are old."""
 
 
 def figures_of(name: str) -> Any:
@@ -83,6 +106,39 @@ def figures_table() -> str:
     rows += [*file_rows(), *device_rows()]
     lines = ["| what | figure | `python studies/benchmarks/` |", "|---|---|---|"]
     return "\n".join([*lines, *(f"| {what} | {figure} | `{script}.py` |" for what, figure, script in rows)])
+
+
+def taken_table() -> str:
+    """Every kept result: with which commit, when and on which machine it was taken, and whether it is old."""
+    lines = ["| figures | commit | date | machine | since then |", "|---|---|---|---|---|"]
+    for path in sorted(RESULTS.glob("*.json")):
+        about = json.loads(path.read_text(encoding="utf-8"))
+        since = "**old**: the code under it changed" if is_old(path.stem) else "nothing under it changed"
+        lines.append(f"| `{path.stem}` | {about['commit']} | {about['date'][:10]} | {machine(about)} | {since} |")
+    return "\n".join(lines)
+
+
+def taken(name: str) -> str:
+    """A line that says where figures come from, to stand under them."""
+    about = json.loads((RESULTS / f"{name}.json").read_text(encoding="utf-8"))
+    since = " **Old**: the code under them has changed since." if is_old(name) else ""
+    return f"Figures of {about['date'][:10]}, commit {about['commit']}, {machine(about)}.{since}"
+
+
+def machine(about: Mapping[str, Any]) -> str:
+    """`Intel(R) Xeon(R) Processor, 2 cores (avx512_vnni, amx_int8)`"""
+    found = about["machine"]
+    told = [one for one in ("avx512_vnni", "amx_int8") if one in found["isa"].split()]
+    return f"{found['cpu']}, {found['cores']} cores" + (f" ({', '.join(told)})" if told else "")
+
+
+def is_old(name: str) -> bool:
+    """Whether the code that figures come from is another one than when they were taken, or cannot be compared."""
+    about = json.loads((RESULTS / f"{name}.json").read_text(encoding="utf-8"))
+    commit = re.match(r"[0-9a-f]{7,40}", about["commit"])
+    paths = [f"autocompress/{part}" for part in UNDER.get(name, ("",))]
+    compared = ["git", "diff", "--quiet", commit[0] if commit else "unknown", "--", *paths]
+    return subprocess.run(compared, cwd=ROOT, capture_output=True, check=False).returncode != 0
 
 
 def file_rows() -> list[tuple[str, str, str]]:
@@ -171,26 +227,59 @@ def other_profile_rows() -> list[tuple[str, str, str]]:
     return rows
 
 
-def filled(text: str) -> str:
-    """The README with everything between `<!-- NAME -->` and `<!-- /NAME -->` made anew."""
-    parts = {name: (RESULTS / f"{file}.md").read_text(encoding="utf-8").strip() for name, file in TABLES.items()}
-    parts["figures"] = figures_table()
-    for name, content in parts.items():
-        pattern = re.compile(rf"(<!-- {name} -->\n).*?(<!-- /{name} -->)", re.DOTALL)
-        if not pattern.search(text):
-            raise SystemExit(f"README.md: no <!-- {name} --> ... <!-- /{name} -->")
-        escaped = content.replace("\\", r"\\")  # a pattern would read them
-        text = pattern.sub(rf"\g<1>{escaped}\n\g<2>", text)
+def table(name: str) -> str:
+    """A benchmark's own table, and where it comes from."""
+    return f"{(RESULTS / f'{name}.md').read_text(encoding='utf-8').strip()}\n\n{taken(name)}"
+
+
+def short_front() -> str:
+    """The front of the quickstart without what takes a second look."""
+    rows = [
+        [cell.strip() for cell in line.strip().strip("|").split("|")]
+        for line in (RESULTS / "quickstart.md").read_text(encoding="utf-8").splitlines()
+        if line.startswith("|")
+    ]
+    columns = [rows[0].index(name) for name in SHORT]
+    return "\n".join("| " + " | ".join(row[column] for column in columns) + " |" for row in rows) + (
+        f"\n\n◆ is the knee of the front. {taken('quickstart')}"
+    )
+
+
+def parts() -> dict[str, Callable[[], str]]:
+    """What stands between `<!-- NAME -->` and `<!-- /NAME -->`, by name."""
+    return {
+        **{name: partial(table, file) for name, file in TABLES.items()},
+        "short-front": short_front,
+        "figures": figures_table,
+        "taken": taken_table,
+        "keys": partial(study_keys.tables, "study"),
+        "operators": study_keys.operators,
+    }
+
+
+def filled(text: str, made: Mapping[str, str]) -> str:
+    """The document with everything between markers made anew."""
+    for name in re.findall(r"^<!-- ([a-z-]+) -->$", text, re.MULTILINE):
+        begin, end = f"<!-- {name} -->\n", f"<!-- /{name} -->"
+        before, _, rest = text.partition(begin)
+        text = f"{before}{begin}{made[name]}\n{end}{rest.partition(end)[2]}"
     return text
 
 
 def main() -> None:
-    path = ROOT / "README.md"
-    before = path.read_text(encoding="utf-8")
-    after = filled(before)
-    if "--check" in sys.argv:
-        sys.exit(before != after)
-    path.write_text(after, encoding="utf-8")
+    made = {name: make() for name, make in parts().items()}
+    before = {path: path.read_text(encoding="utf-8") for path in DOCUMENTS}
+    after = {path: filled(text, made) for path, text in before.items()}
+    unused = sorted(name for name in made if not any(f"<!-- {name} -->" in text for text in before.values()))
+    changed = [str(path.relative_to(ROOT)) for path in DOCUMENTS if before[path] != after[path]]
+    if unused or ("--check" in sys.argv and changed):
+        sys.exit(
+            f"not in step: {', '.join(changed)}; run `python studies/benchmarks/documents.py`"
+            if changed
+            else f"no document holds <!-- {unused[0]} -->"
+        )
+    for path, text in after.items():
+        path.write_text(text, encoding="utf-8")
 
 
 if __name__ == "__main__":

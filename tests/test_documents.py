@@ -1,0 +1,110 @@
+"""The documents are the first thing a user reads: their study is in order, their commands exist, their links lead
+somewhere, their figures were measured."""
+
+import re
+import subprocess
+import sys
+from collections.abc import Iterator
+from functools import cache
+from pathlib import Path
+
+import pytest
+
+from autocompress.config import check_file
+from autocompress.operators import OPERATORS
+
+ROOT = Path(__file__).parents[1]
+README = ROOT / "README.md"
+DOCUMENTS = [*sorted(ROOT.glob("*.md")), *sorted((ROOT / "docs").glob("*.md"))]
+NAMES = [str(path.relative_to(ROOT)) for path in DOCUMENTS]
+
+
+def blocks(path: Path, language: str) -> list[str]:
+    return re.findall(rf"```{language}\n(.*?)```", path.read_text(encoding="utf-8"), re.DOTALL)
+
+
+def commands(path: Path) -> Iterator[tuple[str, list[str]]]:
+    """(command, its options), as blocks and the text itself show them."""
+    shown = "\n".join([*blocks(path, "console"), *re.findall(r"`([^`\n]+)`", path.read_text(encoding="utf-8"))])
+    for name, rest in re.findall(r"(?:^|[ /])autocompress ([a-z][a-z-]*[a-z])([^\n#`|]*)", shown, re.MULTILINE):
+        yield name, re.findall(r"--[a-z][a-z-]*", rest)
+
+
+@cache
+def usage(name: str) -> str:
+    """What `--help` says of a command; nothing where there is none."""
+    done = subprocess.run(
+        [sys.executable, "-m", "autocompress", name, "--help"], capture_output=True, text=True, check=False
+    )
+    return done.stdout if done.returncode == 0 else ""
+
+
+def anchors(path: Path) -> set[str]:
+    """The places inside of a document that a link may name."""
+    headings = re.findall(r"^#+ (.+)$", path.read_text(encoding="utf-8"), re.MULTILINE)
+    return {re.sub(r"[^\w -]", "", heading.lower()).replace(" ", "-") for heading in headings}
+
+
+def test_the_readme_is_one_that_is_read_to_its_end() -> None:
+    assert len(README.read_text(encoding="utf-8").splitlines()) <= 150
+
+
+def test_the_study_it_shows_is_in_order(tmp_path: Path) -> None:
+    (block,) = blocks(README, "yaml")
+    path = tmp_path / "mine.yaml"
+    path.write_text(block, encoding="utf-8")
+    assert check_file(path, operators=OPERATORS) == []
+
+
+def test_the_readme_shows_the_main_commands() -> None:
+    assert {"run", "resume", "pareto", "pick", "explain", "verify"} <= {name for name, _ in commands(README)}
+
+
+@pytest.mark.parametrize("name", NAMES)
+def test_every_command_that_is_shown_exists_with_its_options(name: str) -> None:
+    for command, options in commands(ROOT / name):
+        assert usage(command), f"{name} shows `autocompress {command}`, which is none"
+        for option in options:
+            assert option in usage(command), f"{name}: `autocompress {command}` has no {option}"
+
+
+@pytest.mark.parametrize("name", NAMES)
+def test_python_that_is_shown_compiles(name: str) -> None:
+    for block in blocks(ROOT / name, "python"):
+        assert compile(block, name, "exec")
+
+
+@pytest.mark.parametrize("name", NAMES)
+def test_every_relative_link_leads_somewhere(name: str) -> None:
+    path = ROOT / name
+    for target in re.findall(r"\]\(([^)\s]+)\)", path.read_text(encoding="utf-8")):
+        if re.match(r"[a-z]+:", target):
+            continue
+        place, _, anchor = target.partition("#")
+        file = path.parent / place if place else path
+        assert file.exists(), f"{name} links to {target}, which is not there"
+        assert not anchor or anchor in anchors(file), f"{name} links to {target}: {file.name} has no such heading"
+
+
+@pytest.mark.parametrize("name", NAMES)
+def test_every_file_of_the_project_that_is_named_exists(name: str) -> None:
+    for path in re.findall(
+        r"`((?:studies|docs|tests|search_spaces|hardware_profiles)/[\w/.-]*)", (ROOT / name).read_text()
+    ):
+        assert (ROOT / path).exists(), f"{name} names {path}, which is not there"
+
+
+def test_every_document_is_reached_from_the_readme() -> None:
+    linked = {
+        (ROOT / target).resolve() for target in re.findall(r"\]\(([^)#:]+)\)", README.read_text(encoding="utf-8"))
+    }
+    assert set(DOCUMENTS) - {README} <= linked
+
+
+def test_what_is_generated_is_in_step() -> None:
+    """Figures with what benchmarks kept, keys with the schema, and the notes that figures are old with the history."""
+    if not (ROOT / ".git").exists():
+        pytest.skip("no checkout, so nobody knows what changed since the figures were taken")
+    script = ROOT / "studies" / "benchmarks" / "documents.py"
+    done = subprocess.run([sys.executable, str(script), "--check"], capture_output=True, text=True, check=False)
+    assert done.returncode == 0, done.stderr
