@@ -2,10 +2,9 @@
 
 from __future__ import annotations
 
-import json
 import tempfile
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, Final
 
@@ -15,9 +14,24 @@ from numpy.typing import NDArray
 
 from autocompress.core.workload import Workload
 from autocompress.deploy.export import export_stock
-from autocompress.deploy.folder import CHECK, MODEL, verify_files
+from autocompress.deploy.folder import (
+    CARD,
+    CHECK,
+    CONFIG,
+    MODEL,
+    TORCH_FORM,
+    WEIGHTS,
+    Checked,
+    Comparison,
+    Manifest,
+    compared,
+    read_check,
+    read_manifest,
+)
+from autocompress.deploy.loader import Classifier
 from autocompress.deploy.serving import predict_as_served
 from autocompress.deploy.session import Session
+from autocompress.errors import IntegrityError
 from autocompress.rebuild import load_torch, uncompressed
 from autocompress.verification import time_sessions
 
@@ -26,104 +40,198 @@ _LOGIT_TOLERANCE: Final = 0.05
 _FORM_TOLERANCE: Final = 0.05
 """Of the largest logit. The file and the torch form add up in another order; a rounding to int8 that tips over then
 goes through all layers."""
+_SHOWN: Final = 5
 
 
 @dataclass(frozen=True, slots=True)
 class FolderReport:
-    """What was promised and what was found; `problems` is empty for a folder that keeps its word.
+    """What was promised and what was found; `problems` is empty for a folder that keeps its word, and `remarks` say
+    what was added to it or left behind, and could not be checked therefore.
 
-    Logits are compared with those of the export (`largest_difference`, `agreement`) and with those of the folder's own
-    torch form (`parity`). `baseline_latency_ms` is the uncompressed model's stock export, timed beside the file.
+    `texts` were put in as texts, and not as token ids, which is all that folders of old hold. Logits are compared with
+    those of the export (`largest_difference`, `agreement`) and with those of the folder's own torch form (`parity`).
+    `baseline_latency_ms` is the uncompressed model's stock export, timed beside the file.
     """
 
     folder: str
     digest: str
     files: int
-    largest_difference: float
-    agreement: float
-    parity: float
-    accuracy: float
-    promised_accuracy: float
+    texts: int
+    largest_difference: float | None
+    agreement: float | None
+    parity: float | None
+    accuracy: float | None
+    promised_accuracy: float | None
     latency_ms: float
     promised_latency_ms: float
-    baseline_latency_ms: float
+    baseline_latency_ms: float | None
     promised_speedup: float
     problems: tuple[str, ...]
+    remarks: tuple[str, ...] = field(default=())
 
     @property
     def ok(self) -> bool:
         return not self.problems
 
     @property
-    def speedup(self) -> float:
+    def speedup(self) -> float | None:
         """Here and now."""
-        return self.baseline_latency_ms / self.latency_ms
+        return None if self.baseline_latency_ms is None else self.baseline_latency_ms / self.latency_ms
 
     @property
     def lines(self) -> list[str]:
-        return [
-            f"{self.files} files match their SHA-256",
-            f"outputs: largest difference {self.largest_difference:.2g}, {self.agreement:.1%} of answers the same",
-            f"parity: logits of the file and of the folder's torch form differ by at most {self.parity:.2g}",
-            f"accuracy on the folder's check texts: {self.accuracy:.4f} (was {self.promised_accuracy:.4f})",
-            f"latency: {self.latency_ms:.3g} ms here and now (was {self.promised_latency_ms:.3g} ms when exported)",
-            f"beside it the uncompressed model's stock fp32 export: {self.baseline_latency_ms:.3g} ms, "
-            f"{self.speedup:.1f}x (was {self.promised_speedup:.1f}x)",
-            *self.problems,
-        ]
+        found = [f"{self.files} files match their SHA-256"]
+        if self.largest_difference is not None and self.agreement is not None:
+            given = f"{self.texts} texts put in" if self.texts else "token ids put in, the folder holds no texts"
+            found.append(
+                f"outputs: largest difference {self.largest_difference:.2g}, {self.agreement:.1%} of answers the same "
+                f"({given})"
+            )
+            found.append(
+                f"accuracy on the folder's check texts: {self.accuracy:.4f} (was {self.promised_accuracy:.4f})"
+            )
+        if self.parity is not None:
+            found.append(
+                f"parity: logits of the file and of the folder's torch form differ by at most {self.parity:.2g}"
+            )
+        found.append(f"latency: {self.latency_ms:.3g} ms here and now (was {self.promised_latency_ms:.3g} ms)")
+        if self.speedup is not None:
+            found.append(
+                f"beside it the uncompressed model's stock fp32 export: {self.baseline_latency_ms:.3g} ms, "
+                f"{self.speedup:.1f}x (was {self.promised_speedup:.1f}x)"
+            )
+        return [*found, *self.remarks, *self.problems]
 
     def to_json(self) -> dict[str, Any]:
         return {name: getattr(self, name) for name in self.__slots__} | {"speedup": self.speedup, "ok": self.ok}
 
 
-def verify_folder(folder: Path, *, rounds: int = 20) -> FolderReport:
-    """Checks every file, runs the model on the texts that travel with it, and times it again, beside the uncompressed
-    model: its stock export is made anew, with random weights, which take as long as any.
+@dataclass(frozen=True, slots=True)
+class _Answers:
+    """What became of the texts that travel with a folder: the token ids put in, logits, and what is wrong with them."""
 
-    A latency that differs is reported, not refused: it is this machine's, now. Raises IntegrityError when a file is not
-    what it was.
+    checked: Checked
+    tokens: tuple[NDArray[np.int64], ...]
+    logits: NDArray[np.float32]
+    problems: tuple[str, ...]
+
+    @property
+    def difference(self) -> float:
+        return float(np.abs(self.logits - self.checked.logits).max())
+
+    def right(self, logits: NDArray[np.float32]) -> float:
+        return float((logits.argmax(axis=1) == self.checked.labels).mean())
+
+
+def verify_folder(folder: Path, *, rounds: int = 20) -> FolderReport:
+    """Checks the files, puts the texts that travel with the model through the folder's own loader, and times it again,
+    beside the uncompressed model: its stock export is made anew, with random weights, which take as long as any.
+
+    What was added to the folder and what was left behind is said, not refused, unless the model cannot answer without;
+    so is a latency that differs: it is this machine's, now. Raises NotFoundError or IntegrityError when a file that the
+    model needs is not there, or any but the card is not what it was.
     """
-    manifest = verify_files(folder)
-    check = json.loads((folder / CHECK).read_text(encoding="utf-8"))
+    manifest = read_manifest(folder)
+    files = compared(folder, manifest)
+    if damaged := [line for name, line in files.changed.items() if name != CARD]:
+        raise IntegrityError("\n".join(damaged))
+    classifier = Classifier(folder)
     workload = Workload.of(manifest.workload)
-    session = Session(
-        folder / MODEL, threads=workload.threads, runtime=manifest.runtime_name, switches=manifest.switches
-    )
-    tokens = [np.asarray(ids, dtype=np.int64) for ids in check["tokens"]]
-    logits = predict_as_served(session, tokens, workload, pad=int(manifest.task.get("pad", 0)))
-    promised, labels = np.asarray(check["logits"], dtype=np.float32), np.asarray(check["labels"])
-    answers, expected = logits.argmax(axis=1), promised.argmax(axis=1)
-    rows = 1 + max(max(ids) for ids in check["tokens"])  # the vocabulary holds at least what the check texts hold
-    with tempfile.TemporaryDirectory() as place:
-        export_stock(uncompressed(folder), Path(place) / MODEL)
-        stock = Session(Path(place) / MODEL, threads=workload.threads)
-        whole, timed = time_sessions([stock, session], workload, rows, rounds=rounds, seconds=10)
-    difference = float(np.abs(logits - promised).max())
-    # one text after another: texts of one batch share the scale of its int8 activations
-    alone = session.predict(tuple(tokens))
-    apart = float(np.abs(alone - _torch_logits(folder, tokens)).max())
+    answers = None if CHECK in files.missing else _answers(folder, manifest, classifier, workload)
+    rows = 2 if answers is None else 1 + max(int(ids.max(initial=1)) for ids in answers.tokens)
+    whole, timed = _times(folder, classifier, workload, rows=rows, rounds=rounds, alone=CONFIG in files.missing)
+    problems = [] if answers is None else list(answers.problems)
+    apart = None
+    if answers is not None and not set(TORCH_FORM) & set(files.missing):
+        # one text after another: texts of one batch share the scale of its int8 activations
+        alone = classifier.session.predict(answers.tokens)
+        apart, most = float(np.abs(alone - _torch_logits(folder, answers.tokens)).max()), _FORM_TOLERANCE
+        if apart > most * (largest := float(np.abs(alone).max())):
+            problems.append(
+                f"{folder / MODEL}: logits differ from the torch form's by {apart:.3g}, more than {most * largest:.3g}"
+            )
     promised_ms = float(manifest.metrics["latency_ms"]["value"])
-    problems = []
-    if difference > _LOGIT_TOLERANCE:
-        problems.append(f"{folder / MODEL}: answers moved by {difference:.3g}, more than {_LOGIT_TOLERANCE}")
-    most = _FORM_TOLERANCE * float(np.abs(alone).max())
-    if apart > most:
-        problems.append(f"{folder / MODEL}: logits differ from the torch form's by {apart:.3g}, more than {most:.3g}")
     return FolderReport(
         folder=str(folder),
         digest=manifest.digest,
-        files=len(manifest.files),
-        largest_difference=difference,
-        agreement=float((answers == expected).mean()),
+        files=len(manifest.files) - len(files.missing) - len(files.changed),
+        texts=0 if answers is None else len(answers.checked.texts),
+        largest_difference=None if answers is None else answers.difference,
+        agreement=None if answers is None else _agreement(answers),
         parity=apart,
-        accuracy=float((answers == labels).mean()),
-        promised_accuracy=float((expected == labels).mean()),
-        latency_ms=timed.median,
+        accuracy=None if answers is None else answers.right(answers.logits),
+        promised_accuracy=None if answers is None else answers.right(answers.checked.logits),
+        latency_ms=timed,
         promised_latency_ms=promised_ms,
-        baseline_latency_ms=whole.median,
+        baseline_latency_ms=whole,
         promised_speedup=float(manifest.baseline["latency_ms"]["value"]) / promised_ms,
         problems=tuple(problems),
+        remarks=tuple(_remarks(files)),
     )
+
+
+def _answers(folder: Path, manifest: Manifest, classifier: Classifier, workload: Workload) -> _Answers:
+    checked, readings = read_check(folder)
+    problems = []
+    if checked.texts:
+        tokens = tuple(classifier.tokens(checked.texts))
+        logits = classifier.logits(checked.texts)
+        known = {**readings, **{text: ids.tolist() for text, ids in zip(checked.texts, checked.tokens, strict=True)}}
+        read = classifier.tokens(known)
+        other = [text for (text, ids), found in zip(known.items(), read, strict=True) if ids != found.tolist()]
+        if other:
+            problems.append(
+                f"{folder}: {len(other)} of {len(known)} texts, {other[0][:40]!r} among them, are read as other tokens "
+                "than when it was exported; is the tokenizers library here another version?"
+            )
+    else:
+        tokens = checked.tokens
+        logits = predict_as_served(classifier.session, tokens, workload, pad=int(manifest.task.get("pad", 0)))
+    found = _Answers(checked, tokens, logits, tuple(problems))
+    if found.difference > _LOGIT_TOLERANCE:
+        problems.append(f"{folder / MODEL}: answers moved by {found.difference:.3g}, more than {_LOGIT_TOLERANCE}")
+    return _Answers(checked, tokens, logits, tuple(problems))
+
+
+def _agreement(answers: _Answers) -> float:
+    return float((answers.logits.argmax(axis=1) == answers.checked.logits.argmax(axis=1)).mean())
+
+
+def _times(
+    folder: Path, classifier: Classifier, workload: Workload, *, rows: int, rounds: int, alone: bool
+) -> tuple[float | None, float]:
+    """Milliseconds of the uncompressed model, unless the file is `alone`, and of the file."""
+    if alone:
+        (timed,) = time_sessions([classifier.session], workload, rows, rounds=rounds, seconds=10)
+        return None, timed.median
+    with tempfile.TemporaryDirectory() as place:
+        export_stock(uncompressed(folder), Path(place) / MODEL)
+        stock = Session(Path(place) / MODEL, threads=workload.threads)
+        whole, timed = time_sessions([stock, classifier.session], workload, rows, rounds=rounds, seconds=10)
+    return whole.median, timed.median
+
+
+def _remarks(files: Comparison) -> list[str]:
+    """What was done to a folder that does not keep it from answering."""
+    found = []
+    if files.added:
+        more = f" and {len(files.added) - _SHOWN} more" if len(files.added) > _SHOWN else ""
+        found.append(f"added since, and of no account: {', '.join(files.added[:_SHOWN])}{more}")
+    if CARD in files.changed:
+        found.append(f"{CARD} was changed since; nothing is read from it")
+    for name in files.missing:
+        lost = _LOST.get(name, "nothing is read from it")
+        found.append(f"{name} was removed since: {lost}")
+    return found
+
+
+_TORCH_LOST: Final = "the torch form cannot be loaded or compared"
+_LOST: Final = {
+    CHECK: "no answer could be compared with those of the export",
+    CONFIG: f"{_TORCH_LOST}, and the uncompressed model is not timed",
+    WEIGHTS: _TORCH_LOST,
+    "example.py": "use `autocompress.load`, or export the model again",
+}
 
 
 def _torch_logits(folder: Path, tokens: Sequence[NDArray[np.int64]]) -> NDArray[np.float32]:

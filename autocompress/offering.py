@@ -4,35 +4,23 @@ from __future__ import annotations
 
 import functools
 import logging
+import shutil
 from collections.abc import Mapping, Sequence
-from dataclasses import asdict, dataclass, replace
+from dataclasses import asdict, dataclass
 from pathlib import Path
-from typing import Any, Final
+from typing import Any
 
 import torch
-from safetensors.torch import save_file
 
-from autocompress.assets import atomic_folder, file_digest
+from autocompress.assets import file_digest
 from autocompress.core.device import DeviceProfile
-from autocompress.core.lowering import Lowering
 from autocompress.core.outcome import Measurement, Measurements, values
 from autocompress.core.policy import CompressionPolicy
 from autocompress.core.ports import Observer
-from autocompress.core.shape import ModelShape, describe
+from autocompress.core.shape import ModelShape
 from autocompress.core.spec import StudySpec
-from autocompress.deploy.card import model_card, step_line
 from autocompress.deploy.export import export_stock
-from autocompress.deploy.folder import (
-    MODEL,
-    Manifest,
-    file_digests,
-    metrics_json,
-    write_check,
-    write_manifest,
-    write_static_files,
-)
-from autocompress.deploy.serving import predict_as_served
-from autocompress.deploy.session import runtime
+from autocompress.deploy.folder import MODEL
 from autocompress.devices.energy import energy_of, find_meter
 from autocompress.devices.host import fingerprint_digest, is_this_machine
 from autocompress.devices.memory import peak_memory_mib
@@ -42,6 +30,7 @@ from autocompress.distill import kept_weights
 from autocompress.elsewhere import ENERGY_FACT, consequences, device_label, latency_of
 from autocompress.errors import HostError
 from autocompress.evaluate import Pricing, Setup
+from autocompress.exporting import Exporting, Known
 from autocompress.finalists import Endings, deployed_student, trainable_student
 from autocompress.operators import effective
 from autocompress.report.prediction import PACE
@@ -50,9 +39,9 @@ from autocompress.store import Artifact, Lease, Store
 from autocompress.teacher import Teacher, versions
 from autocompress.verification import (
     Judged,
-    deploy,
     drops,
     judge_file,
+    judge_folder,
     latencies,
     objections,
     parity,
@@ -61,8 +50,6 @@ from autocompress.verification import (
 )
 
 logger = logging.getLogger(__name__)
-
-_CHECK_TEXTS: Final = 100
 
 
 @dataclass(frozen=True, slots=True)
@@ -119,6 +106,7 @@ class Offering:
         self._pricing, self._ray = pricing, ray
         self._shape = teacher.anatomy.shape()
         self._folder = store.folder(spec.name)
+        self._exporting = Exporting(spec, teacher, profile)
 
     def conclude(self, endings: Endings) -> None:
         """Verifies or rejects every finalist that was trained, side by side with the baseline."""
@@ -215,31 +203,21 @@ class Offering:
             export_stock(self._teacher.anatomy.model, draft)
             draft.replace(path)
             made_of.write_text(self._teacher.digest, encoding="utf-8")
-        return judge_file(path, self._teacher.task, self._shape, self._spec.workload, stock=True)
+        return judge_file(path, self._teacher.task, self._shape, self._spec.workload)
 
     def _export(self, number: int, policy: CompressionPolicy, checkpoint: Path) -> _Part:
         weights, history = kept_weights(checkpoint)
         plain = trainable_student(self._setup, policy)
         plain.model.load_state_dict(weights)
         plain.model.eval()
-        path = self._folder / "exports" / f"{policy.digest}.onnx"
-        path.parent.mkdir(parents=True, exist_ok=True)
+        folder = self._folder / "exports" / policy.digest
         _, shape = effective(policy, self._shape)
-        lowering = self._lowering(shape)
         student = deployed_student(self._setup, policy, weights)
-        deploy(student, path, lowering)
+        self._exporting.begin(folder, policy, shape, student)
         weights = {**weights, **student.settled()}
-        judged = judge_file(path, self._setup.task, shape, self._spec.workload, switches=lowering.session)
-        same = parity(plain, self._setup.task, lowering, runtime=shape.runtime)
+        judged = judge_folder(folder, self._teacher.task, shape)
+        same = parity(plain, self._teacher.task, self._exporting.lowering(shape), runtime=shape.runtime)
         return _Part(number, policy, weights, shape, judged, same, history.score)
-
-    def _lowering(self, shape: ModelShape) -> Lowering:
-        return self._profile.lowering(
-            hidden=shape.hidden,
-            head_size=self._shape.layers[0].attention.head_size,
-            workload=self._spec.workload,
-            runtime=shape.runtime,
-        )
 
     def _decide(self, part: _Part, found: Measurements, reference: Measurements, timed: _Latencies) -> None:
         reasons = objections(found, trained_quality=part.trained_quality, constraints=self._spec.constraints)
@@ -247,7 +225,7 @@ class Offering:
             self._reject(part.number, "; ".join(reasons), found, timed.provenance)
         else:
             self._offer(part, found, reference, timed)
-        part.judged.path.unlink(missing_ok=True)
+        shutil.rmtree(part.judged.path.parent, ignore_errors=True)
 
     def _reject(self, number: int, reason: str, found: Measurements, provenance: Mapping[str, Any]) -> None:
         self._observer.note(f"candidate {number} is not offered: {reason}")
@@ -264,7 +242,8 @@ class Offering:
     def _offer(self, part: _Part, found: Measurements, reference: Measurements, timed: _Latencies) -> None:
         """The folder stands before the store says so: a crash in between leaves a folder that is written again."""
         folder = self._folder / part.policy.digest
-        self._write_folder(folder, part, self._manifest(part, found, reference, timed.how))
+        begun, known = part.judged.path.parent, Known(found, reference, timed.how)
+        self._exporting.finish(folder, begun, part.policy, part.shape, part.weights, known)
         self._store.conclude(
             self._lease,
             part.number,
@@ -279,62 +258,11 @@ class Offering:
                 "runtime": part.judged.runtime,
             },
         )
-        known, base = values(found), values(reference)
+        ours, base = values(found), values(reference)
         self._observer.note(
-            f"verified {part.policy.digest[:8]}: {known['quality']:.4f} {self._spec.task.metric}, "
-            f"{known['latency_ms']:.3g} ms ({base['latency_ms'] / known['latency_ms']:.1f}x faster, {timed.how}), "
-            f"{known['size_mb']:.3g} MB"
-        )
-
-    def _write_folder(self, folder: Path, part: _Part, manifest: Manifest) -> None:
-        validation = self._teacher.task.examples("validation")
-        some = validation.take(range(min(_CHECK_TEXTS, len(validation))))
-        model: Any = self._teacher.anatomy.model
-        with atomic_folder(folder, replace=True) as draft:
-            (draft / MODEL).write_bytes(part.judged.path.read_bytes())
-            write_static_files(
-                draft, tokenizer=self._teacher.task.tokenizer, policy=part.policy, runtime=part.judged.runtime
-            )
-            logits = predict_as_served(part.judged.session, some.tokens, self._spec.workload, pad=some.pad)
-            write_check(draft, some.tokens, some.labels, logits)
-            model.config.save_pretrained(str(draft))
-            save_file(
-                {name: tensor.contiguous() for name, tensor in part.weights.items()}, draft / "weights.safetensors"
-            )
-            steps = [step_line(step) for step in part.policy.steps]
-            card = model_card(manifest, summary=describe(part.shape), steps=steps)
-            (draft / "README.md").write_text(card, encoding="utf-8")
-            write_manifest(draft, replace(manifest, files=file_digests(draft)))
-
-    def _manifest(self, part: _Part, found: Measurements, reference: Measurements, how: str) -> Manifest:
-        """What the folder will say of itself, but for its files."""
-        spec, task, profile = self._spec, self._teacher.task, self._profile
-        return Manifest(
-            study=spec.name,
-            digest=part.policy.digest,
-            task={
-                "kind": spec.task.kind,
-                "labels": list(task.labels),
-                "metric": task.metric,
-                "max_length": spec.task.max_length,
-                "pad": task.examples("train").pad,
-            },
-            workload=spec.workload.to_json(),
-            metrics=metrics_json(found),
-            baseline=metrics_json(reference),
-            provenance={
-                **{name: str(asset) for name, asset in spec.sources.items()},
-                "device": profile.fingerprint.get("cpu", profile.name),
-                "fingerprint": dict(profile.fingerprint),
-                "latency": how,
-                "form": str(self._lowering(part.shape)),
-                "versions": dict(versions()),
-                "seed": spec.seed,
-                "teacher": self._teacher.digest,
-            },
-            files={},
-            switches=part.judged.switches,
-            runtime=asdict(runtime(part.judged.runtime)),
+            f"verified {part.policy.digest[:8]}: {ours['quality']:.4f} {self._spec.task.metric}, "
+            f"{ours['latency_ms']:.3g} ms ({base['latency_ms'] / ours['latency_ms']:.1f}x faster, {timed.how}), "
+            f"{ours['size_mb']:.3g} MB"
         )
 
 

@@ -14,7 +14,7 @@ from autocompress import operators
 from autocompress.anatomy import FAMILIES, Anatomy, is_settled
 from autocompress.core.policy import CompressionPolicy
 from autocompress.core.ports import Phase
-from autocompress.deploy.folder import verify_files
+from autocompress.deploy.folder import POLICY, TORCH_FORM, WEIGHTS, verify_used
 from autocompress.importance import no_preference
 
 
@@ -23,14 +23,15 @@ def load_torch(folder: str | Path) -> Any:
     compute as the deployed file does.
 
     A pruned model's sizes differ from layer to layer, which no config can say; the policy is applied to an empty model
-    and the weights are put into what is left. Raises IntegrityError when a file of the folder changed.
+    and the weights are put into what is left. Raises NotFoundError when the torch form was removed from the folder,
+    IntegrityError when a file of it changed.
     """
     place = Path(folder)
-    verify_files(place)
-    tensors = load_file(place / "weights.safetensors")
+    verify_used(place, TORCH_FORM)
+    tensors = load_file(place / WEIGHTS)
     settled = {name: tensor for name, tensor in tensors.items() if is_settled(name)}
     anatomy = Anatomy(uncompressed(place), FAMILIES, settled=settled)
-    policy = CompressionPolicy.from_json(json.loads((place / "policy.json").read_text(encoding="utf-8"))["steps"])
+    policy = CompressionPolicy.from_json(json.loads((place / POLICY).read_text(encoding="utf-8"))["steps"])
     importance = no_preference(anatomy.shape())
     operators.apply(policy, anatomy, importance, before=Phase.PRECISION)
     anatomy.model.load_state_dict({name: tensor for name, tensor in tensors.items() if name not in settled})

@@ -4,7 +4,7 @@ exported folder at any time."""
 from __future__ import annotations
 
 import logging
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Final
@@ -22,11 +22,14 @@ from autocompress.core.runtimes import DEFAULT_RUNTIME, RUNTIMES, named_runtime
 from autocompress.core.shape import ModelShape, macs, parameters
 from autocompress.core.spec import Bound
 from autocompress.core.workload import Workload
+from autocompress.deploy.folder import MODEL, read_manifest
 from autocompress.deploy.graph import write_graph
+from autocompress.deploy.loader import Classifier
 from autocompress.deploy.serving import predict_as_served
 from autocompress.deploy.session import Session
 from autocompress.devices.timing import Run, Timed, time_side_by_side, timing_lane, workload_run
-from autocompress.tasks import TextClassification, batches
+from autocompress.errors import SpecError
+from autocompress.tasks import Examples, TextClassification, batches
 
 logger = logging.getLogger(__name__)
 
@@ -79,28 +82,52 @@ class Judged:
     switches: Mapping[str, str] = field(default_factory=dict)
 
 
-def judge_file(
+def judge_file(path: Path, task: TextClassification, shape: ModelShape, workload: Workload) -> Judged:
+    """Quality of the baseline's stock export, in batches as it will be served, on validation and test data, and its
+    sizes. It runs in the default runtime and computes every token in every layer; ours leave out what the head does not
+    read."""
+    session = Session(path, threads=workload.threads)
+
+    def answered(examples: Examples) -> NDArray[np.float32]:
+        return predict_as_served(session, examples.tokens, workload, pad=examples.pad)
+
+    return _judged(path, session, answered, task, shape, workload, stock=True)
+
+
+def judge_folder(folder: Path, task: TextClassification, shape: ModelShape) -> Judged:
+    """Quality of an exported folder as its user gets it, on validation and test data: texts go in, through the folder's
+    own loader, and answers come out. And its sizes.
+
+    Raises SpecError when the folder reads a text otherwise than the study that trained its model."""
+    classifier, manifest = Classifier(folder), read_manifest(folder)
+
+    def answered(examples: Examples) -> NDArray[np.float32]:
+        for text, known, found in zip(examples.texts, examples.tokens, classifier.tokens(examples.texts), strict=True):
+            if not np.array_equal(known, found):
+                raise SpecError(f"{folder}: reads {text[:60]!r} as {found.tolist()}, training as {known.tolist()}")
+        return classifier.logits(examples.texts)
+
+    runtime, switches = manifest.runtime_name, manifest.switches
+    path, load = folder / MODEL, Workload.of(manifest.workload)
+    return _judged(path, classifier.session, answered, task, shape, load, runtime=runtime, switches=switches)
+
+
+def _judged(
     path: Path,
+    session: Session,
+    answered: Callable[[Examples], NDArray[np.float32]],
     task: TextClassification,
     shape: ModelShape,
     workload: Workload,
     *,
     stock: bool = False,
+    runtime: str = DEFAULT_RUNTIME,
     switches: Mapping[str, str] | None = None,
 ) -> Judged:
-    """Quality of the file itself, in batches as it will be served, on validation and test data, and its sizes.
-
-    It runs in the runtime of its shape. A `stock` export runs in the default one and computes every token in every
-    layer; ours leaves out what the head does not read.
-    """
-    runtime = DEFAULT_RUNTIME if stock else shape.runtime
-    session = Session(path, threads=workload.threads, runtime=runtime, switches=switches)
-
     found, answers = [], {}
     for metric, split in _QUALITIES.items():
         examples = task.examples(split)
-        logits = predict_as_served(session, examples.tokens, workload, pad=examples.pad)
-        answers[split] = logits.argmax(axis=1)
+        answers[split] = answered(examples).argmax(axis=1)
         score = task.score(answers[split], examples.labels)
         found.append(Measurement(metric, score.value, task.metric, "measured", score.interval))
     count = macs(shape, batch=workload.batch, length=workload.typical.length, every_token=stock)

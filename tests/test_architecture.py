@@ -13,7 +13,7 @@ LINES = [
     {"config", "assets", "anatomy", "samplers", "runners", "store", "reading"},
     {"operators", "distill", "tasks", "devices", "deploy", "importance", "checkpoints"},
     {"evaluate", "search", "report", "finalists", "verification", "teacher", "reach", "rebuild", "profiles", "lessons"},
-    {"elsewhere", "elastic", "parts", "folder_check"},
+    {"elsewhere", "elastic", "parts", "folder_check", "exporting"},
     {"promotion", "offering", "retarget", "explain"},
     {"stages"},
     {"study"},

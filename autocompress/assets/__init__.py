@@ -17,7 +17,7 @@ from autocompress.assets.replacing import (
 )
 from autocompress.assets.trees import copy_listed
 from autocompress.assets.wheels import Progress, cache_folder
-from autocompress.assets.writing import atomic_folder, host_errors, write_atomically
+from autocompress.assets.writing import atomic_folder, host_errors, readable_alike, write_atomically
 
 __all__ = [
     "CARD",
@@ -40,6 +40,7 @@ __all__ = [
     "host_errors",
     "model_folder_problems",
     "new_export",
+    "readable_alike",
     "write_atomically",
     "write_file",
 ]

@@ -97,6 +97,16 @@ def swap_in(temporary: Path, path: Path) -> Path | None:
     return old
 
 
+def readable_alike(folder: Path) -> None:
+    """Gives every file of a folder the mode that a new one of this process gets: some libraries write theirs for its
+    owner alone, and a copy keeps what the files of a private place had."""
+    mask = os.umask(0o077)
+    os.umask(mask)
+    for inside in [folder, *folder.rglob("*")]:
+        if not inside.is_symlink():
+            inside.chmod((0o777 if inside.is_dir() else 0o666) & ~mask)
+
+
 @contextlib.contextmanager
 def host_errors(path: Path) -> Iterator[None]:
     """What the operating system refuses, in words. Other errors pass."""

@@ -6,7 +6,7 @@ example.py           answers from the command line with the model's runtime, tok
 manifest.json        task, workload, runtime, metrics, and the SHA-256 of every other file
 policy.json          what was done to the model
 README.md            the model card
-check.json           some validation texts as token ids with the answers the model gave when it was exported
+check.json           some validation texts and their token ids, with the answers the model gave when it was exported
 config.json, weights.safetensors   the torch form, rebuilt by `autocompress.load_torch`
 """
 
@@ -14,10 +14,10 @@ from __future__ import annotations
 
 import hashlib
 import json
-from collections.abc import Mapping
+from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass, field
 from importlib import resources
-from pathlib import Path
+from pathlib import Path, PurePosixPath
 from typing import Any, Final
 
 import numpy as np
@@ -27,11 +27,15 @@ from autocompress.core.lowering import SWITCHES
 from autocompress.core.outcome import Measurements
 from autocompress.core.policy import CompressionPolicy
 from autocompress.core.runtimes import DEFAULT_RUNTIME, RUNTIMES, named_runtime
-from autocompress.deploy.tokenizer import TokenizerFiles
+from autocompress.deploy.tokenizer import TOKENIZER, TokenizerFiles
 from autocompress.errors import IntegrityError, NotFoundError
 
 FORMAT: Final = 1
-MODEL, MANIFEST, CHECK = "model.onnx", "manifest.json", "check.json"
+MODEL, MANIFEST, CHECK, POLICY = "model.onnx", "manifest.json", "check.json", "policy.json"
+CONFIG, WEIGHTS, CARD = "config.json", "weights.safetensors", "README.md"
+ANSWERING: Final = (MODEL, TOKENIZER, POLICY)
+"""What a folder needs to answer."""
+TORCH_FORM: Final = (CONFIG, POLICY, WEIGHTS)
 
 
 @dataclass(frozen=True, slots=True)
@@ -56,6 +60,16 @@ class Manifest:
 
     def to_json(self) -> dict[str, Any]:
         return {"format": FORMAT, **{name: getattr(self, name) for name in self.__slots__}}
+
+
+@dataclass(frozen=True, slots=True)
+class Checked:
+    """Texts that travel with a folder: their token ids, classes [texts] and logits [texts, classes]."""
+
+    texts: tuple[str, ...]
+    tokens: tuple[NDArray[np.int64], ...]
+    labels: NDArray[np.int64]
+    logits: NDArray[np.float32]
 
 
 def read_manifest(folder: Path) -> Manifest:
@@ -83,24 +97,69 @@ def metrics_json(measurements: Measurements) -> dict[str, dict[str, Any]]:
 def file_digests(folder: Path) -> dict[str, str]:
     """SHA-256 of every file but the manifest, by relative path."""
     return {
-        path.relative_to(folder).as_posix(): hashlib.sha256(path.read_bytes()).hexdigest()
+        path.relative_to(folder).as_posix(): _sha256(path)
         for path in sorted(folder.rglob("*"))
         if path.is_file() and path.name != MANIFEST
     }
 
 
+@dataclass(frozen=True, slots=True)
+class Comparison:
+    """A folder against its manifest: files that are missing, changed (each as a sentence) or were added."""
+
+    missing: tuple[str, ...] = ()
+    changed: Mapping[str, str] = field(default_factory=dict)
+    added: tuple[str, ...] = ()
+
+    def problems(self, folder: Path) -> list[str]:
+        """Every difference, one line each."""
+        return [
+            *(f"{folder / name}: missing" for name in self.missing),
+            *self.changed.values(),
+            *(f"{folder / name}: not part of the export" for name in self.added),
+        ]
+
+
+def compared(folder: Path, manifest: Manifest, only: Collection[str] | None = None) -> Comparison:
+    """Of the files that the manifest knows, or of these `only`, then without a look at what was added. Links are
+    followed: the folders of a hub's cache consist of them. Raises IntegrityError for a name outside of the folder."""
+    names = sorted(manifest.files if only is None else only)
+    if outside := [name for name in names if PurePosixPath(name).is_absolute() or ".." in PurePosixPath(name).parts]:
+        raise IntegrityError(f"{folder / MANIFEST}: damaged: names files outside of the folder: {outside}")
+    there = [name for name in names if (folder / name).is_file()]
+    changed = {}
+    for name in there:
+        found, expected = _sha256(folder / name), manifest.files.get(name, "")
+        if found != expected:
+            wanted = f"expected {expected[:12]}" if expected else "not part of the export"
+            changed[name] = f"{folder / name}: changed since it was exported (SHA-256 {found[:12]}, {wanted})"
+    added = []
+    if only is None:
+        every = (path.relative_to(folder).as_posix() for path in sorted(folder.rglob("*")) if path.is_file())
+        added = [name for name in every if name not in manifest.files and name != MANIFEST]
+    return Comparison(tuple(sorted(set(names) - set(there))), changed, tuple(added))
+
+
 def verify_files(folder: Path) -> Manifest:
     """Raises IntegrityError naming every file that is missing, added or changed since the export."""
     manifest = read_manifest(folder)
-    found = file_digests(folder)
-    problems = [f"{folder / name}: missing" for name in sorted(set(manifest.files) - set(found))]
-    problems += [
-        f"{folder / name}: changed since it was exported (SHA-256 {found[name][:12]}, expected {digest[:12]})"
-        for name, digest in sorted(manifest.files.items())
-        if name in found and found[name] != digest
-    ]
-    problems += [f"{folder / name}: not part of the export" for name in sorted(set(found) - set(manifest.files))]
-    if problems:
+    if problems := compared(folder, manifest).problems(folder):
+        raise IntegrityError("\n".join(problems))
+    return manifest
+
+
+def verify_used(folder: Path, names: Collection[str]) -> Manifest:
+    """The same for files that somebody is about to use; nobody else's matter: a licence in the card, a
+    `.gitattributes`, weights that were left behind. Raises NotFoundError naming every one that is missing, too."""
+    manifest = read_manifest(folder)
+    found = compared(folder, manifest, names)
+    if found.missing:
+        unknown = [name for name in found.missing if name not in manifest.files]
+        why = f"; the export never had {', '.join(unknown)}" if unknown else ""
+        raise NotFoundError(
+            f"{folder}: {', '.join(found.missing)} missing, removed or left behind{why}; export the model again"
+        )
+    if problems := found.problems(folder):
         raise IntegrityError("\n".join(problems))
     return manifest
 
@@ -110,27 +169,50 @@ def write_static_files(folder: Path, *, tokenizer: TokenizerFiles, policy: Compr
     tokenizer.write(folder)
     name = f"example_{RUNTIMES[named_runtime(runtime)].library}.py.txt"
     example = resources.files("autocompress.deploy").joinpath(name).read_text(encoding="utf-8")
-    (folder / "example.py").write_text(example, encoding="utf-8")
-    _write_json(folder / "policy.json", {"digest": policy.digest, "steps": policy.to_json()})
+    installed = f"{RUNTIMES[named_runtime(runtime)].install} tokenizers numpy"
+    (folder / "example.py").write_text(example.replace("$INSTALL", installed), encoding="utf-8")
+    _write_json(folder / POLICY, {"digest": policy.digest, "steps": policy.to_json()})
 
 
-def write_check(
-    folder: Path, tokens: tuple[NDArray[np.int64], ...], labels: NDArray[np.int64], logits: NDArray[np.float32]
-) -> None:
-    """Token ids, true labels and the exported file's own logits of some texts."""
+def write_check(folder: Path, examples: Checked, readings: Mapping[str, Sequence[int]]) -> None:
+    """Texts with their token ids, true labels and the exported file's own logits, and `readings`: token ids of texts
+    that tokenizers like to read in different ways."""
     _write_json(
         folder / CHECK,
         {
-            "tokens": [ids.tolist() for ids in tokens],
-            "labels": labels.tolist(),
-            "logits": [[round(float(value), 6) for value in row] for row in logits],
+            "texts": list(examples.texts),
+            "tokens": [ids.tolist() for ids in examples.tokens],
+            "labels": examples.labels.tolist(),
+            "logits": [[round(float(value), 6) for value in row] for row in examples.logits],
+            "readings": [{"text": text, "tokens": list(ids)} for text, ids in readings.items()],
         },
     )
+
+
+def read_check(folder: Path) -> tuple[Checked, dict[str, list[int]]]:
+    """What `write_check` wrote; folders of old hold neither texts nor readings. Raises IntegrityError."""
+    path = folder / CHECK
+    try:
+        found = json.loads(path.read_text(encoding="utf-8"))
+        checked = Checked(
+            tuple(found.get("texts", ())),
+            tuple(np.asarray(ids, dtype=np.int64) for ids in found["tokens"]),
+            np.asarray(found["labels"], dtype=np.int64),
+            np.asarray(found["logits"], dtype=np.float32),
+        )
+        return checked, {entry["text"]: list(entry["tokens"]) for entry in found.get("readings", ())}
+    except (ValueError, KeyError, TypeError, AttributeError) as error:
+        raise IntegrityError(f"{path}: damaged: {error}") from error
 
 
 def write_manifest(folder: Path, manifest: Manifest) -> None:
     """Written last: a folder with a manifest is complete."""
     _write_json(folder / MANIFEST, manifest.to_json())
+
+
+def _sha256(path: Path) -> str:
+    with path.open("rb") as file:
+        return hashlib.file_digest(file, "sha256").hexdigest()
 
 
 def _write_json(path: Path, value: Any) -> None:

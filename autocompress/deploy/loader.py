@@ -3,20 +3,20 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Sequence
+from collections.abc import Iterable
 from dataclasses import dataclass
 from pathlib import Path
-from typing import final
+from typing import final, overload
 
 import numpy as np
 from numpy.typing import NDArray
-from tokenizers import Tokenizer
 
 from autocompress.core.policy import CompressionPolicy
 from autocompress.core.workload import Workload
-from autocompress.deploy.folder import MODEL, verify_files
+from autocompress.deploy.folder import ANSWERING, MODEL, POLICY, verify_used
 from autocompress.deploy.serving import predict_as_served
 from autocompress.deploy.session import Session
+from autocompress.deploy.tokenizer import TextTokenizer
 
 
 @dataclass(frozen=True, slots=True)
@@ -29,41 +29,55 @@ class Answer:
 
 @final
 class Classifier:
-    """An exported model, ready to answer. `policy` says what was done to it."""
+    """An exported model, ready to answer. `policy` says what was done to it, `session` is the model itself."""
 
     def __init__(self, folder: Path) -> None:
-        """Raises NotFoundError or IntegrityError when the folder is not a whole export, HostError when its runtime is
-        not installed."""
-        manifest = verify_files(folder)
+        """Raises NotFoundError when a file that it uses is not there, IntegrityError when one was changed, HostError
+        when its runtime is not installed."""
+        manifest = verify_used(folder, ANSWERING)
         self.labels = tuple(manifest.task["labels"])
-        self.policy = CompressionPolicy.from_json(json.loads((folder / "policy.json").read_text("utf-8"))["steps"])
-        self._tokenizer = Tokenizer.from_file(str(folder / "tokenizer.json"))
-        self._tokenizer.no_padding()
-        self._tokenizer.enable_truncation(int(manifest.task["max_length"]))
-        self._workload, self._pad = Workload.of(manifest.workload), int(manifest.task.get("pad", 0))
-        self._session = Session(
+        self.policy = CompressionPolicy.from_json(json.loads((folder / POLICY).read_text("utf-8"))["steps"])
+        self._pad = int(manifest.task.get("pad", 0))
+        self._tokenizer = TextTokenizer.read(folder, longest=int(manifest.task["max_length"]), pad=self._pad)
+        self._workload = Workload.of(manifest.workload)
+        self.session = Session(
             folder / MODEL,
             threads=self._workload.threads,
             runtime=manifest.runtime_name,
             switches=manifest.switches,
         )
 
-    def logits(self, texts: Sequence[str]) -> NDArray[np.float32]:
-        """[texts, labels], computed in the batches that the model was measured with."""
-        encoded = self._tokenizer.encode_batch(list(texts))
-        tokens = [np.asarray(text.ids, dtype=np.int64) for text in encoded]
-        return predict_as_served(self._session, tokens, self._workload, pad=self._pad)
+    def tokens(self, texts: Iterable[str]) -> list[NDArray[np.int64]]:
+        """The token ids of each text. Raises SpecError for what is no text."""
+        return self._tokenizer(list(texts))
 
-    def __call__(self, texts: Sequence[str]) -> list[Answer]:
+    def logits(self, texts: str | Iterable[str]) -> NDArray[np.float32]:
+        """[texts, labels], computed in the batches that the model was measured with; one row for one text."""
+        tokens = self.tokens([texts] if isinstance(texts, str) else texts)
+        if not tokens:
+            return np.zeros((0, len(self.labels)), np.float32)
+        return predict_as_served(self.session, tokens, self._workload, pad=self._pad)
+
+    @overload
+    def __call__(self, texts: str) -> Answer: ...  # type: ignore[overload-overlap]  # a str is a sequence of str, too
+
+    @overload
+    def __call__(self, texts: Iterable[str]) -> list[Answer]: ...
+
+    def __call__(self, texts: str | Iterable[str]) -> Answer | list[Answer]:
+        """The answer to one text, or one for each of several."""
         raw = self.logits(texts).astype(np.float64)
+        if not len(raw):
+            return []
         shares = np.exp(raw - raw.max(axis=1, keepdims=True))
         shares /= shares.sum(axis=1, keepdims=True)
-        return [
+        answers = [
             Answer(self.labels[int(row.argmax())], dict(zip(self.labels, map(float, row), strict=True)))
             for row in shares
         ]
+        return answers[0] if isinstance(texts, str) else answers
 
 
 def load(folder: str | Path) -> Classifier:
-    """Loads an exported folder after checking every file in it."""
+    """Loads an exported folder after checking the files that it uses."""
     return Classifier(Path(folder))

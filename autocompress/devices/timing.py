@@ -12,6 +12,8 @@ from __future__ import annotations
 
 import fcntl
 import logging
+import os
+import stat
 import tempfile
 import time
 from collections.abc import Callable, Iterator, Sequence
@@ -101,12 +103,43 @@ class Timed:
 
 
 @contextmanager
-def timing_lane() -> Iterator[None]:
-    """One measurement at a time on this machine; waits for its turn."""
-    path = Path(tempfile.gettempdir()) / "autocompress-timing.lock"
-    with path.open("w") as lock:
-        fcntl.flock(lock, fcntl.LOCK_EX)
+def timing_lane(folder: Path | None = None) -> Iterator[None]:
+    """One measurement at a time of one user on this machine; waits for its turn, and says so. Those of other users are
+    noticed as any other work is (see `Neighbours`).
+
+    The lock lies in the temporary `folder`, where others may write: it is opened through no link, nothing is written to
+    it, and what belongs to somebody else is no lock of ours.
+    """
+    path = (folder or Path(tempfile.gettempdir())) / f"autocompress-timing-{os.getuid()}.lock"
+    try:
+        handle = _opened_lock(path)
+    except OSError as error:
+        logger.warning("%s: no lock (%s); measurements of yours may disturb each other", path, error)
         yield
+        return
+    try:
+        try:
+            fcntl.flock(handle, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        except BlockingIOError:
+            logger.warning("timing: another measurement of yours is at work on this machine; waiting for its end")
+            fcntl.flock(handle, fcntl.LOCK_EX)
+        yield
+    finally:
+        os.close(handle)
+
+
+def _opened_lock(path: Path) -> int:
+    """Raises OSError for anything but a plain file of this user."""
+    flags = os.O_RDONLY | os.O_NOFOLLOW | os.O_NONBLOCK | os.O_CLOEXEC
+    try:
+        handle = os.open(path, flags | os.O_CREAT, 0o600)
+    except PermissionError:  # one that cannot be read, or that a sticky folder protects from being opened to be made
+        handle = os.open(path, flags)
+    about = os.fstat(handle)
+    if stat.S_ISREG(about.st_mode) and about.st_uid == os.getuid():
+        return handle
+    os.close(handle)
+    raise PermissionError(f"belongs to user {about.st_uid}" if stat.S_ISREG(about.st_mode) else "is no plain file")
 
 
 class Neighbours:

@@ -7,8 +7,10 @@ from autocompress.tasks.text_classification import (
     load_text_classification,
     unlabelled_examples,
 )
+from autocompress.tasks.tokenization import HARD_TEXTS
 
 __all__ = [
+    "HARD_TEXTS",
     "Batch",
     "Examples",
     "Score",

@@ -1,0 +1,140 @@
+"""The folders of a study's finalists: first what answers, to be judged as a user gets it, then all the rest."""
+
+from __future__ import annotations
+
+import shutil
+from collections.abc import Mapping
+from dataclasses import asdict, dataclass, field, replace
+from pathlib import Path
+from typing import Any, Final
+
+import torch
+from safetensors.torch import save_file
+
+from autocompress.anatomy import Anatomy
+from autocompress.assets import atomic_folder, readable_alike
+from autocompress.core.device import DeviceProfile
+from autocompress.core.lowering import Lowering
+from autocompress.core.outcome import Measurements
+from autocompress.core.policy import CompressionPolicy
+from autocompress.core.shape import ModelShape, describe
+from autocompress.core.spec import StudySpec
+from autocompress.deploy.card import model_card, step_line
+from autocompress.deploy.folder import (
+    CARD,
+    MODEL,
+    WEIGHTS,
+    Checked,
+    Manifest,
+    file_digests,
+    metrics_json,
+    write_check,
+    write_manifest,
+    write_static_files,
+)
+from autocompress.deploy.loader import Classifier
+from autocompress.deploy.session import runtime
+from autocompress.tasks import HARD_TEXTS
+from autocompress.teacher import Teacher, versions
+from autocompress.verification import deploy
+
+_CHECK_TEXTS: Final = 100
+
+
+@dataclass(frozen=True, slots=True)
+class Known:
+    """What a folder says of its model and of the baseline, and how the latencies were obtained."""
+
+    found: Measurements = ()
+    reference: Measurements = ()
+    how: str = ""
+
+
+@dataclass(frozen=True, slots=True)
+class Exporting:
+    """Writes the folders of one study."""
+
+    spec: StudySpec
+    teacher: Teacher
+    profile: DeviceProfile
+    head_size: int = field(init=False)
+
+    def __post_init__(self) -> None:
+        shape = self.teacher.anatomy.shape()
+        object.__setattr__(self, "head_size", shape.layers[0].attention.head_size)
+
+    def lowering(self, shape: ModelShape) -> Lowering:
+        """The form of the graph that the device runs fastest."""
+        return self.profile.lowering(
+            hidden=shape.hidden, head_size=self.head_size, workload=self.spec.workload, runtime=shape.runtime
+        )
+
+    def begin(self, folder: Path, policy: CompressionPolicy, shape: ModelShape, student: Anatomy) -> None:
+        """A folder that answers, and knows nothing of how well yet. Whatever stood there is replaced."""
+        with atomic_folder(folder, replace=True) as draft:
+            deploy(student, draft / MODEL, self.lowering(shape))
+            write_static_files(draft, tokenizer=self.teacher.task.tokenizer, policy=policy, runtime=shape.runtime)
+            manifest = self._manifest(policy, shape, Known())
+            write_manifest(draft, replace(manifest, files=file_digests(draft)))
+
+    def finish(
+        self,
+        folder: Path,
+        begun: Path,
+        policy: CompressionPolicy,
+        shape: ModelShape,
+        weights: Mapping[str, torch.Tensor],
+        known: Known,
+    ) -> None:
+        """What was `begun`, with the answers to some texts, the torch form, the card and all that is known of it."""
+        model: Any = self.teacher.anatomy.model
+        manifest = self._manifest(policy, shape, known)
+        with atomic_folder(folder, replace=True) as draft:
+            shutil.copytree(begun, draft, dirs_exist_ok=True)
+            self._write_check(draft)
+            model.config.save_pretrained(str(draft))
+            save_file({name: tensor.contiguous() for name, tensor in weights.items()}, draft / WEIGHTS)
+            card = model_card(manifest, summary=describe(shape), steps=[step_line(step) for step in policy.steps])
+            (draft / CARD).write_text(card, encoding="utf-8")
+            write_manifest(draft, replace(manifest, files=file_digests(draft)))
+            readable_alike(draft)
+
+    def _write_check(self, draft: Path) -> None:
+        validation = self.teacher.task.examples("validation")
+        some = validation.take(range(min(_CHECK_TEXTS, len(validation))))
+        classifier = Classifier(draft)
+        readings = {text: ids.tolist() for text, ids in zip(HARD_TEXTS, classifier.tokens(HARD_TEXTS), strict=True)}
+        tokens = tuple(classifier.tokens(some.texts))
+        write_check(draft, Checked(some.texts, tokens, some.labels, classifier.logits(some.texts)), readings)
+
+    def _manifest(self, policy: CompressionPolicy, shape: ModelShape, known: Known) -> Manifest:
+        """What the folder will say of itself, but for its files."""
+        spec, task, profile = self.spec, self.teacher.task, self.profile
+        lowering = self.lowering(shape)
+        return Manifest(
+            study=spec.name,
+            digest=policy.digest,
+            task={
+                "kind": spec.task.kind,
+                "labels": list(task.labels),
+                "metric": task.metric,
+                "max_length": spec.task.max_length,
+                "pad": task.tokenizer.pad,
+            },
+            workload=spec.workload.to_json(),
+            metrics=metrics_json(known.found),
+            baseline=metrics_json(known.reference),
+            provenance={
+                **{name: str(asset) for name, asset in spec.sources.items()},
+                "device": profile.fingerprint.get("cpu", profile.name),
+                "fingerprint": dict(profile.fingerprint),
+                "latency": known.how,
+                "form": str(lowering),
+                "versions": dict(versions()),
+                "seed": spec.seed,
+                "teacher": self.teacher.digest,
+            },
+            files={},
+            switches=lowering.session,
+            runtime=asdict(runtime(shape.runtime)),
+        )

@@ -1,0 +1,286 @@
+"""Exported folders in real places: read from raw texts, copied about, changed by their users, opened by others."""
+
+from __future__ import annotations
+
+import json
+import os
+import shutil
+import stat
+import subprocess
+import sys
+from collections.abc import Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass, replace
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+
+import autocompress
+from autocompress import config
+from autocompress.anatomy import FAMILIES, Anatomy
+from autocompress.core.outcome import Measurement
+from autocompress.core.policy import CompressionPolicy
+from autocompress.deploy.folder import read_check
+from autocompress.deploy.loader import Answer
+from autocompress.errors import IntegrityError, NotFoundError, SpecError
+from autocompress.exporting import Exporting, Known
+from autocompress.folder_check import verify_folder
+from autocompress.operators import OPERATORS
+from autocompress.tasks import HARD_TEXTS
+from autocompress.teacher import Teacher, prepare_teacher
+from autocompress.verification import judge_folder
+from tests.given_study import WORDS, write_data, write_model, write_study
+
+TEXTS = ["we saw the oven and some soup", "THE team", "", "goal " * 40]
+OTHER = {"type": "Replace", "pattern": {"String": "the"}, "content": "goal"}
+"""A normalizer that makes another text of almost every one."""
+
+
+@dataclass(frozen=True, slots=True)
+class Exported:
+    folder: Path
+    teacher: Teacher
+    exporting: Exporting
+
+
+@pytest.fixture(scope="module")
+def made(tmp_path_factory: pytest.TempPathFactory) -> Exported:
+    """The uncompressed model of a small project, exported as a finalist is; under an umask that hides nothing."""
+    place = tmp_path_factory.mktemp("export")
+    write_data(place / "texts.csv", rows=120)
+    write_model(place / "model", head=True)
+    spec = config.load_study(write_study(place), operators=OPERATORS)
+    teacher = prepare_teacher(spec, place / "model", place / "texts.csv", on_progress=lambda progress: None)
+    exporting = Exporting(spec, teacher, config.load_device("xeon-2core"))
+    policy, shape = CompressionPolicy(()), teacher.anatomy.shape()
+    exporting.begin(place / "begun", policy, shape, teacher.anatomy)
+    found = [Measurement("latency_ms", 1.0, "ms", "measured"), Measurement("quality", 0.5, "accuracy", "measured")]
+    weights = teacher.anatomy.model.state_dict()
+    with umask(0o022):
+        known = Known(tuple(found), tuple(found), "measured here")
+        exporting.finish(place / "picked", place / "begun", policy, shape, weights, known)
+    return Exported(place / "picked", teacher, exporting)
+
+
+@pytest.fixture
+def folder(made: Exported, tmp_path: Path) -> Path:
+    """A copy to be spoiled."""
+    return Path(shutil.copytree(made.folder, tmp_path / "picked"))
+
+
+@contextmanager
+def umask(mask: int) -> Iterator[None]:
+    before = os.umask(mask)
+    try:
+        yield
+    finally:
+        os.umask(before)
+
+
+def rewritten(folder: Path, name: str, change: Any) -> None:
+    """Changes a JSON file of an export, and tells the manifest."""
+    import hashlib
+
+    tree = json.loads((folder / name).read_text())
+    change(tree)
+    (folder / name).write_text(json.dumps(tree))
+    about = json.loads((folder / "manifest.json").read_text())
+    about["files"][name] = hashlib.sha256((folder / name).read_bytes()).hexdigest()
+    (folder / "manifest.json").write_text(json.dumps(about))
+
+
+def test_quality_is_that_of_texts_put_into_the_folder(made: Exported) -> None:
+    judged = judge_folder(made.folder, made.teacher.task, made.teacher.anatomy.shape())
+    known = {one.metric: one.value for one in judged.measurements}
+    classifier = autocompress.load(made.folder)
+    for metric, split in (("quality", "validation"), ("test_quality", "test")):
+        examples = made.teacher.task.examples(split)
+        right = [
+            answer.label == made.teacher.task.labels[label]
+            for answer, label in zip(classifier(examples.texts), examples.labels, strict=True)
+        ]
+        assert known[metric] == pytest.approx(np.mean(right))
+
+
+def test_a_folder_that_reads_texts_otherwise_than_training_did_is_not_judged(made: Exported, folder: Path) -> None:
+    rewritten(folder, "tokenizer.json", lambda tree: tree.update(normalizer=OTHER))
+    with pytest.raises(SpecError, match=r"reads '.+' as \[2, .+\], training as \[2, "):
+        judge_folder(folder, made.teacher.task, made.teacher.anatomy.shape())
+
+
+def test_verify_puts_texts_in_and_notices_another_tokenizer(folder: Path) -> None:
+    report = verify_folder(folder, rounds=5)
+    assert report.ok, report.problems
+    assert report.texts == 12
+    assert report.remarks == ()
+    assert "12 texts put in" in "\n".join(report.lines)
+    rewritten(folder, "tokenizer.json", lambda tree: tree.update(normalizer=OTHER))
+    report = verify_folder(folder, rounds=5)
+    assert not report.ok
+    assert "are read as other tokens than when it was exported" in report.problems[0]
+
+
+def test_what_hard_texts_were_read_as_travels_with_the_folder(made: Exported) -> None:
+    _, readings = read_check(made.folder)
+    assert list(readings) == list(dict.fromkeys(HARD_TEXTS))
+    assert readings[""] == [2, 3]
+    assert len(readings[HARD_TEXTS[-1]]) == made.exporting.spec.task.max_length
+
+
+def test_a_folder_of_before_holds_no_texts_and_is_verified_all_the_same(folder: Path) -> None:
+    def older(tree: dict[str, Any]) -> None:
+        del tree["texts"], tree["readings"]
+
+    rewritten(folder, "check.json", older)
+    report = verify_folder(folder, rounds=5)
+    assert report.ok, report.problems
+    assert report.texts == 0
+    assert "token ids put in" in "\n".join(report.lines)
+
+
+def test_one_text_has_one_answer_and_none_has_none(made: Exported) -> None:
+    classifier = autocompress.load(made.folder)
+    one, many = classifier(TEXTS[0]), classifier(TEXTS)
+    assert isinstance(one, Answer)
+    assert one == many[0]
+    assert one.label in WORDS
+    assert len(many) == len(TEXTS)
+    assert classifier([]) == []
+    assert classifier.logits([]).shape == (0, 3)
+    assert classifier.logits(TEXTS[0]).shape == (1, 3)
+    assert classifier(iter(TEXTS)) == many
+    nothing: Any = [TEXTS[0], float("nan")]
+    with pytest.raises(SpecError, match="text 1: must be a str, got float 'nan'"):
+        classifier(nothing)
+
+
+def test_the_example_the_loader_and_plain_onnx_runtime_answer_alike(made: Exported) -> None:
+    import onnxruntime
+    from tokenizers import Tokenizer
+
+    plain = onnxruntime.InferenceSession(made.folder / "model.onnx")
+    reader, answers = Tokenizer.from_file(str(made.folder / "tokenizer.json")), autocompress.load(made.folder)(TEXTS)
+    example = [sys.executable, str(made.folder / "example.py"), *TEXTS]
+    said = subprocess.run(example, capture_output=True, text=True, check=True, cwd="/").stdout.splitlines()
+    for text, answer, line in zip(TEXTS, answers, said, strict=True):
+        ids = np.array([reader.encode(text).ids])
+        (logits,) = plain.run(None, {"input_ids": ids, "attention_mask": np.ones_like(ids)})
+        assert list(answer.shares)[int(logits[0].argmax())] == answer.label
+        assert line.split()[:2] == [answer.label, f"{answer.shares[answer.label]:.3f}"]
+
+
+def test_what_users_add_to_a_folder_is_their_own(folder: Path) -> None:
+    (folder / ".gitattributes").write_text("*.onnx filter=lfs\n")
+    (folder / ".DS_Store").write_bytes(b"\0")
+    (folder / ".git").mkdir()
+    (folder / ".git" / "HEAD").write_text("ref: refs/heads/main\n")
+    card = folder / "README.md"
+    card.write_text("---\nlicense: mit\n---\n" + card.read_text())
+    assert autocompress.load(folder)("the goal").label in WORDS
+    assert autocompress.load_torch(folder) is not None
+    report = verify_folder(folder, rounds=5)
+    assert report.ok
+    assert report.remarks == (
+        "added since, and of no account: .DS_Store, .git/HEAD, .gitattributes",
+        "README.md was changed since; nothing is read from it",
+    )
+
+
+def test_the_torch_form_may_be_left_behind(folder: Path) -> None:
+    (folder / "weights.safetensors").unlink()
+    assert autocompress.load(folder)("the goal").label in WORDS
+    with pytest.raises(NotFoundError, match=r"weights\.safetensors missing, removed or left behind; export the model"):
+        autocompress.load_torch(folder)
+    (folder / "config.json").unlink()
+    (folder / "check.json").unlink()
+    (folder / "example.py").unlink()
+    report = verify_folder(folder, rounds=5)
+    assert report.ok
+    assert report.parity is report.speedup is report.agreement is None
+    said = "\n".join(report.lines)
+    assert "weights.safetensors was removed since: the torch form cannot be loaded" in said
+    assert "check.json was removed since: no answer could be compared" in said
+    assert json.dumps(report.to_json())
+
+
+@pytest.mark.parametrize("name", ["model.onnx", "tokenizer.json", "policy.json"])
+def test_what_answers_is_checked(name: str, folder: Path) -> None:
+    with (folder / name).open("ab") as file:
+        file.write(b" ")
+    with pytest.raises(IntegrityError, match=rf"{name}: changed since it was exported"):
+        autocompress.load(folder)
+    (folder / name).unlink()
+    with pytest.raises(NotFoundError, match=f"{name} missing, removed or left behind; export the model again"):
+        autocompress.load(folder)
+
+
+def test_an_export_that_never_had_a_tokenizer_says_so(folder: Path) -> None:
+    about = json.loads((folder / "manifest.json").read_text())
+    del about["files"]["tokenizer.json"]
+    (folder / "manifest.json").write_text(json.dumps(about))
+    (folder / "tokenizer.json").unlink()
+    with pytest.raises(NotFoundError, match=r"tokenizer\.json missing, .+; the export never had tokenizer\.json"):
+        autocompress.load(folder)
+
+
+def test_a_manifest_names_no_files_outside_of_its_folder(folder: Path) -> None:
+    about = json.loads((folder / "manifest.json").read_text())
+    about["files"]["../secret"] = "0" * 64
+    (folder / "manifest.json").write_text(json.dumps(about))
+    with pytest.raises(IntegrityError, match=r"names files outside of the folder: \['\.\./secret'\]"):
+        verify_folder(folder)
+
+
+def test_every_file_is_readable_alike(made: Exported) -> None:
+    modes = {path.name: stat.S_IMODE(path.stat().st_mode) for path in made.folder.iterdir()}
+    assert set(modes.values()) == {0o644}, modes
+    assert stat.S_IMODE(made.folder.stat().st_mode) == 0o755
+
+
+def test_a_folder_of_links_is_loaded(made: Exported, tmp_path: Path) -> None:
+    """As the cache of a hub is made."""
+    (tmp_path / "snapshot").mkdir()
+    for path in made.folder.iterdir():
+        (tmp_path / "snapshot" / path.name).symlink_to(path)
+    assert autocompress.load(tmp_path / "snapshot")("the goal").label in WORDS
+
+
+def test_a_folder_answers_without_a_home(made: Exported) -> None:
+    code = f"import autocompress; print(autocompress.load({str(made.folder)!r})('the goal').label)"
+    bare = {name: value for name, value in os.environ.items() if name in ("PATH", "PYTHONPATH")}
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, env=bare, check=True, cwd="/")
+    assert done.stdout.strip() in WORDS
+
+
+def test_transformers_reads_texts_alike_from_the_folder(made: Exported) -> None:
+    from transformers import AutoTokenizer
+
+    reader = AutoTokenizer.from_pretrained(str(made.folder))
+    found = reader([*TEXTS, *HARD_TEXTS], truncation=True, max_length=16)["input_ids"]
+    classifier = autocompress.load(made.folder)
+    assert [ids.tolist() for ids in classifier.tokens([*TEXTS, *HARD_TEXTS])] == found
+
+
+def test_an_example_without_its_libraries_says_in_one_line_what_to_install(made: Exported) -> None:
+    blocked = (
+        f"import runpy, sys; sys.modules['tokenizers'] = None; runpy.run_path({str(made.folder / 'example.py')!r})"
+    )
+    done = subprocess.run([sys.executable, "-c", blocked], capture_output=True, text=True)
+    assert done.returncode == 1
+    (line,) = done.stderr.strip().splitlines()
+    assert "tokenizers" in line
+    assert line.endswith("pip install onnxruntime tokenizers numpy")
+
+
+def test_batches_of_texts_are_judged_as_they_are_served(made: Exported, tmp_path: Path) -> None:
+    """Padded texts of several lengths in one batch have the answers of each alone; the file is fp32."""
+    other = replace(
+        made.exporting, spec=replace(made.exporting.spec, workload=replace(made.exporting.spec.workload, batch=4))
+    )
+    model = Anatomy(made.teacher.anatomy.model, FAMILIES)
+    other.begin(tmp_path / "begun", CompressionPolicy(()), model.shape(), model)
+    together, alone = autocompress.load(tmp_path / "begun"), autocompress.load(made.folder)
+    assert np.abs(together.logits(TEXTS) - alone.logits(TEXTS)).max() < 1e-4
+    assert [answer.label for answer in together(TEXTS)] == [answer.label for answer in alone(TEXTS)]
