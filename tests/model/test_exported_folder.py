@@ -28,6 +28,8 @@ from autocompress.errors import IntegrityError, NotFoundError, SpecError
 from autocompress.exporting import Exporting, Known
 from autocompress.folder_check import verify_folder
 from autocompress.operators import OPERATORS
+from autocompress.stages import gather
+from autocompress.study import SilentObserver
 from autocompress.tasks import HARD_TEXTS
 from autocompress.teacher import Teacher, prepare_teacher
 from autocompress.verification import judge_folder
@@ -51,8 +53,9 @@ def made(tmp_path_factory: pytest.TempPathFactory) -> Exported:
     place = tmp_path_factory.mktemp("export")
     write_data(place / "texts.csv", rows=120)
     write_model(place / "model", head=True)
-    spec = config.load_study(write_study(place), operators=OPERATORS)
-    teacher = prepare_teacher(spec, place / "model", place / "texts.csv", on_progress=lambda progress: None)
+    spec = config.load_study(write_study(place, teacher={"accept_poor": True}), operators=OPERATORS)
+    inputs = gather(spec, SilentObserver())
+    teacher = prepare_teacher(spec, inputs.model, inputs.data, on_progress=lambda progress: None)
     exporting = Exporting(spec, teacher, config.load_device("xeon-2core"))
     policy, shape = CompressionPolicy(()), teacher.anatomy.shape()
     exporting.begin(place / "begun", policy, shape, teacher.anatomy)
