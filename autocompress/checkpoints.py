@@ -20,7 +20,7 @@ from transformers.utils import logging as transformers_logging
 
 from autocompress.anatomy import FAMILIES, Family, family_of
 from autocompress.assets import check_model_folder
-from autocompress.assets.model_folders import config_errors, tensor_shapes
+from autocompress.assets.model_folders import config_errors, numbered_names, tensor_shapes
 from autocompress.errors import SpecError
 
 _PURPOSE = "ForSequenceClassification"
@@ -114,8 +114,8 @@ def _said(problem: Any) -> str:
 
 def _numbered(settings: Mapping[str, Any]) -> dict[int, str]:
     """Output -> name, of `id2label`, or of `label2id` where the first is missing or says nothing."""
-    forwards = {int(number): str(name).strip() for number, name in (settings.get("id2label") or {}).items()}
-    backwards = {int(number): str(name).strip() for name, number in (settings.get("label2id") or {}).items()}
+    forwards = numbered_names(settings.get("id2label")) or {}
+    backwards = numbered_names(settings.get("label2id"), backwards=True) or {}
     says_nothing = all(name == f"LABEL_{number}" for number, name in forwards.items())
     return backwards if says_nothing and len(backwards) >= len(forwards) else forwards
 

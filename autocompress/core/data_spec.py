@@ -63,6 +63,15 @@ class Asset:
 
 
 @dataclass(frozen=True, slots=True)
+class ModelAsset(Asset):
+    """A model's folder."""
+
+    convert: bool = False
+    """Whether pickled weights (`pytorch_model.bin`) are converted, in a process of its own that reads tensors and runs
+    no code; without it only safetensors are loaded."""
+
+
+@dataclass(frozen=True, slots=True)
 class PartSpec:
     """One split in a file or folder of its own; a path may stand for it. What is not given is as in `task.data`."""
 

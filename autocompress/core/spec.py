@@ -7,7 +7,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field, replace
 from typing import Any, ClassVar, Final, Literal
 
-from autocompress.core.data_spec import Asset, TaskSpec
+from autocompress.core.data_spec import Asset, ModelAsset, TaskSpec
 from autocompress.core.metrics import METRICS, Direction
 from autocompress.core.runtimes import DEFAULT_RUNTIME, RUNTIME_STEP, RuntimeName
 from autocompress.core.space import WHOLE, Choice, SearchSpace, StepSpace
@@ -105,7 +105,7 @@ class StudySpec:
     """What the study is called in the database and on the command line."""
     version: int
     """Yours to raise when the study changes."""
-    model: Asset
+    model: ModelAsset
     """The model to compress: BERT, RoBERTa, DistilBERT and their like, fine-tuned or not."""
     task: TaskSpec
     """What the model is for, and the data."""

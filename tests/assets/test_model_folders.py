@@ -10,6 +10,7 @@ import pytest
 from safetensors.numpy import save_file
 
 from autocompress.assets import check_model_folder, check_weights, model_folder_problems
+from autocompress.assets.model_folders import numbered_names, tensor_shapes
 from autocompress.errors import IntegrityError, NotFoundError, SpecError
 
 SHAPES = {"embedding.weight": (8, 4), "head.weight": (2, 4)}
@@ -116,3 +117,89 @@ def test_weights_that_differ_are_counted_and_the_first_five_named(tmp_path: Path
 def test_weights_must_be_there_to_be_compared(tmp_path: Path) -> None:
     with pytest.raises(NotFoundError, match="no safetensors file there"):
         check_weights(tmp_path, SHAPES)
+
+
+@pytest.mark.parametrize(
+    "names", [["no", "yes"], "no", {"no": 0}, {"0": None}, {"0": ["no"]}, {"0": " "}, {"0.5": "no"}]
+)
+def test_class_names_that_are_none_are_shown_with_how_to_write_them(tmp_path: Path, names: Any) -> None:
+    with pytest.raises(SpecError, match=r"`id2label` must map the number of each output to its name, as in .*, got "):
+        check_model_folder(model_folder(tmp_path / "model", id2label=names))
+
+
+def test_class_names_may_be_numbers_and_stand_backwards(tmp_path: Path) -> None:
+    check_model_folder(model_folder(tmp_path / "model", id2label={"0": -1, "1": 1, "5": "other"}, label2id=["ignored"]))
+    assert numbered_names({"-1": 0, "1": 1}, backwards=True) == {0: "-1", 1: "1"}
+    with pytest.raises(SpecError, match=r"`label2id` must map each name to the number of its output"):
+        check_model_folder(model_folder(tmp_path / "other", label2id={"no": "zero"}))
+
+
+def test_files_that_git_lfs_left_out_are_named(tmp_path: Path) -> None:
+    folder = model_folder(tmp_path / "model")
+    for name in ("model.safetensors", "config.json", "tokenizer.json"):
+        (folder / name).write_text("version https://git-lfs.github.com/spec/v1\noid sha256:00\nsize 3\n")
+    with pytest.raises(
+        SpecError, match=r"config\.json, model\.safetensors, tokenizer\.json: Git LFS pointers .* `git lfs pull`"
+    ):
+        check_model_folder(folder)
+
+
+def test_an_adapter_is_no_model(tmp_path: Path) -> None:
+    (tmp_path / "adapter_config.json").write_text('{"base_model_name_or_path": "someone/base"}')
+    with pytest.raises(SpecError, match=r"holds an adapter .* of someone/base; merge both"):
+        check_model_folder(tmp_path)
+
+
+def test_weights_that_are_quantized_already_are_refused(tmp_path: Path) -> None:
+    with pytest.raises(SpecError, match="quantized already; give the model that it was made from"):
+        check_model_folder(model_folder(tmp_path / "model", quantization_config={"bits": 4}))
+
+
+def sharded(folder: Path, *names: str) -> Path:
+    """The same weights in parts, each tensor in one."""
+    model_folder(folder)
+    (folder / "model.safetensors").unlink()
+    index = dict(zip(SHAPES, names, strict=True))
+    for tensor, name in index.items():
+        save_file({tensor: np.zeros(SHAPES[tensor], dtype=np.float32)}, folder / name)
+    (folder / "model.safetensors.index.json").write_text(json.dumps({"weight_map": index}))
+    return folder
+
+
+def test_weights_in_parts_are_those_that_the_index_names(tmp_path: Path) -> None:
+    folder = sharded(tmp_path / "model", "a.safetensors", "b.safetensors")
+    save_file({"stray": np.zeros(3, dtype=np.float32)}, folder / "c.safetensors")
+    check_model_folder(folder)
+    assert tensor_shapes(folder) == SHAPES
+    (folder / "b.safetensors").unlink()
+    with pytest.raises(
+        SpecError, match=r"1 of 2 parts of the weights .* are missing: b\.safetensors; fetch them again"
+    ):
+        check_model_folder(folder)
+
+
+@pytest.mark.parametrize(
+    ("index", "told"),
+    [
+        ("{", "no index of weights"),
+        ("[]", "no index of weights"),
+        ('{"weight_map": {"a": "../x.safetensors"}}', "outside of the folder"),
+    ],
+)
+def test_an_index_that_cannot_be_used_is_named(tmp_path: Path, index: str, told: str) -> None:
+    folder = sharded(tmp_path / "model", "a.safetensors", "b.safetensors")
+    (folder / "model.safetensors.index.json").write_text(index)
+    with pytest.raises(SpecError, match=told):
+        check_model_folder(folder)
+
+
+def test_weights_that_nothing_would_read_are_named(tmp_path: Path) -> None:
+    folder = sharded(tmp_path / "model", "a.safetensors", "b.safetensors")
+    (folder / "model.safetensors.index.json").unlink()
+    with pytest.raises(
+        SpecError, match=r"found a\.safetensors, b\.safetensors, without model\.safetensors\.index\.json"
+    ):
+        check_model_folder(folder)
+    (folder / "b.safetensors").unlink()
+    with pytest.raises(SpecError, match=r"found a\.safetensors, without the name model\.safetensors"):
+        check_model_folder(folder)

@@ -289,7 +289,8 @@ def test_all_mistakes_are_told_at_once_with_line_and_path(folder: Path, operator
     mine = "studies/mine.yaml"
     assert list(caught.value.problems) == [
         f"{mine}:2: version: must be a whole number, got '1'; remove the quotes",
-        f"{mine}:3: model.pth: unknown key; did you mean 'path'? (allowed: hub, member, path, revision, sha256, wheel)",
+        f"{mine}:3: model.pth: unknown key; did you mean 'path'? "
+        "(allowed: convert, hub, member, path, revision, sha256, wheel)",
         f"{mine}:4: task.data.format: got 'cvs'; did you mean 'csv'? (allowed: {FORMATS})",
         (
             f"{mine}:7: objectives.lateny_ms: unknown metric 'lateny_ms'; "
