@@ -50,7 +50,7 @@ def _unfailing(method: Callable[P, None]) -> Callable[P, None]:
     def call(*args: P.args, **kwargs: P.kwargs) -> None:
         try:
             method(*args, **kwargs)
-        except Exception:  # noqa: BLE001 - a broken view must not cost a study
+        except Exception:
             logger.debug("the progress view failed", exc_info=True)
 
     return call

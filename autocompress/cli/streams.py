@@ -46,7 +46,7 @@ def _plainer(error: UnicodeError) -> tuple[str, int]:
 
 def _encodable(stream: TextIO | None) -> TextIO:
     if stream is None:  # closed before we began, as in `>&-`
-        return open(os.devnull, "w", encoding="utf-8")  # noqa: SIM115 - lives as long as the process
+        return open(os.devnull, "w", encoding="utf-8")
     if hasattr(stream, "reconfigure"):
         stream.reconfigure(errors=_HANDLER)
     return stream

@@ -102,7 +102,7 @@ def parse_document(text: str, *, source: str) -> Document:
 class _Loader(yaml.SafeLoader):
     """PyYAML's parser with the plain scalars above and a bound on nesting, which it would otherwise recurse into."""
 
-    yaml_implicit_resolvers: dict[str | None, list[tuple[str, re.Pattern[str]]]] = {}  # noqa: RUF012 - PyYAML's own
+    yaml_implicit_resolvers: dict[str | None, list[tuple[str, re.Pattern[str]]]] = {}
 
     def __init__(self, text: str) -> None:
         super().__init__(text)

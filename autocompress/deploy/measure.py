@@ -339,7 +339,7 @@ def _in_onnxruntime(
         raise Refused(f"{path}: runs in {name}, and this onnxruntime has no {providers[0]}", _HOST)
     try:
         session = onnxruntime.InferenceSession(str(path), options, providers=providers)
-    except Exception as error:  # noqa: BLE001 - the runtime raises a private class for all it cannot load
+    except Exception as error:
         raise Refused(f"{path}: onnxruntime {onnxruntime.__version__} cannot run it: {error}", _HOST) from error
     if session.get_providers()[0] != providers[0]:
         raise Refused(f"{path}: runs in {name}, and {providers[0]} could not be loaded", _HOST)

@@ -199,7 +199,7 @@ def _reporter(on_result: Callable[[str, int, float], None]) -> Any:
         def __reduce__(self) -> tuple[Any, ...]:
             return type(self), (None,)
 
-        def on_trial_result(self, iteration: int, trials: Any, trial: Any, result: Any, **info: Any) -> None:  # noqa: ARG002
+        def on_trial_result(self, iteration: int, trials: Any, trial: Any, result: Any, **info: Any) -> None:
             if self._listener:
                 self._listener(trial.config["trial"], int(result["epoch"]), float(result["quality"]))
 
