@@ -62,9 +62,7 @@ def dump_device(profile: DeviceProfile) -> str:
 class _Dumper(yaml.SafeDumper):
     """Quotes a text that PyYAML's rules or ours read otherwise: `no` under the one, `1e-3` under the other."""
 
-    yaml_implicit_resolvers = {
-        start: list(rules) for start, rules in yaml.SafeDumper.yaml_implicit_resolvers.items()
-    }
+    yaml_implicit_resolvers = {start: list(rules) for start, rules in yaml.SafeDumper.yaml_implicit_resolvers.items()}
 
 
 for _tag, (_pattern, _starts) in PLAIN_SCALARS.items():
