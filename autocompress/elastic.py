@@ -27,14 +27,14 @@ from typing import Any, Final
 import numpy as np
 import torch
 from numpy.typing import NDArray
-from safetensors import safe_open
+from safetensors import SafetensorError, safe_open
 from safetensors.numpy import load_file, save_file
 from torch import Tensor, nn
 from torch.nn.attention import SDPBackend, sdpa_kernel
 
 from autocompress import operators
 from autocompress.anatomy import FAMILIES, Anatomy
-from autocompress.assets import cache_folder, host_errors
+from autocompress.assets import cache_folder, find_entry, host_errors, new_entry
 from autocompress.core.outcome import Priced, values
 from autocompress.core.policy import CompressionPolicy, Setting, content_digest
 from autocompress.core.ports import Phase
@@ -283,9 +283,13 @@ class ElasticTraining:
     def _restore(self, path: Path) -> None:
         if not path.exists():
             return
-        with safe_open(path, "pt") as opened:
-            about = opened.metadata()
-            tensors = {name: opened.get_tensor(name) for name in opened.keys()}  # noqa: SIM118 - a handle, no mapping
+        try:
+            with safe_open(path, "pt") as opened:
+                about = opened.metadata()
+                tensors = {name: opened.get_tensor(name) for name in opened.keys()}  # noqa: SIM118 - a handle
+        except SafetensorError as error:
+            logger.warning("%s: damaged (%s); the elastic model is trained from the beginning", path, error)
+            return
         self._step, self._seconds = int(about["step"]), float(about["seconds"])
         model = {name.removeprefix("model."): t for name, t in tensors.items() if name.startswith("model.")}
         self._whole.model.load_state_dict(model)
@@ -366,17 +370,14 @@ def prepare_elastic(
         "recipe": _RECIPE_INSIDE if distillation.looks_inside else _RECIPE,
     }
     path = cache_folder() / "elastic" / f"{content_digest(asked)}.safetensors"
-    if not path.exists():
+    if not find_entry(path):
         checkpoint = path.with_suffix(".training")
         training = ElasticTraining(
             setup, lessons(), taught, wanted, distillation, seed=spec.seed, workers=max(1, workers)
         )
-        part = path.with_suffix(".part")
         weights = training.run(checkpoint, progress=progress)
-        with host_errors(path):
-            path.parent.mkdir(parents=True, exist_ok=True)
+        with new_entry(path) as part:
             save_file(weights, part)
-            part.replace(path)
         checkpoint.unlink(missing_ok=True)
     found: Weights = load_file(path)
     return found

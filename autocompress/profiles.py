@@ -10,7 +10,7 @@ from pathlib import Path
 from typing import Final
 
 from autocompress import config
-from autocompress.assets import Mark, cache_folder, check_file, write_atomically
+from autocompress.assets import Mark, cache_folder, check_file, find_entry, new_entry, write_atomically
 from autocompress.core.cores import usable_cores
 from autocompress.core.device import DeviceProfile, KernelTable
 from autocompress.core.policy import content_digest
@@ -69,7 +69,7 @@ def _host_profile(name: str, spec: StudySpec, shape: ModelShape, progress: Progr
     load, path = spec.workload, _host_path(name, spec, shape)
     if load.threads > usable_cores():
         raise SpecError(config.too_many_threads(load.threads, usable_cores()))
-    if not path.exists():
+    if not find_entry(path):
         profile = profile_host(
             shape,
             loads_to_measure(load),
@@ -77,10 +77,8 @@ def _host_profile(name: str, spec: StudySpec, shape: ModelShape, progress: Progr
             static=_asks_for_static(spec.space),
             progress=progress,
         )
-        path.parent.mkdir(parents=True, exist_ok=True)
-        part = path.with_suffix(".part")
-        part.write_text(config.dump_device(profile), encoding="utf-8")
-        part.replace(path)
+        with new_entry(path) as part:
+            part.write_text(config.dump_device(profile), encoding="utf-8")
     return config.load_device(path)
 
 

@@ -14,7 +14,7 @@ from typing import Any
 import torch
 
 from autocompress import operators
-from autocompress.assets import fetch, file_digest
+from autocompress.assets import check_cache, fetch, file_digest
 from autocompress.core.cores import usable_cores
 from autocompress.core.data_spec import Asset
 from autocompress.core.device import DeviceProfile
@@ -65,6 +65,8 @@ class Inputs:
 def gather(spec: StudySpec, observer: Observer) -> Inputs:
     """Fetches the model, the data and the unlabelled texts."""
     observer.stage("assets", ", ".join(map(str, spec.sources.values())))
+
+    check_cache()
 
     def fetched(asset: Asset) -> Path:
         return fetch(asset, progress=lambda name, done, total: observer.progress(done, total, name))

@@ -19,7 +19,7 @@ from numpy.typing import NDArray
 from torch.nn import functional
 
 from autocompress.anatomy import FAMILIES, Anatomy
-from autocompress.assets import atomic_folder, cache_folder, data_digest, file_digest
+from autocompress.assets import cache_folder, data_digest, file_digest, find_entry, new_entry
 from autocompress.checkpoints import NEW_HEAD, Checkpoint, load_classifier, quiet, read_checkpoint
 from autocompress.core.policy import content_digest
 from autocompress.core.spec import StudySpec
@@ -78,7 +78,7 @@ def prepare_teacher(
     _tell(task, on_note)
     digest = _trained_digest(spec, model_folder, data)
     folder = _place(digest)
-    if not folder.exists():
+    if not find_entry(folder):
         _fine_tune(spec, checkpoint, folder, task, on_progress)
     teacher = _trained(spec, checkpoint, data, digest)
     training = spec.teacher.training
@@ -92,9 +92,9 @@ def cached_teacher(spec: StudySpec, model_folder: Path, data: Mapping[str, Path]
     checkpoint = read_checkpoint(model_folder)
     if _is_finished(spec, checkpoint):
         return _taken_as_it_is(spec, checkpoint, data, judge=False)
-    if not digest or not _place(digest).exists():
+    if not digest or not find_entry(_place(digest)):
         digest = _trained_digest(spec, model_folder, data)
-    if not _place(digest).exists():
+    if not find_entry(_place(digest)):
         raise NotFoundError(
             f"{_place(digest)}: the teacher of study {spec.name!r} is not in the cache (any more); "
             f"`autocompress resume {spec.name}` trains that of a study that has not finished, and `autocompress "
@@ -289,7 +289,8 @@ def _fine_tune(
         )
     except CandidateError as error:  # of a teacher it is no candidate's fault: there is no study without one
         raise SpecError(f"teacher: {error}") from error
-    with atomic_folder(folder) as part, quiet():
+    with new_entry(folder) as part, quiet():
+        part.mkdir()
         model.save_pretrained(str(part))
         task.tokenizer.write(part)
         history = {"validation_scores": trained.scores, "kept_epoch": trained.kept_epoch}
@@ -327,13 +328,12 @@ def _cached_importance(
     wanted = sorted(criteria)
     inputs = {"teacher": teacher.digest, "criteria": wanted, "seed": spec.seed, "recipe": _IMPORTANCE_RECIPE}
     path = cache_folder() / "importance" / f"{content_digest(inputs)}.npz"
-    if path.exists():
+    if find_entry(path):
         return _read_importance(path)
     examples = teacher.task.examples("train")
     rows = np.random.default_rng(spec.seed).permutation(len(examples))[:_IMPORTANCE_TEXTS]
     sample = batches(examples.take(rows), _BATCH)
     importance = measure_importance(teacher.anatomy, sample, wanted, known=known or Importance({}, {}))
-    path.parent.mkdir(parents=True, exist_ok=True)
     tables: Mapping[str, Mapping[str, Mapping[int, Any]]] = {
         "heads": importance.heads,
         "channels": importance.channels,
@@ -345,9 +345,8 @@ def _cached_importance(
         for criterion, layers in table.items()
         for layer, scores in layers.items()
     }
-    part = path.with_suffix(".part.npz")
-    np.savez(part, allow_pickle=False, **arrays)
-    part.replace(path)
+    with new_entry(path) as part, part.open("wb") as file:
+        np.savez(file, allow_pickle=False, **arrays)
     return importance
 
 

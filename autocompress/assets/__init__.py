@@ -1,5 +1,6 @@
 """Where models and data come from, and how files are written so that nothing is ever half there."""
 
+from autocompress.assets.cached import check_cache, find_entry, new_entry
 from autocompress.assets.digests import data_digest, file_digest
 from autocompress.assets.fetching import fetch
 from autocompress.assets.model_folders import check_model_folder, check_weights, model_folder_problems
@@ -29,6 +30,7 @@ __all__ = [
     "Progress",
     "atomic_folder",
     "cache_folder",
+    "check_cache",
     "check_file",
     "check_model_folder",
     "check_weights",
@@ -37,8 +39,10 @@ __all__ = [
     "earlier_export",
     "fetch",
     "file_digest",
+    "find_entry",
     "host_errors",
     "model_folder_problems",
+    "new_entry",
     "new_export",
     "readable_alike",
     "write_atomically",

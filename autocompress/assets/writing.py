@@ -12,6 +12,7 @@ import secrets
 import shutil
 from collections.abc import Iterator
 from pathlib import Path
+from typing import Final
 
 from safetensors import SafetensorError
 
@@ -23,7 +24,11 @@ _WORDS = {
     errno.EROFS: "the file system is read-only; choose another folder",
     errno.EACCES: "you may not write there; choose another folder",
     errno.EPERM: "you may not write there; choose another folder",
+    errno.EEXIST: "a file stands where a folder must be; move it away, or choose another folder",
+    errno.ENOTDIR: "a file stands where a folder must be; move it away, or choose another folder",
+    errno.EFBIG: "it would be larger than a file may be here; raise the limit (`ulimit -f`), or choose another disk",
 }
+_FULL: Final = frozenset({errno.ENOSPC, errno.EDQUOT})
 _ASIDE = ".old"
 
 
@@ -113,10 +118,17 @@ def host_errors(path: Path) -> Iterator[None]:
     try:
         yield
     except (OSError, SafetensorError) as error:
-        words = _WORDS.get(_number(error) or 0)
-        if words is None:
+        number = _number(error) or 0
+        if number not in _WORDS:
             raise
-        raise HostError(f"{path}: cannot be written: {words}") from error
+        left = _left(path) if number in _FULL else ""
+        raise HostError(f"{path}: cannot be written: {_WORDS[number]}{left}") from error
+
+
+def _left(path: Path) -> str:
+    """How much room there is where a file could not be written."""
+    place = next((one for one in (path, *path.parents) if one.exists()), Path())
+    return f" ({shutil.disk_usage(place).free / 1e6:,.1f} MB are free there)"
 
 
 def _number(error: Exception) -> int | None:

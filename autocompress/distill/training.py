@@ -20,7 +20,7 @@ from typing import Any
 import numpy as np
 import torch
 from numpy.typing import NDArray
-from safetensors import safe_open
+from safetensors import SafetensorError, safe_open
 from safetensors.torch import load_file, save_file
 from torch import Tensor, nn
 from torch.nn.attention import SDPBackend, sdpa_kernel
@@ -289,9 +289,13 @@ def _restore(folder: Path, run: _Run) -> tuple[tuple[float, ...], dict[str, Tens
     path = folder / CHECKPOINT
     if not path.exists():
         return None
-    with safe_open(path, "pt") as opened:
-        about = opened.metadata()
-    tensors = load_file(path)
+    try:
+        with safe_open(path, "pt") as opened:
+            about = opened.metadata()
+        tensors = load_file(path)
+    except SafetensorError as error:
+        logger.warning("%s: damaged (%s); training begins anew", path, error)
+        return None
 
     def part(prefix: str) -> dict[str, Tensor]:
         return {name.removeprefix(prefix): t for name, t in tensors.items() if name.startswith(prefix)}
