@@ -18,6 +18,7 @@ import pytest
 import torch
 
 import autocompress
+from autocompress import config
 from autocompress.anatomy import FAMILIES, Anatomy
 from autocompress.assets import cache_folder
 from autocompress.core.cores import usable_cores
@@ -28,6 +29,7 @@ from autocompress.deploy import measure
 from autocompress.errors import ExhaustedError, IntegrityError, Interrupted, NotFoundError, SpecError
 from autocompress.folder_check import verify_folder
 from autocompress.importance import CRITERIA
+from autocompress.operators import OPERATORS
 from autocompress.profiles import set_aside
 from autocompress.report import shape_from_json
 from autocompress.report.notes import notes
@@ -38,6 +40,9 @@ from autocompress.tasks import load_text_classification, unlabelled_examples
 from tests.given_study import CUTS, WORDS, write_data, write_model, write_study, write_telling_model
 
 pytestmark = pytest.mark.slow
+
+OVERFLOWS = 1e30
+"""A learning rate with which fp32 overflows in two steps; no study file may ask for it."""
 
 
 @pytest.fixture(scope="module")
@@ -412,12 +417,18 @@ def test_a_study_goes_on_without_what_cannot_be_trained_and_says_why(project: Pa
         name="diverging",
         space=CUTS,
         budget={"trials": 6},
-        elastic={"steps": 6, "batch_size": 16, "learning_rate": 1.0e30},
-        finalists={"count": 1, "training": {"epochs": 1, "batch_size": 16, "learning_rate": 1.0e30, "warmup": 0.0}},
+        elastic={"steps": 6, "batch_size": 16},
+        finalists={"count": 1, "training": {"epochs": 1, "batch_size": 16, "warmup": 0.0}},
+    )
+    spec = config.load_study(asked, operators=OPERATORS)
+    spec = replace(
+        spec,
+        elastic=replace(spec.elastic, learning_rate=OVERFLOWS),
+        finalists=replace(spec.finalists, training=replace(spec.finalists.training, learning_rate=OVERFLOWS)),
     )
     storage, observer = str(tmp_path / "own.db"), StopsAt("slices of the teacher")
     with pytest.raises(Interrupted):
-        autocompress.run(asked, storage=storage, workers=0, observer=observer)
+        autocompress.run(spec, storage=storage, workers=0, observer=observer)
     assert "elastic model's loss became nan; lower `elastic.learning_rate`; the study goes on" in observer.notes[-1]
     with autocompress.open_study("diverging", storage=storage) as study:
         why = study.row.facts["no_elastic_model"]
@@ -433,9 +444,11 @@ def test_a_study_goes_on_without_what_cannot_be_trained_and_says_why(project: Pa
 
 
 def test_a_teacher_that_cannot_be_trained_is_named(project: Path, tmp_path: Path) -> None:
-    asked = write_study(project, name="untaught", teacher={"epochs": 1, "batch_size": 16, "learning_rate": 1.0e30})
+    asked = write_study(project, name="untaught", teacher={"epochs": 1, "batch_size": 16})
+    spec = config.load_study(asked, operators=OPERATORS)
+    spec = replace(spec, teacher=replace(spec.teacher, learning_rate=OVERFLOWS))
     with pytest.raises(SpecError, match="teacher: the training loss became nan; lower `learning_rate`"):
-        autocompress.run(asked, storage=str(tmp_path / "own.db"), workers=0)
+        autocompress.run(spec, storage=str(tmp_path / "own.db"), workers=0)
 
 
 def test_a_search_without_time_for_a_candidate_asks_for_more(project: Path, tmp_path: Path) -> None:
