@@ -3,16 +3,17 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Collection, Sequence
 from pathlib import Path
 from typing import Any
 
 from autocompress import operators
+from autocompress.core.interruption import Switch
 from autocompress.core.nomination import HEALED, choose
 from autocompress.core.outcome import values
 from autocompress.core.policy import CompressionPolicy
 from autocompress.core.ports import Observer
-from autocompress.core.spec import StudySpec
+from autocompress.core.spec import RENOMINATE_FACT, StudySpec
 from autocompress.core.trust import TRUST_FACT, tau_in_words
 from autocompress.errors import CandidateError, ExhaustedError
 from autocompress.evaluate import Pricing, Setup
@@ -42,10 +43,12 @@ class Promotion:
         lessons: Callable[[], Lessons],
         ray: Any,
         observer: Observer,
+        switch: Switch | None = None,
     ) -> None:
         """`made_of` is the digest of what finalists are trained from, policies apart: checkpoints of anything else are
         not taken up. `lessons` are asked for where something is left to train; `ray` is the module, connected, or None
-        when the study runs without it."""
+        when the study runs without it. Trials of Ray look at the `switch` by themselves."""
+        self._switch = switch or Switch()
         self._spec, self._store, self._lease, self._setup = spec, store, lease, setup
         self._pricing, self._lessons, self._ray, self._observer = pricing, lessons, ray, observer
         self._folder = store.folder(spec.name) / "training" / made_of[:16]
@@ -55,8 +58,13 @@ class Promotion:
 
         Raises ExhaustedError when the search found nothing to train.
         """
-        if not [finalist for finalist in self._store.finalists(self._spec.name) if finalist.candidate.number]:
+        name, again = self._spec.name, RENOMINATE_FACT
+        if not [finalist for finalist in self._store.finalists(name) if finalist.candidate.number]:
             self._nominate()
+        elif wanted := self._store.study(name).facts.get(again):
+            self._nominate_again(wanted)
+        if self._store.study(name).facts.get(again):
+            self._store.set_fact(self._lease, again, "")
         waiting = self._waiting()
         if not waiting:
             return {}
@@ -78,6 +86,16 @@ class Promotion:
             raise ExhaustedError(f"the search found no feasible candidate to train; see `autocompress trials {name}`")
         self._store.nominate(self._lease, chosen)
 
+    def _nominate_again(self, wanted: str) -> None:
+        """For an extended study: whom a longer search would have chosen, or those that are missing of the same one."""
+        number = self._spec.finalists.count
+        if wanted == "all":
+            chosen = self._choose(number, already=())
+        else:
+            known = [one for one in self._store.finalists(self._spec.name) if one.candidate.number]
+            chosen = self._choose(number - len(known)) if number > len(known) else []
+        self._store.nominate(self._lease, chosen)
+
     def _promote_more(self, endings: Endings) -> None:
         """Nominates further candidates where the search ranked the trained ones badly. Asked once for the study."""
         name, store, spec = self._spec.name, self._store, self._spec.finalists
@@ -97,15 +115,17 @@ class Promotion:
             self._observer.note(f"search scores rank {found.n} finalists badly ({order}): {more}")
             store.nominate(self._lease, promoted)
 
-    def _choose(self, count: int) -> list[int]:
-        """Numbers of candidates that are no finalists yet."""
+    def _choose(self, count: int, *, already: Collection[int] | None = None) -> list[int]:
+        """Numbers of candidates that are not `already` chosen: by default, that are no finalists yet."""
         name, store = self._spec.name, self._store
+        if already is None:
+            already = [finalist.candidate.number for finalist in store.finalists(name)]
         chosen = choose(
             store.records(name),
             self._spec.objectives,
             count,
             healed=math.inf if self._setup.elastic is None else HEALED,
-            already=[finalist.candidate.number for finalist in store.finalists(name)],
+            already=already,
         )
         return [record.candidate.number for record in chosen]
 
@@ -135,15 +155,24 @@ class Promotion:
 
         if self._ray is None:
             return {policy.digest: _train_here(recovery, policy, self._folder, on_result) for policy in policies}
-        ended = tune_finalists(
-            self._ray,
-            recovery,
-            policies,
-            folder=self._folder,
-            on_result=on_result,
-            tries=further,
-            epochs=max(epochs) + (spec.quantization_aware != "never"),  # that training is told of once, when it is over
-        )
+        several = len(self._ray.nodes()) > 1
+
+        def on_place(trial: str, node: str) -> None:
+            if several:
+                self._observer.note(f"finalist {trial[:8]} is trained on {node}")
+
+        with self._switch.patient():
+            ended = tune_finalists(
+                self._ray,
+                recovery,
+                policies,
+                folder=self._folder,
+                on_result=on_result,
+                on_place=on_place,
+                stopped=lambda: self._switch.thrown is not None,
+                tries=further,
+                epochs=max(epochs) + (spec.quantization_aware != "never"),  # that one is told of once, when it is over
+            )
         for end in ended:
             if end.settings:
                 shown = ", ".join(f"{name} {value:.2g}" for name, value in end.settings.items())

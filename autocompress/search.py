@@ -26,16 +26,22 @@ from autocompress.core.policy import CompressionPolicy, Setting
 from autocompress.core.ports import Done, Job, Lost, Runner, Sampler, Tally
 from autocompress.core.space import SearchSpace
 from autocompress.core.spec import Budget
-from autocompress.errors import ExhaustedError
+from autocompress.errors import ExhaustedError, HostError
 from autocompress.store import Lease, Store
 
 logger = logging.getLogger(__name__)
 
 MAX_ATTEMPTS: Final = 2
-"""A candidate whose worker died is tried once more; then it counts as failed."""
+"""A candidate whose worker died is tried once more; then it counts as failed. A worker that died before it began, or a
+driver that was stopped, says nothing of the candidate and is no attempt."""
+
+_LEAST_STARTS: Final = 5
+"""So many workers in a row may die before they begin, and one for every slot: then it is no accident."""
 
 _FEW: Final = 5
 _TICK: Final = 0.5
+_LEAVE_SECONDS: Final = 5.0
+"""How long a stopped search waits for what is in flight; what is not over by then runs again when it is resumed."""
 _FRONT_SECONDS: Final = 2.0
 _PATIENCE: Final = 200
 """So many proposals in a row may come to nothing at least: repeated, or infeasible."""
@@ -81,14 +87,18 @@ class Search:
         self._flying: dict[int, Priced] = {}
         self._backlog: collections.deque[tuple[Job, Priced]] = collections.deque()
         self._waiting: dict[str, list[int]] = collections.defaultdict(list)
+        self._lost: collections.Counter[int] = collections.Counter()
+        self._stillborn = 0
+        self._stopped_at = math.inf
         self._idle = 0
         self._began = 0.0
         self._patience = max(_PATIENCE, 10 * min(budget.trials, space.size()))
         self._front_read = -math.inf
 
     def run(self) -> Tally:
-        """Searches until the budget is spent, the space is exhausted or somebody stops it; in-flight candidates are
-        always finished. Raises ExhaustedError when too many candidates fail."""
+        """Searches until the budget is spent, the space is exhausted or somebody stops it; then in-flight candidates
+        are finished, if they take no longer than seconds. Raises ExhaustedError when too many candidates fail,
+        HostError when workers die before they begin."""
         self._began = self._watch.clock() - self._tally.seconds
         try:
             self._readmit()
@@ -97,7 +107,7 @@ class Search:
                 self._fill()
                 self._report()
                 self._tally.driver += time.thread_time() - begun
-                if not self._flying:
+                if not self._flying or self._is_left():
                     break
                 events = self._runner.wait(_TICK)
                 begun = time.thread_time()
@@ -110,6 +120,12 @@ class Search:
             self._tally.seconds = self._seconds()
             self._store.set_fact(self._lease, "search_seconds", self._tally.seconds)
         return self._tally
+
+    def _is_left(self) -> bool:
+        """Whether the search was stopped a while ago, and what is in flight need not be waited for any more."""
+        if self._watch.stopped():
+            self._stopped_at = min(self._stopped_at, self._watch.clock())
+        return self._watch.clock() - self._stopped_at > _LEAVE_SECONDS
 
     def _report(self) -> None:
         """The front is read from the store now and then only: a search judges several candidates a second."""
@@ -195,17 +211,30 @@ class Search:
         priced = self._flying.pop(job.number)
         self._tally.running = len(self._flying)
         if isinstance(event, Lost):
-            if job.attempt < MAX_ATTEMPTS:
-                logger.warning("candidate %d: %s; trying once more", job.number, event.reason)
-                attempt = self._store.restart(self._lease, job.number)
-                self._launch(Job(job.number, job.policy, attempt), priced)
-                return
-            self._record(job, Failed("worker", "WorkerLost", event.reason), 0.0)
+            self._retry(event, priced)
             return
+        self._stillborn = 0
         outcome = event.outcome
         if isinstance(outcome, Evaluated):
             outcome = Evaluated((*priced.measurements, *outcome.measurements))
         self._record(job, outcome, event.seconds)
+
+    def _retry(self, event: Lost, priced: Priced) -> None:
+        """Another worker for a candidate that lost its own, or the end of it. Raises HostError when no worker lives."""
+        job = event.job
+        self._lost[job.number] += event.began
+        self._stillborn = 0 if event.began else self._stillborn + 1
+        if self._stillborn >= max(_LEAST_STARTS, self._runner.slots):
+            raise HostError(
+                f"{self._stillborn} workers in a row died before they began: {event.reason}; look at the memory that "
+                f"is free, and go on with `autocompress resume {self._lease.study}`, or with `--workers 0` without them"
+            )
+        if self._lost[job.number] >= MAX_ATTEMPTS:
+            self._record(job, Failed("worker", "WorkerLost", event.reason), 0.0)
+            return
+        logger.warning("candidate %d: %s; trying once more", job.number, event.reason)
+        attempt = self._store.restart(self._lease, job.number)
+        self._launch(Job(job.number, job.policy, attempt), priced)
 
     def _record(self, job: Job, outcome: Outcome, seconds: float) -> None:
         self._store.finish(

@@ -6,7 +6,7 @@ import functools
 import logging
 import time
 from collections.abc import Callable, Iterator, Mapping, Sequence
-from contextlib import AbstractContextManager, ExitStack, contextmanager, nullcontext
+from contextlib import ExitStack, contextmanager
 from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 from typing import Any
@@ -18,13 +18,14 @@ from autocompress.assets import check_cache, fetch, file_digest
 from autocompress.core.cores import usable_cores
 from autocompress.core.data_spec import Asset
 from autocompress.core.device import DeviceProfile
+from autocompress.core.interruption import Switch
 from autocompress.core.metrics import METRICS
 from autocompress.core.pareto import costs
 from autocompress.core.policy import content_digest
 from autocompress.core.ports import Evaluate, Observer, Runner
 from autocompress.core.shape import ModelShape
 from autocompress.core.space import SearchSpace
-from autocompress.core.spec import WORKLOAD_FACT, StudySpec
+from autocompress.core.spec import POPULATION_FACT, WORKLOAD_FACT, StudySpec
 from autocompress.core.trust import NO_ELASTIC_FACT
 from autocompress.deploy.session import runtime
 from autocompress.devices.host import about, is_this_machine
@@ -41,7 +42,7 @@ from autocompress.reach import cheapest_whole, reachable, reference_point
 from autocompress.reading import read_texts
 from autocompress.report import front_report
 from autocompress.runners import InProcessRunner, RayPool
-from autocompress.runners.cluster import cluster
+from autocompress.runners.cluster import address_of, cluster
 from autocompress.samplers import OptunaSampler, population_for
 from autocompress.search import Search, Watch
 from autocompress.store import Lease, Store
@@ -100,19 +101,18 @@ class Conductor:
         observer: Observer,
         workers: int | None = None,
         ray_address: str | None = None,
-        stopped: Callable[[], bool] = lambda: False,
-        patient: Callable[[], AbstractContextManager[None]] = nullcontext,
+        switch: Switch,
     ) -> None:
-        """`workers` defaults to the cores of this machine; 0 evaluates in this process, without Ray. The search
-        looks at `stopped` by itself, and says so by running inside `patient()`."""
+        """`workers` defaults to the cores of this machine; 0 evaluates in this process, without Ray. The search and the
+        training of finalists look at the `switch` by themselves, and are patient with what they run."""
         self._spec, self._inputs, self._store, self._lease = spec, inputs, store, lease
-        self._observer, self._stopped, self._patient = observer, stopped, patient
+        self._observer, self._switch = observer, switch
         self._workers = usable_cores() if workers is None else workers
         self._address = ray_address
         self._timings: dict[str, float] = dict(store.study(spec.name).facts.get("timings", {}))
 
     def run(self) -> None:
-        """All stages, in order. Returns early, with everything stored, when it was stopped."""
+        """All stages, in order. Raises KeyboardInterrupt, with everything stored, when it was stopped."""
         torch.set_num_threads(usable_cores())
         texts = self._texts()
         teacher = self._teacher()
@@ -132,10 +132,9 @@ class Conductor:
         torch.set_num_threads(1)  # from here on workers share the cores
         with ExitStack() as resources:
             ray = self._ray(resources)
-            with self._stage("search"), self._patient():
+            with self._stage("search"), self._switch.patient():
                 self._search(space, pricing, setup, lessons, ray, provenance)
-            if self._stopped():
-                return
+            self._switch.check()
             self._store.set_state(self._lease, "verifying")
             with self._stage("finalists"):
                 promotion = Promotion(
@@ -148,6 +147,7 @@ class Conductor:
                     lessons=lessons,
                     ray=ray,
                     observer=self._observer,
+                    switch=self._switch,
                 )
                 trained = promotion.train()
             if is_this_machine(profile):
@@ -310,7 +310,7 @@ class Conductor:
         if self._workers == 0:
             return None
         self._observer.stage("workers", f"starting {self._workers}")
-        return resources.enter_context(cluster(workers=self._workers, address=self._address))
+        return resources.enter_context(cluster(workers=self._workers, address=address_of(self._address)))
 
     def _search(
         self,
@@ -345,7 +345,7 @@ class Conductor:
                 runner=runner,
                 budget=spec.budget,
                 provenance=provenance,
-                watch=Watch(on_change=self._observer.tally, stopped=self._stopped),
+                watch=Watch(on_change=self._observer.tally, stopped=lambda: self._switch.thrown is not None),
                 first=cheapest_whole(space, pricing, costs(spec.objectives), seed=spec.seed),
             )
             tally = search.run()
@@ -357,13 +357,14 @@ class Conductor:
 
     def _sampler(self, space: SearchSpace) -> OptunaSampler:
         spec, outcomes = self._spec, {r.candidate.digest: r.outcome for r in self._store.records(self._spec.name)}
+        begun = self._store.study(spec.name).facts.get(POPULATION_FACT, spec.budget.trials)
         return OptunaSampler(
             spec.sampler,
             knobs=space.knobs(),
             objectives=spec.objectives,
             constraints=spec.constraints,
             seed=spec.seed,
-            population=population_for(spec.budget.trials),
+            population=population_for(begun),
             history=[(proposal, outcomes[digest]) for proposal, digest in self._store.proposals(spec.name)],
         )
 

@@ -6,24 +6,23 @@ Reading a study needs neither torch nor Ray; they are imported when something is
 from __future__ import annotations
 
 import logging
-import signal
-import threading
-from collections.abc import Iterator, Mapping
-from contextlib import contextmanager
+from collections.abc import Mapping
 from dataclasses import replace
 from pathlib import Path
-from types import FrameType, TracebackType
+from types import TracebackType
 from typing import TYPE_CHECKING, Any, Self, final
 
 from autocompress import config
 from autocompress.assets import CARD, MANIFEST, copy_listed, earlier_export, file_digest, new_export
+from autocompress.core.interruption import shielded
 from autocompress.core.outcome import Record
 from autocompress.core.ports import Observer, Tally
 from autocompress.core.spec import Bound, StudySpec
-from autocompress.errors import AutocompressError, Interrupted, NotFoundError, SpecError
+from autocompress.errors import NotFoundError, SpecError
+from autocompress.life import check_workers, conduct, extend, extended, make_room, refuse_taken
 from autocompress.operators import OPERATORS
 from autocompress.report import FrontReport, PickBounds, Picked, front_report, pick
-from autocompress.store import Lease, Store, StudyRow
+from autocompress.store import Store, StudyRow
 
 if TYPE_CHECKING:
     from autocompress.elsewhere import Imported
@@ -155,21 +154,32 @@ class Study:
         workers: int | None = None,
         ray_address: str | None = None,
         observer: Observer | None = None,
+        trials: int | None = None,
+        minutes: float | None = None,
+        finalists: int | None = None,
+        takeover: bool = False,
     ) -> Self:
-        """Goes on where the study stopped; does nothing once it is complete.
+        """Goes on where the study stopped; does nothing once it is complete, unless it is given more to do: so many
+        `trials`, `minutes` of search or `finalists` in all. With `takeover` it is taken from a process that runs it.
 
-        Raises SpecError when the model or the data are no longer those of the study.
+        Raises SpecError when the model or the data are no longer those of the study, or when it is given less than it
+        has done; StudyLockedError while another process runs it.
         """
         watching, spec = observer or SilentObserver(), self.spec
-        if self.row.state == "complete":
+        longer = extended(spec, self.store, trials=trials, minutes=minutes, finalists=finalists)
+        if self.row.state == "complete" and longer == spec:
             watching.note(f"study {self.name!r} is complete")
             return self
-        from autocompress.stages import check_runtimes
+        with shielded():
+            from autocompress.stages import check_runtimes
 
         check_runtimes(spec)
+        check_workers(watching, workers=workers, ray_address=ray_address)
         inputs = self._inputs(watching)
-        with self.store.lease(self.name) as lease:
-            _conduct(spec, inputs, self.store, lease, watching, workers=workers, ray_address=ray_address)
+        with self.store.lease(self.name, takeover=takeover) as lease:
+            if longer != spec:
+                extend(spec, longer, self.store, lease)
+            conduct(longer, inputs, self.store, lease, watching, workers=workers, ray_address=ray_address)
         return self
 
     def explain(
@@ -242,9 +252,26 @@ def resume(
     workers: int | None = None,
     ray_address: str | None = None,
     observer: Observer | None = None,
+    trials: int | None = None,
+    minutes: float | None = None,
+    finalists: int | None = None,
+    takeover: bool = False,
 ) -> Study:
-    """Opens a stored study and goes on with it."""
-    return open_study(name, storage=storage).resume(workers=workers, ray_address=ray_address, observer=observer)
+    """Opens a stored study and goes on with it, as `Study.resume` does."""
+    study = open_study(name, storage=storage)
+    try:
+        return study.resume(
+            workers=workers,
+            ray_address=ray_address,
+            observer=observer,
+            trials=trials,
+            minutes=minutes,
+            finalists=finalists,
+            takeover=takeover,
+        )
+    except BaseException:
+        study.close()
+        raise
 
 
 def run(
@@ -258,7 +285,8 @@ def run(
     name: str | None = None,
 ) -> Study:
     """Runs a new study: a spec, or the name or path of a study file. `workers` defaults to the cores of this machine;
-    0 runs without Ray. `given` is the spec as the user wrote it, kept beside the resolved one.
+    0 runs without Ray. `given` is the spec as the user wrote it, kept beside the resolved one. A study of the same name
+    that never judged anything is begun anew.
 
     Raises SpecError when the name is taken, with the differences if the stored spec is another.
     """
@@ -270,11 +298,14 @@ def run(
     resolved = config.spec_to_json(spec)
     store = Store.open(storage)
     try:
-        _refuse_taken(store, spec.name, resolved)
-        from autocompress.stages import check_runtimes, gather
+        refuse_taken(store, spec.name, resolved)
+        with shielded():  # a library that is torn apart while it is imported fails in ways of its own
+            from autocompress.stages import check_runtimes, gather
 
         check_runtimes(spec)
+        check_workers(watching, workers=workers, ray_address=ray_address)
         inputs = gather(spec, watching)
+        make_room(store, spec.name, watching)
         store.create_study(
             spec.name,
             given=dict(given or resolved),
@@ -283,7 +314,7 @@ def run(
             objectives=spec.objectives,
         )
         with store.lease(spec.name) as lease:
-            _conduct(spec, inputs, store, lease, watching, workers=workers, ray_address=ray_address)
+            conduct(spec, inputs, store, lease, watching, workers=workers, ray_address=ray_address)
         return Study(store, spec.name)
     except BaseException:
         store.close()
@@ -323,92 +354,3 @@ def _stands(listed: Mapping[str, str] | None, out: Path, wanted: Mapping[str, st
     if listed is None or {**listed} != {**wanted}:
         return False
     return all((out / name).is_file() and file_digest(out / name) == wanted[name] for name in {*wanted} - {CARD})
-
-
-def _refuse_taken(store: Store, name: str, resolved: Mapping[str, Any]) -> None:
-    stored = next((study for study in store.studies() if study.name == name), None)
-    if stored is None:
-        return
-    changes = config.diff_specs(dict(store.study(name).resolved), dict(resolved))
-    differs = ["its stored spec differs from this one:", *(f"  {line}" for line in changes)] if changes else []
-    raise SpecError(
-        f"a study named {name!r} exists already ({stored.state}); go on with `autocompress resume {name}`, "
-        f"or start another one with `--name`",
-        *differs,
-    )
-
-
-def _conduct(
-    spec: StudySpec,
-    inputs: Any,
-    store: Store,
-    lease: Lease,
-    observer: Observer,
-    *,
-    workers: int | None,
-    ray_address: str | None,
-) -> None:
-    """Runs the stages; a stop or an error leaves a state that says so and everything that was finished."""
-    from autocompress.stages import Conductor
-
-    with _interruptible() as switch:
-        try:
-            Conductor(
-                spec,
-                inputs,
-                store,
-                lease,
-                observer=observer,
-                workers=workers,
-                ray_address=ray_address,
-                stopped=lambda: switch.thrown is not None,
-                patient=switch.patient,
-            ).run()
-        except KeyboardInterrupt:
-            switch.thrown = switch.thrown or signal.SIGINT
-        except AutocompressError:
-            store.set_state(lease, "failed")
-            raise
-        if switch.thrown is not None:
-            store.set_state(lease, "interrupted")
-            stop = Interrupted(f"stopped; go on with `autocompress resume {spec.name}`")
-            stop.exit_code = 128 + switch.thrown
-            raise stop
-
-
-class _Switch:
-    """Which signal asked to stop, and whether whoever runs just now stops by itself when it sees that."""
-
-    def __init__(self) -> None:
-        self.thrown: signal.Signals | None = None
-        self._patient = False
-
-    @contextmanager
-    def patient(self) -> Iterator[None]:
-        """Inside, a first signal is only noted; outside, and the second time, it interrupts at once."""
-        self._patient = True
-        try:
-            yield
-        finally:
-            self._patient = False
-
-    def throw(self, number: int, frame: FrameType | None) -> None:
-        again = self.thrown is not None
-        self.thrown = signal.Signals(number)
-        if again or not self._patient:
-            raise KeyboardInterrupt
-
-
-@contextmanager
-def _interruptible() -> Iterator[_Switch]:
-    """Ctrl-C and SIGTERM throw a switch while the context lasts; outside the main thread nothing is caught."""
-    switch = _Switch()
-    if threading.current_thread() is not threading.main_thread():
-        yield switch
-        return
-    before = {number: signal.signal(number, switch.throw) for number in (signal.SIGINT, signal.SIGTERM)}
-    try:
-        yield switch
-    finally:
-        for number, handler in before.items():
-            signal.signal(number, handler)

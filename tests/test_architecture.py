@@ -16,6 +16,7 @@ LINES = [
     {"elsewhere", "elastic", "parts", "folder_check", "exporting"},
     {"promotion", "offering", "retarget", "explain"},
     {"stages"},
+    {"life"},
     {"study"},
     {"cli", "testing", "__init__"},
     {"__main__"},

@@ -14,12 +14,14 @@ from typing import TYPE_CHECKING
 from autocompress.cli.session import Session
 from autocompress.cli.streams import careful_streams
 from autocompress.core.secrets import masked, secrets_of
+from autocompress.core.interruption import interruptible, leave_quietly
 from autocompress.errors import AutocompressError, HostError, Interrupted
 
 if TYPE_CHECKING:
     from types import TracebackType
 
 UNEXPECTED = 1
+INTERRUPTED = Interrupted.exit_code
 _UNPRINTED = (errno.ENOSPC, errno.EDQUOT, errno.EIO, errno.EBADF)
 """What a write to stdout ends with; whoever writes files names them."""
 _QUIET = {"HF_HUB_DISABLE_PROGRESS_BARS": "1", "TRANSFORMERS_VERBOSITY": "error", "TOKENIZERS_PARALLELISM": "false"}
@@ -28,6 +30,16 @@ _QUIET = {"HF_HUB_DISABLE_PROGRESS_BARS": "1", "TRANSFORMERS_VERBOSITY": "error"
 
 def main(arguments: Sequence[str] | None = None) -> int:
     """The exit code of one command line, by default the process's own."""
+    with interruptible() as switch:
+        code = _run(arguments)
+        if switch.thrown is not None and code == INTERRUPTED:
+            code = switch.exit_code
+    if arguments is None:
+        leave_quietly(code)
+    return code
+
+
+def _run(arguments: Sequence[str] | None) -> int:
     given = sys.argv[1:] if arguments is None else arguments
     if importlib.util.find_spec("typer") is None:
         return _bare(given)
@@ -49,6 +61,9 @@ def _ended(session: Session, arguments: Sequence[str] | None, secrets: set[str])
         return ended.code if isinstance(ended.code, int) else int(bool(ended.code))
     except AutocompressError as error:
         return _known(session, error)
+    except KeyboardInterrupt:
+        session.warn("stopped")
+        return INTERRUPTED
     except OSError as error:
         if error.filename is None and error.errno in _UNPRINTED:
             return _known(session, HostError(f"stdout: cannot be written: {error.strerror}"))

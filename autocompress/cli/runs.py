@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import logging
 from contextlib import contextmanager
 from dataclasses import replace
 from pathlib import Path
@@ -11,11 +12,15 @@ import typer
 
 from autocompress.cli.options import Json, Storage, StudyName
 from autocompress.cli.session import Session, session_of
+from autocompress.core.interruption import interruptible, shielded
+from autocompress.errors import Interrupted
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
 
     from autocompress.core.spec import StudySpec
+
+logger = logging.getLogger(__name__)
 
 DRY_RUN_SCHEMA: Final = "autocompress.dry-run/1"
 
@@ -59,11 +64,12 @@ def run(
     from autocompress import study as studies
     from autocompress.cli.live import watching
 
-    with resumable(session, loaded.name, storage=storage), watching(session) as observer:
-        studies.run(
-            loaded, storage=storage, workers=workers, ray_address=ray_address, observer=observer, given=given
-        ).close()
-    _result(session, loaded.name, storage, json=json)
+    with resumable(session, loaded.name, storage=storage):
+        with watching(session) as observer:
+            studies.run(
+                loaded, storage=storage, workers=workers, ray_address=ray_address, observer=observer, given=given
+            ).close()
+        _result(session, loaded.name, storage, json=json)
 
 
 def resume(
@@ -71,12 +77,19 @@ def resume(
     study: StudyName,
     workers: Workers = None,
     ray_address: RayAddress = None,
+    trials: Annotated[int | None, typer.Option(min=1, metavar="N", help="Judge so many candidates in all.")] = None,
+    minutes: Annotated[float | None, typer.Option(metavar="M", help="Search so long in all.")] = None,
+    finalists: Annotated[int | None, typer.Option(min=1, metavar="N", help="Train so many of them in all.")] = None,
+    takeover: Annotated[
+        bool, typer.Option("--takeover", help="Take it from a process that runs it and cannot be reached.")
+    ] = False,
     json: Json = False,
     storage: Storage = None,
 ) -> None:
     """Go on with a study after anything.
 
-    After Ctrl-C, a crash or a restart: what was finished is kept, what was running is run again.
+    After Ctrl-C, a crash or a restart: what was finished is kept, what was running is run again. With more trials,
+    minutes or finalists than before, also with one that is finished.
     """
     from autocompress.cli.live import watching
     from autocompress.store import Store
@@ -86,22 +99,43 @@ def resume(
         store.study(study)  # a wrong name is told before anything heavy is loaded
     from autocompress import study as studies
 
-    with resumable(session, study, storage=storage), watching(session) as observer:
-        studies.resume(study, storage=storage, workers=workers, ray_address=ray_address, observer=observer).close()
-    _result(session, study, storage, json=json)
+    with resumable(session, study, storage=storage):
+        with watching(session) as observer:
+            studies.resume(
+                study,
+                storage=storage,
+                workers=workers,
+                ray_address=ray_address,
+                observer=observer,
+                trials=trials,
+                minutes=minutes,
+                finalists=finalists,
+                takeover=takeover,
+            ).close()
+        _result(session, study, storage, json=json)
 
 
 @contextmanager
 def resumable(session: Session, name: str, *, storage: str | None) -> Iterator[None]:
-    """Says how to go on when Ctrl-C came before or after the part of a study that handles it itself."""
-    try:
-        yield
-    except KeyboardInterrupt:
-        if _is_stored(name, storage):
-            session.warn(f"stopped; everything finished is stored. Go on with `autocompress resume {name}`.")
-        else:
-            session.warn("stopped; nothing was stored yet. Run it again; what was fetched is kept.")
-        raise typer.Exit(130) from None
+    """Says how to go on when Ctrl-C or SIGTERM came before or after the part of a study that handles it itself. What
+    they break in a library on their way is no error."""
+    with interruptible() as switch:
+        try:
+            yield
+            return
+        except Interrupted:
+            raise
+        except (KeyboardInterrupt, Exception) as error:
+            if isinstance(error, Exception) and switch.thrown is None:
+                raise
+            if session.debug:
+                logger.warning("interrupted here", exc_info=True)
+        with shielded():
+            if _is_stored(name, storage):
+                session.warn(f"stopped; everything finished is stored. Go on with `autocompress resume {name}`.")
+            else:
+                session.warn("stopped; nothing was stored yet. Run it again; what was fetched is kept.")
+        raise typer.Exit(switch.exit_code)
 
 
 def _is_stored(name: str, storage: str | None) -> bool:

@@ -126,10 +126,12 @@ class Done:
 
 @dataclass(frozen=True, slots=True)
 class Lost:
-    """A job whose worker died, hung or ran out of memory; it may be tried again."""
+    """A job whose worker died, hung or ran out of memory; it may be tried again. Not `began`: the worker had not begun
+    with it, so the job is not to blame."""
 
     job: Job
     reason: str
+    began: bool = True
 
 
 Evaluate = Callable[[CompressionPolicy], Outcome]

@@ -19,6 +19,13 @@ _FORBID = {"extra": "forbid"}
 WORKLOAD_FACT: Final = "workload"
 """The fact of a study that holds its workload with the lengths of its texts."""
 
+POPULATION_FACT: Final = "population_trials"
+"""The fact of a study with an extended budget that holds the trials it began with: generations keep their size."""
+
+RENOMINATE_FACT: Final = "renominate"
+"""The fact of an extended study whose finalists are to be chosen again: `all` of a longer search, or `more` of the same
+one; empty once they were."""
+
 _STUDY_NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9._-]{0,127}")
 
 SamplerName = Literal["nsga2", "nsga3", "tpe", "gp", "qmc", "random"]

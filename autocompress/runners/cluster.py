@@ -1,28 +1,34 @@
-"""Starting and joining Ray: token on, dashboard off, nothing sent home."""
+"""Starting and joining Ray: token on, dashboard off, nothing sent home, nothing left behind."""
 
 from __future__ import annotations
 
 import logging
 import os
 import secrets
-import shutil
+import socket
 from collections.abc import Iterator
 from contextlib import contextmanager
-from pathlib import Path
+from dataclasses import dataclass
 from typing import Any, Final
 
-import psutil
-
+from autocompress.core.interruption import shielded
 from autocompress.errors import HostError
+from autocompress.runners.handlers import kept_handlers
+from autocompress.runners.sessions import end_session, new_session, note_processes, remove_abandoned
 
 logger = logging.getLogger(__name__)
 
-_SESSIONS: Final = Path("/tmp")
+ADDRESS: Final = "RAY_ADDRESS"
+"""The environment variable by which Ray itself finds a cluster; `local` means none."""
+
+_PROBE_SECONDS: Final = 5.0
 _QUIET: Final = {
     "RAY_USAGE_STATS_ENABLED": "0",
     "RAY_AIR_NEW_OUTPUT": "0",
     "RAY_ACCEL_ENV_VAR_OVERRIDE_ON_ZERO": "0",
+    "RAY_BACKEND_LOG_LEVEL": "fatal",  # its library writes to this process's stderr when workers end
     "TUNE_DISABLE_AUTO_CALLBACK_LOGGERS": "1",
+    "TUNE_DISABLE_SIGINT_HANDLER": "1",
     "TUNE_DISABLE_STRICT_METRIC_CHECKING": "1",
     "RAY_TRAIN_ENABLE_V2_MIGRATION_WARNINGS": "0",
     "TRANSFORMERS_VERBOSITY": "error",
@@ -31,12 +37,52 @@ _QUIET: Final = {
 }
 
 
+@dataclass(frozen=True, slots=True)
+class Node:
+    """A machine of a cluster, and what it offers."""
+
+    name: str
+    cpus: float
+    here: bool
+
+
+def address_of(given: str | None) -> str | None:
+    """The cluster to join: the one that is given, else that of the environment; None to start one here."""
+    found = given or os.environ.get(ADDRESS, "").strip()
+    return None if found in ("", "local") else found
+
+
+def check_cluster(*, workers: int | None, address: str | None) -> list[Node]:
+    """Joins the cluster that a study is to use, if it is not to start its own, and leaves it again. Returns its nodes.
+
+    Raises HostError when it cannot be joined: said now, not when the search begins.
+    """
+    remove_abandoned()
+    place = None if workers == 0 else address_of(address)
+    if place is None:
+        return []
+    with cluster(workers=1, address=place) as ray:
+        return nodes(ray)
+
+
+def nodes(ray: Any) -> list[Node]:
+    """The live nodes of a cluster, this one first."""
+    here = ray.get_runtime_context().get_node_id()
+    found = [
+        Node(str(one["NodeManagerHostname"]), float(one["Resources"].get("CPU", 0.0)), one["NodeID"] == here)
+        for one in ray.nodes()
+        if one["Alive"]
+    ]
+    return sorted(found, key=lambda node: (not node.here, node.name))
+
+
 @contextmanager
 def cluster(*, workers: int, address: str | None = None) -> Iterator[Any]:
     """A local Ray of `workers` CPUs, or an existing cluster at `address`; yields the `ray` module.
 
     The token lives in this process's environment only. Ray listens on every interface and has no switch for loopback,
-    so a token is never left out. Raises HostError when Ray cannot be started or joined.
+    so a token is never left out. Signals wait until Ray stands or is gone: seconds. Raises HostError when Ray cannot be
+    started or joined.
     """
     # ray reads these when it is imported, in this process and in every worker it starts
     for name, value in _QUIET.items():
@@ -44,33 +90,58 @@ def cluster(*, workers: int, address: str | None = None) -> Iterator[Any]:
     if address is None:
         os.environ["RAY_AUTH_MODE"] = "token"
         os.environ.setdefault("RAY_AUTH_TOKEN", secrets.token_hex(32))  # one a process: Ray reads it once
-    import ray
-
-    # a Unix socket's path ends at 107 bytes, so the session must live in a short one
-    folder = _SESSIONS / f"ac-{os.getpid()}"
-    options: dict[str, Any] = {"include_dashboard": False, "logging_level": logging.ERROR, "log_to_driver": False}
-    if address is None:
-        _remove_abandoned()
-        options |= {"num_cpus": workers, "_temp_dir": str(folder)}
+        remove_abandoned()
     else:
-        options = {"address": address, "logging_level": logging.ERROR, "log_to_driver": False}
+        _probe(address)
+    with shielded():
+        import ray
+    folder = None if address else new_session()
     try:
-        ray.init(**options)
-    except (ConnectionError, RuntimeError, OSError, ValueError) as error:
-        place = f"join the Ray cluster at {address}" if address else "start Ray"
-        raise HostError(
-            f"cannot {place}: {error}; `autocompress doctor` checks it, `--workers 0` does without"
-        ) from error
-    try:
+        with shielded():
+            with kept_handlers():
+                _init(ray, workers=workers, address=address, folder=str(folder))
+            if folder is not None:
+                note_processes(folder)
         yield ray
     finally:
-        ray.shutdown()
-        shutil.rmtree(folder, ignore_errors=True)
+        with shielded():
+            with kept_handlers():
+                ray.shutdown()
+            if folder is not None:
+                end_session(folder)
 
 
-def _remove_abandoned() -> None:
-    """Session folders of drivers that were killed."""
-    for folder in _SESSIONS.glob("ac-*"):
-        owner = folder.name.removeprefix("ac-")
-        if owner.isdigit() and not psutil.pid_exists(int(owner)):
-            shutil.rmtree(folder, ignore_errors=True)
+def _probe(address: str) -> None:
+    """Raises HostError where nobody listens at `HOST:PORT`: Ray itself would try for a minute."""
+    host, _, port = address.rpartition(":")
+    if "://" in address or not host or not port.isdigit():
+        return
+    try:
+        socket.create_connection((host.strip("[]"), int(port)), timeout=_PROBE_SECONDS).close()
+    except (OSError, OverflowError) as error:
+        raise _not_joined(address, str(error)) from error
+
+
+def _not_joined(address: str, reason: str) -> HostError:
+    origin = f", which {ADDRESS} names" if os.environ.get(ADDRESS, "").strip() == address else ""
+    return HostError(
+        f"cannot join the Ray cluster at {address}{origin}: {reason}; look whether it runs and whether RAY_AUTH_TOKEN "
+        f"is its token, set {ADDRESS}=local to start one here, or do without: `--workers 0`"
+    )
+
+
+def _init(ray: Any, *, workers: int, address: str | None, folder: str) -> None:
+    options: dict[str, Any] = {"logging_level": logging.CRITICAL, "log_to_driver": False}
+    if address is None:  # said explicitly: by default Ray joins whatever the environment names
+        options |= {"address": "local", "include_dashboard": False, "num_cpus": workers, "_temp_dir": folder}
+    else:
+        options |= {"address": address}
+    try:
+        ray.init(**options)
+    except Exception as error:  # its own exceptions have no common root
+        reason = " ".join(str(error).split()) or type(error).__name__
+        if address is None:
+            raise HostError(
+                f"cannot start Ray: {reason}; `autocompress doctor --deep` checks it, `--workers 0` does without"
+            ) from error
+        raise _not_joined(address, reason) from error

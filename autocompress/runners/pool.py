@@ -4,10 +4,12 @@ from __future__ import annotations
 
 import logging
 import os
+import re
 import time
 from collections import deque
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
+from pathlib import Path
 from typing import Any, Final, final
 
 from autocompress.core.outcome import Outcome
@@ -32,13 +34,16 @@ class _Worker:
         outcome = self._evaluate(policy)
         return outcome, time.monotonic() - started
 
-    def ready(self) -> bool:
-        return True
+    def ready(self) -> int:
+        return os.getpid()
 
 
 _DEPTH: Final = 2
 """Jobs a worker has at a time: one it works on, and one that waits, so that it never waits for the driver."""
 
+
+_TAIL: Final = 1 << 16
+"""Characters at the end of a worker's log in which its last words stand."""
 
 _START_SECONDS: Final = 60.0
 """What a worker's own start is allowed to take beside its first job."""
@@ -55,10 +60,12 @@ class _Flight:
 
 @dataclass(slots=True, eq=False)
 class _Seat:
-    """A worker and its jobs, in the order in which it does them. `ready` is pending while the worker starts."""
+    """A worker and its jobs, in the order in which it does them. `ready` is pending while the worker starts; after it
+    its process has a number."""
 
     worker: Any
     ready: Any
+    pid: int | None = None
     queue: deque[_Flight] = field(default_factory=deque)
 
 
@@ -121,11 +128,21 @@ class RayPool:
         try:
             outcome, seconds = self._ray.get(flight.reference)
         except (self._ray.exceptions.RayActorError, self._ray.exceptions.OutOfMemoryError) as error:
+            began = self._has_started(seat)
             self._replace(seat)
-            return Lost(flight.job, _reason(error))
+            return Lost(flight.job, _reason(error, last_words(self._ray, seat.pid)), began)
         if seat.queue:
             seat.queue[0].started = time.monotonic()
         return Done(flight.job, outcome, seconds)
+
+    def _has_started(self, seat: _Seat) -> bool:
+        """Whether the worker ever got as far as to evaluate."""
+        if seat.ready is not None and self._ray.wait([seat.ready], timeout=0)[0]:
+            try:
+                seat.pid, seat.ready = self._ray.get(seat.ready), None
+            except self._ray.exceptions.RayError:
+                return False
+        return seat.ready is None
 
     def _replace(self, seat: _Seat) -> None:
         """A new worker, which gets the jobs that the old one had not begun. It is the last to be asked for more: it
@@ -141,13 +158,12 @@ class RayPool:
     def _overdue(self) -> list[Done | Lost]:
         lost: list[Done | Lost] = []
         for seat in list(self._seats):
-            allowed = self._timeout
-            if seat.ready is not None and self._ray.wait([seat.ready], timeout=0)[0]:
-                seat.ready = None
+            allowed, starting = self._timeout, seat.ready is not None
+            if not self._has_started(seat):
+                allowed += _START_SECONDS
+            elif starting:
                 for flight in seat.queue:
                     flight.started = time.monotonic()
-            elif seat.ready is not None:
-                allowed += _START_SECONDS
             if seat.queue and time.monotonic() - seat.queue[0].started > allowed:
                 job = seat.queue.popleft().job
                 self._ray.kill(seat.worker)
@@ -156,8 +172,23 @@ class RayPool:
         return lost
 
 
-def _reason(error: Exception) -> str:
+def _reason(error: Exception, words: str) -> str:
     if type(error).__name__ == "OutOfMemoryError" or "running low on memory" in str(error):
         return "the worker ran out of memory"
+    if words:
+        return f"the worker died: {words}"
     lines = [line.strip() for line in str(error).splitlines() if line.strip()]
     return f"the worker died: {lines[-1] if lines else type(error).__name__}"
+
+
+def last_words(ray: Any, pid: int | None) -> str:
+    """The signal that a worker's process was ended by, where it could still write it down: Ray itself tells them apart
+    no more. Empty for SIGKILL, which nobody can write down, and for a worker of another machine."""
+    folder = getattr(getattr(ray._private.worker, "_global_node", None), "get_logs_dir_path", None)
+    if pid is None or folder is None:
+        return ""
+    for path in Path(folder()).glob(f"*-{pid}.err"):
+        found = re.findall(r"\*\*\* (SIG[A-Z]+) received", path.read_text(encoding="utf-8", errors="replace")[-_TAIL:])
+        if found:
+            return str(found[-1])
+    return ""

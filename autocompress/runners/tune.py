@@ -1,9 +1,15 @@
-"""Finalists as Ray Tune trials: one thread each, a checkpoint an epoch, started again from it when a worker is lost."""
+"""Finalists as Ray Tune trials: one thread each, a checkpoint an epoch, started again from it when a worker is lost.
+
+Checkpoints do not pass through Tune, which wants a disk that all nodes share, but are left in a `Deposit`. What Tune
+itself writes (pickles, for a restart that nobody makes) ends with it.
+"""
 
 from __future__ import annotations
 
+import functools
 import logging
 import math
+import platform
 import shutil
 import tempfile
 from collections.abc import Callable, Mapping, Sequence
@@ -12,17 +18,27 @@ from pathlib import Path
 from typing import Any, Protocol
 
 from autocompress.core.policy import CompressionPolicy
+from autocompress.runners.deposit import Deposit, deposit
 
 logger = logging.getLogger(__name__)
 
 CHECKPOINT = "checkpoint.safetensors"
 """The file in a training folder that holds all of a run's state."""
 
+_AWARE = "aware.safetensors"
+"""The file beside it that what went on from it may have left; it goes along."""
+
 OnEpoch = Callable[[int, float, float], None]
 """Told of an epoch, its score and the score of the epoch that would be kept."""
 
 Settings = Mapping[str, float]
 """What a try changes of a training, by name; nothing for the first."""
+
+OnPlace = Callable[[str, str], None]
+"""Told of a training and the node that it runs on."""
+
+Errors = Mapping[str, object]
+"""What Tune gave a trial up for, by its name."""
 
 _MAX_FAILURES = 2
 
@@ -52,6 +68,27 @@ class Ended:
     settings: Settings = field(default_factory=dict)
 
 
+@dataclass(slots=True)
+class _Heard:
+    """What trials reported last, by name."""
+
+    on_result: Callable[[str, int, float], None]
+    on_place: OnPlace
+    stopped: Callable[[], bool]
+    last: dict[str, Mapping[str, Any]] = field(default_factory=dict)
+
+    def report(self, name: str, result: Mapping[str, Any]) -> None:
+        if name not in self.last or self.last[name]["node"] != result["node"]:
+            self.on_place(name, str(result["node"]))
+        self.last[name] = dict(result)
+        self.on_result(name, int(result["epoch"]), float(result["quality"]))
+
+    def check(self) -> None:
+        """Raises KeyboardInterrupt when somebody asked to stop."""
+        if self.stopped():
+            raise KeyboardInterrupt
+
+
 def tune_finalists(
     ray: Any,
     recovery: Recovery,
@@ -59,6 +96,8 @@ def tune_finalists(
     *,
     folder: Path,
     on_result: Callable[[str, int, float], None],
+    on_place: OnPlace = lambda *_: None,
+    stopped: Callable[[], bool] = lambda: False,
     tries: Mapping[str, Sequence[Settings]] | None = None,
     epochs: int = 1,
 ) -> list[Ended]:
@@ -69,88 +108,114 @@ def tune_finalists(
 
     A trial whose worker dies starts again from its last epoch, and so does one whose driver died: its newest checkpoint
     of any earlier call is looked up in `folder`. A policy whose training fails by itself (a loss that is no number) is
-    not tried again.
+    not tried again. Raises KeyboardInterrupt soon after `stopped` says so.
     """
-    from ray import tune
-
-    reference = ray.put(recovery)
     trials: dict[str, tuple[CompressionPolicy, Settings]] = {policy.digest: (policy, {}) for policy in policies}
     for policy in policies:
         for place, settings in enumerate((tries or {}).get(policy.digest, ()), start=2):
             trials[f"{policy.digest}-{place}"] = (policy, settings)
-    starts = {name: _newest(folder, name) for name in trials}
-
-    def trainable(config: dict[str, Any]) -> None:
-        name = config["trial"]
-        _train_one(ray.get(reference), *trials[name], starts[name])
-
-    tuner = tune.Tuner(
-        tune.with_resources(trainable, {"cpu": 1}),
-        param_space={"trial": tune.grid_search(list(trials))},
-        tune_config=tune.TuneConfig(
-            trial_dirname_creator=lambda trial: str(trial.config["trial"]),
-            scheduler=_halving(epochs) if len(trials) > len(policies) else None,
-        ),
-        run_config=tune.RunConfig(
-            name=f"run-{len(list(folder.glob('run-*'))) + 1}",
-            storage_path=str(folder),
-            failure_config=tune.FailureConfig(max_failures=_MAX_FAILURES),
-            checkpoint_config=tune.CheckpointConfig(num_to_keep=1),
-            callbacks=[_reporter(on_result)],
-            verbose=0,
-        ),
-    )
+    for name in trials:
+        _carry_over(folder, name)
+    heard = _Heard(on_result, on_place, stopped)
+    with deposit(ray, folder, (CHECKPOINT, _AWARE)) as kept, tempfile.TemporaryDirectory(prefix="ac-tune-") as scratch:
+        train = functools.partial(_train_named, reference=ray.put(recovery), trials=trials, deposit=kept)
+        halving = _halving(epochs) if len(trials) > len(policies) else None
+        errors = _fit(train, list(trials), heard, scratch=scratch, scheduler=halving)
     ended: dict[str, list[tuple[float, Ended]]] = {policy.digest: [] for policy in policies}
-    for result in tuner.fit():
-        policy, settings = trials[result.config["trial"]]
-        ended[policy.digest].append(_ending(policy, settings, result))
+    for name, (policy, settings) in trials.items():
+        found = _ending(policy, settings, folder / name, heard.last.get(name), errors.get(name))
+        ended[policy.digest].append(found)
     return [max(found, key=lambda end: end[0])[1] for found in ended.values()]
 
 
-def _ending(policy: CompressionPolicy, settings: Settings, result: Any) -> tuple[float, Ended]:
-    """A trial's best score, and how it ended; one without a checkpoint has none."""
-    metrics = result.metrics or {}
-    if result.error or metrics.get("failure"):
-        return -math.inf, Ended(policy, None, str(metrics.get("failure") or result.error))
-    return float(metrics["kept"]), Ended(policy, Path(result.checkpoint.path) / CHECKPOINT, settings=settings)
+def _fit(train: Callable[..., None], names: Sequence[str], heard: _Heard, *, scratch: str, scheduler: Any) -> Errors:
+    """Runs the trials. Returns the error of each that Tune gave up."""
+    from ray import tune
+
+    for name in ("ray.tune", "ray.train"):  # a trial's error is told as what became of its finalist
+        logging.getLogger(name).setLevel(logging.CRITICAL)
+    tuner = tune.Tuner(
+        tune.with_resources(lambda config: train(config["trial"]), {"cpu": 1}),
+        param_space={"trial": tune.grid_search(list(names))},
+        tune_config=tune.TuneConfig(
+            trial_dirname_creator=lambda trial: str(trial.config["trial"]), scheduler=scheduler
+        ),
+        run_config=tune.RunConfig(
+            name="finalists",
+            storage_path=scratch,
+            failure_config=tune.FailureConfig(max_failures=_MAX_FAILURES),
+            callbacks=[_reporter(heard)],
+            verbose=0,
+        ),
+    )
+    # by folder: a trial that never reported tells nothing else of itself
+    return {Path(result.path).name: result.error for result in tuner.fit() if result.error}
 
 
-def _newest(folder: Path, trial: str) -> Path | None:
+def _ending(
+    policy: CompressionPolicy, settings: Settings, folder: Path, last: Mapping[str, Any] | None, error: object
+) -> tuple[float, Ended]:
+    """A trial's best score, and how it ended; one that failed or never reported has none."""
+    failure = str((last or {}).get("failure") or "") or (_why(error) if error or not last else "")
+    if failure or last is None:
+        return -math.inf, Ended(policy, None, failure)
+    return float(last["kept"]), Ended(policy, folder / CHECKPOINT, settings=settings)
+
+
+def _why(error: object) -> str:
+    lines = [line.strip() for line in str(error or "").splitlines() if line.strip()]
+    if type(error).__name__ in {"ActorDiedError", "ActorUnavailableError", "RayActorError", "TuneError", "NoneType"}:
+        return f"its worker died {1 + _MAX_FAILURES} times{f': {lines[-1]}' if lines else ''}"
+    return lines[-1] if lines else type(error).__name__
+
+
+def _carry_over(folder: Path, trial: str) -> None:
+    """The newest checkpoint of a trial in folders of Tune, where versions of before left it, goes into the deposit."""
+    place = folder / trial / CHECKPOINT
     found = sorted(folder.glob(f"run-*/{trial}/checkpoint_*/{CHECKPOINT}"), key=lambda path: path.stat().st_mtime_ns)
-    return found[-1] if found else None
+    if found and not place.exists():
+        place.parent.mkdir(parents=True, exist_ok=True)
+        for path in (found[-1].with_name(_AWARE), found[-1]):
+            if path.exists():
+                shutil.copyfile(path, place.with_name(path.name))
 
 
-def _train_one(recovery: Recovery, policy: CompressionPolicy, settings: Settings, start: Path | None) -> None:
+def _train_named(
+    name: str, *, reference: Any, trials: Mapping[str, tuple[CompressionPolicy, Settings]], deposit: Deposit
+) -> None:
     """Runs inside a Tune trial."""
+    import ray
+
+    _train_one(ray.get(reference), *trials[name], name, deposit)
+
+
+def _train_one(recovery: Recovery, policy: CompressionPolicy, settings: Settings, name: str, deposit: Deposit) -> None:
     import torch
     from ray import tune
 
     from autocompress.errors import CandidateError
 
     torch.set_num_threads(1)
-    with tempfile.TemporaryDirectory() as name:
-        folder = Path(name)
-        last = tune.get_checkpoint()
-        if last is not None:
-            with last.as_directory() as stored:
-                shutil.copy(Path(stored) / CHECKPOINT, folder / CHECKPOINT)
-        elif start is not None and start.exists():
-            shutil.copy(start, folder / CHECKPOINT)
+    node = platform.node() or platform.machine()
+    with tempfile.TemporaryDirectory() as place:
+        folder = Path(place)
+        deposit.fetch(name, folder)
         reported = False
 
         def on_epoch(epoch: int, score: float, kept: float) -> None:
             nonlocal reported
             reported = True
-            checkpoint = tune.Checkpoint.from_directory(name)
-            tune.report({"quality": score, "kept": kept, "epoch": epoch, "failure": ""}, checkpoint=checkpoint)
+            deposit.leave(name, folder)  # before it is told of: what was reported is on the driver's disk
+            tune.report({"quality": score, "kept": kept, "epoch": epoch, "failure": "", "node": node})
 
         try:
             trained = recovery(policy, folder=folder, on_epoch=on_epoch, settings=settings)
-            if not reported:  # everything was done already; Tune still wants to be given the checkpoint
+            if not reported:  # everything was done already
                 on_epoch(-1, trained.score, trained.score)
         except CandidateError as error:
             # reported, not raised: Tune would take it for a lost worker and train again to the same end
-            tune.report({"quality": 0.0, "kept": -math.inf, "epoch": -1, "failure": str(error)})
+            failed = {"quality": 0.0, "kept": -math.inf, "epoch": -1, "failure": str(error), "node": node}
+            tune.report(failed)
 
 
 def _halving(epochs: int) -> Any:
@@ -187,20 +252,24 @@ def _halving(epochs: int) -> Any:
     return Halving()
 
 
-def _reporter(on_result: Callable[[str, int, float], None]) -> Any:
+def _reporter(heard: _Heard) -> Any:
     from ray import tune
 
     class Reporter(tune.Callback):  # type: ignore[misc]
         """Tune pickles its callbacks into every snapshot; the listener stays behind."""
 
-        def __init__(self, listener: Callable[[str, int, float], None] | None) -> None:
+        def __init__(self, listener: _Heard | None) -> None:
             self._listener = listener
 
         def __reduce__(self) -> tuple[Any, ...]:
             return type(self), (None,)
 
+        def on_step_begin(self, iteration: int, trials: Any, **info: Any) -> None:
+            if self._listener:
+                self._listener.check()
+
         def on_trial_result(self, iteration: int, trials: Any, trial: Any, result: Any, **info: Any) -> None:
             if self._listener:
-                self._listener(trial.config["trial"], int(result["epoch"]), float(result["quality"]))
+                self._listener.report(trial.config["trial"], result)
 
-    return Reporter(on_result)
+    return Reporter(heard)

@@ -14,6 +14,7 @@ from typing import Any, TypeVar, final
 from sqlalchemy import URL, Connection, Engine, create_engine, event, func, select
 from sqlalchemy.exc import SQLAlchemyError, StatementError
 
+from autocompress.core.interruption import shielded
 from autocompress.errors import StoreError
 from autocompress.store.address import database_file, is_sqlite
 from autocompress.store.faults import ConnectionLostError, explain, may_be_shown
@@ -45,13 +46,13 @@ class Database:
     @contextmanager
     def transaction(self) -> Iterator[Connection]:
         """Everything written inside is stored at the end, or nothing is. On SQLite there is one writer at a time."""
-        with self._explained(), self._engine.begin() as connection:
+        with shielded(), self._explained(), self._engine.begin() as connection:
             yield connection
 
     @contextmanager
     def snapshot(self) -> Iterator[Connection]:
         """For reading: one consistent state, and no writer is kept out."""
-        with self._explained(), self._snapshots.begin() as connection:
+        with shielded(), self._explained(), self._snapshots.begin() as connection:
             yield connection
 
     def read(self, work: Callable[[Connection], T]) -> T:

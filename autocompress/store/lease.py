@@ -19,9 +19,10 @@ from typing import Any, TypeVar, final
 
 from sqlalchemy import Connection, Row, select, update
 
+from autocompress.core.interruption import shielded
+from autocompress.core.process import Process
 from autocompress.errors import NotFoundError, StoreError, StudyLockedError
 from autocompress.store.database import Database
-from autocompress.store.process import Process
 from autocompress.store.schema import candidates, leases
 
 log = logging.getLogger(__name__)
@@ -99,9 +100,10 @@ def hold(database: Database, name: str, study_id: int, *, seconds: float, takeov
     try:
         yield lease
     finally:
-        ended.set()
-        renewer.join()
-        _release(database, lease)
+        with shielded():
+            ended.set()
+            renewer.join()
+            _release(database, lease)
 
 
 def holder(connection: Connection, study_id: int) -> Row[Any] | None:
@@ -117,7 +119,8 @@ def refuse_if_held(database: Database, connection: Connection, name: str, study_
         return
     raise StudyLockedError(
         f"study {name!r} is being run by process {row.pid} on {row.host}, for {_age(row.acquired_at)}; wait for it or "
-        "stop it. If it cannot be reached, its hold ends by itself soon, or at once with `--takeover`"
+        f"stop it. If it cannot be reached, its hold ends by itself soon, or at once with `autocompress resume {name} "
+        "--takeover`, or `autocompress rm --takeover`"
     )
 
 

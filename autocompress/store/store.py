@@ -129,11 +129,24 @@ class Store:
         """Remember a JSON value under a key of the study; the last one counts."""
         self._write(lease, lambda connection: studies.set_fact(connection, lease.study_id, key, value))
 
-    def delete_study(self, name: str) -> None:
-        """Forget a study; its artifact files stay. Raises StudyLockedError while it is being run."""
+    def respecify(self, lease: Lease, resolved: Mapping[str, Any], *, facts: Mapping[str, Any]) -> None:
+        """Put another resolved spec in the place of a study's, with facts that go with it; it waits to be resumed."""
+
+        def work(connection: Connection) -> None:
+            studies.set_resolved(connection, lease.study_id, resolved)
+            studies.set_state(connection, lease.study_id, "interrupted")
+            for key, value in facts.items():
+                studies.set_fact(connection, lease.study_id, key, value)
+
+        self._write(lease, work)
+
+    def delete_study(self, name: str, *, takeover: bool = False) -> None:
+        """Forget a study; its artifact files stay. Raises StudyLockedError while it is being run, unless it is to be
+        taken over from whoever runs it, whose writes are refused from then on."""
         with self._database.transaction() as connection:
             study_id = studies.find(connection, name)
-            lease.refuse_if_held(self._database, connection, name, study_id)
+            if not takeover:
+                lease.refuse_if_held(self._database, connection, name, study_id)
             studies.remove(connection, study_id)
 
     def lease(self, name: str, *, seconds: float = 60.0, takeover: bool = False) -> AbstractContextManager[Lease]:

@@ -143,6 +143,10 @@ def set_state(connection: Connection, study_id: int, state: StudyState) -> None:
     connection.execute(update(studies).where(studies.c.id == study_id).values(state=state))
 
 
+def set_resolved(connection: Connection, study_id: int, resolved: Mapping[str, Any]) -> None:
+    connection.execute(update(studies).where(studies.c.id == study_id).values(resolved=dict(resolved)))
+
+
 def set_fact(connection: Connection, study_id: int, key: str, value: Any) -> None:
     mine = (facts.c.study_id == study_id, facts.c.key == key)
     if not connection.execute(update(facts).where(*mine).values(value=value)).rowcount:

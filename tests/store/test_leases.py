@@ -15,9 +15,9 @@ from typing import Any
 import pytest
 
 from autocompress.core.outcome import RUNG_FINALIST, RUNG_SLICED
+from autocompress.core.process import Process
 from autocompress.errors import StudyLockedError
 from autocompress.store import Lease, Store
-from autocompress.store.process import Process
 
 from . import given
 

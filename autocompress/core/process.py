@@ -1,4 +1,4 @@
-"""Who holds a lease: a process, told apart from a later one that got the same number."""
+"""A process, told apart from a later one that got the same number: who holds a lease, who made a folder."""
 
 from __future__ import annotations
 
@@ -26,6 +26,27 @@ class Process:
     def current() -> Process:
         state = _state(os.getpid())
         return Process(socket.gethostname(), os.getpid(), _kernel(), state[1] if state else None)
+
+    @staticmethod
+    def of(pid: int) -> Process | None:
+        """A process of this machine, by its number; None when there is none."""
+        state = _state(pid)
+        return None if state is None else Process(socket.gethostname(), pid, _kernel(), state[1])
+
+    @property
+    def boot(self) -> str | None:
+        return None if self.kernel is None else self.kernel.partition("/")[0]
+
+    def runs_here(self) -> bool:
+        """Whether this very process runs, as far as it can be seen from here: in this boot and this container."""
+        state = _state(self.pid)
+        return (
+            self.kernel is not None
+            and self.kernel == _kernel()
+            and state is not None
+            and state[0] not in _ENDED
+            and state[1] == self.started
+        )
 
     def is_gone(self) -> bool:
         """Whether the process has certainly ended. False when it cannot be known from here."""

@@ -1,0 +1,133 @@
+"""Ctrl-C and SIGTERM as a wish to stop: noted at once, acted on where nothing is broken by it.
+
+The first signal interrupts what runs (as a KeyboardInterrupt), unless that is `patient`: then it is noted, and whoever
+is patient looks at `thrown` and stops by itself. A second one interrupts the patient too. Inside of `shielded`, for
+what must not be torn apart and takes seconds at most, signals wait for its end; a third one leaves at once.
+"""
+
+from __future__ import annotations
+
+import os
+import signal
+import threading
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from types import FrameType
+from typing import Final, final
+
+SIGNALS: Final = (signal.SIGINT, signal.SIGTERM)
+
+_LAST: Final = 3
+"""So many signals leave at once, also where they would have to wait."""
+
+_switch: Switch | None = None
+"""The one in place. Handlers of signals belong to the process, and so does this."""
+
+
+@final
+class Switch:
+    """Which signal asked to stop first. Made by `interruptible`."""
+
+    def __init__(self) -> None:
+        self.thrown: signal.Signals | None = None
+        self._heard = 0
+        self._patient = 0
+        self._shields = 0
+        self._due = False
+
+    def install(self) -> None:
+        """Takes (back) the process's handlers: libraries replace them. Only the main thread may."""
+        for number in SIGNALS:
+            signal.signal(number, self._throw)
+
+    def check(self) -> None:
+        """Raises KeyboardInterrupt once the switch was thrown: for where the first one was swallowed on its way."""
+        if self.thrown is not None:
+            raise KeyboardInterrupt
+
+    @contextmanager
+    def patient(self) -> Iterator[None]:
+        """Inside, a first signal is only noted: what runs there looks at `thrown`."""
+        self._patient += 1
+        try:
+            yield
+        finally:
+            self._patient -= 1
+
+    @contextmanager
+    def _shielded(self) -> Iterator[None]:
+        self._shields += 1
+        try:
+            yield
+        finally:
+            self._shields -= 1
+        self._act()
+
+    def _throw(self, number: int, frame: FrameType | None) -> None:
+        self._heard += 1
+        first = self.thrown is None
+        self.thrown = self.thrown or signal.Signals(number)
+        if self._heard >= _LAST and self._shields:
+            os._exit(self.exit_code)
+        self._due = not (first and self._patient)
+        self._act()
+
+    def _act(self) -> None:
+        if self._due and not self._shields:
+            self._due = False
+            raise KeyboardInterrupt
+
+    @property
+    def exit_code(self) -> int:
+        """What a shell calls a process that such a signal ended; 130 where none was heard (a KeyboardInterrupt of
+        another origin)."""
+        return 128 + (self.thrown or signal.SIGINT)
+
+
+@contextmanager
+def interruptible() -> Iterator[Switch]:
+    """The switch that Ctrl-C and SIGTERM throw while the context lasts: the one in place, or a new one. Outside of the
+    main thread, which alone hears signals, it is never thrown."""
+    global _switch
+    if _switch is not None or not _is_main():
+        yield _switch if _switch is not None and _is_main() else Switch()
+        return
+    before = {number: signal.getsignal(number) for number in SIGNALS}
+    _switch = Switch()
+    try:
+        _switch.install()
+        yield _switch
+    finally:
+        for number, handler in before.items():
+            signal.signal(number, signal.SIG_DFL if handler is None else handler)
+        _switch = None
+
+
+@contextmanager
+def shielded() -> Iterator[None]:
+    """What runs inside is not interrupted; signals act at its end."""
+    if _switch is None or not _is_main():
+        yield
+        return
+    with _switch._shielded():
+        yield
+
+
+def reinstall() -> None:
+    """Takes the handlers back from a library that replaced them."""
+    if _switch is not None and _is_main():
+        _switch.install()
+
+
+def leave_quietly(code: int) -> None:
+    """From here on a signal ends the process at once, with this exit code if it tells of anything: all is stored and
+    said, and only the interpreter's own end is left, in which an interrupt would be a traceback."""
+    if not _is_main():
+        return
+    handler: Callable[[int, FrameType | None], None] = lambda number, _: os._exit(code or 128 + number)  # noqa: E731
+    for number in SIGNALS:
+        signal.signal(number, handler)
+
+
+def _is_main() -> bool:
+    return threading.current_thread() is threading.main_thread()

@@ -1,0 +1,192 @@
+"""How a study's run begins and ends: replaced where it judged nothing, extended where it was finished, stopped at any
+moment."""
+
+from __future__ import annotations
+
+import logging
+from collections.abc import Mapping
+from contextlib import suppress
+from dataclasses import replace
+from typing import TYPE_CHECKING, Any, NoReturn, final
+
+from autocompress import config
+from autocompress.core.interruption import Switch, interruptible, shielded
+from autocompress.core.ports import Observer, Tally
+from autocompress.core.spec import POPULATION_FACT, RENOMINATE_FACT, StudySpec
+from autocompress.errors import AutocompressError, HostError, Interrupted, SpecError, StoreError
+from autocompress.store import Lease, Store, StudyState, StudySummary
+
+if TYPE_CHECKING:
+    from autocompress.stages import Inputs
+
+logger = logging.getLogger(__name__)
+
+
+@final
+class StoppingObserver:
+    """Hands on what it hears, and stops the study there once the switch was thrown: the interrupt itself may have been
+    swallowed on its way, as it is in a finalizer or in a library's own handler."""
+
+    def __init__(self, observer: Observer, switch: Switch) -> None:
+        self._observer, self._switch = observer, switch
+
+    def stage(self, name: str, detail: str = "") -> None:
+        self._switch.check()
+        self._observer.stage(name, detail)
+
+    def progress(self, done: float, total: float | None, text: str = "") -> None:
+        self._switch.check()
+        self._observer.progress(done, total, text)
+
+    def tally(self, tally: Tally) -> None:
+        self._observer.tally(tally)  # the search ends by itself
+
+    def note(self, text: str) -> None:
+        self._observer.note(text)
+
+
+def conduct(
+    spec: StudySpec,
+    inputs: Inputs,
+    store: Store,
+    lease: Lease,
+    observer: Observer,
+    *,
+    workers: int | None,
+    ray_address: str | None,
+) -> None:
+    """Runs the stages; a stop or an error leaves a state that says so and everything that was finished.
+
+    Raises Interrupted after a signal, whatever came of it on its way out of the libraries.
+    """
+    from autocompress.stages import Conductor
+
+    with interruptible() as switch:
+        try:
+            Conductor(
+                spec,
+                inputs,
+                store,
+                lease,
+                observer=StoppingObserver(observer, switch),
+                workers=workers,
+                ray_address=ray_address,
+                switch=switch,
+            ).run()
+        except KeyboardInterrupt:
+            _stopped(store, lease, switch)
+        except Exception as error:
+            if switch.thrown is not None:
+                logger.debug("interrupted, this came of it", exc_info=True)
+                _stopped(store, lease, switch)
+            _leave(store, lease, "interrupted" if isinstance(error, (HostError, StoreError)) else "failed")
+            raise
+        if switch.thrown is not None:
+            _stopped(store, lease, switch)
+
+
+def _stopped(store: Store, lease: Lease, switch: Switch) -> NoReturn:
+    with shielded(), suppress(StoreError):
+        if store.study(lease.study).state != "complete":
+            store.set_state(lease, "interrupted")
+    stop = Interrupted(f"stopped; go on with `autocompress resume {lease.study}`")
+    stop.exit_code = switch.exit_code
+    raise stop from None
+
+
+def _leave(store: Store, lease: Lease, state: StudyState) -> None:
+    """The error that ended the study matters more than one of the database that cannot be told of it."""
+    with shielded():
+        try:
+            store.set_state(lease, state)
+        except AutocompressError as error:
+            logger.warning("study %s: its state could not be stored: %s", lease.study, error)
+
+
+def check_workers(observer: Observer, *, workers: int | None, ray_address: str | None) -> None:
+    """Says which Ray a study is going to use. Raises HostError when that cannot be joined."""
+    from autocompress.runners.cluster import ADDRESS, address_of, check_cluster
+
+    address = address_of(ray_address)
+    found = check_cluster(workers=workers, address=ray_address)
+    if found:
+        told = ", ".join(f"{node.name}{' (here)' if node.here else ''} with {node.cpus:g} CPUs" for node in found)
+        named = "" if ray_address else f" ({ADDRESS})"
+        observer.note(f"Ray cluster at {address}{named}: {told}")
+    elif address is not None:
+        observer.note(f"without Ray: the cluster at {address} is not used")
+
+
+def refuse_taken(store: Store, name: str, resolved: Mapping[str, Any]) -> None:
+    """Raises SpecError when the name is that of a study which judged something, with the differences if its stored spec
+    is another."""
+    stored = _named(store, name)
+    if stored is None or _is_blank(stored):
+        return
+    changes = config.diff_specs(dict(store.study(name).resolved), dict(resolved))
+    differs = ["its stored spec differs from this one:", *(f"  {line}" for line in changes)] if changes else []
+    raise SpecError(
+        f"a study named {name!r} exists already ({stored.state}); go on with `autocompress resume {name}`, "
+        f"or start another one with `--name`",
+        *differs,
+    )
+
+
+def make_room(store: Store, name: str, observer: Observer) -> None:
+    """Forgets the study of this name that never judged anything: nothing is lost with it. Raises StudyLockedError while
+    it is being run."""
+    stored = _named(store, name)
+    if stored is not None and _is_blank(stored):
+        store.delete_study(name)
+        observer.note(f"study {name!r} had judged nothing yet ({stored.state}): it is begun anew")
+
+
+def _named(store: Store, name: str) -> StudySummary | None:
+    return next((study for study in store.studies() if study.name == name), None)
+
+
+def _is_blank(study: StudySummary) -> bool:
+    """Whether no candidate of it, nor the uncompressed model, has an outcome."""
+    counts = study.counts
+    return study.state != "complete" and counts.evaluated + counts.infeasible + counts.failed == 0
+
+
+def extended(
+    spec: StudySpec, store: Store, *, trials: int | None, minutes: float | None, finalists: int | None
+) -> StudySpec:
+    """The spec with a larger budget or more finalists. Raises SpecError where that asks for nothing more than what was
+    done already."""
+    problems = []
+    counts, row = store.counts(spec.name), store.study(spec.name)
+    judged, spent = counts.evaluated + counts.failed, float(row.facts.get("search_seconds", 0.0)) / 60
+    if trials is not None and trials < judged:
+        problems.append(f"--trials {trials}: {judged} were judged already; give all that there shall be")
+    limit = spec.budget.minutes if minutes is None else minutes
+    if trials is not None and trials > judged and limit is not None and limit <= spent:
+        problems.append(f"--trials {trials}: all {limit:g} minutes of the search are spent; give `--minutes` too")
+    elif minutes is not None and minutes <= spent and row.state == "complete":
+        problems.append(f"--minutes {minutes:g}: {spent:.3g} were spent already; give all that there shall be")
+    trained = sum(1 for one in store.finalists(spec.name) if one.candidate.number)
+    if finalists is not None and finalists < trained:
+        problems.append(f"--finalists {finalists}: there are {trained} already; give all that there shall be")
+    if problems:
+        raise SpecError(*problems)
+    budget, last = spec.budget, spec.finalists
+    try:
+        return replace(
+            spec,
+            budget=replace(budget, trials=trials or budget.trials, minutes=limit),
+            finalists=replace(last, count=last.count if finalists is None else finalists),
+        )
+    except ValueError as error:
+        raise SpecError(f"resume: {error}") from error
+
+
+def extend(spec: StudySpec, longer: StudySpec, store: Store, lease: Lease) -> None:
+    """Stores a larger budget, in one step: what is killed after it goes on with it. The sampler keeps the size of its
+    generations, which follows from the budget that the search began with."""
+    facts = store.study(spec.name).facts
+    renominate = "more" if longer.budget == spec.budget else "all"
+    begun = facts.get(POPULATION_FACT, spec.budget.trials)
+    known = {POPULATION_FACT: begun, RENOMINATE_FACT: renominate}
+    store.respecify(lease, config.spec_to_json(longer), facts=known)

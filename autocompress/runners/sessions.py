@@ -1,0 +1,191 @@
+"""Folders of Ray's sessions, on machines that others use too: private, short, and found again after a crash.
+
+A Unix socket's path ends at 107 bytes, so the folder must have a short name; it lies in XDG_RUNTIME_DIR, which is the
+user's alone, or is made by `mkdtemp` among temporary files. Whoever made it writes down in it which process that was
+and which processes it started. A folder is believed, and deleted, only if it is this user's, closed to others and no
+link, and if its process has certainly ended: in this boot and this container, with that start time.
+"""
+
+from __future__ import annotations
+
+import json
+import logging
+import os
+import shutil
+import socket
+import stat
+import tempfile
+from collections.abc import Iterable, Iterator
+from contextlib import suppress
+from dataclasses import asdict, dataclass
+from pathlib import Path
+from typing import Any, Final
+
+import psutil
+
+from autocompress.core.process import Process
+from autocompress.errors import HostError
+
+logger = logging.getLogger(__name__)
+
+_PREFIX: Final = "ac-"
+_OWNER: Final = "owner.json"
+_LONGEST: Final = 40
+"""Bytes of the folder's path that leave room for what Ray puts below it: a session's name and a socket's, 62 of 107."""
+
+_PATIENCE: Final = 2.0
+"""Seconds in which a process that was asked to end may do so."""
+
+_MOST: Final = 1 << 20
+"""Bytes of an owner's note that are read at most."""
+
+
+@dataclass(frozen=True, slots=True)
+class _Owner:
+    """Who made a folder, and which processes were started for it."""
+
+    process: Process
+    started: tuple[Process, ...] = ()
+
+    @staticmethod
+    def read(folder: Path) -> _Owner | None:
+        """None where there is no such note, or none of this user's that can be read."""
+        try:
+            handle = os.open(folder / _OWNER, os.O_RDONLY | os.O_NOFOLLOW | os.O_NONBLOCK)
+            with os.fdopen(handle, "rb") as file:
+                about = os.fstat(file.fileno())
+                if not stat.S_ISREG(about.st_mode) or about.st_uid != os.getuid():
+                    return None
+                tree: Any = json.loads(file.read(_MOST))
+            owner = _Owner(_process(tree["process"]), tuple(_process(one) for one in tree["started"]))
+        except (OSError, ValueError, TypeError, KeyError, RecursionError):
+            return None
+        return owner
+
+    def write(self, folder: Path) -> None:
+        part = folder / f"{_OWNER}.part"
+        part.write_text(json.dumps(asdict(self)), encoding="utf-8")
+        part.replace(folder / _OWNER)
+
+
+def _process(tree: Any) -> Process:
+    found = Process(tree["host"], tree["pid"], tree["kernel"], tree["started"])
+    kinds = ((found.host, str), (found.pid, int), (found.kernel, str), (found.started, int))
+    if not all(type(value) is kind for value, kind in kinds) or found.pid <= 1:
+        raise ValueError(f"no process: {tree}")
+    return found
+
+
+def new_session() -> Path:
+    """A folder of this user's alone. Raises HostError when none with a short enough path can be made."""
+    tried = []
+    for base in _bases():
+        try:
+            folder = Path(tempfile.mkdtemp(prefix=_PREFIX, dir=base))
+        except OSError as error:
+            tried.append(f"{base}: {error.strerror}")
+            continue
+        if len(os.fsencode(folder)) <= _LONGEST:
+            _Owner(Process.current()).write(folder)
+            return folder
+        folder.rmdir()
+        tried.append(f"{base}: its path is too long for the sockets in it")
+    raise HostError(
+        f"Ray needs a folder for its sockets with a path of at most {_LONGEST} bytes ({'; '.join(tried)}); set TMPDIR "
+        "to a short one that you may write to, or do without Ray: `--workers 0`"
+    )
+
+
+def note_processes(folder: Path) -> None:
+    """Writes down which processes this one has started, so that they can be ended when it no longer can."""
+    with suppress(OSError):
+        _Owner(Process.current(), tuple(_below())).write(folder)
+
+
+def end_session(folder: Path) -> None:
+    """Ends what is left of the processes that were noted, and deletes the folder."""
+    owner = _Owner.read(folder)
+    if owner is not None:
+        _end(owner.started)
+    shutil.rmtree(folder, ignore_errors=True)
+
+
+def abandoned() -> list[Path]:
+    """Folders of this user's drivers that were killed."""
+    return [folder for folder, owner in _own_folders() if _is_over(owner)]
+
+
+def remove_abandoned() -> int:
+    """Ends what they left running, and deletes them. Returns how many processes were ended."""
+    ended = 0
+    for folder in abandoned():
+        owner = _Owner.read(folder)
+        if owner is not None and _is_over(owner):
+            ended += _end(owner.started)
+            logger.info("removed %s, left by process %d", folder, owner.process.pid)
+            shutil.rmtree(folder, ignore_errors=True)
+    return ended
+
+
+def _bases() -> Iterator[Path]:
+    """Where a folder may be made, the best first."""
+    given = os.environ.get("XDG_RUNTIME_DIR", "")
+    if given.startswith("/") and _is_private(Path(given)):
+        yield Path(given)
+    yield from dict.fromkeys((Path(tempfile.gettempdir()).absolute(), Path("/tmp")))
+
+
+def _own_folders() -> Iterator[tuple[Path, _Owner]]:
+    for base in _bases():
+        for folder in _listed(base):
+            if _is_private(folder) and (owner := _Owner.read(folder)) is not None:
+                yield folder, owner
+
+
+def _listed(base: Path) -> list[Path]:
+    try:
+        return sorted(base.glob(f"{_PREFIX}*"))
+    except OSError:
+        return []
+
+
+def _is_private(folder: Path) -> bool:
+    """A folder, no link, of this user's, which nobody else may enter."""
+    try:
+        about = folder.lstat()
+    except OSError:
+        return False
+    return stat.S_ISDIR(about.st_mode) and about.st_uid == os.getuid() and not about.st_mode & 0o077
+
+
+def _is_over(owner: _Owner) -> bool:
+    """Whether the process has certainly ended: seen from its own boot and container, or in an earlier boot."""
+    here, there = Process.current(), owner.process
+    if here.host == there.host and here.kernel and there.kernel and here.boot != there.boot:
+        return True
+    return there.is_gone()
+
+
+def _below() -> Iterator[Process]:
+    """The processes that descend from this one."""
+    here = Process.current()
+    for child in psutil.Process().children(recursive=True):
+        found = Process.of(child.pid)
+        if found is not None and here.kernel is not None:
+            yield found
+
+
+def _end(processes: Iterable[Process]) -> int:
+    """Asks those that still run to end, and ends those that do not. Returns how many there were."""
+    alive = []
+    for one in processes:
+        if one.host == socket.gethostname() and one.runs_here():
+            with suppress(psutil.Error):
+                alive.append(psutil.Process(one.pid))
+    for process in alive:
+        with suppress(psutil.Error):
+            process.terminate()
+    for process in psutil.wait_procs(alive, timeout=_PATIENCE)[1]:
+        with suppress(psutil.Error):
+            process.kill()
+    return len(alive)
