@@ -1,6 +1,6 @@
 """Ctrl-C and SIGTERM at random moments of a small study, through all of its stages, and what is left of it.
 
-    python -m tests.interruptions [--moments 40] [--workers 0 2] [--twice] [--forked] [--seed 1]
+    python -m tests.interruptions [--moments 40] [--workers 0 2] [--twice] [--forked] [--host] [--seed 1]
 
 At every moment a fresh study is begun by the real command line, interrupted, looked at, and gone on with. It must end
 with 130 or 143, one line that says how to go on, no traceback, the state `interrupted`, no process left 15 seconds
@@ -73,13 +73,35 @@ class Seen:
         return f"{self.moment}: exit {self.code}, {self.state or 'not stored'} in {self.stage!r}, {verdict}"
 
 
-def write_project(folder: Path) -> None:
-    """Its teacher is trained. Costs are counted, not measured: candidates and front must not hang on how busy the
-    machine is."""
-    write_data(folder / "texts.csv")
+BOARD: Final = """
+name: board
+version: 1
+source: datasheet
+description: a board that is not here
+fingerprint: {}
+runtime: {name: onnxruntime, version: any}
+measured_on: '2026-01-01'
+cost: {gmacs_fp32: 2.0, gbytes_per_second: 4.0, spread: 0.5, threads: 1, ms_per_layer: 0.2, ms_base: 0.1}
+"""
+
+
+def write_project(folder: Path, *, measured: bool) -> None:
+    """Its teacher is trained. What it searches for is counted, not measured: candidates and front must not hang on how
+    busy the machine is. Unless this machine is to be `measured`, the device is one that is not here."""
+    write_data(folder / "texts.csv", rows=120)
     write_model(folder / "model", head=False)
-    objectives = {"quality": "maximize", "size_mb": "minimize", "macs": "minimize"}
-    write_study(folder, name=NAME, budget={"trials": BUDGET}, objectives=objectives)
+    (folder / "board.yaml").write_text(BOARD)
+    finalists = {"count": 2, "training": {"epochs": 2, "batch_size": 16, "learning_rate": 5.0e-3}}
+    write_study(
+        folder,
+        name=NAME,
+        device="host" if measured else "board.yaml",
+        budget={"trials": BUDGET},
+        objectives={"quality": "maximize", "size_mb": "minimize", "macs": "minimize"},
+        elastic={"steps": 16, "batch_size": 16, "learning_rate": 1.0e-3},
+        teacher={"epochs": 20, "batch_size": 16, "learning_rate": 3.0e-3},
+        finalists=finalists,
+    )
 
 
 class Program(Protocol):
@@ -135,7 +157,7 @@ class Forked:
     @staticmethod
     def start(folder: Path, arguments: Sequence[str]) -> Forked:
         context = multiprocessing.get_context("forkserver")
-        context.set_forkserver_preload(["autocompress.stages", "autocompress.cli.app", "tests.interruptions"])
+        context.set_forkserver_preload(["autocompress.stages", "autocompress.cli.app"])
         process = context.Process(target=_program, args=(folder, list(arguments)))
         process.start()
         return Forked(process)
@@ -297,13 +319,13 @@ def gone_on_with(start: Start, folder: Path, seen: Seen, whole: tuple[list[str],
 
 
 @contextlib.contextmanager
-def project(profiles: Path | None = None) -> Iterator[Path]:
-    """A fresh project. Measuring this machine takes half of a small study's time: its `profiles` may be given."""
+def project(*, measured: bool = False, teachers: Path | None = None) -> Iterator[Path]:
+    """A fresh project. Training the teacher takes half of a small study's time: `teachers` of before may be given."""
     with tempfile.TemporaryDirectory(prefix="interruptions-") as name:
         folder = Path(name)
-        write_project(folder)
-        if profiles is not None:
-            shutil.copytree(profiles, folder / "cache" / "profiles")
+        write_project(folder, measured=measured)
+        if teachers is not None:
+            shutil.copytree(teachers, folder / "cache" / "teachers")
         yield folder
 
 
@@ -325,10 +347,12 @@ def left_alone(start: Start, folder: Path, workers: int) -> tuple[float, tuple[l
     return time.monotonic() - began, outcome(folder)
 
 
-def series(start: Start, many: Sequence[Moment], whole: tuple[list[str], Front], profiles: Path) -> Iterator[Seen]:
-    """A fresh study for every moment; every fourth one has this machine to measure."""
+def series(
+    start: Start, many: Sequence[Moment], whole: tuple[list[str], Front], teachers: Path, *, measured: bool
+) -> Iterator[Seen]:
+    """A fresh study for every moment; every fourth one has a teacher to train."""
     for moment in many:
-        with project(None if moment.number % 4 == 3 else profiles) as folder:
+        with project(measured=measured, teachers=None if moment.number % 4 == 3 else teachers) as folder:
             seen = interrupted(start, folder, moment)
             gone_on_with(start, folder, seen, whole)
             yield seen
@@ -350,6 +374,7 @@ def main() -> None:
     parser.add_argument("--workers", type=int, nargs="+", default=[0, 2])
     parser.add_argument("--twice", action="store_true", help="each signal a second time, within 0.6 s")
     parser.add_argument("--forked", action="store_true", help="from a process that has imported everything")
+    parser.add_argument("--host", action="store_true", help="this machine is the device: it is measured")
     parser.add_argument("--seed", type=int, default=1)
     parser.add_argument("--first", type=int, default=0, help="the first of the moments that are tried")
     parser.add_argument("--last", type=int, help="the one before which to stop")
@@ -358,11 +383,13 @@ def main() -> None:
     print(f"seed {options.seed}", flush=True)
     found = []
     for workers in options.workers:
-        with project() as alone:
+        with project(measured=options.host) as alone:
             seconds, whole = left_alone(start, alone, workers)
             print(f"left alone with {workers} workers it takes {seconds:.1f} s", flush=True)
             many = moments(options.moments, seconds, workers=workers, twice=options.twice, seed=options.seed)
-            for seen in series(start, many[options.first : options.last], whole, alone / "cache" / "profiles"):
+            for seen in series(
+                start, many[options.first : options.last], whole, alone / "cache" / "teachers", measured=options.host
+            ):
                 print(seen, flush=True)
                 found.append(seen)
     wrong = [seen for seen in found if seen.wrong]
