@@ -16,7 +16,7 @@ LINES = [
     {"elsewhere", "elastic", "parts", "folder_check", "exporting"},
     {"promotion", "offering", "retarget", "explain"},
     {"stages"},
-    {"life"},
+    {"life", "leftovers"},
     {"study"},
     {"cli", "testing", "__init__"},
     {"__main__"},

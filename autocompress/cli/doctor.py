@@ -53,6 +53,7 @@ def doctor(
         lambda: _runtimes(deep=deep),
         _machine,
         _disk,
+        _left_by_ray,
         lambda: _database(storage),
     ]
     if deep:
@@ -145,6 +146,18 @@ def _disk() -> list[Finding]:
         free = shutil.disk_usage(folder).free / 1e9
         found.append(Finding(name, "ok" if free >= _FREE_GB else "note", f"{free:.0f} GB free in {folder}"))
     return found
+
+
+def _left_by_ray() -> list[Finding]:
+    """Ends what drivers that were killed left running, and deletes their folders."""
+    from autocompress.runners.sessions import abandoned, remove_abandoned
+
+    folders = abandoned()
+    if not folders:
+        return [Finding("left by Ray", "ok", "nothing")]
+    ended = remove_abandoned()
+    named = ", ".join(map(str, folders))
+    return [Finding("left by Ray", "note", f"removed {named} of drivers that were killed, and ended {ended} processes")]
 
 
 def _database(storage: str | None) -> list[Finding]:

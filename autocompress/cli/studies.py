@@ -1,14 +1,14 @@
-"""`studies` (or `list`) and `rm`: what is in the study database."""
+"""`studies` (or `list`): what is in the study database."""
 
 from __future__ import annotations
 
 from dataclasses import asdict
 from datetime import UTC, datetime
-from typing import TYPE_CHECKING, Annotated, Final
+from typing import TYPE_CHECKING, Final
 
 import typer
 
-from autocompress.cli.options import Json, Storage, StudyName
+from autocompress.cli.options import Json, Storage
 from autocompress.cli.session import Session, session_of
 
 if TYPE_CHECKING:
@@ -30,33 +30,6 @@ def studies(context: typer.Context, json: Json = False, storage: Storage = None)
         _table(session, found)
     else:
         session.say(f"no studies in {where}; start one with `autocompress run quickstart`")
-
-
-def rm(
-    context: typer.Context,
-    study: StudyName,
-    yes: Annotated[bool, typer.Option("--yes", "-y", help="Do not ask.")] = False,
-    storage: Storage = None,
-) -> None:
-    """Remove a study from the database. Its exported files stay."""
-    import sys
-
-    from autocompress.errors import SpecError
-    from autocompress.store import Store
-
-    session = session_of(context)
-    with Store.open(storage, create=False) as store:
-        counts = store.counts(study)
-        what = f"study {study!r} with {counts.candidates} candidates, {counts.verified} of them verified"
-        if not yes:
-            if not sys.stdin.isatty():
-                raise SpecError(f"{what} would be removed and there is nobody to ask; give --yes")
-            if not typer.confirm(f"Remove {what}?", err=True):
-                session.say("nothing was removed")
-                return
-        files = store.folder(study)
-        store.delete_study(study)
-    session.say(f"removed {what}" + (f"; its files stay in {files}" if files.exists() else ""))
 
 
 def ago(moment: datetime) -> str:
