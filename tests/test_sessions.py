@@ -1,0 +1,113 @@
+"""Ray's session folders on a machine that others use too."""
+
+import json
+import os
+import subprocess
+import sys
+from dataclasses import asdict, replace
+from pathlib import Path
+
+import pytest
+
+from autocompress.core.process import Process
+from autocompress.errors import HostError
+from autocompress.runners import sessions
+from autocompress.runners.sessions import abandoned, end_session, new_session, remove_abandoned
+
+
+@pytest.fixture
+def place(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+    """A private runtime folder with a short path; the machine's own folders of temporary files are not looked at."""
+    place = tmp_path / "r"
+    place.mkdir(mode=0o700)
+    monkeypatch.setattr(sessions, "_LONGEST", 107)
+    monkeypatch.setattr(sessions, "_bases", lambda: iter([place]))
+    return place
+
+
+def gone() -> Process:
+    """A process that has ended."""
+    process = subprocess.Popen([sys.executable, "-c", "pass"])
+    found = Process.of(process.pid)
+    process.wait()
+    assert found is not None
+    return found
+
+
+def left_by(process: Process, place: Path, *, started: tuple[Process, ...] = ()) -> Path:
+    folder = new_session()
+    tree = {"process": asdict(process), "started": [asdict(one) for one in started]}
+    (folder / "owner.json").write_text(json.dumps(tree))
+    (folder / "socket").touch()
+    return folder
+
+
+def test_a_session_is_this_user_s_alone_and_ends_without_a_trace(place: Path) -> None:
+    folder = new_session()
+    assert folder.parent == place
+    assert folder.stat().st_mode & 0o777 == 0o700
+    assert abandoned() == [], "its process lives"
+    end_session(folder)
+    assert list(place.iterdir()) == []
+
+
+def test_what_a_killed_driver_left_is_ended_and_deleted(place: Path) -> None:
+    sleeper = subprocess.Popen([sys.executable, "-c", "import time; time.sleep(60)"])
+    left = Process.of(sleeper.pid)
+    assert left is not None
+    other = subprocess.Popen([sys.executable, "-c", "import time; time.sleep(60)"])
+    later = Process.of(other.pid)
+    assert later is not None
+    try:
+        reused = replace(later, started=(later.started or 0) - 1)
+        folder = left_by(gone(), place, started=(left, reused))
+        assert abandoned() == [folder]
+        assert remove_abandoned() == 1
+        sleeper.wait(10)
+        assert other.poll() is None, "its number alone is not enough"
+        assert not folder.exists()
+    finally:
+        sleeper.kill()
+        other.kill()
+        sleeper.wait()
+        other.wait()
+
+
+@pytest.mark.parametrize(
+    "way", ["open to others", "a link", "another container", "no note", "a linked note", "nonsense"]
+)
+def test_what_cannot_be_believed_is_left_alone(place: Path, tmp_path: Path, way: str) -> None:
+    process = gone()
+    if way == "another container":
+        process = replace(process, kernel=f"{(process.kernel or '').partition('/')[0]}/pid:[1]")
+    folder = left_by(process, place)
+    if way == "open to others":
+        folder.chmod(0o777)
+    if way == "a link":
+        elsewhere = tmp_path / "elsewhere"
+        folder.rename(elsewhere)
+        folder.symlink_to(elsewhere)
+    if way == "no note":
+        (folder / "owner.json").unlink()
+    if way == "a linked note":
+        (folder / "owner.json").rename(tmp_path / "note.json")
+        (folder / "owner.json").symlink_to(tmp_path / "note.json")
+    if way == "nonsense":
+        (folder / "owner.json").write_text('{"process": {"host": 1, "pid": -1, "kernel": [], "started": "x"}}')
+    assert remove_abandoned() == 0
+    assert (folder / "socket").exists()
+
+
+def test_a_session_of_an_earlier_boot_is_over(place: Path) -> None:
+    folder = left_by(replace(Process.current(), kernel="another-boot/pid:[1]"), place)
+    assert remove_abandoned() == 0
+    assert not folder.exists()
+
+
+def test_a_folder_whose_path_is_too_long_for_sockets_is_refused_in_words(
+    place: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(sessions, "_LONGEST", len(os.fsencode(place)))
+    with pytest.raises(HostError, match=r"path of at most \d+ bytes .*its path is too long.*set TMPDIR"):
+        new_session()
+    assert list(place.iterdir()) == []
