@@ -9,6 +9,9 @@ from __future__ import annotations
 import multiprocessing
 import os
 import secrets
+import signal
+import subprocess
+import sys
 import traceback
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
@@ -65,12 +68,49 @@ def cluster_with_a_device(name: str) -> Iterator[str]:
         process.kill()
 
 
+@contextmanager
+def cluster_with_disks_apart() -> Iterator[str]:
+    """The address of a real cluster of two nodes with one CPU each, the second of which has temporary files of its own,
+    and sees none of this process's: a mount namespace, so only the superuser may have it."""
+    os.environ.setdefault("RAY_AUTH_MODE", "token")
+    os.environ.setdefault("RAY_AUTH_TOKEN", secrets.token_hex(32))
+    here, there = _SPAWN.Pipe()
+    process = _SPAWN.Process(target=_nodes, args=(there, ""), daemon=True)
+    process.start()
+    there.close()
+    try:
+        address = here.recv()
+        second = subprocess.Popen(
+            ["unshare", "--mount", "sh", "-c", _APART, sys.executable, address],
+            cwd="/",
+            stdout=subprocess.DEVNULL,
+            stderr=subprocess.DEVNULL,
+            start_new_session=True,
+        )
+        try:
+            yield address
+        finally:
+            os.killpg(second.pid, signal.SIGTERM)
+            second.wait(30)
+            here.send("end")
+    finally:
+        process.join(30)
+        process.kill()
+
+
+_APART: Final = (
+    "mount -t tmpfs tmpfs /tmp && exec $0 -c 'import sys; from ray.scripts.scripts import main; sys.exit(main())' "
+    "start --address=$1 --num-cpus=1 --disable-usage-stats --block"
+)
+
+
 def _nodes(connection: Connection, name: str) -> None:
     from ray.cluster_utils import Cluster
 
     nodes = Cluster(initialize_head=True, head_node_args={"num_cpus": 1, "include_dashboard": False})
     try:
-        nodes.add_node(num_cpus=0, resources={name: 1})
+        if name:
+            nodes.add_node(num_cpus=0, resources={name: 1})
         connection.send(nodes.address)
         connection.recv()
     finally:

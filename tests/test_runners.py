@@ -100,7 +100,9 @@ def test_a_worker_that_dies_is_reported_and_replaced(way: str, ray: Any, tmp_pat
         runner.submit(Job(1, danger(way), 1))
         (event,) = drain(runner, 1)
         assert isinstance(event, Lost)
+        assert event.began
         assert "the worker died" in event.reason
+        assert ("SIGSEGV" in event.reason) == (way == "segfault")
         runner.submit(Job(1, danger(way), 2))
         runner.submit(Job(2, CompressionPolicy(), 1))
         assert all(isinstance(event, Done) for event in drain(runner, 2))
@@ -149,6 +151,47 @@ def test_a_search_over_ray_workers_keeps_its_budget_and_counts_nobody_twice(ray:
     assert len(found) == len(set(found))
 
 
+def test_a_worker_that_is_killed_while_it_starts_is_not_its_job_s_fault(ray: Any, tmp_path: Path) -> None:
+    runner = RayPool(ray, Unborn, tmp_path, workers=1, timeout_seconds=60)
+    try:
+        runner.submit(Job(1, CompressionPolicy(), 1))
+        (event,) = drain(runner, 1)
+        assert isinstance(event, Lost)
+        assert not event.began
+        runner.submit(Job(1, CompressionPolicy(), 2))
+        assert isinstance(drain(runner, 1)[0], Done)
+    finally:
+        runner.close()
+
+
+class Unborn(Dangerous):
+    """An evaluator whose process is killed while it is made, the first time."""
+
+    def __init__(self, folder: Path) -> None:
+        super().__init__(folder)
+        if not (folder / "born").exists():
+            (folder / "born").touch()
+            os.kill(os.getpid(), signal.SIGKILL)
+
+
+def test_a_finalist_whose_every_worker_dies_has_no_checkpoint_but_a_reason(ray: Any, tmp_path: Path) -> None:
+    (ended,) = tune_finalists(ray, Deadly(), [danger("kill")], folder=tmp_path, on_result=lambda *_: None)
+    assert ended.checkpoint is None
+    assert "its worker died 3 times" in ended.reason
+    assert len(ended.reason.splitlines()) == 1
+
+
+def test_trials_end_soon_after_somebody_asked_to_stop(ray: Any, tmp_path: Path) -> None:
+    marks, folder = tmp_path / "marks", tmp_path / "training"
+    marks.mkdir()
+    started = time.monotonic()
+    with pytest.raises(KeyboardInterrupt):
+        tune_finalists(
+            ray, Rivals(marks), [danger("first")], folder=folder, on_result=lambda *_: None, stopped=lambda: True
+        )
+    assert time.monotonic() - started < 10
+
+
 def test_a_cluster_that_is_not_there_is_an_error_with_a_way_out() -> None:
     with (
         pytest.raises(HostError, match="cannot join the Ray cluster at .*--workers 0"),
@@ -184,6 +227,16 @@ class Counting:
             (self._marks / f"{policy.digest}-{epoch}-{time.monotonic_ns()}").touch()
             on_epoch(epoch, epoch / 10, epoch / 10)
         return Best(0.2)
+
+
+class Deadly:
+    """A training that ends its process before it reports anything."""
+
+    def __call__(
+        self, policy: CompressionPolicy, *, folder: Path, on_epoch: OnEpoch, settings: Settings | None = None
+    ) -> Best:
+        os.kill(os.getpid(), signal.SIGKILL)
+        return Best(0.0)
 
 
 class Rivals:

@@ -6,6 +6,7 @@ import logging
 import os
 import secrets
 import socket
+import sys
 from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
@@ -111,6 +112,14 @@ def cluster(*, workers: int, address: str | None = None) -> Iterator[Any]:
                 end_session(folder)
 
 
+def _quieten() -> None:
+    """Ray prints what happened to workers to stdout, among a command's data, whatever it is told about logs. What
+    became of them is said where their candidates are."""
+    parts: Any = sys.modules.get("ray._private.worker")
+    if hasattr(parts, "print_to_stdstream"):
+        parts.print_to_stdstream = lambda told, *_, **__: logger.debug("ray: %s", told)
+
+
 def _probe(address: str) -> None:
     """Raises HostError where nobody listens at `HOST:PORT`: Ray itself would try for a minute."""
     host, _, port = address.rpartition(":")
@@ -131,6 +140,7 @@ def _not_joined(address: str, reason: str) -> HostError:
 
 
 def _init(ray: Any, *, workers: int, address: str | None, folder: str) -> None:
+    _quieten()
     options: dict[str, Any] = {"logging_level": logging.CRITICAL, "log_to_driver": False}
     if address is None:  # said explicitly: by default Ray joins whatever the environment names
         options |= {"address": "local", "include_dashboard": False, "num_cpus": workers, "_temp_dir": folder}

@@ -45,17 +45,21 @@ _DEPTH: Final = 2
 _TAIL: Final = 1 << 16
 """Characters at the end of a worker's log in which its last words stand."""
 
+_SHORT: Final = 200
+"""Characters of an error of Ray's that are told."""
+
 _START_SECONDS: Final = 60.0
 """What a worker's own start is allowed to take beside its first job."""
 
 
 @dataclass(slots=True)
 class _Flight:
-    """A job on its way. Its clock starts when it is the next of its worker."""
+    """A job on its way. Its clock starts when it is the next of its worker; without a reference it waits for the worker
+    to stand, so that one which dies before has not begun with it."""
 
-    reference: Any
     job: Job
     started: float
+    reference: Any = None
 
 
 @dataclass(slots=True, eq=False)
@@ -98,7 +102,8 @@ class RayPool:
         self._send(min(self._seats, key=lambda seat: len(seat.queue)), job)
 
     def wait(self, seconds: float) -> Sequence[Done | Lost]:
-        waiting = [flight.reference for seat in self._seats for flight in seat.queue]
+        waiting = [flight.reference for seat in self._seats for flight in seat.queue if flight.reference is not None]
+        waiting += [seat.ready for seat in self._seats if seat.ready is not None]
         if not waiting:
             return []
         ready, _ = self._ray.wait(waiting, num_returns=1, timeout=seconds)
@@ -107,6 +112,8 @@ class RayPool:
         arrived = set(ready)
         events: list[Done | Lost] = []
         for seat in list(self._seats):
+            if seat.ready is not None and seat.ready in arrived:
+                events += self._begin(seat)
             while seat.queue and seat.queue[0].reference in arrived:
                 events.append(self._collect(seat))
         return events + self._overdue()
@@ -121,28 +128,34 @@ class RayPool:
         return _Seat(worker, worker.ready.remote())
 
     def _send(self, seat: _Seat, job: Job) -> None:
-        seat.queue.append(_Flight(seat.worker.evaluate.remote(job.policy), job, time.monotonic()))
+        seat.queue.append(_Flight(job, time.monotonic()))
+        if seat.ready is None:
+            seat.queue[-1].reference = seat.worker.evaluate.remote(job.policy)
+
+    def _begin(self, seat: _Seat) -> list[Lost]:
+        """Gives a worker that stands now the jobs that waited for it. One that died instead loses the first of them,
+        which is told of it."""
+        try:
+            seat.pid, seat.ready = self._ray.get(seat.ready), None
+        except self._ray.exceptions.RayError as error:
+            lost = [Lost(seat.queue.popleft().job, _reason(error, ""), began=False)] if seat.queue else []
+            self._replace(seat)
+            return lost
+        for flight in seat.queue:
+            flight.started = time.monotonic()
+            flight.reference = seat.worker.evaluate.remote(flight.job.policy)
+        return []
 
     def _collect(self, seat: _Seat) -> Done | Lost:
         flight = seat.queue.popleft()
         try:
             outcome, seconds = self._ray.get(flight.reference)
         except (self._ray.exceptions.RayActorError, self._ray.exceptions.OutOfMemoryError) as error:
-            began = self._has_started(seat)
             self._replace(seat)
-            return Lost(flight.job, _reason(error, last_words(self._ray, seat.pid)), began)
+            return Lost(flight.job, _reason(error, last_words(self._ray, seat.pid)))
         if seat.queue:
             seat.queue[0].started = time.monotonic()
         return Done(flight.job, outcome, seconds)
-
-    def _has_started(self, seat: _Seat) -> bool:
-        """Whether the worker ever got as far as to evaluate."""
-        if seat.ready is not None and self._ray.wait([seat.ready], timeout=0)[0]:
-            try:
-                seat.pid, seat.ready = self._ray.get(seat.ready), None
-            except self._ray.exceptions.RayError:
-                return False
-        return seat.ready is None
 
     def _replace(self, seat: _Seat) -> None:
         """A new worker, which gets the jobs that the old one had not begun. It is the last to be asked for more: it
@@ -158,37 +171,36 @@ class RayPool:
     def _overdue(self) -> list[Done | Lost]:
         lost: list[Done | Lost] = []
         for seat in list(self._seats):
-            allowed, starting = self._timeout, seat.ready is not None
-            if not self._has_started(seat):
-                allowed += _START_SECONDS
-            elif starting:
-                for flight in seat.queue:
-                    flight.started = time.monotonic()
+            allowed = self._timeout + (_START_SECONDS if seat.ready is not None else 0.0)
             if seat.queue and time.monotonic() - seat.queue[0].started > allowed:
                 job = seat.queue.popleft().job
                 self._ray.kill(seat.worker)
                 self._replace(seat)
-                lost.append(Lost(job, f"took longer than timeout_seconds={self._timeout:g} and was stopped"))
+                began = seat.ready is None
+                lost.append(Lost(job, f"took longer than timeout_seconds={self._timeout:g} and was stopped", began))
         return lost
 
 
 def _reason(error: Exception, words: str) -> str:
     if type(error).__name__ == "OutOfMemoryError" or "running low on memory" in str(error):
         return "the worker ran out of memory"
-    if words:
-        return f"the worker died: {words}"
-    lines = [line.strip() for line in str(error).splitlines() if line.strip()]
-    return f"the worker died: {lines[-1] if lines else type(error).__name__}"
+    return f"the worker died: {words or in_short(error)}"
+
+
+def in_short(error: object) -> str:
+    """What Ray says of a process that ended, without its essay on what may have been the cause."""
+    told = " ".join(str(error or "").split())
+    told = told.partition(" Some common causes")[0].rpartition("Worker exit detail: ")[2]
+    return told[-_SHORT:].strip() or type(error).__name__
 
 
 def last_words(ray: Any, pid: int | None) -> str:
     """The signal that a worker's process was ended by, where it could still write it down: Ray itself tells them apart
-    no more. Empty for SIGKILL, which nobody can write down, and for a worker of another machine."""
+    no more. Empty for a worker that never stood, and for one of another machine."""
     folder = getattr(getattr(ray._private.worker, "_global_node", None), "get_logs_dir_path", None)
-    if pid is None or folder is None:
-        return ""
-    for path in Path(folder()).glob(f"*-{pid}.err"):
+    logs = [] if pid is None or folder is None else list(Path(folder()).glob(f"*-{pid}.err"))
+    for path in logs:
         found = re.findall(r"\*\*\* (SIG[A-Z]+) received", path.read_text(encoding="utf-8", errors="replace")[-_TAIL:])
         if found:
             return str(found[-1])
-    return ""
+    return "SIGKILL, or an exit of its own: it left no word" if logs else ""

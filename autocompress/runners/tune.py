@@ -19,6 +19,7 @@ from typing import Any, Protocol
 
 from autocompress.core.policy import CompressionPolicy
 from autocompress.runners.deposit import Deposit, deposit
+from autocompress.runners.pool import in_short
 
 logger = logging.getLogger(__name__)
 
@@ -163,9 +164,9 @@ def _ending(
 
 
 def _why(error: object) -> str:
+    if type(error).__name__ in {"ActorDiedError", "ActorUnavailableError", "RayActorError", "NoneType"}:
+        return f"its worker died {1 + _MAX_FAILURES} times{f': {in_short(error)}' if error else ''}"
     lines = [line.strip() for line in str(error or "").splitlines() if line.strip()]
-    if type(error).__name__ in {"ActorDiedError", "ActorUnavailableError", "RayActorError", "TuneError", "NoneType"}:
-        return f"its worker died {1 + _MAX_FAILURES} times{f': {lines[-1]}' if lines else ''}"
     return lines[-1] if lines else type(error).__name__
 
 

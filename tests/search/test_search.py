@@ -17,7 +17,7 @@ from autocompress.core.policy import CompressionPolicy
 from autocompress.core.ports import Done, Job, Lost, Tally
 from autocompress.core.space import Choice, SearchSpace, StepSpace
 from autocompress.core.spec import Bound, Budget
-from autocompress.errors import ExhaustedError
+from autocompress.errors import ExhaustedError, HostError
 from autocompress.search import Watch
 from autocompress.store import Store
 from autocompress.testing import arithmetic_evaluate, arithmetic_price, arithmetic_space
@@ -181,6 +181,55 @@ def test_a_candidate_that_always_kills_its_worker_fails_and_the_others_go_on(dat
     assert isinstance(outcome, Failed)
     assert outcome.stage == "worker"
     assert "signal 9" in outcome.message
+
+
+class StillbornRunner:
+    """One slot, whose workers die `times` in a row before they begin with the third candidate, or with all from it."""
+
+    slots = 1
+
+    def __init__(self, *, times: int) -> None:
+        self._queue: deque[Job] = deque()
+        self._left = times
+
+    def submit(self, job: Job) -> None:
+        self._queue.append(job)
+
+    def wait(self, seconds: float) -> Sequence[Done | Lost]:
+        job = self._queue.popleft()
+        if job.number >= 3 and self._left:
+            self._left -= 1
+            return [Lost(job, "the worker died: SIGKILL", began=False)]
+        return [Done(job, arithmetic_evaluate(job.policy), 0.0)]
+
+    def close(self) -> None: ...
+
+
+def test_a_worker_that_dies_before_it_began_costs_its_candidate_nothing(database: Path) -> None:
+    tally = run_search(database, runner=StillbornRunner(times=4), budget=Budget(12))
+    assert (tally.evaluated, tally.failed) == (12, 0)
+
+
+def test_workers_that_never_begin_end_the_search_in_words_and_it_can_be_gone_on_with(database: Path) -> None:
+    with pytest.raises(HostError, match=r"5 workers in a row died before they began: .*SIGKILL.*autocompress resume"):
+        run_search(database, runner=StillbornRunner(times=99), budget=Budget(12))
+    tally = run_search(database, budget=Budget(12))
+    assert (tally.evaluated, tally.failed) == (12, 0)
+
+
+class SlowRunner(StillbornRunner):
+    """Never ends with what it was given."""
+
+    def wait(self, seconds: float) -> Sequence[Done | Lost]:
+        return []
+
+
+def test_a_stopped_search_waits_for_what_is_in_flight_for_seconds_only(database: Path) -> None:
+    now = iter(range(10_000))
+    watch = Watch(stopped=lambda: True, clock=lambda: float(next(now)))
+    run_search(database, runner=SlowRunner(times=0), budget=Budget(12), watch=watch)
+    with Store.open(str(database)) as store:
+        assert store.counts(STUDY).pending == 1, "it waits to be run again"
 
 
 def test_too_many_failures_stop_the_search_and_name_the_cause(database: Path) -> None:
