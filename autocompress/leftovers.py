@@ -48,7 +48,7 @@ class Leftover:
 
 def work_of(store: Store, name: str) -> list[Leftover]:
     """The training checkpoints and drafts of a study."""
-    folder = store.artifacts / name
+    folder = store.folder(name)
     return _sized((f"training checkpoints of {name!r}", folder / part) for part in _WORK)
 
 
@@ -56,9 +56,9 @@ def files_of(store: Store, name: str) -> list[Leftover]:
     """All that a study has on the disk, its verified models too; nothing where models lie among it that this database
     does not know: then the folder is also that of a study in another one."""
     own = {one.candidate.digest for one in store.finalists(name)}
-    if {path.name for path in _inside(store.artifacts / name) if _DIGEST.fullmatch(path.name)} - own:
+    if {path.name for path in _inside(store.folder(name)) if _DIGEST.fullmatch(path.name)} - own:
         return []
-    return _sized([(f"files of {name!r}", store.artifacts / name)])
+    return _sized([(f"files of {name!r}", store.folder(name))])
 
 
 def of_finished_studies(store: Store) -> list[Leftover]:
@@ -67,7 +67,7 @@ def of_finished_studies(store: Store) -> list[Leftover]:
 
 def orphans(store: Store) -> list[Leftover]:
     """Folders among the artifacts that no study of this database has. They may be another database's."""
-    known = {study.name for study in store.studies()}
+    known = {store.folder(study.name).name for study in store.studies()}
     found = [path for path in _inside(store.artifacts) if path.name not in known and not path.name.startswith(".")]
     return _sized(("files of no study in this database", path) for path in found)
 

@@ -13,8 +13,8 @@ from typing import TYPE_CHECKING
 
 from autocompress.cli.session import Session
 from autocompress.cli.streams import careful_streams
-from autocompress.core.secrets import masked, secrets_of
 from autocompress.core.interruption import interruptible, leave_quietly
+from autocompress.core.secrets import masked, secrets_of
 from autocompress.errors import AutocompressError, HostError, Interrupted
 
 if TYPE_CHECKING:

@@ -46,10 +46,10 @@ def rm(
             what += f", and {_size(files)} in {files[0].path}"
         if not _agreed(session, what, yes=yes):
             return
+        left = store.folder(study)
         store.delete_study(study, takeover=takeover)
         for one in files:
             free(one)
-        left = store.artifacts / study
     session.say(f"removed {what}" + (f"; its files stay in {left}" if left.exists() else ""))
 
 

@@ -10,7 +10,6 @@ import functools
 import logging
 import math
 import platform
-import shutil
 import tempfile
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
@@ -115,8 +114,6 @@ def tune_finalists(
     for policy in policies:
         for place, settings in enumerate((tries or {}).get(policy.digest, ()), start=2):
             trials[f"{policy.digest}-{place}"] = (policy, settings)
-    for name in trials:
-        _carry_over(folder, name)
     heard = _Heard(on_result, on_place, stopped)
     with deposit(ray, folder, (CHECKPOINT, _AWARE)) as kept, tempfile.TemporaryDirectory(prefix="ac-tune-") as scratch:
         train = functools.partial(_train_named, reference=ray.put(recovery), trials=trials, deposit=kept)
@@ -168,17 +165,6 @@ def _why(error: object) -> str:
         return f"its worker died {1 + _MAX_FAILURES} times{f': {in_short(error)}' if error else ''}"
     lines = [line.strip() for line in str(error or "").splitlines() if line.strip()]
     return lines[-1] if lines else type(error).__name__
-
-
-def _carry_over(folder: Path, trial: str) -> None:
-    """The newest checkpoint of a trial in folders of Tune, where versions of before left it, goes into the deposit."""
-    place = folder / trial / CHECKPOINT
-    found = sorted(folder.glob(f"run-*/{trial}/checkpoint_*/{CHECKPOINT}"), key=lambda path: path.stat().st_mtime_ns)
-    if found and not place.exists():
-        place.parent.mkdir(parents=True, exist_ok=True)
-        for path in (found[-1].with_name(_AWARE), found[-1]):
-            if path.exists():
-                shutil.copyfile(path, place.with_name(path.name))
 
 
 def _train_named(

@@ -26,7 +26,7 @@ def cache(folder: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
 
 
 def test_rm_frees_what_belongs_to_the_study_and_says_how_much(store: Store, run: Run, folder: Path) -> None:
-    own = write(store.artifacts / "quickstart" / "training" / "x.safetensors", 2_000_000)
+    own = write(store.folder("quickstart") / "training" / "x.safetensors", 2_000_000)
     other = write(store.artifacts / "another" / "model.onnx", 10)
     ended = run("rm", "quickstart", "--yes")
     assert ended.code == 0
@@ -37,7 +37,7 @@ def test_rm_frees_what_belongs_to_the_study_and_says_how_much(store: Store, run:
 
 
 def test_rm_leaves_files_that_are_another_database_s_or_are_to_be_kept(store: Store, run: Run) -> None:
-    kept = write(store.artifacts / "quickstart" / "0123456789abcdef" / "model.onnx", 10)
+    kept = write(store.folder("quickstart") / "0123456789abcdef" / "model.onnx", 10)
     ended = run("rm", "quickstart", "--yes")
     assert ended.code == 0
     assert f"its files stay in {store.artifacts / 'quickstart'}" in ended.err
@@ -45,10 +45,10 @@ def test_rm_leaves_files_that_are_another_database_s_or_are_to_be_kept(store: St
 
 
 def test_gc_frees_checkpoints_of_finished_studies_and_old_drafts(store: Store, run: Run, cache: Path) -> None:
-    training = write(store.artifacts / "quickstart" / "training" / "d" / "checkpoint.safetensors", 3_000_000)
-    model = write(store.artifacts / "quickstart" / "d" / "model.onnx", 10)
-    draft = write(store.artifacts / "quickstart" / ".d.0123.part" / "model.onnx", 1000)
-    fresh = write(store.artifacts / "quickstart" / ".e.0123.part" / "model.onnx", 1000)
+    training = write(store.folder("quickstart") / "training" / "d" / "checkpoint.safetensors", 3_000_000)
+    model = write(store.folder("quickstart") / "d" / "model.onnx", 10)
+    draft = write(store.folder("quickstart") / ".d.0123.part" / "model.onnx", 1000)
+    fresh = write(store.folder("quickstart") / ".e.0123.part" / "model.onnx", 1000)
     teacher = write(cache / "teachers" / "t" / "model.safetensors", 50)
     stranger = write(store.artifacts / "elsewhere" / "model.onnx", 2000)
     for path in (draft, draft.parent):
@@ -70,7 +70,7 @@ def test_gc_frees_checkpoints_of_finished_studies_and_old_drafts(store: Store, r
 
 
 def test_gc_leaves_a_study_alone_that_somebody_goes_on_with(store: Store, run: Run, cache: Path) -> None:
-    training = write(store.artifacts / "quickstart" / "training" / "checkpoint.safetensors", 1000)
+    training = write(store.folder("quickstart") / "training" / "checkpoint.safetensors", 1000)
     with store.lease("quickstart"):
         ended = run("gc", "--yes")
     assert "left alone: study 'quickstart' is being run by process" in ended.err
@@ -80,7 +80,7 @@ def test_gc_leaves_a_study_alone_that_somebody_goes_on_with(store: Store, run: R
 def test_what_a_link_leads_to_is_not_deleted(store: Store, run: Run, folder: Path) -> None:
     mine = write(folder / "mine" / "thesis.txt", 10)
     store.artifacts.mkdir(exist_ok=True)
-    (store.artifacts / "quickstart").symlink_to(mine.parent)
+    (store.folder("quickstart")).symlink_to(mine.parent)
     assert run("rm", "quickstart", "--yes").code == 0
     assert mine.exists()
 
