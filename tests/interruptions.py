@@ -360,10 +360,8 @@ def series(
 
 def chain(start: Start, many: Sequence[Moment], whole: tuple[list[str], Front]) -> list[Seen]:
     """One study that is interrupted at every moment, the next one counted from where it goes on."""
-    found = []
     with project() as folder:
-        for moment in many:
-            found.append(interrupted(start, folder, moment))
+        found = [interrupted(start, folder, moment) for moment in many]
         gone_on_with(start, folder, found[-1], whole)
     return found
 
