@@ -1,13 +1,13 @@
 from collections.abc import Callable
 
 import numpy as np
-import onnxruntime
 import torch
 from torch import nn
 
 from autocompress.anatomy import Anatomy
 from autocompress.anatomy.int8 import Int8Embedding, Int8Linear, quantize_rows
 from autocompress.deploy.graph import write_graph
+from autocompress.deploy.session import Session
 from autocompress.distill import predict
 from autocompress.tasks import Examples, batches
 
@@ -31,10 +31,10 @@ def test_scoring_numerics_are_those_of_the_deployed_graph(
 ) -> None:
     anatomy.quantize([slot for layer in anatomy.layers for slot in (*layer.attention, *layer.feed_forward)])
     anatomy.quantize_embeddings()
-    session = onnxruntime.InferenceSession(write_graph(anatomy.weights()).SerializeToString())
+    session = Session(write_graph(anatomy.weights()).SerializeToString())
     for ids in make_examples(12).tokens:
         feed = {"input_ids": ids[None], "attention_mask": np.ones_like(ids)[None]}
-        (deployed,) = session.run(None, feed)
+        deployed = session.run(feed)
         with torch.inference_mode():
             scored = anatomy.model(**{name: torch.from_numpy(array) for name, array in feed.items()}).logits.numpy()
         # runtimes round the last bit of a scale differently, which can move an activation by one of 255 steps
