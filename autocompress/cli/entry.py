@@ -11,6 +11,7 @@ import traceback
 from collections.abc import Sequence
 from typing import TYPE_CHECKING
 
+from autocompress.cli.command_line import hide_secrets
 from autocompress.cli.session import Session
 from autocompress.cli.streams import careful_streams
 from autocompress.core.interruption import interruptible, leave_quietly
@@ -41,6 +42,8 @@ def main(arguments: Sequence[str] | None = None) -> int:
 
 def _run(arguments: Sequence[str] | None) -> int:
     given = sys.argv[1:] if arguments is None else arguments
+    if arguments is None:
+        hide_secrets(given)
     if importlib.util.find_spec("typer") is None:
         return _bare(given)
     for name, value in _QUIET.items():

@@ -14,6 +14,7 @@ from typing import Any, Final
 
 from autocompress.core.interruption import shielded
 from autocompress.errors import HostError
+from autocompress.runners.environment import without_secrets
 from autocompress.runners.handlers import kept_handlers
 from autocompress.runners.sessions import end_session, new_session, note_processes, remove_abandoned
 
@@ -147,7 +148,8 @@ def _init(ray: Any, *, workers: int, address: str | None, folder: str) -> None:
     else:
         options |= {"address": address}
     try:
-        ray.init(**options)
+        with without_secrets():
+            ray.init(**options)
     except Exception as error:  # its own exceptions have no common root
         reason = " ".join(str(error).split()) or type(error).__name__
         if address is None:
