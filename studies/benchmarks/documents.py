@@ -253,6 +253,7 @@ def parts() -> dict[str, Callable[[], str]]:
         "figures": figures_table,
         "taken": taken_table,
         "keys": partial(study_keys.tables, "study"),
+        "metrics": study_keys.metrics,
         "operators": study_keys.operators,
     }
 

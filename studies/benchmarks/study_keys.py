@@ -8,6 +8,7 @@ from typing import Any
 
 from autocompress.config import json_schema
 from autocompress.config.names import Kind
+from autocompress.core.metrics import METRICS
 from autocompress.operators import OPERATORS
 
 _WORDS = {"string": "text", "integer": "whole number", "number": "number", "boolean": "true or false"}
@@ -41,6 +42,12 @@ def operators() -> str:
         table = ["", "| setting | values |", "|---|---|", *rows] if rows else []
         sections.append("\n".join([f"### `{name}`", "", f"{about} Targets: {targets}.", *table]))
     return "\n\n".join(sections)
+
+
+def metrics() -> str:
+    """What may be an objective or a constraint."""
+    rows = [f"| `{one.name}` | {one.unit} | {one.direction} | {one.meaning} |" for one in METRICS.values()]
+    return "\n".join(["| metric | unit | | |", "|---|---|---|---|", *rows])
 
 
 def _rule(rule: Any) -> str:
