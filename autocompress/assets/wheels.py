@@ -24,6 +24,7 @@ from autocompress.assets.digests import file_digest
 from autocompress.assets.extraction import extract_member
 from autocompress.assets.writing import atomic_folder, host_errors
 from autocompress.core.data_spec import Asset
+from autocompress.core.paths import expanded
 from autocompress.errors import HostError, IntegrityError
 
 Progress = Callable[[str, int, int | None], None]
@@ -35,8 +36,17 @@ _POLL_SECONDS = 0.1
 
 
 def cache_folder() -> Path:
-    """`$AUTOCOMPRESS_CACHE`, or `~/.cache/autocompress`."""
-    return Path(os.environ.get("AUTOCOMPRESS_CACHE") or Path.home() / ".cache" / "autocompress")
+    """`$AUTOCOMPRESS_CACHE`, or `~/.cache/autocompress`. Raises HostError where there is neither."""
+    given = os.environ.get("AUTOCOMPRESS_CACHE")
+    if given:
+        return expanded(given)
+    try:
+        return Path.home() / ".cache" / "autocompress"
+    except RuntimeError as error:
+        raise HostError(
+            "there is no home folder to keep teachers and profiles in ($HOME is not set, and this user has none); set "
+            "AUTOCOMPRESS_CACHE to a folder for them"
+        ) from error
 
 
 def fetch_member(asset: Asset, *, progress: Progress | None = None, python: str = sys.executable) -> Path:

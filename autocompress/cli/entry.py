@@ -16,7 +16,7 @@ from autocompress.cli.session import Session
 from autocompress.cli.streams import careful_streams
 from autocompress.core.interruption import interruptible, leave_quietly
 from autocompress.core.secrets import masked, secrets_of
-from autocompress.errors import AutocompressError, HostError, Interrupted
+from autocompress.errors import AutocompressError, HostError, Interrupted, NotFoundError
 
 if TYPE_CHECKING:
     from types import TracebackType
@@ -67,10 +67,8 @@ def _ended(session: Session, arguments: Sequence[str] | None, secrets: set[str])
     except KeyboardInterrupt:
         session.warn("stopped")
         return INTERRUPTED
-    except OSError as error:
-        if error.filename is None and error.errno in _UNPRINTED:
-            return _known(session, HostError(f"stdout: cannot be written: {error.strerror}"))
-        return _unexpected(session, error, secrets)
+    except (MemoryError, OSError) as error:
+        return _known(session, _of_the_host(error))
     except Exception as error:  # noqa: BLE001 - the last handler there is
         return _unexpected(session, error, secrets)
     return 0
@@ -109,6 +107,32 @@ def _known(session: Session, error: AutocompressError) -> int:
     else:
         session.warn(f"error: {error}", style="red" if session.err.is_terminal else "")
     return error.exit_code
+
+
+def _of_the_host(error: MemoryError | OSError) -> AutocompressError:
+    """What the machine refuses, wherever that was not expected: still no fault of ours."""
+    told: AutocompressError
+    if isinstance(error, MemoryError):
+        words = str(error) or "none was left"
+        told = HostError(f"this machine has too little memory: {words}; close other programs, or ask for less")
+    else:
+        if _is_nowhere():
+            return HostError("the current folder is gone; change to one that is there (`cd`)")
+        if error.filename is None and error.errno in _UNPRINTED:
+            return HostError(f"stdout: cannot be written: {error.strerror}")
+        place = "" if error.filename is None else f"{os.fsdecode(error.filename)}: "
+        kind = NotFoundError if isinstance(error, FileNotFoundError) else HostError
+        told = kind(f"{place}{error.strerror or error}; see where with --debug")
+    told.__cause__ = error
+    return told
+
+
+def _is_nowhere() -> bool:
+    try:
+        os.getcwd()
+    except OSError:
+        return True
+    return False
 
 
 def _unexpected(session: Session, error: Exception, secrets: set[str]) -> int:

@@ -33,7 +33,7 @@ def profile(
         bool,
         typer.Option("--validate", help="Check FILE on fresh models deployed here; the error is written into it."),
     ] = False,
-    models: Annotated[int, typer.Option(min=4, metavar="N", help="Models to validate with.")] = 60,
+    models: Annotated[int, typer.Option(min=4, max=10_000, metavar="N", help="Models to validate with.")] = 60,
     fit: Annotated[
         bool, typer.Option("--fit", help="Fit the latencies of FILE, a CSV of features, and print the error.")
     ] = False,
@@ -42,20 +42,22 @@ def profile(
     ] = None,
     drop: Annotated[list[str] | None, typer.Option(metavar="COLUMN", help="A column of the CSV to leave out.")] = None,
     length: Annotated[
-        list[int] | None, typer.Option(min=1, metavar="N", help="Tokens a sequence; may be repeated.")
+        list[int] | None, typer.Option(min=1, max=2**15, metavar="N", help="Tokens a sequence; may be repeated.")
     ] = None,
-    batch: Annotated[list[int] | None, typer.Option(min=1, metavar="N", help="Sequences at a time; repeat it.")] = None,
+    batch: Annotated[
+        list[int] | None, typer.Option(min=1, max=2**15, metavar="N", help="Sequences at a time; repeat it.")
+    ] = None,
     threads: Annotated[
         list[str] | None, typer.Option(metavar="N", help="Threads of the runtime, or all; may be repeated.")
     ] = None,
     runtime: Annotated[
         list[str] | None, typer.Option(metavar="NAME", help="A runtime to measure, e.g. openvino; repeat it.")
     ] = None,
-    hidden: Annotated[int, typer.Option(min=8, metavar="N", help="Hidden size of the models.")] = 384,
-    heads: Annotated[int, typer.Option(min=1, metavar="N", help="Most heads of a layer.")] = 12,
-    head_size: Annotated[int, typer.Option(min=1, metavar="N", help="Channels of a head.")] = 32,
-    width: Annotated[int, typer.Option(min=16, metavar="N", help="Widest feed-forward block.")] = 1536,
-    layers: Annotated[int, typer.Option(min=1, metavar="N", help="Most layers.")] = 6,
+    hidden: Annotated[int, typer.Option(min=8, max=2**15, metavar="N", help="Hidden size of the models.")] = 384,
+    heads: Annotated[int, typer.Option(min=1, max=1024, metavar="N", help="Most heads of a layer.")] = 12,
+    head_size: Annotated[int, typer.Option(min=1, max=1024, metavar="N", help="Channels of a head.")] = 32,
+    width: Annotated[int, typer.Option(min=16, max=2**17, metavar="N", help="Widest feed-forward block.")] = 1536,
+    layers: Annotated[int, typer.Option(min=1, max=1000, metavar="N", help="Most layers.")] = 6,
     static: Annotated[
         bool, typer.Option("--static", help="Static int8 too, for spaces that choose `activations: static`.")
     ] = False,

@@ -25,7 +25,8 @@ logger = logging.getLogger(__name__)
 DRY_RUN_SCHEMA: Final = "autocompress.dry-run/1"
 
 Workers = Annotated[
-    int | None, typer.Option(min=0, metavar="N", help="Candidates judged at a time, 0 without Ray. [default: cores]")
+    int | None,
+    typer.Option(min=0, max=1024, metavar="N", help="Candidates judged at a time, 0 without Ray. [default: cores]"),
 ]
 RayAddress = Annotated[
     str | None, typer.Option("--ray-address", metavar="ADDRESS", help="An existing Ray cluster to use.")

@@ -16,6 +16,7 @@ from typing import Literal
 
 import autocompress
 from autocompress.core.device import HOST as HOST
+from autocompress.core.paths import expanded
 from autocompress.errors import NotFoundError, did_you_mean
 
 Kind = Literal["study", "space", "device"]
@@ -42,7 +43,7 @@ def locate(kind: Kind, ref: str | Path, *, base: Path | None = None) -> Path:
 
     A text is a path when it ends in .yaml or .yml, or when no name but a file fits it. Raises NotFoundError.
     """
-    path = (base or Path.cwd()) / Path(ref).expanduser()
+    path = (base or Path.cwd()) / expanded(ref)
     is_path = isinstance(ref, Path) or str(ref).endswith(_SUFFIXES)
     if is_path:
         if path.is_file():

@@ -8,6 +8,7 @@ from typing import Any
 
 from autocompress.config.problems import Problems
 from autocompress.core.data_spec import SPLITS
+from autocompress.core.paths import expanded
 
 _ASSET = {"path", "hub", "wheel"}
 MISSING = (
@@ -34,7 +35,7 @@ def place_sources(tree: dict[str, Any], problems: Problems, *, base: Path, data_
     for asset in (_mapping(tree, "model"), *(_mapping(holder, "source") for holder in holders)):
         if isinstance(asset.get("path"), str):
             # Not resolved: a link is what the user named, and may point elsewhere tomorrow.
-            asset["path"] = os.path.abspath(base / Path(asset["path"]).expanduser())
+            asset["path"] = os.path.abspath(base / expanded(asset["path"]))
     if not data_given and isinstance(tree.get("task"), dict) and not {"source", *SPLITS} & set(data):
         problems.add(("task", "data"), MISSING)
 

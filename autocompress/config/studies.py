@@ -8,6 +8,7 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
+from autocompress.config.devices import device_of
 from autocompress.config.document import Document, read_document
 from autocompress.config.limits import check_limits
 from autocompress.config.names import HOST, locate
@@ -128,6 +129,14 @@ def _place_device(tree: dict[str, Any], problems: Problems, *, base: Path) -> No
         return
     if device.endswith((".yaml", ".yml")):
         tree["device"] = os.path.abspath(path)
+    try:
+        document = read_document(path)
+    except SpecError as error:
+        problems.include(error.problems)
+        return
+    inner = Problems(document)
+    device_of(document, inner)
+    problems.include(inner.lines())
 
 
 def _place_space(tree: dict[str, Any], problems: Problems, *, base: Path, operators: Mapping[str, Operator]) -> None:

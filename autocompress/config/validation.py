@@ -142,7 +142,7 @@ def _is_union(hint: Any) -> bool:
 
 _PREFIX = re.compile(r"([a-z_]+(?:\[\d+\]|\.[a-z_]+)*): ")
 _QUOTED = re.compile(r"'([^']*)'")
-_RULE = re.compile(r"`(?P<left>[a-z_.]+) (?P<rule>(?:>=|<=|>|<) -?[\d.]+)` must hold, (?P<rest>.*)", re.DOTALL)
+_RULE = re.compile(r"`(?P<left>[a-z0-9_.]+) (?P<rule>(?:>=|<=|>|<) -?[\d.]+)` must hold, (?P<rest>.*)", re.DOTALL)
 
 
 def _pinpointed(place: Place, message: str, tree: Any) -> tuple[Place, str]:
@@ -167,7 +167,7 @@ def _pinpointed(place: Place, message: str, tree: Any) -> tuple[Place, str]:
 def _names_in(message: str) -> list[tuple[str, ...]]:
     """The fields that a rule writes in backticks: "`low <= high` must hold" -> low, high."""
     quoted = " ".join(re.findall(r"`([^`]*)`", message))
-    return [tuple(name.split(".")) for name in re.findall(r"[a-z_]+(?:\.[a-z_]+)*", quoted)]
+    return [tuple(name.split(".")) for name in re.findall(r"[a-z][a-z0-9_]*(?:\.[a-z][a-z0-9_]*)*", quoted)]
 
 
 def _fields_named(details: ErrorDetails) -> list[Place]:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+import re
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from typing import ClassVar, Final, Literal, get_args
@@ -32,6 +33,27 @@ ProfileSource = Literal["measured", "fitted", "datasheet"]
 Block = Literal["base", "attention", "feed_forward", "last_attention", "last_feed_forward"]
 
 
+_LONGEST_MS: Final = 1e6
+_MOST_SPREAD: Final = 10.0
+_MOST_RATE: Final = 1e9
+_MOST_THREADS: Final = 4096
+_MOST_CHANNELS: Final = 2**20
+"""Beyond these no device is: a profile that says so is a slip, or an attack."""
+_NAME: Final = re.compile(r"[^/\\.\s][^/\\]{0,127}")
+
+
+def _check_ranges(owner: object, **ranges: tuple[float, float]) -> None:
+    """Raises ValueError for a field that is no number between its two ends; None is none."""
+    for name, (low, high) in ranges.items():
+        value = getattr(owner, name)
+        if value is None:
+            continue
+        if not value >= low:
+            raise ValueError(f"`{name} >= {low:g}` must hold, got {value:g}")
+        if not value <= high:
+            raise ValueError(f"`{name} <= {high:.15g}` must hold, got {value:g}")
+
+
 @dataclass(frozen=True, slots=True)
 class KernelRow:
     """Milliseconds that one building block adds to an inference, as the runtime really executes it."""
@@ -58,6 +80,8 @@ class KernelRow:
             value = getattr(self, name)
             if not math.isfinite(value) or value < 0:
                 raise ValueError(f"`{name}` must be a finite number of milliseconds >= 0, got {value}")
+        ends = (0.0, _LONGEST_MS)
+        _check_ranges(self, size=(0, _MOST_CHANNELS), milliseconds=ends, low=ends, high=ends)
         if not self.low <= self.milliseconds <= self.high:
             raise ValueError(
                 f"`low <= milliseconds <= high` must hold, got {self.low}, {self.milliseconds}, {self.high}"
@@ -131,10 +155,7 @@ class Correction:
         for name, value in self.weights.items():
             if not math.isfinite(value):
                 raise ValueError(f"`{name}` must be a finite number, got {value}")
-        for name in ("spread", "reference_ms"):
-            value = getattr(self, name)
-            if not (math.isfinite(value) and value >= 0):
-                raise ValueError(f"`{name} >= 0` must hold, got {value}")
+        _check_ranges(self, spread=(0, _MOST_SPREAD), reference_ms=(0, _LONGEST_MS))
 
 
 @dataclass(frozen=True, slots=True)
@@ -165,6 +186,9 @@ class KernelTable:
     def __post_init__(self) -> None:
         if self.workload.lengths != "padded":
             raise ValueError("`workload.lengths` of a kernel table must be padded: it is measured at one length")
+        _check_ranges(self, hidden=(1, _MOST_CHANNELS), head_size=(1, _MOST_CHANNELS))
+        if self.workload.threads > _MOST_THREADS:
+            raise ValueError(f"`workload.threads <= {_MOST_THREADS}` must hold, got {self.workload.threads:,}")
         seen: set[tuple[Block, Bits, Activations, int]] = set()
         for row in self.rows:
             key = (row.block, row.bits, row.activations, row.size)
@@ -176,6 +200,8 @@ class KernelTable:
         missing = set(get_args(Block)) - {row.block for row in self.rows}
         if missing:
             raise ValueError(f"`rows` lack {', '.join(sorted(missing))}")
+        if not any(row.milliseconds for row in self.rows):
+            raise ValueError("`rows` take 0 ms, all of them; a model that takes no time was not measured")
 
     def __str__(self) -> str:
         """What it was measured under; the runtime is told where it is not the default."""
@@ -228,10 +254,9 @@ class CostModel:
             value = getattr(self, name)
             if value is not None and not (math.isfinite(value) and value > 0):
                 raise ValueError(f"`{name} > 0` must hold, got {value}")
-        for name in ("spread", "ms_per_layer", "ms_base"):
-            value = getattr(self, name)
-            if not (math.isfinite(value) and value >= 0):
-                raise ValueError(f"`{name} >= 0` must hold, got {value}")
+        rates, times = (0, _MOST_RATE), (0, _LONGEST_MS)
+        _check_ranges(self, gmacs_fp32=rates, gbytes_per_second=rates, gmacs_int8=rates)
+        _check_ranges(self, spread=(0, _MOST_SPREAD), ms_per_layer=times, ms_base=times, threads=(1, _MOST_THREADS))
 
     def rate(self, bits: Arithmetic) -> float:
         """Multiply-accumulates a millisecond."""
@@ -284,13 +309,14 @@ class EnergyModel:
             value = getattr(self, name)
             if not (math.isfinite(value) and value >= 0):
                 raise ValueError(f"`{name}` must be a finite number >= 0, got {value}")
+        watts, joules = (0, 1e6), (0, 1e9)
+        _check_ranges(self, idle_watts=watts, active_watts=watts, spread=(0, _MOST_SPREAD), cores=(1, 10**6))
+        _check_ranges(self, pj_per_mac_fp32=joules, pj_per_mac_int8=joules, pj_per_byte=joules)
         if self.active_watts < self.idle_watts:
             raise ValueError(
                 f"`active_watts >= idle_watts` must hold, got active_watts={self.active_watts}, "
                 f"idle_watts={self.idle_watts}"
             )
-        if self.cores < 1:
-            raise ValueError(f"`cores >= 1` must hold, got {self.cores}")
         if not self.source.strip():
             raise ValueError("`source` must say where the constants are from")
 
@@ -372,6 +398,10 @@ class DeviceProfile:
     __pydantic_config__: ClassVar[dict[str, str]] = _FORBID
 
     def __post_init__(self) -> None:
+        if not (_NAME.fullmatch(self.name) and self.name.isprintable()):
+            raise ValueError(
+                f"`name` must hold 1 to 128 printable characters, no slash and no leading dot; got {self.name!r}"
+            )
         if self.schema != SCHEMA:
             raise ValueError(
                 f"`schema` is {self.schema}, this version reads {SCHEMA}; make the profile again with "

@@ -11,6 +11,7 @@ from urllib.parse import unquote, unquote_plus
 
 from sqlalchemy import URL, make_url
 
+from autocompress.core.paths import expanded
 from autocompress.core.secrets import MASK, secrets_in, shows_part
 from autocompress.errors import HostError, SpecError, StoreError, did_you_mean
 
@@ -39,6 +40,7 @@ _SHOWN: Final = frozenset(
      "target_session_attrs", "timeout"}
 )  # fmt: skip
 _ADAPTERS: Final = frozenset({"prepare_threshold"})
+_LONGEST_PATH, _LONGEST_NAME = 4_095, 255
 
 
 def parse_address(text: str | None) -> URL:
@@ -67,7 +69,8 @@ def _file(text: str) -> URL:
     """A path. One that looks like a URL with a slash too few, or like a list of `password=...`, is not shown."""
     if re.match(r"\s*(postgres\w*|mysql\w*)[+\w]*:", text, re.IGNORECASE) or secrets_in(text) or "://" in text:
         raise SpecError(f"storage: the database URL cannot be read; {_ENCODE}")
-    return URL.create("sqlite+pysqlite", database=str(Path(text).expanduser()))
+    _refuse_no_path(text)
+    return URL.create("sqlite+pysqlite", database=str(expanded(text)))
 
 
 def _sqlite_url(rest: str) -> URL:
@@ -185,6 +188,16 @@ def artifact_folder(url: URL) -> Path:
 def _refuse_memory(url: URL) -> None:
     if not url.database or url.database == ":memory:" or url.database.startswith("file:"):
         raise SpecError(f"storage: {shown(url)} is no file; a study must outlive its process, so name a file")
+    _refuse_no_path(url.database)
+
+
+def _refuse_no_path(text: str) -> None:
+    longest = max(len(os.fsencode(part)) for part in text.split("/"))
+    if "\0" in text or longest > _LONGEST_NAME or len(text) > _LONGEST_PATH:
+        raise SpecError(
+            f"storage: {text[:60]!r} is the beginning of what can be no file: a path holds no NUL, at most "
+            f"{_LONGEST_PATH:,} bytes, and {_LONGEST_NAME} between two slashes"
+        )
 
 
 def _require_psycopg() -> None:

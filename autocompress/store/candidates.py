@@ -183,7 +183,7 @@ def record(connection: Connection, study_id: int, ref: int | str) -> Record:
         row = _row(connection, study_id, candidates.c.number == ref, f"candidate {ref}")
     else:
         begins = candidates.c.digest.startswith(storable(ref), autoescape=True)
-        row = _row(connection, study_id, begins, f"candidate {ref!r}")
+        row = _row(connection, study_id, begins, f"candidate {ref[:80]!r}")
     return _record(row, judged_by(connection, row))
 
 

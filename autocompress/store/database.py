@@ -17,7 +17,7 @@ from sqlalchemy.exc import SQLAlchemyError, StatementError
 from autocompress.core.interruption import shielded
 from autocompress.errors import StoreError
 from autocompress.store.address import database_file, is_sqlite
-from autocompress.store.faults import ConnectionLostError, explain, may_be_shown
+from autocompress.store.faults import ConnectionLostError, explain, may_be_shown, unreadable
 
 log = logging.getLogger(__name__)
 T = TypeVar("T")
@@ -59,8 +59,12 @@ class Database:
         """Run `work` on a snapshot, again if the server restarts meanwhile."""
 
         def once() -> T:
-            with self.snapshot() as connection:
-                return work(connection)
+            try:
+                with self.snapshot() as connection:
+                    return work(connection)
+            except (ValueError, KeyError, TypeError, AttributeError) as error:
+                # What the database holds is outside input, too: somebody edited it, or another program did.
+                raise unreadable(error, self.url) from error
 
         return self.patiently(once)
 

@@ -63,6 +63,15 @@ def may_be_shown(error: BaseException, url: URL) -> bool:
     return not shows_part(str(error), url_secrets(url))
 
 
+def unreadable(error: Exception, url: URL) -> StoreError:
+    """A StoreError for rows that hold what autocompress never wrote."""
+    cause = f"{type(error).__name__}: {_clean(error, url)[:200]}"
+    return StoreError(
+        f"{shown(url)}: holds what autocompress did not write ({cause}); it was left as it is: restore a backup copy, "
+        "or remove the study with `autocompress rm`"
+    )
+
+
 def _clean(error: BaseException | None, url: URL) -> str:
     """What a database says. All of it is left out where any of it may be a part of a secret: a password cut in half by
     whoever reads it is no longer found as a whole."""

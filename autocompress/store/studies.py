@@ -63,7 +63,7 @@ def find(connection: Connection, name: str) -> int:
     study_id = connection.execute(select(studies.c.id).where(studies.c.name == storable(name))).scalar_one_or_none()
     if study_id is None:
         names = connection.execute(select(studies.c.name)).scalars().all()
-        raise NotFoundError(f"there is no study {name!r}; {did_you_mean(name, names)}")
+        raise NotFoundError(f"there is no study {name[:200]!r}; {did_you_mean(name[:200], names)}")
     return int(study_id)
 
 
@@ -74,6 +74,7 @@ def read(connection: Connection, study_id: int) -> StudyRow:
         .where(studies.c.id == study_id)
     ).one()
     known = connection.execute(select(facts.c.key, facts.c.value).where(facts.c.study_id == study_id))
+    _check_mappings(row)
     return StudyRow(
         name=row.name,
         state=row.state,
@@ -93,6 +94,16 @@ def folder_name(connection: Connection, study_id: int) -> str:
     name = connection.execute(select(studies.c.name).where(studies.c.id == study_id)).scalar_one()
     identity = connection.execute(select(facts.c.value).where(*mine)).scalar_one_or_none()
     return str(name) if identity is None else f"{name}-{str(identity)[:8]}"
+
+
+def _check_mappings(row: Any) -> None:
+    """Raises ValueError for a study whose parts are not what every reader takes them for."""
+    for part in ("given", "resolved", "fingerprint", "objectives"):
+        if not isinstance(getattr(row, part), Mapping):
+            raise ValueError(f"study {row.name!r}: {part} is no mapping")
+    bounds = row.resolved.get("constraints") or {}
+    if not isinstance(bounds, Mapping) or not all(isinstance(bound, Mapping) for bound in bounds.values()):
+        raise ValueError(f"study {row.name!r}: resolved.constraints is no mapping of bounds")
 
 
 def summaries(connection: Connection) -> list[StudySummary]:

@@ -17,6 +17,8 @@ study `quickstart`, its files apart; the project with a study that was really ru
 EXECUTED = "executed"
 """The file that code in an input would make, in the folder where the command runs, if it were ever run."""
 _TABOO = ("Traceback (most recent", "unexpected error", "fault of autocompress", "\x1b", f"{EXECUTED}\n")
+_RUN_LEAVES = ("autocompress.db", "autocompress.db-journal", "autocompress-artifacts")
+"""A run may leave the database in which it would have kept the study."""
 _LONGEST = 3_000
 """Characters of a refusal: a page of a terminal."""
 
@@ -25,8 +27,8 @@ _LONGEST = 3_000
 class Broken:
     """A row. `build` breaks something in the folder; the `command` then ends with `code` and `says` all these words.
 
-    `leaves` are files and folders that the command may add; whatever was there stays as it was. A row with a `process`
-    runs in one of its own.
+    `leaves` are files and folders that the command may add; whatever was there stays as it was. A row with a `prefix`
+    runs in a process of its own, started with these words before the program's.
     """
 
     name: str
@@ -36,7 +38,7 @@ class Broken:
     says: tuple[str, ...]
     given: Given = "project"
     environment: Mapping[str, str] = field(default_factory=dict)
-    process: bool = False
+    prefix: tuple[str, ...] = ()
     leaves: tuple[str, ...] = ()
 
 
@@ -70,12 +72,16 @@ def faults(row: Broken, ended: Ended, before: Mapping[str, str], after: Mapping[
         found.append("says more than one error")
     found += [f"lost: {name}" for name in before if name not in after]
     found += [f"changed: {name}" for name in before if name in after and before[name] != after[name]]
-    found += [f"left behind: {name}" for name in after if name not in before and not _allowed(name, row.leaves)]
+    found += [f"left behind: {name}" for name in after if name not in before and not _allowed(name, _may_leave(row))]
     return found
 
 
 def _allowed(name: str, leaves: tuple[str, ...]) -> bool:
     return any(name == one or name.startswith(f"{one}/") for one in leaves)
+
+
+def _may_leave(row: Broken) -> tuple[str, ...]:
+    return (*row.leaves, *(_RUN_LEAVES if row.command.startswith("run ") else ()))
 
 
 def _told(path: Path) -> str:

@@ -16,11 +16,17 @@ import torch
 
 import autocompress
 from autocompress.cli import main
-from tests.broken import studies
+from tests.broken import arguments, databases, environments, profiles, studies
 from tests.broken.given import project, stored
 from tests.broken.table import Broken, Ended, Given, faults, snapshot
 
-KINDS = {"studies": studies.ROWS}
+KINDS = {
+    "studies": studies.ROWS,
+    "profiles": profiles.ROWS,
+    "databases": databases.ROWS,
+    "arguments": arguments.ROWS,
+    "environments": environments.ROWS,
+}
 ROWS = [pytest.param(row, id=f"{kind}: {row.name}") for kind, rows in KINDS.items() for row in rows]
 LEAST = 60
 FORGOTTEN = ("AUTOCOMPRESS_STORAGE", "AUTOCOMPRESS_ARTIFACTS", "COLUMNS", "FORCE_COLOR", "RAY_ADDRESS")
@@ -50,6 +56,9 @@ def test_a_broken_input_is_refused_as_documented(
 ) -> None:
     here, cache = tmp_path / "here", tmp_path / "cache"
     shutil.copytree(make(row.given), here, symlinks=True)
+    if row.prefix:
+        others_may_enter(tmp_path)
+        require(row.prefix)
     monkeypatch.chdir(here)
     for name in FORGOTTEN:
         monkeypatch.delenv(name, raising=False)
@@ -57,7 +66,7 @@ def test_a_broken_input_is_refused_as_documented(
         monkeypatch.setenv(name, value)
     row.build(here)
     before = snapshot(here)
-    ended = in_a_process(row) if row.process else in_this_one(row, capfd)
+    ended = in_a_process(row) if row.prefix else in_this_one(row, capfd)
     found = faults(row, ended, before, snapshot(here))
     if trained := sorted(path.name for path in cache.rglob("*") if path.is_file()):
         found.append(f"trained or fetched: {', '.join(trained)}")
@@ -77,7 +86,7 @@ def in_this_one(row: Broken, capfd: pytest.CaptureFixture[str]) -> Ended:
 
 def in_a_process(row: Broken) -> Ended:
     done = subprocess.run(
-        [sys.executable, "-m", "autocompress", *shlex.split(row.command)],
+        [*row.prefix, sys.executable, "-m", "autocompress", *shlex.split(row.command)],
         env={**os.environ, "PYTHONPATH": str(Path(autocompress.__path__[0]).parent)},
         stdin=subprocess.DEVNULL,
         capture_output=True,
@@ -86,6 +95,24 @@ def in_a_process(row: Broken) -> Ended:
         check=False,
     )
     return Ended(done.returncode, done.stdout, done.stderr)
+
+
+def others_may_enter(folder: Path) -> None:
+    """A process of another user's works in it, and in everything of it."""
+    for place in [folder, *folder.parents]:
+        if place.owner() == folder.owner() and place != Path(place.anchor):
+            place.chmod(place.stat().st_mode | 0o055)
+    for place in [folder / "here", *(folder / "here").rglob("*")]:
+        place.chmod(place.stat().st_mode | (0o077 if place.is_dir() else 0o066))
+
+
+def require(prefix: tuple[str, ...]) -> None:
+    """Skips where the prefix is of no use here: no `setpriv`, or a checkout that others cannot read."""
+    tried = subprocess.run(
+        [*prefix, sys.executable, "-c", "import autocompress"], capture_output=True, check=False, cwd="/"
+    )
+    if tried.returncode:
+        pytest.skip(f"{shlex.join(prefix)}: {tried.stderr.decode(errors='replace')[-200:]}")
 
 
 def test_the_table_is_long_enough_and_every_row_has_a_name_of_its_own() -> None:

@@ -31,11 +31,15 @@ shares = st.floats(0, 10)
 texts = st.one_of(
     st.text(max_size=20), st.sampled_from(["no", "1e-3", "1", "~", "", "on", ".nan", "2026-11-22", "<<", "="])
 )
+names = st.one_of(
+    st.text("ab1 é🙂:#'-_", min_size=1, max_size=20).map(lambda text: f"a{text}"),
+    st.sampled_from(["no", "1e-3", "1", "~", "on", "2026-11-22", "<<", "="]),
+)
 
 
 @st.composite
 def rows(draw: st.DrawFn, block: str) -> KernelRow:
-    low, middle, high = sorted(draw(st.lists(st.floats(0, 1e6), min_size=3, max_size=3)))
+    low, middle, high = sorted(draw(st.lists(st.floats(1e-9, 1e6), min_size=3, max_size=3)))
     return KernelRow(block, draw(st.sampled_from([8, 32])), draw(st.integers(0, 4096)), middle, low, high)  # type: ignore[arg-type]
 
 
@@ -70,7 +74,7 @@ def profiles(draw: st.DrawFn) -> DeviceProfile:
         for hidden in draw(st.lists(st.integers(1, 4096), min_size=1, max_size=2, unique=True))
     ]
     return DeviceProfile(
-        name=draw(texts),
+        name=draw(names),
         version=draw(st.integers(0, 9)),
         source=draw(st.sampled_from(["measured", "fitted", "datasheet"])),
         description=draw(texts),

@@ -229,7 +229,7 @@ def test_a_mistake_in_unlabelled_texts_is_told_in_plain_words(
 
 
 def test_a_device_profile_by_path_becomes_absolute(folder: Path, operators: Operators) -> None:
-    (folder / "box.yaml").touch()
+    (folder / "box.yaml").write_text(Path(locate("device", "raspberry-pi-4")).read_text())
     (folder / "with-device.yaml").write_text(STUDY.replace("device: host", "device: box.yaml"))
     assert load_study("with-device", operators=operators).device == str(folder / "box.yaml")
 
