@@ -197,3 +197,15 @@ def test_the_question_file_of_the_quickstart_comes_from_the_package_index() -> N
     lines = questions.read_text(encoding="utf-8").splitlines()
     questions_only = {line.split(" ", 1)[1] for line in lines}
     assert (len(lines), len(questions_only)) == (15_452, 5_381)
+
+
+@pytest.mark.skipif(os.geteuid() != 0, reason="only root may become somebody without a home")
+def test_a_user_without_a_home_is_told_where_a_cache_may_be() -> None:
+    program = (
+        "import os; from autocompress.assets import cache_folder; os.setuid(54321); os.environ.pop('HOME')\n"
+        "os.environ.pop('AUTOCOMPRESS_CACHE', None)\n"
+        "cache_folder()"
+    )
+    done = subprocess.run([sys.executable, "-c", program], capture_output=True, text=True, check=False)
+    assert "HostError: there is no home folder to keep teachers and profiles in" in done.stderr
+    assert "set AUTOCOMPRESS_CACHE to a folder for them" in done.stderr

@@ -27,8 +27,10 @@ ROWS = (
     _of_study("pareto quickstart more", 2, "unexpected extra argument"),
     _of_study("pareto quickstart --html nowhere/x/front.html", 4, "nowhere/x/front.html", "cannot be written"),
     _of_study("pareto quickstart --png nowhere/x/front.png", 4, "nowhere/x/front.png", "cannot be written"),
-    _of_study("pareto quickstart --html there", 4, "there", "cannot be written", build=a_folder("there")),
-    _of_study("pareto quickstart --png there.png", 4, "there.png", "cannot be written", build=a_folder("there.png")),
+    _of_study("pareto quickstart --html there", 2, "there: is a folder; name a file", build=a_folder("there")),
+    _of_study(
+        "pareto quickstart --png there.png", 2, "there.png: is a folder; name a file", build=a_folder("there.png")
+    ),
     _of_study("pick quickstart --max-latency-ms fast", 2, "--max-latency-ms", "number"),
     _of_study("pick quickstart --max-latency-ms nan", 2, "--max-latency-ms", "nan"),
     _of_study("pick quickstart --max-latency-ms -5", 3, "where <= -5 ms was asked"),
@@ -54,8 +56,8 @@ ROWS = (
     _of_study("resume nope", 3, "there is no study 'nope'"),
     _of_study("explain nope", 3, "there is no study 'nope'"),
     _of_study("retarget nope --device raspberry-pi-4", 3, "there is no study 'nope'"),
-    _of_study("import-measurements quickstart m.json", 3, "m.json: no such file", "autocompress measure"),
-    _of_study("import-measurements quickstart m.json", 2, "m.json", build=written("m.json", "{")),
+    _of_study("import-measurements quickstart none.json", 3, "none.json: no such file", "autocompress measure"),
+    _of_study("import-measurements quickstart m.json", 2, "m.json: no JSON document", build=written("m.json", "{")),
     _of_project("verify nowhere", 3, "nowhere", "no exported model here"),
     _of_project("verify mine.yaml", 3, "mine.yaml", "no exported model here"),
     _of_project("verify model", 3, "model", "no exported model here"),

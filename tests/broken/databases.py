@@ -118,12 +118,16 @@ ROWS = (
         "a server that is not there", "postgres://me:Tr0ub4dor@127.0.0.1:9/studies", 5, "the server cannot be reached"
     ),
     _url("a port that is none", "postgresql://me:Tr0ub4dor@127.0.0.1:port/studies", 2, "percent-encoded"),
-    _url("a port beyond all", "postgresql://me:Tr0ub4dor@127.0.0.1:999999/studies", 5, "cannot be reached"),
+    _url(
+        "a port beyond all", "postgresql://me:Tr0ub4dor@127.0.0.1:999999/studies", 2, "the database URL cannot be read"
+    ),
     _url("a URL without a host", "://x", 2, "the database URL cannot be read"),
     _url("a web page", "https://example.org/studies.db", 4, "'https' is not a database"),
     _url("memory alone", "sqlite://", 2, "is no file"),
     _url("memory by name", "sqlite:///:memory:", 2, "is no file"),
-    _url("an option nobody has", "postgresql://me@127.0.0.1:9/studies?colour=red", 5, "colour"),
+    _url(
+        "an option nobody has", "postgresql://me@127.0.0.1:9/studies?colour=red", 2, "the database URL cannot be read"
+    ),
     _url("a timeout in words", "sqlite:///x.db?timeout=long", 3, "there is no study database"),
     _url("a nul in a path", "sqlite:///x%00y.db", 2, "storage", "holds no NUL"),
     _url("a database in a file", "/etc/hostname/x.db", 3, "/etc/hostname/x.db"),

@@ -147,7 +147,9 @@ KEYS = (
         model={"wheel": "a==1", "member": "../m", "sha256": "0" * 64},
     ),
     _value(
-        "a hash of other letters", "`sha256` must be 64 lower-case hex digits", model={"path": "model", "sha256": "A"}
+        "a hash of other letters",
+        "model.sha256: must be 64 lower-case hex digits",
+        model={"path": "model", "sha256": "A"},
     ),
     _value("a format nobody knows", "task.data.format", "did you mean 'csv'", task__data__format="cvs"),
     _value("a metric nobody knows", "task.metric", "accuracy", task__metric="f1"),

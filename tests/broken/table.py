@@ -28,7 +28,8 @@ class Broken:
     """A row. `build` breaks something in the folder; the `command` then ends with `code` and `says` all these words.
 
     `leaves` are files and folders that the command may add; whatever was there stays as it was. A row with a `prefix`
-    runs in a process of its own, started with these words before the program's.
+    runs in a process of its own, started with these words before the program's; so does one with a `user`, the number
+    of whom it becomes where the tests are root's.
     """
 
     name: str
@@ -39,6 +40,7 @@ class Broken:
     given: Given = "project"
     environment: Mapping[str, str] = field(default_factory=dict)
     prefix: tuple[str, ...] = ()
+    user: int | None = None
     leaves: tuple[str, ...] = ()
 
 
