@@ -32,6 +32,7 @@ from autocompress.evaluate import throughput
 from autocompress.operators import OPERATORS, effective
 from autocompress.report.policies import shape_from_json
 from autocompress.report.prediction import PACE
+from autocompress.report.ties import PAIRS_FACT
 from autocompress.store import Finalist, Store
 from autocompress.verification import latencies, objections
 
@@ -233,6 +234,8 @@ def import_measurements(store: Store, name: str, file: Path) -> Imported:
         remeasured = [again.latency(baseline, found.baseline)]
         remeasured += [again.judged(exported[digest], readings) for digest, readings in found.models.items()]
         store.remeasure(lease, remeasured)
+        if pairs := row.facts.get(PAIRS_FACT):  # of rounds that another machine ran
+            store.set_fact(lease, PAIRS_FACT, {**pairs, "latency_ms": {}})
     changes = tuple(
         Change(
             one.candidate.digest if one.candidate.number else measure.BASELINE,

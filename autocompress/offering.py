@@ -25,7 +25,7 @@ from autocompress.devices.energy import energy_of, find_meter
 from autocompress.devices.host import fingerprint_digest, is_this_machine
 from autocompress.devices.memory import peak_memory_mib
 from autocompress.devices.pace import reference_of
-from autocompress.devices.timing import timing_lane, workload_run
+from autocompress.devices.timing import Timed, timing_lane, workload_run
 from autocompress.distill import kept_weights
 from autocompress.elsewhere import ENERGY_FACT, consequences, device_label, latency_of
 from autocompress.errors import HostError
@@ -34,11 +34,13 @@ from autocompress.exporting import Exporting, Known
 from autocompress.finalists import Endings, deployed_student, trainable_student
 from autocompress.operators import effective
 from autocompress.report.prediction import PACE
+from autocompress.report.ties import PAIRS_FACT
 from autocompress.runners.devices import has_device, timed_elsewhere
 from autocompress.store import Artifact, Lease, Store
 from autocompress.teacher import Teacher, versions
 from autocompress.verification import (
     Judged,
+    differences,
     drops,
     judge_file,
     judge_folder,
@@ -69,11 +71,13 @@ class _Part:
 @dataclass(frozen=True, slots=True)
 class _Latencies:
     """What is known of how long each file takes, the baseline first, and how it was obtained; here also how many times
-    as long as when it was profiled the machine took for the profile's reference model, timed beside them."""
+    as long as when it was profiled the machine took for the profile's reference model, timed beside them. `rounds` are
+    their readings, where they were timed."""
 
     how: str
     found: Sequence[Measurements]
     pace: float | None = None
+    rounds: Sequence[Timed] = ()
 
     @property
     def provenance(self) -> dict[str, Any]:
@@ -144,9 +148,19 @@ class Offering:
             artifacts=[],
             provenance={"versions": dict(versions()), **timed.provenance},
         )
+        self._keep_differences(parts, timed.rounds[1:])
         for part, found in zip(parts, known[1:], strict=True):
             below = drops(part.judged, baseline, self._teacher.task)
             self._decide(part, (*part.judged.measurements, *below, part.parity, *found), reference, timed)
+
+    def _keep_differences(self, parts: Sequence[_Part], rounds: Sequence[Timed]) -> None:
+        """Beside those of finalists that were judged together before."""
+        known = self._store.study(self._spec.name).facts.get(PAIRS_FACT, {})
+        numbers = [part.number for part in parts]
+        files = dict(zip(numbers, (part.judged for part in parts), strict=True))
+        found = differences(files, dict(zip(numbers, rounds, strict=False)), self._teacher.task)
+        merged = {metric: {**known.get(metric, {}), **pairs} for metric, pairs in found.items()}
+        self._store.set_fact(self._lease, PAIRS_FACT, merged)
 
     def _time(self, files: Sequence[Judged], shapes: Sequence[ModelShape]) -> _Latencies:
         """On the device where it can be reached. Raises HostError when it was reached and then lost."""
@@ -158,7 +172,8 @@ class Offering:
             timing = functools.partial(time_models, workload=load, rows=rows, ways=ways)
             there = timed_elsewhere(self._ray, profile.name, [file.path for file in files], timing)
             label = device_label(profile.name)
-            return _Latencies(f"measured on {there.node} by Ray", [latencies(timed, label) for timed in there.found])
+            found = [latencies(timed, label) for timed in there.found]
+            return _Latencies(f"measured on {there.node} by Ray", found, rounds=there.found)
         predicted = [tuple(one for one in self._pricing.count(shape) if one.metric == "latency_ms") for shape in shapes]
         return _Latencies("predicted", predicted)
 
@@ -167,7 +182,8 @@ class Offering:
         reference = reference_of(self._profile, self._shape, load)
         timed = time_sessions([one.session for one in files], load, rows, beside=reference.run if reference else None)
         found = [latencies(one, device) for one in timed[: len(files)]]
-        return _Latencies("measured here", found, reference.pace(timed[-1]) if reference else None)
+        pace = reference.pace(timed[-1]) if reference else None
+        return _Latencies("measured here", found, pace, timed[: len(files)])
 
     def _metered(self, file: Judged) -> Measurements:
         """What can be read on this machine, where it is the device: energy from a meter, and peak memory from the

@@ -6,6 +6,7 @@ from __future__ import annotations
 import logging
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
+from itertools import combinations
 from pathlib import Path
 from typing import Final
 
@@ -149,6 +150,20 @@ def drops(file: Judged, baseline: Judged, task: TextClassification) -> Measureme
         Measurement(f"{metric}_drop", drop.value, task.metric, "measured", drop.interval)
         for metric, drop in found.items()
     )
+
+
+def differences(
+    files: Mapping[int, Judged], timed: Mapping[int, Timed], task: TextClassification
+) -> dict[str, dict[str, list[float]]]:
+    """How far finalists, by their numbers, lie apart that were judged and timed together (see `report.ties`): scores on
+    the same validation texts, latencies of the same rounds."""
+    pairs = list(combinations(sorted(files), 2))
+    labels, answers = task.examples("validation").labels, {n: one.answers["validation"] for n, one in files.items()}
+    drops = {(a, b): task.drop(answers[b], answers[a], labels) for a, b in pairs}
+    return {
+        "quality": {f"{a}-{b}": [drop.value, *drop.interval] for (a, b), drop in drops.items()},
+        "latency_ms": {f"{a}-{b}": list(timed[a].above(timed[b])) for a, b in pairs if {a, b} <= timed.keys()},
+    }
 
 
 def time_models(

@@ -34,6 +34,7 @@ from autocompress.profiles import set_aside
 from autocompress.report import shape_from_json
 from autocompress.report.notes import notes
 from autocompress.report.prediction import PACE
+from autocompress.report.ties import PAIRS_FACT
 from autocompress.store import Finalist, Store
 from autocompress.study import SilentObserver
 from autocompress.tasks import load_text_classification, unlabelled_examples
@@ -103,6 +104,20 @@ def test_what_is_offered_was_measured_on_the_exported_file(study: autocompress.S
         assert metrics["parity"]["value"] < 1e-4
         assert 0.2 < finalist(study, member["digest"]).provenance[PACE] < 5
         assert metrics["quality"]["interval"][0] <= metrics["quality"]["value"] <= metrics["quality"]["interval"][1]
+
+
+def test_finalists_are_compared_with_each_other_text_by_text_and_round_by_round(study: autocompress.Study) -> None:
+    a, b = (one for one in study.store.finalists(study.name) if one.candidate.number)
+    pairs = study.row.facts[PAIRS_FACT]
+    key = f"{min(a.candidate.number, b.candidate.number)}-{max(a.candidate.number, b.candidate.number)}"
+    assert pairs.keys() == {"quality", "latency_ms"}
+    first, second = (values(one.measurements) for one in sorted((a, b), key=lambda one: one.candidate.number))
+    above, low, high = pairs["quality"][key]
+    assert above == pytest.approx(first["quality"] - second["quality"])
+    assert low <= above <= high
+    longer, low, high = pairs["latency_ms"][key]
+    assert low <= longer <= high
+    assert longer == pytest.approx(first["latency_ms"] / second["latency_ms"] - 1, abs=0.3)
 
 
 def test_a_picked_model_answers_without_us(study: autocompress.Study, project: Path, tmp_path: Path) -> None:

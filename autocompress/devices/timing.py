@@ -92,14 +92,25 @@ class Timed:
         )
 
     def interval(self) -> tuple[float, float]:
-        """95 % interval of the median from order statistics (binomial; distribution-free)."""
-        ordered, n = np.sort(self.samples), len(self.samples)
-        half = 0.98 * np.sqrt(n)
-        low, high = max(0, int(np.floor(n / 2 - half))), min(n - 1, int(np.ceil(n / 2 + half)))
-        return float(ordered[low]), float(ordered[high])
+        """95 % interval of the median."""
+        return _median_interval(self.samples)
+
+    def above(self, other: Timed) -> tuple[float, float, float]:
+        """By which share this run took longer than another one of the same rounds, with its 95 % interval: the median
+        over the rounds, whose own pace drops out."""
+        ratios = [own / its - 1 for own, its in zip(self.turns, other.turns, strict=True)]
+        return (float(np.median(ratios)), *_median_interval(ratios))
 
     def measurement(self, device: str) -> Measurement:
         return Measurement("latency_ms", self.median, "ms", "measured", self.interval(), self.samples, device)
+
+
+def _median_interval(readings: Sequence[float]) -> tuple[float, float]:
+    """95 % interval of the median from order statistics (binomial; distribution-free)."""
+    ordered, n = np.sort(readings), len(readings)
+    half = 0.98 * np.sqrt(n)
+    low, high = max(0, int(np.floor(n / 2 - half))), min(n - 1, int(np.ceil(n / 2 + half)))
+    return float(ordered[low]), float(ordered[high])
 
 
 @contextmanager

@@ -1,6 +1,6 @@
 """Reading a study's result: the Pareto front as table, plot, page and file, and the one member to take."""
 
-from autocompress.report.front import Baseline, FrontReport, Hypervolume, Member, Relative, Tie, front_report
+from autocompress.report.front import Baseline, FrontReport, Hypervolume, Member, Relative, front_report
 from autocompress.report.html import as_html
 from autocompress.report.markdown import as_markdown
 from autocompress.report.picking import PickBounds, Picked, pick
@@ -8,6 +8,7 @@ from autocompress.report.png import as_png
 from autocompress.report.policies import Explained, LayerRow, explain_policy, shape_from_json
 from autocompress.report.spreadsheet import as_csv
 from autocompress.report.table import as_picked, as_table
+from autocompress.report.ties import Tie
 
 __all__ = [
     "Baseline",

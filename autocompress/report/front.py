@@ -26,6 +26,7 @@ from autocompress.operators import only_rounded
 from autocompress.operators.choose_runtime import runtime_of
 from autocompress.report.policies import explain_policy, shape_from_json
 from autocompress.report.prediction import PACE, Pace, Prediction, common_pace, compare
+from autocompress.report.ties import Tie, ties
 from autocompress.store import Counts, Finalist, Store, StudyRow
 
 SCHEMA: Final = "autocompress.front/1"
@@ -130,14 +131,6 @@ class Hypervolume:
 
 
 @dataclass(frozen=True, slots=True)
-class Tie:
-    """Verified members whose 95 % intervals of a metric all overlap: no measurement tells them apart."""
-
-    metric: str
-    numbers: tuple[int, ...]
-
-
-@dataclass(frozen=True, slots=True)
 class FrontReport:
     """`members` are the verified front first, then other verified ones, then the front of the search, each by the
     first cost the study minimises."""
@@ -200,7 +193,7 @@ class FrontReport:
             "pace": self.pace.to_json() if self.pace else None,
             "trust": self.trust.to_json() if self.trust else None,
             "promotion": self.promotion,
-            "ties": [{"metric": tie.metric, "numbers": list(tie.numbers)} for tie in self.ties],
+            "ties": [dataclasses.asdict(tie) for tie in self.ties],
             "hypervolume": dataclasses.asdict(self.hypervolume),
             "counts": dataclasses.asdict(self.counts),
         }
@@ -226,18 +219,19 @@ def front_report(store: Store, name: str) -> FrontReport:
     verified = with_knee(
         [_finalist(one, one.pace or common, baseline, shape, numbers) for one in timed], row.objectives
     )
+    ordered = _sorted(verified, row.objectives)
     others = _estimates(store, name, concluded, searched, baseline, shape, pace)
     return FrontReport(
         study=name,
         state=row.state,
         description=str(row.resolved.get("description") or ""),
         baseline=baseline,
-        members=(*_sorted(verified, row.objectives), *_sorted(others, row.objectives)),
+        members=(*ordered, *_sorted(others, row.objectives)),
         hypervolume=_hypervolume(row, finalists, numbers, searched),
         counts=store.counts(name),
         objectives=row.objectives,
         constraints=_constraints(row),
-        ties=ties(verified),
+        ties=ties(ordered, row.facts),
         facts=row.facts,
         prediction=compare([(one.predicted, one.metrics["latency_ms"]) for one in verified if one.predicted]),
         pace=pace,
@@ -257,26 +251,6 @@ def with_knee(members: Sequence[Member], objectives: Mapping[str, Direction]) ->
 def point(member: Member, objectives: Mapping[str, Direction]) -> Point:
     """Where a member lies; smaller is better everywhere."""
     return oriented({metric: member.metrics[metric].value for metric in objectives}, objectives)
-
-
-def overlap(a: Measurement | None, b: Measurement | None) -> bool:
-    """Whether the 95 % intervals of two measurements meet; False when either has none."""
-    if a is None or b is None or a.interval is None or b.interval is None:
-        return False
-    return a.interval[0] <= b.interval[1] and b.interval[0] <= a.interval[1]
-
-
-def ties(members: Sequence[Member]) -> tuple[Tie, ...]:
-    """The largest groups of members that quality, or latency, does not tell apart."""
-    found: list[Tie] = []
-    for metric in ("quality", "latency_ms"):
-        groups: list[frozenset[int]] = []
-        for member in members:
-            group = _common_at(member, members, metric)
-            if len(group) > 1 and not any(group <= other for other in groups):
-                groups = [*(other for other in groups if not other <= group), group]
-        found += [Tie(metric, tuple(sorted(group))) for group in groups]
-    return tuple(found)
 
 
 def relative(metrics: Metrics, baseline: Metrics) -> Relative:
@@ -299,16 +273,6 @@ def relative(metrics: Metrics, baseline: Metrics) -> Relative:
         quality_drop_interval=within("quality_drop"),
         test_quality_drop_interval=within("test_quality_drop"),
     )
-
-
-def _common_at(member: Member, members: Sequence[Member], metric: str) -> frozenset[int]:
-    """Everyone whose interval holds the lower end of this member's: intervals that share a point overlap pairwise."""
-    own = member.metrics.get(metric)
-    if own is None or own.interval is None:
-        return frozenset()
-    low = own.interval[0]
-    spans = {other.number: other.metrics[metric].interval for other in members if metric in other.metrics}
-    return frozenset(number for number, span in spans.items() if span and span[0] <= low <= span[1])
 
 
 def _baseline(store: Store, name: str, finalists: Sequence[Finalist], shape: ModelShape | None) -> Baseline | None:

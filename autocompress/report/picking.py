@@ -12,8 +12,9 @@ from autocompress.core.pareto import front, knee
 from autocompress.core.runtimes import named_runtime
 from autocompress.core.shares import share
 from autocompress.errors import NotFoundError, SpecError, did_you_mean
-from autocompress.report.front import Baseline, FrontReport, Member, front_report, overlap, point
+from autocompress.report.front import Baseline, FrontReport, Member, front_report, point
 from autocompress.report.plain_text import one_line
+from autocompress.report.ties import COMPARED, is_tied
 from autocompress.report.wording import label, listed, told, unit, word
 from autocompress.store import Store
 
@@ -175,7 +176,7 @@ def pick(
     if not fitting:
         raise NotFoundError(_nothing_fits(report, offered, limits))
     chosen = rule.best(fitting)
-    why = [_why(rule, chosen, fitting, len(verified), limits, runtime), _doubt(chosen, bounds.drop)]
+    why = [_why(rule, chosen, fitting, len(verified), limits, runtime, report.facts), _doubt(chosen, bounds.drop)]
     if bounds.max_memory_mib is not None or minimize == "peak_memory_mib":
         why.append(_only_counted(chosen))
     return Picked(name, chosen, baseline, " ".join(sentence for sentence in why if sentence))
@@ -254,6 +255,7 @@ def _why(
     verified: int,
     limits: Sequence[_Limit],
     runtime: str | None,
+    facts: Mapping[str, Any],
 ) -> str:
     kept = listed([f"{limit.name} {limit.bound}" for limit in limits] + ([f"runtime {runtime}"] if runtime else []))
     members = f"{verified} verified member{'' if verified == 1 else 's'}"
@@ -263,10 +265,10 @@ def _why(
     if others:
         second = rule.best(others)
         said.append(f"The runner-up is {second.digest[:8]} with {rule.shown(second)}.")
-        tied = [m for m in ("quality", "latency_ms") if overlap(chosen.metrics.get(m), second.metrics.get(m))]
+        tied = [metric for metric in COMPARED if is_tied(chosen, second, metric, facts)]
         if tied:
             names = listed([label(metric, chosen.metrics) for metric in tied])
-            said.append(f"The two are tied in {names}: their 95 % intervals overlap.")
+            said.append(f"The two are tied in {names}: nothing measured tells them apart.")
     if not chosen.on_front:
         said.append("Another verified member is better in every objective.")
     return " ".join(said)

@@ -11,9 +11,10 @@ from autocompress.core.outcome import Evaluated, Measurement, Measurements
 from autocompress.core.pareto import hypervolume
 from autocompress.core.trust import TRUST_FACT
 from autocompress.errors import NotFoundError
-from autocompress.report import FrontReport, front_report
+from autocompress.report import FrontReport, Tie, front_report
 from autocompress.report.notes import in_words, notes
 from autocompress.report.prediction import PACE, Pace, common_pace, compare
+from autocompress.report.ties import PAIRS_FACT
 from autocompress.store import Store
 
 from . import given
@@ -103,9 +104,26 @@ def test_one_verified_member_is_the_knee(store: Store) -> None:
     assert [member.number for member in front_report(store, "quickstart").members if member.knee] == [2]
 
 
-def test_members_that_no_measurement_tells_apart_are_ties(store: Store) -> None:
-    ties = {(tie.metric, tie.numbers) for tie in front_report(store, "quickstart").ties}
-    assert ties == {("quality", (1, 2, 3, 4)), ("latency_ms", (2, 3))}
+def test_without_paired_intervals_those_that_meet_the_best_ones_are_ties(store: Store) -> None:
+    """A study of before. In the order of the table: 4, 3, 2, 1."""
+    found = front_report(store, "quickstart").ties
+    assert found == (Tie("quality", 1, (4, 3, 2, 1), paired=False),)
+
+
+def test_ties_are_told_by_paired_intervals_against_the_best_in_the_order_of_the_table(store: Store) -> None:
+    """Number 1 is the best in accuracy and 4 the fastest; intervals of the values would tie all four in accuracy."""
+    quality = {"1-2": [-0.006, -0.01, 0.001], "1-3": [-0.009, -0.02, -0.002], "1-4": [-0.02, -0.03, -0.01]}
+    latency = {"2-4": [1.06, 0.9, 1.2], "3-4": [0.0, -0.01, 0.01]}
+    with store.lease("quickstart") as lease:
+        store.set_fact(lease, PAIRS_FACT, {"quality": quality, "latency_ms": latency})
+    report = front_report(store, "quickstart")
+    assert report.ties == (Tie("quality", 1, (2, 1), True), Tie("latency_ms", 4, (4, 3), True))
+    digests = {member.number: member.digest[:8] for member in report.members}
+    assert (
+        f"Tied with {digests[1]}, the best in accuracy, as 95 % intervals of their differences hold 0: {digests[2]}."
+    ) in notes(report)
+    assert report.to_json()["ties"][0] == {"metric": "quality", "best": 1, "numbers": (2, 1), "paired": True}
+    json.dumps(report.to_json())
 
 
 def test_predictions_of_the_search_are_compared_with_what_was_measured(store: Store) -> None:

@@ -59,7 +59,7 @@ def test_the_table_shows_baseline_knee_differences_and_where_numbers_come_from(s
     assert "14.1 ms" in baseline
     assert re.search(r"0\.957 +−0\.4 +0\.952 \[0\.932–0\.968\] +2\.31 ms +6\.1× +18\.1 MB +−80 % +verified", knee)
     assert "~0.640 ms" in text
-    assert "Tied in latency, as their 95 % intervals overlap" in text
+    assert "the best in accuracy, as 95 % intervals of their values overlap" in text
 
 
 def test_a_narrow_terminal_gets_fewer_columns_and_whole_words(store: Store) -> None:
