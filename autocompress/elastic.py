@@ -213,7 +213,7 @@ class ElasticTraining:
                         break
                     loss = self._train_step(pool, batch, share)
                     self._seconds = before + time.monotonic() - started
-                    progress(self._share(), f"{self._step} steps, loss {loss:.3f}")
+                    progress(self._share(), f"step {self._step} of {self._spec.steps}, loss {loss:.3f}")
                     if self._step % _CHECKPOINT_STEPS == 0:
                         self._save(checkpoint)
         finally:

@@ -117,10 +117,12 @@ class Offering:
         if not endings:
             return
         numbers = {f.candidate.digest: f.candidate for f in self._store.finalists(self._spec.name)}
+        tell = functools.partial(self._tell, total=2 * len(endings) + 3)
+        tell(0, "exporting and judging the uncompressed model")
         baseline = self._judge_baseline()
         parts: list[_Part] = []
-        for place, (digest, ending) in enumerate(endings.items()):
-            self._observer.progress(place, len(endings), f"exporting {digest[:8]}")
+        for place, (digest, ending) in enumerate(endings.items(), start=1):
+            tell(place, f"exporting and judging {digest[:8]}")
             candidate = numbers[digest]
             if isinstance(ending, str):
                 self._reject(candidate.number, f"training failed: {ending}", (), {})
@@ -128,16 +130,15 @@ class Offering:
                 parts.append(self._export(candidate.number, candidate.policy, ending))
         shapes = [self._shape, *(part.shape for part in parts)]
         files = [baseline, *(part.judged for part in parts)]
+        tell(len(endings) + 1, f"latency of {len(files)} models, in turns")
         timed = self._time(files, shapes)
         energy = self._profile.energy
         self._store.set_fact(self._lease, ENERGY_FACT, asdict(energy) if energy else {})
-        known = [
-            (
-                *found,
-                *_instead(consequences(latency_of(found), shape, self._spec.workload, energy), self._metered(file)),
-            )
-            for file, found, shape in zip(files, timed.found, shapes, strict=True)
-        ]
+        known: list[Measurements] = []
+        for file, found, shape in zip(files, timed.found, shapes, strict=True):
+            tell(len(endings) + 2 + len(known), f"peak memory of model {len(known) + 1} of {len(files)}")
+            follows = consequences(latency_of(found), shape, self._spec.workload, energy)
+            known.append((*found, *_instead(follows, self._metered(file))))
         reference = (*baseline.measurements, *known[0])
         self._store.conclude(
             self._lease,
@@ -152,6 +153,9 @@ class Offering:
         for part, found in zip(parts, known[1:], strict=True):
             below = drops(part.judged, baseline, self._teacher.task)
             self._decide(part, (*part.judged.measurements, *below, part.parity, *found), reference, timed)
+
+    def _tell(self, done: int, text: str, *, total: int) -> None:
+        self._observer.progress(done, total, text)
 
     def _keep_differences(self, parts: Sequence[_Part], rounds: Sequence[Timed]) -> None:
         """Beside those of finalists that were judged together before."""

@@ -68,6 +68,7 @@ class Promotion:
         waiting = self._waiting()
         if not waiting:
             return {}
+        self._observer.progress(0, None, "asking the teacher for the answers that finalists learn from")
         recovery = Recovery(self._setup, self._lessons(), self._spec.finalists, self._spec.seed)
         endings = self._recover(recovery, waiting)
         self._promote_more(endings)
@@ -151,8 +152,10 @@ class Promotion:
         def on_result(trial: str, epoch: int, score: float) -> None:
             nonlocal done
             done += 1
-            self._observer.progress(done, total, f"{trial[:8]} epoch {epoch + 1}: {score:.4f}")
+            self._observer.progress(done, total, f"{trial[:8]} scores {score:.4f} after epoch {epoch + 1}")
 
+        finalists = "1 finalist" if len(policies) == 1 else f"{len(policies)} finalists"
+        self._observer.progress(0, total, f"training {finalists}, {total} epochs in all")
         if self._ray is None:
             return {policy.digest: _train_here(recovery, policy, self._folder, on_result) for policy in policies}
         several = len(self._ray.nodes()) > 1

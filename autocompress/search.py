@@ -84,6 +84,7 @@ class Search:
         counts = store.counts(lease.study)
         self._tally = Tally(budget.trials, counts.evaluated, counts.failed, counts.infeasible, counts.repeated)
         self._tally.seconds = float(store.study(lease.study).facts.get("search_seconds", 0.0))
+        self._tally.limit = None if budget.minutes is None else 60 * budget.minutes
         self._flying: dict[int, Priced] = {}
         self._backlog: collections.deque[tuple[Job, Priced]] = collections.deque()
         self._waiting: dict[str, list[int]] = collections.defaultdict(list)

@@ -19,7 +19,6 @@ from autocompress.core.cores import usable_cores
 from autocompress.core.data_spec import Asset
 from autocompress.core.device import DeviceProfile
 from autocompress.core.interruption import Switch
-from autocompress.core.metrics import METRICS
 from autocompress.core.pareto import costs
 from autocompress.core.policy import content_digest
 from autocompress.core.ports import Evaluate, Observer, Runner
@@ -41,6 +40,7 @@ from autocompress.promotion import Promotion
 from autocompress.reach import cheapest_whole, reachable, reference_point
 from autocompress.reading import read_texts
 from autocompress.report import front_report
+from autocompress.report.wording import label, many, number, split_sizes, with_unit
 from autocompress.runners import InProcessRunner, RayPool
 from autocompress.runners.cluster import address_of, cluster
 from autocompress.samplers import OptunaSampler, population_for
@@ -88,6 +88,13 @@ def check_runtimes(spec: StudySpec) -> None:
         runtime(name)
 
 
+def training_in_words(at: Progress, epochs: int) -> str:
+    """`epoch 2 of 5, batch 40 of 135, best so far 0.9312`; no score is told before there is one."""
+    each = max(1, at.total // epochs)
+    best = f", best so far {at.best:.4f}" if at.epoch else ""
+    return f"epoch {at.epoch + 1} of {epochs}, batch {at.done - at.epoch * each} of {each}{best}"
+
+
 class Conductor:
     """Takes one study through its stages, under a lease."""
 
@@ -117,6 +124,7 @@ class Conductor:
         texts = self._texts()
         teacher = self._teacher()
         with self._stage("importance"):
+            self._observer.progress(0, None, "what heads, channels and layers do on training texts")
             importance = prepare_importance(self._spec, teacher)
         self._store.set_fact(self._lease, "importance", importance.to_json())
         shape = teacher.anatomy.shape()
@@ -190,9 +198,11 @@ class Conductor:
 
     def _teacher(self) -> Teacher:
         with self._stage("teacher"):
+            self._observer.progress(0, None, "reading the texts, loading the model")
+            epochs = self._spec.teacher.epochs
 
             def on_progress(at: Progress) -> None:
-                self._observer.progress(at.done, at.total, f"epoch {at.epoch + 1}, best {at.best:.4f}")
+                self._observer.progress(at.done, at.total, training_in_words(at, epochs))
 
             teacher = prepare_teacher(
                 self._spec,
@@ -206,7 +216,9 @@ class Conductor:
         self._store.set_fact(self._lease, "task", {"metric": task.metric, "labels": list(task.labels), "texts": sizes})
         for note in teacher.notes:
             self._observer.note(f"teacher: {note}")
-        self._observer.note(f"teacher: validation {task.metric} {teacher.validation:.4f}; texts: {sizes}")
+        self._observer.note(
+            f"teacher: {teacher.validation:.4f} {task.metric} on validation; texts: {split_sizes(sizes)}"
+        )
         return teacher
 
     def _serve_lengths(self, teacher: Teacher) -> None:
@@ -247,14 +259,14 @@ class Conductor:
         """Raises SpecError when a constraint lies outside what the space can reach."""
         ranges = reachable(space, pricing, seed=self._spec.seed)
         self._store.set_fact(self._lease, "reachable", {metric: list(ends) for metric, ends in ranges.items()})
-        self._observer.note(f"space {space.name!r}: {space.size():.3g} points, {len(space.knobs())} knobs")
+        self._observer.note(f"space {space.name!r}: {len(space.knobs())} knobs, {many(space.size())} candidates")
         problems = []
         for metric, (low, high) in ranges.items():
             bound = self._spec.constraints.get(metric)
             if bound or metric in self._spec.objectives:
                 asked = f"; asked for {bound}" if bound else ""
-                unit = METRICS[metric].unit
-                self._observer.note(f"reachable {metric}: {low:.4g} to {high:.4g} {unit}{asked}")
+                ends = f"{number(metric, low)} to {with_unit(metric, high)}"
+                self._observer.note(f"{label(metric, {})}: {ends} can be reached{asked}")
             if bound and not bound.overlaps(low, high):
                 problems.append(
                     f"constraints.{metric}: {bound} cannot be met; this space reaches {low:.4g} to {high:.4g}"
@@ -285,6 +297,7 @@ class Conductor:
         if NO_ELASTIC_FACT in self._store.study(self._spec.name).facts:
             return setup
         with self._stage("elastic model"):
+            self._observer.progress(0, None, "drawing sub-networks to train")
             try:
                 weights = prepare_elastic(
                     self._spec,

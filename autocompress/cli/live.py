@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import functools
 import logging
+import threading
 import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
@@ -30,6 +31,12 @@ logger = logging.getLogger(__name__)
 P = ParamSpec("P")
 
 SECONDS_BETWEEN_LINES: Final = 5.0
+SILENCE: Final = 10.0
+"""Seconds without a line after which one says what is still going on."""
+
+_LEFT_FROM: Final = 3.0
+"""Seconds of a stage's progress before its pace means anything."""
+_BEGINNING: Final = ("start", "loading PyTorch and transformers")
 _DONE: Final = "done"
 _RATE_FROM: Final = 3  # candidates before a rate means anything
 
@@ -40,9 +47,13 @@ def watching(session: Session) -> Iterator[Observer]:
     if session.err.is_terminal and not session.quiet:
         view = LiveView()
         with Live(get_renderable=view.render, console=session.err, refresh_per_second=5):
+            view.stage(*_BEGINNING)
             yield view
     else:
-        yield TimedLines(session)
+        lines = TimedLines(session)
+        lines.stage(*_BEGINNING)
+        with lines.beating():
+            yield lines
 
 
 def _unfailing(method: Callable[P, None]) -> Callable[P, None]:
@@ -58,7 +69,8 @@ def _unfailing(method: Callable[P, None]) -> Callable[P, None]:
 
 @dataclass(slots=True)
 class _Stage:
-    """One line of the view."""
+    """One line of the view. `begun` is where its progress was first heard of, and when: what came before (reading,
+    loading) says nothing of its pace."""
 
     name: str
     detail: str
@@ -67,9 +79,32 @@ class _Stage:
     done: float = 0.0
     total: float | None = None
     text: str = ""
+    begun: tuple[float, float] | None = None
+    heard: float = 0.0
 
     def seconds(self, now: float) -> float:
         return (now if self.ended is None else self.ended) - self.started
+
+    def progress(self, done: float, total: float | None, text: str, now: float) -> None:
+        if total is None or total != self.total or self.begun is None or done < self.begun[0]:
+            self.begun = (done, now)
+        self.done, self.total, self.text, self.heard = done, total, text, now
+
+    def left(self, now: float) -> float | None:
+        """Seconds until it ends, if it goes on as it did; None while nothing tells."""
+        if self.total is None or self.begun is None or not self.begun[0] < self.done < self.total:
+            return None
+        seconds, done = self.heard - self.begun[1], self.done - self.begun[0]
+        if seconds < _LEFT_FROM:
+            return None
+        return max(0.0, seconds * (self.total - self.done) / done - (now - self.heard))
+
+    def in_words(self, now: float) -> str:
+        """`teacher 34 %, epoch 2 of 5, best so far 0.9312, about 0:40 left`."""
+        share = f" {self.done / self.total:.0%}" if self.total else ""
+        left = self.left(now)
+        end = "" if left is None else f"about {clock_text(left)} left"
+        return ", ".join(part for part in (f"{self.name}{share}", self.text or self.detail, end) if part)
 
 
 class LiveView:
@@ -93,8 +128,7 @@ class LiveView:
     @_unfailing
     def progress(self, done: float, total: float | None, text: str = "") -> None:
         if self._stages:
-            current = self._stages[-1]
-            current.done, current.total, current.text = done, total, one_line(text, width=60)
+            self._stages[-1].progress(done, total, one_line(text, width=60), self._clock())
 
     @_unfailing
     def tally(self, tally: Tally) -> None:
@@ -115,7 +149,7 @@ class LiveView:
             running = stage.ended is None
             mark: RenderableType = self._spinner if running else Text("✓", style="green")
             grid.add_row(mark, Text(stage.name, style="bold" if running else ""), _time(stage.seconds(now)),
-                         _bar(stage) if running else Text(stage.detail, style="dim"))  # fmt: skip
+                         _bar(stage, now) if running else Text(stage.detail, style="dim"))  # fmt: skip
         parts: list[RenderableType] = [*(Text(note, style="dim") for note in self._notes[-6:]), grid]
         if self._tally is not None:
             parts.append(Text(f"   {tally_in_words(self._tally)}"))
@@ -123,34 +157,72 @@ class LiveView:
 
 
 class TimedLines:
-    """A line when a stage begins, and now and then how far it is. With `--quiet` nothing but stages."""
+    """A line when a stage begins, and now and then how far it is, also while nothing is heard of it. With `--quiet`
+    nothing at all."""
 
     def __init__(self, session: Session, clock: Callable[[], float] = time.monotonic) -> None:
         self._session, self._clock = session, clock
         self._started = clock()
         self._last = -SECONDS_BETWEEN_LINES
-        self._stage = ""
+        self._stage = _Stage("", "", self._started)
+        self._tally: Tally | None = None
+        self._lock = threading.RLock()
+
+    @contextmanager
+    def beating(self) -> Iterator[None]:
+        """Looks every second, on a thread of its own, whether it was silent for too long."""
+        over = threading.Event()
+
+        def beat() -> None:
+            while not over.wait(1.0):
+                self.beat()
+
+        thread = threading.Thread(target=beat, daemon=True)
+        thread.start()
+        try:
+            yield
+        finally:
+            over.set()
+            thread.join()
+
+    @_unfailing
+    def beat(self) -> None:
+        """After a silence: what is still going on."""
+        with self._lock:
+            now = self._clock()
+            if now - self._last >= SILENCE and self._stage.name not in ("", _DONE):
+                self._last = now
+                self._say(self._where(now))
 
     @_unfailing
     def stage(self, name: str, detail: str = "") -> None:
-        self._stage = one_line(name)
-        self._say(f"{self._stage}{f': {one_line(detail)}' if detail else ''}")
-        self._last = self._clock()
+        with self._lock:
+            self._stage, self._tally = _Stage(one_line(name), one_line(detail), self._clock()), None
+            self._say(f"{self._stage.name}{f': {self._stage.detail}' if detail else ''}")
+            self._last = self._clock()
 
     @_unfailing
     def progress(self, done: float, total: float | None, text: str = "") -> None:
-        if self._is_time():
-            share = f" {done / total:.0%}" if total else f" {done:g}"
-            self._say(f"{self._stage}{share}{f', {one_line(text)}' if text else ''}")
+        with self._lock:
+            self._stage.progress(done, total, one_line(text), self._clock())
+            if self._is_time():
+                self._say(self._where(self._clock()))
 
     @_unfailing
     def tally(self, tally: Tally) -> None:
-        if self._is_time() or (tally.judged >= tally.target and not tally.running):
-            self._say(f"search: {tally_in_words(tally)}")
+        with self._lock:
+            self._tally = replace(tally)
+            if self._is_time() or (tally.judged >= tally.target and not tally.running):
+                self._say(self._where(self._clock()))
 
     @_unfailing
     def note(self, text: str) -> None:
-        self._say(one_line(text))
+        with self._lock:
+            self._say(one_line(text))
+            self._last = self._clock()
+
+    def _where(self, now: float) -> str:
+        return f"search: {tally_in_words(self._tally)}" if self._tally else self._stage.in_words(now)
 
     def _is_time(self) -> bool:
         now = self._clock()
@@ -160,7 +232,7 @@ class TimedLines:
         return True
 
     def _say(self, text: str) -> None:
-        self._session.say(f"[{_clock_text(self._clock() - self._started)}] {text}")
+        self._session.say(f"[{clock_text(self._clock() - self._started)}] {text}")
 
 
 def tally_in_words(tally: Tally) -> str:
@@ -173,18 +245,22 @@ def tally_in_words(tally: Tally) -> str:
         parts.append(f"{60 * rate:.0f}/min")
     if tally.front:
         parts.append(f"front {tally.front}")
-    left = tally.target - tally.judged
-    if left > 0 and tally.judged >= _RATE_FROM and tally.seconds > 0:
-        parts.append(f"{_clock_text(left / rate)} left")
+    ends = [] if tally.limit is None else [max(0.0, tally.limit - tally.seconds)]
+    if tally.judged >= _RATE_FROM and tally.seconds > 0:
+        ends.append((tally.target - tally.judged) / rate)
+    if ends and tally.judged < tally.target:
+        parts.append(f"{clock_text(min(ends))} left")
     return " · ".join(parts)
 
 
-def _bar(stage: _Stage) -> RenderableType:
-    text = Text(stage.text or stage.detail, style="dim")
+def _bar(stage: _Stage, now: float) -> RenderableType:
+    left = stage.left(now)
+    end = "" if left is None else f"about {clock_text(left)} left"
+    text = Text(", ".join(part for part in (end, stage.text or stage.detail) if part), style="dim")
     if not stage.total:
         return text
     row = Table.grid(padding=(0, 2))
-    row.add_row(ProgressBar(total=stage.total, completed=stage.done, width=30), _count(stage), text)
+    row.add_row(ProgressBar(total=stage.total, completed=stage.done, width=12), _count(stage), text)
     return row
 
 
@@ -198,7 +274,7 @@ def _time(seconds: float) -> Any:
     return Text(f"{seconds:6.1f} s", style="dim")
 
 
-def _clock_text(seconds: float) -> str:
+def clock_text(seconds: float) -> str:
     minutes, rest = divmod(round(seconds), 60)
     hours, minutes = divmod(minutes, 60)
     return f"{hours}:{minutes:02}:{rest:02}" if hours else f"{minutes}:{rest:02}"

@@ -154,8 +154,8 @@ class Runner(Protocol):
 @dataclass(slots=True)
 class Tally:
     """Where a search is: `target` candidates to judge, what became of those so far, the front, the seconds since
-    the search began, and the processor seconds that the `driver` itself took: workers have a job waiting, so they do
-    not wait for it."""
+    the search began and their `limit`, if there is one, and the processor seconds that the `driver` itself took:
+    workers have a job waiting, so they do not wait for it."""
 
     target: int
     evaluated: int = 0
@@ -166,6 +166,7 @@ class Tally:
     front: int = 0
     seconds: float = 0.0
     driver: float = 0.0
+    limit: float | None = None
     causes: collections.Counter[str] = field(default_factory=collections.Counter)
 
     @property
@@ -177,10 +178,11 @@ class Observer(Protocol):
     """Who watches a study run. Called from the driver's thread; must not raise."""
 
     def stage(self, name: str, detail: str = "") -> None:
-        """A stage begins: assets, teacher, importance, device, workers, search, finalists, verification, done."""
+        """A stage begins: assets, teacher, importance, device, elastic model, workers, search, finalists, verification,
+        done."""
 
     def progress(self, done: float, total: float | None, text: str = "") -> None:
-        """How far the stage is."""
+        """How far the stage is, and in words what it does just now; without a `total` that is all that is known."""
 
     def tally(self, tally: Tally) -> None:
         """How far the search is."""

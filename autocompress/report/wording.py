@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Mapping
 from typing import Final
 
@@ -116,6 +117,23 @@ def change(ratio: float | None) -> str:
 
 def times(speedup: float | None) -> str:
     return "" if speedup is None else f"{speedup:.1f}×"
+
+
+def split_sizes(sizes: Mapping[str, int]) -> str:
+    """`4,305 for training, 538 for validation and 538 for test`."""
+    names = {"train": "training"}
+    return listed([f"{count:,} for {names.get(name, name)}" for name, count in sizes.items()])
+
+
+def many(count: float) -> str:
+    """`512`, `6,144`, `some 21 million`, `some 10^18`; `any number of` for what is infinite."""
+    if math.isinf(count):
+        return "any number of"
+    if count < 1e6:
+        return f"{count:,.0f}"
+    if count < 1e9:
+        return f"some {count / 1e6:.3g} million"
+    return f"some 10^{math.floor(math.log10(count))}"
 
 
 def listed(words: list[str]) -> str:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import io
 import itertools
+from dataclasses import replace
 
 import pytest
 from rich.console import Console
@@ -76,6 +77,55 @@ def test_lines_come_at_most_every_few_seconds(capsys: pytest.CaptureFixture[str]
     assert said[0] == "[0:00] search: two workers"
     assert 1 <= len(said) - 1 <= 2
     assert said[1].endswith(tally_in_words(TALLY))
+
+
+def test_a_stage_says_how_far_it_is_and_when_it_ends(capsys: pytest.CaptureFixture[str]) -> None:
+    """Of 400 batches 100 took 20 seconds, after 30 of reading that say nothing of the pace; a silence of 10 seconds is
+    broken with what is known."""
+    now = [0.0]
+    lines = TimedLines(Session(), clock=lambda: now[0])
+    lines.stage("teacher")
+    now[0] = 12.0
+    lines.progress(0, None, "reading the texts")
+    lines.beat()
+    now[0] = 30.0
+    lines.progress(0, 400, "epoch 1 of 2, batch 0 of 200")
+    now[0] = 50.0
+    lines.progress(100, 400, "epoch 1 of 2, batch 100 of 200")
+    now[0] = 59.0
+    lines.beat()
+    now[0] = 60.0
+    lines.beat()
+    now[0] = 65.0
+    lines.beat()
+    assert capsys.readouterr().err.splitlines() == [
+        "[0:00] teacher",
+        "[0:12] teacher, reading the texts",
+        "[0:30] teacher 0%, epoch 1 of 2, batch 0 of 200",
+        "[0:50] teacher 25%, epoch 1 of 2, batch 100 of 200, about 1:00 left",
+        "[1:00] teacher 25%, epoch 1 of 2, batch 100 of 200, about 0:50 left",
+    ]
+
+
+def test_a_search_with_a_limit_ends_with_it() -> None:
+    assert tally_in_words(replace(TALLY, limit=90.0)).endswith("0:30 left")
+    assert tally_in_words(Tally(target=5, limit=120.0)).endswith("2:00 left")
+
+
+def test_the_view_fits_a_narrow_terminal_and_tells_the_end_of_a_stage() -> None:
+    now = [0.0]
+    view = LiveView(clock=lambda: now[0])
+    view.stage("verification")
+    view.progress(0, 4, "judging the uncompressed model")
+    now[0] = 10.0
+    view.progress(1, 4, "timing 6 models in turns, alone on the machine")
+    console = Console(width=80, file=io.StringIO())
+    console.print(view.render())
+    assert isinstance(console.file, io.StringIO)
+    text = console.file.getvalue()
+    assert "about 0:30 left" in text
+    assert "1/4" in text
+    assert max(map(len, text.splitlines())) <= 80
 
 
 def test_quiet_says_nothing(capsys: pytest.CaptureFixture[str]) -> None:
