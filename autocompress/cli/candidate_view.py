@@ -28,7 +28,10 @@ def candidate_view(record: Record, explained: Explained, finalist: Finalist | No
         parts.append(Text(f"infeasible: it breaks {one_line(outcome.constraint)}", style="yellow"))
     elif outcome is None:
         parts.append(Text("not finished yet", style="cyan"))
-    if finalist is not None:
+    if candidate.policy.is_baseline:
+        told = ": its stock fp32 export was measured beside the finalists" if finalist is not None else ""
+        parts.append(Text(f"the baseline, the uncompressed model{told}"))
+    elif finalist is not None:
         reason = f": {one_line(finalist.reason)}" if finalist.reason else ""
         parts.append(Text(f"finalist, {finalist.state}{reason}"))
     judged = () if outcome is None or isinstance(outcome, Failed) else outcome.measurements

@@ -13,17 +13,15 @@ def print_named(session: Session, rows: Sequence[dict[str, Any]], *, json: bool,
     if json:
         session.json({"schema": schema, key: list(rows)})
         return
-    from rich import box
-    from rich.table import Table
     from rich.text import Text
 
+    from autocompress.report.layout import Column, Fitted, Row
     from autocompress.report.plain_text import one_line
 
-    table = Table(box=box.SIMPLE_HEAD, pad_edge=False)
-    for heading in ("name", "description", "file"):
-        table.add_column(heading, overflow="fold", no_wrap=heading == "name")
+    columns = [Column("name"), Column("description", folds=True, least=40), Column("file", rank=1)]
+    lines = []
     for row in rows:
         problem = row.get("problem")
         about = Text(one_line(problem, width=200), style="red") if problem else Text(one_line(row["description"]))
-        table.add_row(Text(row["name"]), about, Text(row.get("file", "")))
-    session.data(table)
+        lines.append(Row([row["name"], about, row.get("file", "")]))
+    session.data(Fitted(columns, lines))

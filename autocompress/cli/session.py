@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import logging
+import os
 import sys
 from dataclasses import dataclass
 from functools import cached_property
@@ -17,7 +18,8 @@ if TYPE_CHECKING:
     from rich.console import Console, RenderableType
 
 _PIPE_WIDTH = 200
-"""Columns of a table that is piped into a file: nobody wants it folded to the 80 of an absent terminal."""
+"""Columns of a table that is piped into a file, where `COLUMNS` does not say: nobody wants it folded to the 80 of an
+absent terminal."""
 
 
 @dataclass
@@ -109,4 +111,6 @@ def _console(*, stderr: bool) -> Console:
     from rich.console import Console
 
     stream = sys.stderr if stderr else sys.stdout
-    return Console(stderr=stderr, highlight=False, width=None if stream.isatty() else _PIPE_WIDTH)
+    columns = os.environ.get("COLUMNS", "")
+    width = None if stream.isatty() or (columns.isdecimal() and int(columns)) else _PIPE_WIDTH
+    return Console(stderr=stderr, highlight=False, width=width)

@@ -42,20 +42,17 @@ def ago(moment: datetime) -> str:
 
 
 def _table(session: Session, found: list[StudySummary]) -> None:
-    from rich import box
-    from rich.table import Table
+    from autocompress.report.layout import Column, Fitted, Row
 
-    table = Table(box=box.SIMPLE_HEAD, pad_edge=False)
-    table.add_column("study")
-    table.add_column("state")
-    for heading in ("candidates", "evaluated", "infeasible", "failed", "verified"):
-        table.add_column(heading, justify="right")
-    table.add_column("last activity")
+    columns = [Column("study", folds=True), Column("state"), Column("candidates", "right")]
+    columns += [Column(name, "right", rank=1) for name in ("evaluated", "infeasible")]
+    columns += [Column(name, "right") for name in ("failed", "verified")] + [Column("last activity", rank=2)]
+    rows = []
     for study in found:
         counts = study.counts
         numbers = (counts.candidates, counts.evaluated, counts.infeasible, counts.failed, counts.verified)
-        table.add_row(study.name, study.state, *map(str, numbers), ago(study.last_activity))
-    session.data(table)
+        rows.append(Row([study.name, study.state, *map(str, numbers), ago(study.last_activity)]))
+    session.data(Fitted(columns, rows))
 
 
 def _as_json(study: StudySummary) -> dict[str, object]:

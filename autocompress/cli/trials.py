@@ -118,7 +118,7 @@ def _as_json(record: Record, shape: ModelShape | None) -> dict[str, Any]:
 
 def _finalist_json(finalist: Finalist) -> dict[str, Any]:
     return {
-        "state": finalist.state,
+        "state": "baseline" if finalist.candidate.policy.is_baseline else finalist.state,
         "reason": finalist.reason,
         "metrics": metrics_json(finalist.measurements),
         "provenance": dict(finalist.provenance),
@@ -145,27 +145,25 @@ def _csv(rows: Sequence[dict[str, Any]]) -> tuple[list[str], list[list[Any]]]:
 
 
 def _table(session: Session, rows: Sequence[dict[str, Any]]) -> None:
-    from rich import box
-    from rich.table import Table
     from rich.text import Text
 
+    from autocompress.report.layout import Column, Fitted, Row
     from autocompress.report.plain_text import one_line
     from autocompress.report.wording import with_unit
 
-    table = Table(box=box.SIMPLE_HEAD, pad_edge=False)
     metrics = ("quality", "latency_ms", "size_mb")
-    for heading in ("#", *metrics):
-        table.add_column(heading, justify="right", no_wrap=True)
-    for heading in ("digest", "state", "model", "detail"):
-        table.add_column(heading, no_wrap=heading != "detail", overflow="ellipsis")
+    names = ("quality", "latency", "size")
+    columns = [Column("#", "right"), *(Column(name, "right") for name in names), Column("digest"), Column("state")]
+    columns += [Column("model", cut=True, least=12), Column("detail", rank=1, folds=True, least=30)]
     styles = {"failed": "red", "infeasible": "yellow", "unfinished": "cyan"}
+    found = []
     for row in rows:
         known = row["metrics"]
-        found = [with_unit(metric, known[metric]["value"]) if metric in known else "" for metric in metrics]
+        values = [with_unit(metric, known[metric]["value"]) if metric in known else "" for metric in metrics]
         detail = Text(one_line(_detail(row), width=90))
         state = Text(row["state"], style=styles.get(row["state"], ""))
-        table.add_row(str(row["number"]), *found, row["digest"][:8], state, row["summary"], detail)
-    session.data(table)
+        found.append(Row([str(row["number"]), *values, row["digest"][:8], state, row["summary"], detail]))
+    session.data(Fitted(columns, found))
 
 
 def _causes(session: Session, rows: Sequence[dict[str, Any]], study: str) -> None:

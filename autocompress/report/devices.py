@@ -26,6 +26,7 @@ from autocompress.core.device import (
 from autocompress.core.prediction import LatencyPredictor
 from autocompress.core.shape import BITS, AttentionShape, Bits, FeedForwardShape, LayerShape, ModelShape
 from autocompress.report.ceilings import share_of_ceiling
+from autocompress.report.layout import Column, Fitted, Row
 from autocompress.report.plain_text import one_line
 from autocompress.report.wording import number
 
@@ -74,17 +75,24 @@ def validated(profile: DeviceProfile) -> Accuracy | None:
     )
 
 
-def as_device_list(rows: Sequence[Mapping[str, Any]]) -> Table:
+def as_device_list(rows: Sequence[Mapping[str, Any]]) -> RenderableType:
     """A line for each row of `autocompress devices --json`."""
-    table = Table(box=box.SIMPLE_HEAD, pad_edge=False)
-    for heading in ("name", "source", "age", "error", "description"):
-        table.add_column(heading, overflow="fold", no_wrap=heading != "description")
+    columns = [
+        Column("name"),
+        Column("source"),
+        Column("age"),
+        Column("error", "right"),
+        Column("within 10 %", "right", 2),
+    ]
+    columns.append(Column("description", folds=True))
+    found = []
     for row in rows:
-        problem = row.get("problem")
+        problem, known = row.get("problem"), row.get("accuracy")
         about = Text(one_line(problem, width=200), style="red") if problem else Text(one_line(row["description"]))
         name, source = one_line(row["name"], width=40), one_line(row.get("source", ""), width=40)
-        table.add_row(Text(name), Text(source), _age(row), _error(row), about)
-    return table
+        errors = (_percent(known["mape"]), _whole(known["within_10"])) if known else ("-", "-")
+        found.append(Row([Text(name), Text(source), _age(row), *errors, about]))
+    return Fitted(columns, found)
 
 
 def _age(row: Mapping[str, Any]) -> str:
@@ -94,11 +102,6 @@ def _age(row: Mapping[str, Any]) -> str:
     if days >= 100:
         return f"{days / 365.25:.1f} years"
     return "today" if days == 0 else f"{days} day{'' if days == 1 else 's'}"
-
-
-def _error(row: Mapping[str, Any]) -> str:
-    known = row.get("accuracy")
-    return f"{_percent(known['mape'])}, {_whole(known['within_10'])} within 10 %" if known else "-"
 
 
 def as_device(profile: DeviceProfile) -> RenderableType:

@@ -2,33 +2,26 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
-from dataclasses import dataclass
-from typing import Final, Literal, final
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, replace
+from typing import Final, final
 
-from rich import box
-from rich.console import Console, ConsoleOptions, Group, RenderableType, RenderResult
-from rich.table import Table
+from rich.console import Console, ConsoleOptions, RenderableType, RenderResult
 from rich.text import Text
 
+from autocompress.core.metrics import Direction
 from autocompress.report.front import Baseline, FrontReport, Member, Metrics
+from autocompress.report.layout import Cell, Column, Fitted, Row
 from autocompress.report.notes import notes
 from autocompress.report.picking import Picked
 from autocompress.report.plain_text import one_line
-from autocompress.report.wording import change, drop, drop_within, interval, is_estimated, label, marked, times, word
+from autocompress.report.wording import change, drop, drop_within, interval, label, marked, times, word
 
 ESTIMATES_SHOWN: Final = 8
 """Further ones are counted; all of them are in `--json` and `--csv`."""
 
-_NARROW: Final = 80
-"""Columns of a terminal that hold the least of a table."""
-_WIDE: Final = 120
-_WIDEST: Final = 140
-"""From here on the model has room, too."""
-_EXTRA: Final = 20
-"""Columns of another metric."""
-_PREDICTED: Final = 12
-"""Further columns of a predicted latency with its interval."""
+_ROOMY: Final = 100
+"""Columns of a terminal that has room for the interval of a predicted speed."""
 _FIXED: Final = ("quality", "test_quality", "latency_ms", "size_mb")
 _WORDED: Final = ("energy_mj", "peak_memory_mib")
 _STATE_STYLES: Final = {"verified": "green", "rejected": "red", "nominated": "yellow", "estimate": "dim"}
@@ -36,8 +29,7 @@ _STATE_STYLES: Final = {"verified": "green", "rejected": "red", "nominated": "ye
 
 def as_table(report: FrontReport) -> RenderableType:
     """Baseline first, then verified members, then estimates, with notes below. On a narrow terminal the columns that
-    can be asked for by `show` are left out rather than cut; metrics that the study names beside those of every table
-    are the last of them."""
+    can be asked for by `show` are left out rather than cut, those of the study's objectives last."""
     return _Front(report)
 
 
@@ -60,53 +52,61 @@ class _Front:
             yield Text(f"{left} more estimate{'' if left == 1 else 's'}: --csv and --json list them all.", style="dim")
 
 
-def _table(report: FrontReport, width: int) -> Table:
-    table = Table(box=box.SIMPLE_HEAD, pad_edge=False)
-    pace = report.speed
-    extra = [metric for metric in report.named if metric not in (*_FIXED, pace)]
-    known: Metrics = report.baseline.metrics if report.baseline else {}
-    latencies = [member.metrics[pace] for member in report.verified if pace in member.metrics]
-    room = width - _EXTRA * len(extra) - _PREDICTED * any(is_estimated(latency) for latency in latencies)
-    columns = _columns(known, pace, extra)
-    shown = [i for i, column in enumerate(columns) if room >= column.least]
-    for i in shown:
-        table.add_column(columns[i].heading, justify=columns[i].justify, no_wrap=columns[i].heading != "model")
-
-    def add(cells: Sequence[RenderableType], style: str) -> None:
-        table.add_row(*(cells[i] for i in shown), style=style)
-
-    if report.baseline:
-        add(_baseline_cells(report.baseline, pace, extra, room=room), "")
-        table.add_section()
-    for member in report.verified:
-        add(_cells(member, pace, extra, room=room), "" if member.on_front else "dim")
+def _table(report: FrontReport, width: int) -> Fitted:
+    extra = [metric for metric in report.named if metric not in (*_FIXED, report.speed)]
+    shown = _Shown(report.speed, extra, with_interval=width >= _ROOMY)
+    rows = [Row(_baseline_cells(report.baseline, shown), ends_section=True)] if report.baseline else []
+    rows += [Row(_cells(member, shown), "" if member.on_front else "dim") for member in report.verified]
     if report.verified and report.estimates:
-        table.add_section()
-    for member in report.estimates[:ESTIMATES_SHOWN]:
-        add(_cells(member, pace, extra, room=room), "dim")
-    return table
+        rows[-1] = replace(rows[-1], ends_section=True)
+    rows += [Row(_cells(member, shown), "dim") for member in report.estimates[:ESTIMATES_SHOWN]]
+    known: Metrics = report.baseline.metrics if report.baseline else {}
+    return Fitted(_columns(known, shown, report.objectives), rows)
 
 
 def as_picked(picked: Picked) -> RenderableType:
     """The picked model beside the baseline, and why it was picked."""
-    table = Table(box=box.SIMPLE_HEAD, pad_edge=False)
-    member, baseline = picked.member, picked.baseline
-    one = member.relative
-    for heading in ("", "picked", "baseline", "change"):
-        table.add_column(heading, justify="right" if heading else "left", no_wrap=True)
-    changes = {
-        "quality": f"{drop_within(one.quality_drop, one.quality_drop_interval)} pt",
-        "test_quality": f"{drop_within(one.test_quality_drop, one.test_quality_drop_interval)} pt",
-        "latency_ms": f"{times(one.speedup)} faster",
-        "size_mb": change(one.size_ratio),
-    }
-    for metric in dict.fromkeys((*_FIXED, *member.metrics)):
-        if metric in member.metrics:
-            mine, its = (_in_full(metric, metrics) for metrics in (member.metrics, baseline.metrics))
-            table.add_row(label(metric, member.metrics), mine, its, changes.get(metric, ""))
-    title = Text(member.digest, style="bold")
-    title.append(f"  {one_line(member.summary)}", style="not bold")
-    return Group(title, table, Text(one_line(picked.why)))
+    return _Picked(picked)
+
+
+@final
+class _Picked:
+    """The same, laid out for the width it is printed at: intervals stand below their values where it is narrow."""
+
+    def __init__(self, picked: Picked) -> None:
+        self._picked = picked
+
+    def __rich_console__(self, console: Console, options: ConsoleOptions) -> RenderResult:
+        member = self._picked.member
+        title = Text(member.digest, style="bold")
+        title.append(f"  {one_line(member.summary)}", style="not bold")
+        yield title
+        yield self._table(" " if options.max_width >= _ROOMY else "\n")
+        yield Text(one_line(self._picked.why))
+
+    def _table(self, gap: str) -> Fitted:
+        member, baseline = self._picked.member, self._picked.baseline
+        one = member.relative
+        changes = {
+            "quality": _points(one.quality_drop, one.quality_drop_interval, gap),
+            "test_quality": _points(one.test_quality_drop, one.test_quality_drop_interval, gap),
+            "latency_ms": f"{times(one.speedup)} faster",
+            "size_mb": change(one.size_ratio),
+        }
+        rows = []
+        for metric in dict.fromkeys((*_FIXED, *member.metrics)):
+            if metric in member.metrics:
+                mine, its = (_in_full(metric, metrics, gap) for metrics in (member.metrics, baseline.metrics))
+                rows.append(Row([label(metric, member.metrics), mine, its, changes.get(metric, "")]))
+        return Fitted([Column(""), *(Column(name, "right") for name in ("picked", "baseline", "change"))], rows)
+
+
+def _points(drop: float | None, within: tuple[float, float] | None, gap: str) -> str:
+    """`−0.4 [−1.9 to +1.1] pt`; in two lines `−0.4 pt` and the interval."""
+    if drop is None:
+        return ""
+    text = drop_within(drop, within)
+    return f"{text} pt" if gap == " " else f"{text} pt".replace(" [", f" pt{gap}[", 1).removesuffix(" pt")
 
 
 def _title(report: FrontReport) -> Text:
@@ -118,31 +118,33 @@ def _title(report: FrontReport) -> Text:
 
 
 @dataclass(frozen=True, slots=True)
-class _Column:
-    heading: str
-    justify: Literal["left", "right"] = "right"
-    least: int = 0
+class _Shown:
+    """The metric of speed, further metrics that the study names, and whether intervals of a predicted speed fit."""
+
+    speed: str
+    extra: Sequence[str]
+    with_interval: bool
 
 
-def _columns(known: Metrics, pace: str, extra: Sequence[str]) -> list[_Column]:
-    """In the order of `_cells`."""
+def _columns(known: Metrics, shown: _Shown, objectives: Mapping[str, Direction]) -> list[Column]:
+    """In the order of `_cells`. What the study optimises stays longest."""
     return [
-        _Column("", "left"),
-        _Column("candidate", "left"),
-        _Column(label("quality", known)),
-        _Column("Δ pt"),
-        _Column(f"{label('test_quality', known)} [95 %]", least=_WIDE),
-        _Column(label(pace, known)),
-        _Column("faster"),
-        _Column("size"),
-        _Column("Δ", least=_WIDE),
-        *(_Column(label(metric, known), least=_NARROW) for metric in extra),
-        _Column("state", "left"),
-        _Column("model", "left", least=_WIDEST),
+        Column(""),
+        Column("candidate"),
+        Column(label("quality", known), "right"),
+        Column("Δ pt", "right", rank=4),
+        Column(f"{label('test_quality', known)} [95 %]", "right", rank=7),
+        Column(label(shown.speed, known), "right"),
+        Column("faster", "right", rank=3),
+        Column("size", "right", rank=1 if "size_mb" in objectives else 6),
+        Column("Δ", "right", rank=8),
+        *(Column(label(metric, known), "right", rank=2 if metric in objectives else 5) for metric in shown.extra),
+        Column("state"),
+        Column("model", rank=9, folds=True, least=30),
     ]
 
 
-def _baseline_cells(baseline: Baseline, pace: str, extra: Sequence[str], *, room: int) -> list[RenderableType]:
+def _baseline_cells(baseline: Baseline, shown: _Shown) -> list[Cell]:
     metrics = baseline.metrics
     return [
         "",
@@ -150,17 +152,17 @@ def _baseline_cells(baseline: Baseline, pace: str, extra: Sequence[str], *, room
         _value("quality", metrics),
         "",
         _with_interval("test_quality", metrics),
-        _pace(pace, metrics, room=room) if baseline.measured else _value(pace, metrics),
+        _speed(shown, metrics) if baseline.measured else _value(shown.speed, metrics),
         "",
         _value("size_mb", metrics),
         "",
-        *(_value(metric, metrics) for metric in extra),
+        *(_value(metric, metrics) for metric in shown.extra),
         "measured" if baseline.measured else "estimate",
         one_line(baseline.summary),
     ]
 
 
-def _cells(member: Member, pace: str, extra: Sequence[str], *, room: int) -> list[RenderableType]:
+def _cells(member: Member, shown: _Shown) -> list[Cell]:
     metrics, relative = member.metrics, member.relative
     return [
         Text("◆" if member.knee else "", style="bold magenta"),
@@ -168,11 +170,11 @@ def _cells(member: Member, pace: str, extra: Sequence[str], *, room: int) -> lis
         _value("quality", metrics),
         drop(relative.quality_drop),
         _with_interval("test_quality", metrics),
-        _pace(pace, metrics, room=room) if member.verified else _value(pace, metrics),
+        _speed(shown, metrics) if member.verified else _value(shown.speed, metrics),
         times(relative.speedup),
         _value("size_mb", metrics),
         change(relative.size_ratio),
-        *(_value(metric, metrics) for metric in extra),
+        *(_value(metric, metrics) for metric in shown.extra),
         Text(member.state if member.on_front or not member.verified else "dominated", _STATE_STYLES[member.state]),
         one_line(member.summary),
     ]
@@ -186,25 +188,26 @@ def _value(metric: str, metrics: Metrics) -> str:
     return f"{marked(metric, metrics[metric])} {said}".rstrip()
 
 
-def _pace(metric: str, metrics: Metrics, *, room: int) -> Text:
+def _speed(shown: _Shown, metrics: Metrics) -> Text:
     """A verified model whose speed nobody measured must say so: below the value there is room for it."""
+    metric = shown.speed
     text, known = Text(_value(metric, metrics)), metrics.get(metric)
     if known is not None and word(metric, known):
-        within = interval(metric, known) if room >= _NARROW else ""
+        within = interval(metric, known) if shown.with_interval else ""
         text.append(f"\n{' '.join(part for part in (within, word(metric, known)) if part)}", style="dim")
     return text
 
 
-def _with_interval(metric: str, metrics: Metrics) -> Text:
+def _with_interval(metric: str, metrics: Metrics, gap: str = " ") -> Text:
     text = Text(marked(metric, metrics[metric]) if metric in metrics else "")
     if metric in metrics and metrics[metric].interval:
-        text.append(f" [{interval(metric, metrics[metric])}]", style="dim")
+        text.append(f"{gap}[{interval(metric, metrics[metric])}]", style="dim")
     return text
 
 
-def _in_full(metric: str, metrics: Metrics) -> Text:
+def _in_full(metric: str, metrics: Metrics, gap: str) -> Text:
     """A value with its interval and its word."""
-    text = _with_interval(metric, metrics)
+    text = _with_interval(metric, metrics, gap)
     if metric in metrics and word(metric, metrics[metric]):
         text.append(f" {word(metric, metrics[metric])}", style="dim")
     return text

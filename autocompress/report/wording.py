@@ -31,12 +31,18 @@ def label(metric: str, metrics: Mapping[str, Measurement]) -> str:
     known = metrics.get(metric)
     if metric in ("quality", "test_quality") and known is not None and known.unit not in _NO_NAMES:
         return f"test {known.unit}" if metric == "test_quality" else known.unit
+    if metric.endswith("_drop"):
+        known = metrics.get(metric)
+        name = known.unit if known is not None and known.unit not in _NO_NAMES else "quality"
+        return f"{'test ' if metric.startswith('test_') else ''}{name} drop"
     return _LABELS.get(metric, metric)
 
 
 def unit(metric: str) -> str:
     if metric == "throughput":
         return "texts/s"
+    if metric.endswith("_drop"):
+        return "pt"
     return next((unit for ending, unit in _UNITS.items() if metric.endswith(ending)), "")
 
 
@@ -44,6 +50,8 @@ def number(metric: str, value: float) -> str:
     """A value without its unit. Qualities are shares, as `--min-quality` takes them, to a tenth of a point."""
     if metric in ("quality", "test_quality"):
         return f"{value:.3f}"
+    if metric.endswith("_drop"):
+        return f"{100 * value:.1f}".replace("-", _MINUS)
     if metric in ("parameters", "macs"):
         return _counted(value)
     if metric == "parity":
@@ -86,6 +94,8 @@ def interval(metric: str, measurement: Measurement) -> str:
     if measurement.interval is None:
         return ""
     low, high = measurement.interval
+    if metric.endswith("_drop"):
+        return f"{number(metric, low)} to {number(metric, high)}"
     return f"{number(metric, low)}–{number(metric, high)}"
 
 

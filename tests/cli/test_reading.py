@@ -166,3 +166,26 @@ def test_another_database_is_named_by_option_or_variable(
     assert "elsewhere" in run("list", "--storage", "other.db").out
     monkeypatch.setenv("AUTOCOMPRESS_STORAGE", "other.db")
     assert "elsewhere" in run("list").out
+
+
+@pytest.mark.parametrize(
+    "command",
+    ["pareto quickstart", "pick quickstart", "trials quickstart", "show quickstart 2", "studies", "devices", "spaces"],
+)
+def test_a_table_fits_the_columns_that_it_is_given_when_piped(
+    store: Store, run: Run, monkeypatch: pytest.MonkeyPatch, command: str
+) -> None:
+    """And nothing is cut but the names of models in a list of candidates."""
+    monkeypatch.setenv("COLUMNS", "80")
+    ended = run(*command.split())
+    assert ended.code == 0
+    assert max(len(line) for line in ended.out.splitlines()) <= 80
+    assert ("…" in ended.out.partition("sha256")[0]) == (command == "trials quickstart")
+
+
+def test_the_baseline_is_called_so(store: Store, run: Run) -> None:
+    ended = run("show", "quickstart", "0")
+    assert "the baseline, the uncompressed model" in ended.out
+    assert "rejected" not in ended.out
+    assert json.loads(run("show", "quickstart", "0", "--json").out)["finalist"]["state"] == "baseline"
+    assert "accuracy drop" in run("show", "quickstart", "2").out
