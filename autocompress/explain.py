@@ -98,7 +98,7 @@ def verified_member(store: Store, name: str, ref: int | str | None) -> VerifiedM
         known = ", ".join(one.candidate.digest[:8] for one in verified) or "none"
         what = "the uncompressed model" if candidate.policy.is_baseline else "not trained and verified"
         raise NotFoundError(
-            f"candidate {candidate.digest} of {name!r} is {what}; an explanation compares a verified member with its "
+            f"candidate {candidate.digest} of {name!r} is {what}; an explanation compares a verified finalist with its "
             f"teacher (verified: {known}), see `autocompress pareto {name}`"
         )
     return VerifiedMember(candidate.digest, candidate.policy, store.folder(name) / candidate.digest)
@@ -141,7 +141,7 @@ def explain(
     sections: list[Section] = [ImportanceSection(importance, kept, criteria_of(spec))]
     if member is None or kept is None:
         notes.append(
-            f"study {spec.name!r} has no verified member yet, so there is no student whose attention could be shown; "
+            f"study {spec.name!r} has no verified finalist yet, so there is no student whose attention could be shown; "
             f"go on with `autocompress resume {spec.name}`"
         )
     else:

@@ -89,7 +89,7 @@ class Study:
         runtime: str | None = None,
         out: str | Path | None = None,
     ) -> Picked:
-        """One verified member of the front by bounds and a rule; with `out`, exported there too. Qualities are shares:
+        """One verified finalist by bounds and a rule; with `out`, exported there too. Qualities are shares:
         0.01, or `"1%"` and `"1pt"`.
 
         Raises NotFoundError, naming the nearest member and the bounds it breaks, when none fits.
@@ -191,8 +191,8 @@ class Study:
         train_teacher: bool = False,
         observer: Observer | None = None,
     ) -> Explanation:
-        """What matters in the uncompressed model, what a verified member kept of it, what both attend to in a `text`,
-        and, on the study's device, the time of its parts beside the machine's ceiling; the member that `pick` would
+        """What matters in the uncompressed model, what a verified finalist kept of it, what both attend to in a `text`,
+        and, on the study's device, the time of its parts beside the machine's ceiling; the one that `pick` would
         take, and a text of the validation split, where none is given. With `out`, pictures are written to that folder.
 
         Raises NotFoundError for a candidate that was not verified, and when the teacher is no longer in the cache;
@@ -335,7 +335,7 @@ def export(store: Store, name: str, ref: str, out: Path) -> Path:
         why = f": {finalist.reason}" if finalist and finalist.reason else ""
         raise NotFoundError(
             f"candidate {record.candidate.digest} of {name!r} was not verified{why}; only verified "
-            f"members are exported, see `autocompress pareto {name}`"
+            f"finalists are exported, see `autocompress pareto {name}`"
         )
     from autocompress.deploy.folder import verify_files
 

@@ -216,7 +216,7 @@ def test_an_export_whose_stored_files_changed_is_refused(study: autocompress.Stu
 def test_a_candidate_that_was_not_verified_is_not_exported(study: autocompress.Study, tmp_path: Path) -> None:
     finalists = {finalist.candidate.number for finalist in study.store.finalists("mine")}
     other = next(r for r in study.records() if r.candidate.number and r.candidate.number not in finalists)
-    with pytest.raises(NotFoundError, match="was not verified; only verified members are exported"):
+    with pytest.raises(NotFoundError, match="was not verified; only verified finalists are exported"):
         study.export(other.candidate.digest, tmp_path / "out")
 
 
@@ -631,7 +631,7 @@ def test_a_study_of_another_device_is_explained_without_the_time_of_parts(
 def test_only_verified_members_are_explained(study: autocompress.Study) -> None:
     finalists = {finalist.candidate.number for finalist in study.store.finalists("mine")}
     other = next(r for r in study.records() if r.candidate.number and r.candidate.number not in finalists)
-    with pytest.raises(NotFoundError, match="is not trained and verified; an explanation compares a verified member"):
+    with pytest.raises(NotFoundError, match="is not trained and verified; an explanation compares a verified finalist"):
         study.explain(other.candidate.digest)
     with pytest.raises(NotFoundError, match="is the uncompressed model"):
         study.explain(0)
@@ -659,7 +659,7 @@ def test_a_study_without_a_member_is_explained_by_its_teacher_alone(study: autoc
         found = autocompress.Study(store, "mine").explain(out=tmp_path / "why")
     assert [path.name for path in (tmp_path / "why").iterdir()] == ["importance.png"]
     assert found.to_json()["importance"]["kept_heads"] is None
-    assert "has no verified member yet" in found.notes[0]
+    assert "has no verified finalist yet" in found.notes[0]
     assert "autocompress resume mine" in found.notes[0]
 
 

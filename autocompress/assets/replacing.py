@@ -53,18 +53,30 @@ _PICTURES: Final = (
 
 @dataclass(frozen=True, slots=True)
 class Mark:
-    """How a file of ours is known by its first bytes, and which suffixes a file of that kind does not have."""
+    """How a file of ours is known by its first bytes, its `form` and suffix, and which suffixes it does not have."""
 
     what: str
     is_ours: Callable[[bytes], bool]
+    form: str = ""
+    suffix: str = ""
     suffixes_of_others: frozenset[str] = frozenset()
 
 
-PAGE: Final = Mark("a page of autocompress", lambda head: "· autocompress</title>".encode() in head)
+_PICTURED: Final = frozenset({".jpg", ".jpeg", ".gif", ".svg", ".pdf", ".webp", ".bmp", ".tif", ".tiff", ".eps"})
+_WRITTEN: Final = frozenset({".csv", ".json", ".md", ".txt", ".yaml", ".yml", ".db", ".onnx", ".safetensors", ".py"})
+PAGE: Final = Mark(
+    "a page of autocompress",
+    lambda head: "· autocompress</title>".encode() in head,
+    "an HTML page",
+    ".html",
+    _PICTURED | _WRITTEN | {".png"},
+)
 PICTURE: Final = Mark(
     "a picture of autocompress",
     lambda head: head.startswith(b"\x89PNG") and any(b"tEXt" + mark in head for mark in _PICTURES),
-    frozenset({".jpg", ".jpeg", ".gif", ".svg", ".pdf", ".webp", ".bmp", ".tif", ".tiff", ".eps"}),
+    "a PNG",
+    ".png",
+    _PICTURED | _WRITTEN | {".html", ".htm"},
 )
 MEASUREMENTS: Final = Mark(
     "measurements of autocompress", lambda head: b'"schema": "autocompress.measurements/' in head
@@ -126,7 +138,8 @@ def check_file(path: Path, mark: Mark, *, keep: Sequence[Path] = ()) -> None:
     """Raises SpecError when `path` is not free, and holds no file of ours that may be replaced. Devices and pipes are
     written to as they are."""
     if path.suffix.lower() in mark.suffixes_of_others:
-        raise SpecError(f"{path}: a PNG is written, not a {path.suffix[1:]}; name it {path.stem}.png")
+        named = path.with_suffix(mark.suffix).name
+        raise SpecError(f"{path}: {mark.form} is written, not a {path.suffix[1:]} file; name it {named}")
     if _is_stream(path):
         return
     refuse_place(path, keep=keep, is_file=True)

@@ -18,7 +18,7 @@ def bundle(
     force: Force = False,
     storage: Storage = None,
 ) -> None:
-    """Pack the verified models for measuring elsewhere.
+    """Pack the verified finalists for measuring elsewhere.
 
     The folder holds every verified model, the uncompressed baseline and a `measure.py` that needs onnxruntime and numpy
     alone.

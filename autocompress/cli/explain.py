@@ -18,7 +18,7 @@ def explain(
         str | None,
         typer.Argument(
             metavar="CANDIDATE",
-            help="A verified member: the beginning of its digest, or its number. [default: the one that `pick` takes]",
+            help="A verified finalist: its number, or how its digest begins. [default: the one that `pick` takes]",
         ),
     ] = None,
     text: Annotated[
@@ -34,11 +34,11 @@ def explain(
     json: Json = False,
     storage: Storage = None,
 ) -> None:
-    """Show what matters in a model, what a member kept, and where its time goes.
+    """Show what matters, what was kept, and its time.
 
-    Writes importance.png, heads and layers ranked by what the model does on data; attention.png, the member's attention
-    beside its teacher's; and parts.png, the measured time of each of its parts beside the machine's ceiling for it,
-    where this machine is the study's device. With --json, pictures are written only where --out says so.
+    Writes importance.png, heads and layers ranked by what the model does on data; attention.png, the attention of a
+    finalist beside its teacher's; and parts.png, the measured time of each of its parts beside the machine's ceiling
+    for it, where this machine is the study's device. With --json, pictures are written only where --out says so.
     """
     from autocompress.cli.live import watching
     from autocompress.report.explanation import check_pictures

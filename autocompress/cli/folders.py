@@ -19,7 +19,7 @@ def export(
     force: Force = False,
     storage: Storage = None,
 ) -> None:
-    """Write a verified model to a folder of its own."""
+    """Write a verified finalist to a folder of its own."""
     from autocompress import study as studies
     from autocompress.store import Store
 

@@ -79,9 +79,9 @@ def pick(
     json: Json = False,
     storage: Storage = None,
 ) -> None:
-    """Pick one verified model by bounds and a rule, and say why.
+    """Pick one verified finalist, and say why.
 
-    Bounds and rules use the validation split; the test split is reported and never selected on.
+    By bounds and one rule on the validation split; the test split is reported and never selected on.
     """
     from autocompress import report as reports
     from autocompress.store import Store

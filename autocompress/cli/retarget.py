@@ -15,7 +15,7 @@ SCHEMA: Final = "autocompress.retarget/1"
 def retarget(
     context: typer.Context,
     study: StudyName,
-    device: Annotated[str, typer.Option(metavar="DEVICE", help="A hardware profile: its name or its file.")],
+    device: Annotated[str, typer.Option(metavar="DEVICE", help="A hardware profile: its name, its file, or host.")],
     name: Annotated[
         str | None, typer.Option(metavar="NAME", help="Name of the new study. [default: STUDY-DEVICE]")
     ] = None,
@@ -26,10 +26,10 @@ def retarget(
     json: Json = False,
     storage: Storage = None,
 ) -> None:
-    """Solve a stored study again for another device, from the qualities it has.
+    """Solve a stored study again for another device.
 
-    No candidate is evaluated again; costs are predicted from the device's profile. `resume` of the new study trains and
-    verifies its finalists.
+    From the qualities it has: no candidate is evaluated again; costs are predicted from the device's profile. `resume`
+    of the new study trains and verifies its finalists.
     """
     from autocompress import report as reports
     from autocompress.core.shares import share

@@ -87,7 +87,7 @@ def _tiles(report: FrontReport) -> str:
         (times(relative.speedup), f"faster at the knee{', predicted' if predicted else ''}"),
         (change(relative.size_ratio), "size on disk"),
         (f"{drop(relative.quality_drop)} pt" if relative.quality_drop is not None else "", f"{quality}, validation"),
-        (f"{len(report.verified)}", "verified models to pick from"),
+        (f"{len(report.verified)}", "verified finalists to pick from"),
     ]
     return f'<section class="tiles">{"".join(_tile(*tile) for tile in tiles if tile[0])}</section>'
 

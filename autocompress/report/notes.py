@@ -55,9 +55,9 @@ def _tied(found: Tie, digests: Mapping[int, str], metric: str) -> str:
 
 
 def _trusted(found: Trust, quality: str) -> str:
-    """`Accuracy of 4 models before training against after it: Kendall's tau 0.67, +4.1 points by training.`"""
+    """`Accuracy of 4 finalists before training against after it: Kendall's tau 0.67, +4.1 points by training.`"""
     return (
-        f"{quality.capitalize()} of {found.n} models before training against after it: {tau_in_words(found.tau)}, "
+        f"{quality.capitalize()} of {found.n} finalists before training against after it: {tau_in_words(found.tau)}, "
         f"{100 * found.gain:+.1f} points by training."
     )
 
@@ -76,7 +76,7 @@ def _latencies(report: FrontReport) -> list[str]:
     lines = []
     latencies = [member.metrics["latency_ms"] for member in report.verified if "latency_ms" in member.metrics]
     if any(latency.source == "predicted" for latency in latencies):
-        lines.append(f"Where latency reads predicted, the model was not timed on `{name}`; the interval holds 95 %.")
+        lines.append(f"Where latency reads predicted, the finalist was not timed on `{name}`; the interval holds 95 %.")
     if report.pace is not None and abs(report.pace.value - 1) > _NOTICED:
         lines.append(_paced(report.pace, name))
     if report.prediction is not None:
@@ -89,7 +89,7 @@ def _latencies(report: FrontReport) -> list[str]:
 def _paced(pace: Pace, name: str) -> str:
     """`This machine took 1.14 times as long as when it was profiled: predictions are read at that pace.`"""
     machine = "This machine" if name == HOST else f"`{name}`"
-    told = "its reference model, timed beside" if pace.told_by == "reference" else "all models alike"
+    told = "its reference model, timed beside" if pace.told_by == "reference" else "all finalists alike"
     return (
         f"{machine} took {pace.value:.2f} times as long as when it was profiled ({told}): predictions are read at that "
         "pace."
@@ -97,12 +97,12 @@ def _paced(pace: Pace, name: str) -> str:
 
 
 def in_words(found: Prediction) -> str:
-    """`Predicted against measured latency of 6 models: error 2.1 % (worst 4.0 %), rank correlation 1.00.`"""
-    models = "1 model" if found.n == 1 else f"{found.n} models"
+    """`Predicted against measured latency of 6 finalists: error 2.1 % (worst 4.0 %), rank correlation 1.00.`"""
+    finalists = "1 finalist" if found.n == 1 else f"{found.n} finalists"
     worst = "" if found.n == 1 else f" (worst {100 * found.worst:.1f} %)"
     rank = "" if found.spearman is None else f", rank correlation {found.spearman:.2f}"
     outside = f", {found.outside_interval} outside of their intervals" if found.outside_interval > found.n / 2 else ""
-    return f"Predicted against measured latency of {models}: error {100 * found.mape:.1f} %{worst}{rank}{outside}."
+    return f"Predicted against measured latency of {finalists}: error {100 * found.mape:.1f} %{worst}{rank}{outside}."
 
 
 def _far(report: FrontReport, found: Prediction, name: str, *, here: bool) -> str:

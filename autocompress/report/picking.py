@@ -1,4 +1,4 @@
-"""Choosing one verified member by a rule, and saying why."""
+"""Choosing one verified finalist by a rule, and saying why."""
 
 from __future__ import annotations
 
@@ -39,7 +39,7 @@ _SHARES: Final = ("min_quality", "max_quality_drop")
 
 @dataclass(frozen=True, slots=True)
 class PickBounds:
-    """What a member must keep. Qualities and their drops are shares on validation data, numbers below 1 or texts such
+    """What a finalist must keep. Qualities and their drops are shares on validation data, numbers below 1 or texts such
     as `1%` and `1pt` (see `core.shares`); the test split is never selected on.
 
     With `sure` the drop must lie within its bound at the upper end of its paired 95 % interval, not as it was seen.
@@ -73,7 +73,7 @@ class PickBounds:
 
 @dataclass(frozen=True, slots=True)
 class Picked:
-    """One verified member, what it is compared with, and why it was chosen."""
+    """One verified finalist, what it is compared with, and why it was chosen."""
 
     study: str
     member: Member
@@ -153,7 +153,7 @@ def pick(
     candidate: str | None = None,
     runtime: str | None = None,
 ) -> Picked:
-    """The best verified member within the bounds, and in a runtime where one is named, by one rule; without any, the
+    """The best verified finalist within the bounds, and in a runtime where one is named, by one rule; without any, the
     knee of the front.
 
     Raises SpecError for two rules, an unknown metric or an unknown runtime, NotFoundError when nothing is verified or
@@ -190,7 +190,7 @@ def _rule(report: FrontReport, minimize: str | None, maximize: str | None) -> _R
     if metric not in known:
         option = "--maximize" if minimize is None else "--minimize"
         why = " (the test split is reported, never selected on)" if metric == "test_quality" else ""
-        raise SpecError(f"{option}: no verified member has a metric {metric!r}{why}; {did_you_mean(metric, known)}")
+        raise SpecError(f"{option}: no verified finalist has a metric {metric!r}{why}; {did_you_mean(metric, known)}")
     return _extreme(report, metric, lowest=minimize is not None)
 
 
@@ -258,7 +258,7 @@ def _why(
     facts: Mapping[str, Any],
 ) -> str:
     kept = listed([f"{limit.name} {limit.bound}" for limit in limits] + ([f"runtime {runtime}"] if runtime else []))
-    members = f"{verified} verified member{'' if verified == 1 else 's'}"
+    members = f"{verified} verified finalist{'' if verified == 1 else 's'}"
     among = f"the {len(fitting)} of {members} with {kept}" if kept else f"the {members}"
     said = [rule.said(chosen, among)]
     others = [member for member in fitting if member is not chosen]
@@ -270,7 +270,7 @@ def _why(
             names = listed([label(metric, chosen.metrics) for metric in tied])
             said.append(f"The two are tied in {names}: nothing measured tells them apart.")
     if not chosen.on_front:
-        said.append("Another verified member is better in every objective.")
+        said.append("Another verified finalist is better in every objective.")
     return " ".join(said)
 
 
@@ -324,7 +324,7 @@ def _refuse_unknown(report: FrontReport, limits: Sequence[_Limit]) -> None:
     for option, metric in _BOUNDED.items():
         if metric not in known and any(limit.metric == metric for limit in limits):
             raise NotFoundError(
-                f"{_option(option)}: {metric} is not known of any verified member of study {report.study!r}; name it "
+                f"{_option(option)}: {metric} is not known of any verified finalist of study {report.study!r}; name it "
                 "in the objectives or constraints of a new study"
             )
     if any(limit.sure and all(limit.value(one) is None for one in report.verified) for limit in limits):
@@ -358,11 +358,15 @@ def _named(report: FrontReport, ref: str) -> Member:
     if len(verified) > 1:
         raise SpecError(f"--candidate {ref!r} fits {listed([m.digest for m in verified])}; write more of the digest")
     offered = ", ".join(member.digest for member in report.verified)
+    if report.baseline is not None and ref and report.baseline.digest.startswith(ref):
+        raise NotFoundError(
+            f"candidate {report.baseline.digest} is the baseline, the uncompressed model; verified are: {offered}"
+        )
     if found:
         state = f"is {found[0].state}" if found[0].state != "estimate" else "was never trained and exported"
         reason = f" ({one_line(found[0].reason, width=160)})" if found[0].reason else ""
         raise NotFoundError(f"candidate {found[0].digest} {state}{reason}; verified are: {offered}")
-    raise NotFoundError(f"study {report.study!r} has no verified member {ref!r}; verified are: {offered}")
+    raise NotFoundError(f"study {report.study!r} has no verified finalist {ref!r}; verified are: {offered}")
 
 
 def _in_runtime(report: FrontReport, offered: Sequence[Member], runtime: str) -> list[Member]:
@@ -371,7 +375,7 @@ def _in_runtime(report: FrontReport, offered: Sequence[Member], runtime: str) ->
     if not found:
         known = listed(sorted({member.runtime for member in offered}))
         raise NotFoundError(
-            f"--runtime: no verified member of study {report.study!r} that was asked for is deployed in {runtime!r} "
+            f"--runtime: no verified finalist of study {report.study!r} that was asked for is deployed in {runtime!r} "
             f"(they are in {known}); a new study with `runtime: {runtime}` has them there"
         )
     return found
@@ -385,7 +389,7 @@ def _nothing_fits(report: FrontReport, offered: Sequence[Member], limits: Sequen
         if limit.violation(nearest)
     ]
     one = len(offered) == 1
-    none = "the one member asked for" if one else f"none of the {len(offered)} verified members"
+    none = "the one finalist asked for" if one else f"none of the {len(offered)} verified finalists"
     fits = "does not fit: it" if one else "fits; the nearest"
     return (
         f"{none} of study {report.study!r} {fits} is {nearest.digest} ({nearest.summary}), with {listed(broken)}. "
@@ -403,14 +407,14 @@ def _nothing_verified(report: FrontReport) -> str:
     judged = counts.evaluated + counts.infeasible + counts.failed
     if report.state != "complete":
         return (
-            f"study {study!r} has no verified member yet: it is {report.state}, with {judged} candidates judged; "
+            f"study {study!r} has no verified finalist yet: it is {report.state}, with {judged} candidates judged; "
             f"unless it is running elsewhere, go on with `autocompress resume {study}`"
         )
     reasons: Mapping[str, str] = {m.digest: m.reason for m in report.members if m.state == "rejected"}
     first = next((f"; {digest[:8]}: {one_line(why, width=200)}" for digest, why in reasons.items()), "")
     return (
         f"study {study!r} is complete, but none of its finalists was verified ({counts.rejected} rejected{first}); "
-        f"see `autocompress pareto {study}`, and give more trials or longer finalist training in a new study"
+        f"see `autocompress pareto {study}`, and give a new study more candidates, or its finalists longer training"
     )
 
 

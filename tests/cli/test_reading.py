@@ -57,7 +57,7 @@ def test_pick_as_json_has_the_keys_of_the_acceptance(store: Store, run: Run) -> 
 
 def test_pick_says_why_on_stdout_and_what_next_on_stderr(store: Store, run: Run) -> None:
     ended = run("pick", "quickstart")
-    assert "It is the knee of the 4 verified members" in ended.out
+    assert "It is the knee of the 4 verified finalists" in ended.out
     assert "autocompress export quickstart" in ended.err
     assert run("pick", "quickstart", "--quiet").err == ""
 
@@ -74,7 +74,7 @@ def test_pick_takes_bounds_on_energy_throughput_and_memory(store: Store, run: Ru
     for option, said in (("--min-throughput", "throughput"), ("--max-memory-mib", "peak_memory_mib")):
         ended = run("pick", "quickstart", option, "1")
         assert ended.code == 3
-        assert f"{option}: {said} is not known of any verified member" in ended.err
+        assert f"{option}: {said} is not known of any verified finalist" in ended.err
 
 
 def test_pareto_writes_files_and_says_so_on_stderr(store: Store, run: Run, folder: Path) -> None:
@@ -181,6 +181,32 @@ def test_a_table_fits_the_columns_that_it_is_given_when_piped(
     assert ended.code == 0
     assert max(len(line) for line in ended.out.splitlines()) <= 80
     assert ("…" in ended.out.partition("sha256")[0]) == (command == "trials quickstart")
+
+
+@pytest.mark.parametrize(
+    ("option", "file", "said"),
+    [
+        ("--png", "x.jpg", "x.jpg: a PNG is written, not a jpg file; name it x.png"),
+        ("--png", "x.html", "x.html: a PNG is written, not a html file; name it x.png"),
+        ("--html", "x.png", "x.png: an HTML page is written, not a png file; name it x.html"),
+        ("--html", "x.pdf", "x.pdf: an HTML page is written, not a pdf file; name it x.html"),
+    ],
+)
+def test_a_file_is_what_its_suffix_says_or_is_refused(
+    store: Store, run: Run, folder: Path, option: str, file: str, said: str
+) -> None:
+    ended = run("pareto", "quickstart", option, file)
+    assert ended.code == 2
+    assert said in ended.err
+    assert not (folder / file).exists()
+
+
+def test_the_first_line_of_every_help_is_whole(run: Run, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("COLUMNS", "80")
+    out = run("--help").out
+    assert "..." not in out.partition("Commands:")[2]
+    for command in ("run", "pareto", "pick", "explain", "retarget", "profile"):
+        assert max(map(len, run(command, "--help").out.splitlines())) <= 80
 
 
 def test_the_baseline_is_called_so(store: Store, run: Run) -> None:

@@ -23,7 +23,7 @@ def test_without_a_rule_the_knee_is_picked(store: Store) -> None:
 def test_the_fastest_within_a_quality_drop_is_picked_and_explained(store: Store) -> None:
     picked = pick(store, "quickstart", bounds=PickBounds(max_quality_drop=0.01), minimize="latency_ms")
     assert picked.member.number == 3
-    assert "lowest latency of the 3 of 4 verified members with accuracy drop <= 0.01" in picked.why
+    assert "lowest latency of the 3 of 4 verified finalists with accuracy drop <= 0.01" in picked.why
     runner_up = store.record("quickstart", 2).candidate.digest[:8]
     assert f"The runner-up is {runner_up} with 2.31 ms." in picked.why
 
@@ -153,7 +153,9 @@ def test_a_candidate_that_was_not_verified_is_refused_with_its_state(store: Stor
         pick(store, "quickstart", candidate=rejected)
     with pytest.raises(NotFoundError, match="was never trained and exported; verified are: "):
         pick(store, "quickstart", candidate=estimate)
-    with pytest.raises(NotFoundError, match="has no verified member 'zz'"):
+    with pytest.raises(NotFoundError, match="is the baseline, the uncompressed model; verified are: "):
+        pick(store, "quickstart", candidate=store.record("quickstart", 0).candidate.digest)
+    with pytest.raises(NotFoundError, match="has no verified finalist 'zz'"):
         pick(store, "quickstart", candidate="zz")
 
 
@@ -189,9 +191,9 @@ def test_two_rules_an_unknown_metric_and_no_number_are_refused(store: Store) -> 
 def test_a_bound_on_energy_names_how_the_energy_was_come_by(store: Store) -> None:
     picked = pick(store, "quickstart", bounds=PickBounds(max_energy_mj=69), maximize="quality")
     assert picked.member.number == 3, "number 2 is better and takes 69.3 mJ"
-    assert "the 2 of 4 verified members with energy <= 69 mJ" in picked.why
+    assert "the 2 of 4 verified finalists with energy <= 69 mJ" in picked.why
     assert (
-        "lowest energy of the 4 verified members: ~33.6 mJ (modelled, 16.8–50.4)"
+        "lowest energy of the 4 verified finalists: ~33.6 mJ (modelled, 16.8–50.4)"
         in pick(store, "quickstart", minimize="energy_mj").why
     )
     with pytest.raises(NotFoundError, match="with energy 33.6 mJ modelled where <= 9 mJ was asked"):
@@ -201,8 +203,8 @@ def test_a_bound_on_energy_names_how_the_energy_was_come_by(store: Store) -> Non
 @pytest.mark.parametrize(
     ("bounds", "said"),
     [
-        (PickBounds(min_throughput=100), "--min-throughput: throughput is not known of any verified member"),
-        (PickBounds(max_memory_mib=64), "--max-memory-mib: peak_memory_mib is not known of any verified member"),
+        (PickBounds(min_throughput=100), "--min-throughput: throughput is not known of any verified finalist"),
+        (PickBounds(max_memory_mib=64), "--max-memory-mib: peak_memory_mib is not known of any verified finalist"),
     ],
 )
 def test_a_bound_on_what_nobody_looked_at_is_refused(store: Store, bounds: PickBounds, said: str) -> None:
@@ -241,7 +243,7 @@ def test_a_bound_on_memory_selects_by_what_was_measured(empty: Store) -> None:
 def test_a_latency_that_nobody_measured_is_told_as_predicted(empty: Store) -> None:
     given.finished(empty, "elsewhere", measured=given.elsewhere)
     why = pick(empty, "elsewhere", minimize="latency_ms").why
-    assert "lowest latency of the 4 verified members: ~1.12 ms (predicted, 1.01–1.23)." in why
+    assert "lowest latency of the 4 verified finalists: ~1.12 ms (predicted, 1.01–1.23)." in why
 
 
 def test_the_json_is_what_acceptance_asks_for(store: Store) -> None:

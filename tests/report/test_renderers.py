@@ -123,7 +123,7 @@ def test_a_latency_that_nobody_measured_says_so_with_its_interval(empty: Store, 
     narrow = printed(as_table(report), width=80)
     assert "…" not in narrow
     assert narrow.count(" predicted ") == 5, "four models and the baseline"
-    assert "Where latency reads predicted, the model was not timed on `host`" in printed(as_table(report))
+    assert "Where latency reads predicted, the finalist was not timed on `host`" in printed(as_table(report))
     as_html(report, tmp_path / "front.html")
     page = (tmp_path / "front.html").read_text(encoding="utf-8")
     assert "~2.31 ms<small>2.08–2.54, predicted</small>" in page
@@ -135,7 +135,7 @@ def test_a_latency_that_nobody_measured_says_so_with_its_interval(empty: Store, 
 
 
 def test_how_good_predictions_were_is_one_line(store: Store, tmp_path: Path) -> None:
-    said = "Predicted against measured latency of 4 models: error 5.0 % (worst 5.0 %), rank correlation 1.00."
+    said = "Predicted against measured latency of 4 finalists: error 5.0 % (worst 5.0 %), rank correlation 1.00."
     report = front_report(store, "quickstart")
     assert said in printed(as_table(report))
     assert "Warning" not in printed(as_table(report))
