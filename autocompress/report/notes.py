@@ -24,8 +24,7 @@ def notes(report: FrontReport) -> list[str]:
     lines = []
     if any(member.knee for member in report.members):
         lines.append("◆ is the knee of the front: the nearest to the best of every objective at once.")
-    for tie in report.ties:
-        lines.append(_tied(tie, digests, label(tie.metric, known)))
+    lines += [_tied(tie, digests, label(tie.metric, known)) for tie in report.ties]
     if report.estimates:
         lines.append("Estimates were not trained: quality is that of inherited weights, ~ marks a prediction.")
     if why := report.facts.get(NO_ELASTIC_FACT):
