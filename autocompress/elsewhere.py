@@ -16,7 +16,7 @@ from pathlib import Path
 from typing import Any, Final
 
 from autocompress import config
-from autocompress.assets import MANIFEST, copy_listed, earlier_export, file_digest, new_export
+from autocompress.assets import copy_listed, earlier_export, file_digest, new_export
 from autocompress.core.device import EnergyModel, Estimate
 from autocompress.core.metrics import METRICS
 from autocompress.core.outcome import Measurement, Measurements, values
@@ -25,11 +25,12 @@ from autocompress.core.shape import ModelShape, activation_bytes, weight_bytes
 from autocompress.core.spec import StudySpec
 from autocompress.core.workload import Workload
 from autocompress.deploy import measure
-from autocompress.deploy.folder import MODEL, read_manifest, verify_files
+from autocompress.deploy.folder import MODEL, read_manifest
 from autocompress.devices.timing import Timed
 from autocompress.errors import IntegrityError, NotFoundError, SpecError
 from autocompress.evaluate import throughput
 from autocompress.operators import OPERATORS, effective
+from autocompress.proof import stored_files
 from autocompress.report.policies import shape_from_json
 from autocompress.report.prediction import PACE
 from autocompress.report.ties import PAIRS_FACT
@@ -103,14 +104,15 @@ def bundle(store: Store, name: str, out: Path) -> Path:
     row = store.study(name)
     spec = config.study_from_json(row.resolved, operators=OPERATORS).as_served(row.facts)
     shape = shape_from_json(row.facts.get("shape"))
-    members = [one.candidate.digest for one in store.finalists(name) if one.state == "verified"]
+    verified = [one for one in store.finalists(name) if one.state == "verified"]
+    members = [one.candidate.digest for one in verified]
     if not members or shape is None:
         raise NotFoundError(
             f"study {name!r} has no verified finalist to carry away (state: {row.state}); "
             f"see `autocompress pareto {name}`, or go on with `autocompress resume {name}`"
         )
     baseline = _baseline_file(store, name)
-    listed = {digest: _listed(store.folder(name) / digest) for digest in members}
+    listed = {one.candidate.digest: stored_files(store, name, one) for one in verified}
     with new_export(out, keep=store.places) as draft:
         (draft / measure.BASELINE).mkdir()
         shutil.copyfile(baseline, draft / measure.BASELINE / MODEL)
@@ -137,11 +139,6 @@ def bundle(store: Store, name: str, out: Path) -> Path:
         }
         (draft / measure.BUNDLE).write_text(json.dumps(about, indent=1) + "\n", encoding="utf-8")
     return out
-
-
-def _listed(folder: Path) -> dict[str, str]:
-    """The files of a stored model by their SHA-256, once they were checked."""
-    return {**verify_files(folder).files, MANIFEST: file_digest(folder / MANIFEST)}
 
 
 def _packages(store: Store, name: str, members: Sequence[str]) -> str:

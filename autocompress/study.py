@@ -13,7 +13,7 @@ from types import TracebackType
 from typing import TYPE_CHECKING, Any, Self, final
 
 from autocompress import config
-from autocompress.assets import CARD, MANIFEST, copy_listed, earlier_export, file_digest, new_export
+from autocompress.assets import CARD, copy_listed, earlier_export, file_digest, new_export
 from autocompress.core.interruption import shielded
 from autocompress.core.outcome import Record
 from autocompress.core.ports import Observer, Tally
@@ -337,10 +337,9 @@ def export(store: Store, name: str, ref: str, out: Path) -> Path:
             f"candidate {record.candidate.digest} of {name!r} was not verified{why}; only verified "
             f"finalists are exported, see `autocompress pareto {name}`"
         )
-    from autocompress.deploy.folder import verify_files
+    from autocompress.proof import stored_files
 
-    source = store.folder(name) / record.candidate.digest
-    wanted = {**verify_files(source).files, MANIFEST: file_digest(source / MANIFEST)}
+    source, wanted = store.folder(name) / record.candidate.digest, stored_files(store, name, finalist)
     if _stands(earlier_export(out, keep=store.places), out, wanted):
         return out
     with new_export(out, keep=store.places) as draft:

@@ -2,13 +2,17 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from pathlib import Path
-from typing import Annotated
+from typing import TYPE_CHECKING, Annotated
 
 import typer
 
 from autocompress.cli.options import Candidate, Force, Json, Out, Storage, StudyName, note_force, reference
 from autocompress.cli.session import session_of
+
+if TYPE_CHECKING:
+    from autocompress.proof import Proof
 
 
 def export(
@@ -36,19 +40,42 @@ def verify(
     context: typer.Context,
     folder: Annotated[Path, typer.Argument(metavar="FOLDER", help="A folder written by `pick --out` or `export`.")],
     json: Json = False,
+    storage: Storage = None,
 ) -> None:
     """Check an exported folder, and measure it again.
 
-    Exit code 7 when something differs from what was verified.
+    Where the study's database is at hand, the manifest is compared with the one that it keeps. Exit code 7 when
+    something differs from what was verified.
     """
     from autocompress.errors import IntegrityError
     from autocompress.folder_check import verify_folder
 
     session = session_of(context)
+    proof = _proof(folder, storage)
     found = verify_folder(folder)
     if json:
-        session.json(found.to_json())
+        session.json({**found.to_json(), "proved": proof.proved, "proof": proof.words})
     else:
-        session.text("\n".join(found.lines))
+        session.text("\n".join([*found.lines, proof.words]))
     if not found.ok:
         raise IntegrityError(f"{folder}: not what it was when it was exported; export it again")
+
+
+def _proof(folder: Path, storage: str | None) -> Proof:
+    """By the database that was named, or by the default one where there is one."""
+    from autocompress.errors import NotFoundError, StoreError
+    from autocompress.proof import prove
+    from autocompress.store import Store
+
+    try:
+        store = Store.open(storage, create=False)
+    except NotFoundError:
+        if storage is not None:
+            raise
+        return prove(folder, None)
+    except StoreError as error:
+        if storage is not None:
+            raise
+        return replace(prove(folder, None), words=f"manifest.json is taken at its word: {error}")
+    with store:
+        return prove(folder, store)

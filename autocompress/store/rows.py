@@ -92,6 +92,16 @@ class Artifact:
 
 
 @dataclass(frozen=True, slots=True)
+class KnownFile:
+    """A stored file of a study's candidate, found by its content."""
+
+    study: str
+    candidate: str
+    path: str
+    sha256: str
+
+
+@dataclass(frozen=True, slots=True)
 class Finalist:
     """A candidate chosen to be trained, exported and verified. The baseline stands at position 0."""
 

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Mapping, Sequence
+from collections.abc import Callable, Collection, Iterable, Mapping, Sequence
 from contextlib import AbstractContextManager
 from pathlib import Path
 from types import TracebackType
@@ -14,11 +14,11 @@ from autocompress.core.metrics import Direction
 from autocompress.core.outcome import RUNG_SLICED, Candidate, Infeasible, Measurements, Outcome, Proposal, Record
 from autocompress.core.policy import CompressionPolicy
 from autocompress.errors import StoreError
-from autocompress.store import candidates, finalists, front, integrity, lease, studies, versions
+from autocompress.store import candidates, exports, finalists, front, integrity, lease, studies, versions
 from autocompress.store.address import artifact_folder, database_file, is_sqlite, parse_address, shown
 from autocompress.store.database import Database, create_file
 from autocompress.store.lease import Lease
-from autocompress.store.rows import Artifact, Counts, Finalist, Proposed, StudyRow, StudyState, StudySummary
+from autocompress.store.rows import Artifact, Counts, Finalist, KnownFile, Proposed, StudyRow, StudyState, StudySummary
 
 T = TypeVar("T")
 
@@ -291,6 +291,14 @@ class Store:
         and provenance; and the front of those verified. All of them or none. Raises StoreError for a candidate that is
         no finalist or was not concluded."""
         self._write(lease, lambda connection: finalists.remeasure(connection, lease.study_id, concluded=concluded))
+
+    def known_files(self, digests: Collection[str]) -> list[KnownFile]:
+        """The files of exported models, of any study, that have one of these SHA-256."""
+        return self._database.read(lambda connection: exports.known(connection, digests))
+
+    def has_exported(self, name: str, digest: str) -> bool:
+        """Whether a study of that name, if there is one, exported that candidate."""
+        return self._database.read(lambda connection: exports.has_exported(connection, name, digest))
 
     def front(self, name: str, *, rung: int) -> list[int]:
         """The numbers on the Pareto front of a rung."""
