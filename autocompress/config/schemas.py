@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import Any
+from typing import Any, Final
 
 from autocompress.config.descriptions import key_descriptions
 from autocompress.config.names import FOLDERS, Kind
@@ -41,6 +41,8 @@ def json_schema(kind: Kind) -> dict[str, Any]:
         whole = {"description": properties["space"].pop("description"), "anyOf": [by_name, properties["space"]]}
         properties["space"] = whole
         _allow_paths(definitions)
+        for name, key in (("Bound", "min"), ("Bound", "max"), *_SHARES):
+            _allow_percentages(definitions[name]["properties"][key])
         for part in ("objectives", "constraints"):
             properties[part]["propertyNames"] = {"enum": sorted(METRICS)}
         threads = definitions["Workload"]["properties"]
@@ -51,6 +53,15 @@ def json_schema(kind: Kind) -> dict[str, Any]:
         "$id": f"autocompress/{FOLDERS[kind]}.schema.json",
         **schema,
     }
+
+
+_SHARES: Final = (("Budget", "failure_share"), ("FinalistSpec", "quantization_loss"))
+
+
+def _allow_percentages(value: dict[str, Any]) -> None:
+    """Beside its number (of bounds, that on quality)."""
+    forms = value.pop("anyOf", None) or [{"type": value.pop("type")}]
+    value["anyOf"] = [*forms, {"type": "string", "pattern": r"^[+-]?[\d.]+\s*(%|pts?|pp|points?)$"}]
 
 
 def _allow_paths(definitions: dict[str, Any]) -> None:
