@@ -54,6 +54,7 @@ def conduct(
     *,
     workers: int | None,
     ray_address: str | None,
+    here: bool = False,
 ) -> None:
     """Runs the stages; a stop or an error leaves a state that says so and everything that was finished.
 
@@ -72,6 +73,7 @@ def conduct(
                 workers=workers,
                 ray_address=ray_address,
                 switch=switch,
+                here=here,
             ).run()
         except KeyboardInterrupt:
             _stopped(store, lease, switch)

@@ -4,16 +4,17 @@ evaluated again."""
 from __future__ import annotations
 
 import logging
-from collections.abc import Iterator, Mapping
+from collections.abc import Mapping
 from dataclasses import dataclass, replace
 from typing import Any, Final
 
 from autocompress import config
 from autocompress.core.device import DeviceProfile
-from autocompress.core.outcome import Evaluated, Infeasible, Measurement, Outcome, Record
+from autocompress.core.outcome import Evaluated
 from autocompress.core.shape import ModelShape
 from autocompress.core.spec import Bound, StudySpec, check_study_name
 from autocompress.devices.host import about
+from autocompress.environment import repriced
 from autocompress.errors import SpecError
 from autocompress.evaluate import Pricing
 from autocompress.operators import OPERATORS
@@ -89,7 +90,7 @@ def retarget(
         runtimes=target.runtimes,
     )
     judged = [record for record in store.records(name) if isinstance(record.outcome, Evaluated)]
-    found = list(_priced(judged, pricing))
+    found = list(repriced(judged, pricing))
     kept = sum(isinstance(record.outcome, Evaluated) for record in found)
     if kept <= 1:
         raise SpecError(f"no candidate of {name!r} fits {_told(target.constraints)} on {profile.name!r}")
@@ -129,26 +130,6 @@ def _target(spec: StudySpec, profile: DeviceProfile, device: str, name: str, bou
     if profile.cost is not None and not profile.tables:
         workload = replace(workload, threads=profile.cost.threads)
     return replace(spec, name=name, device=device, constraints={**stays, **bounds}, workload=workload)
-
-
-def _priced(judged: list[Record], pricing: Pricing) -> Iterator[Record]:
-    """Every judged candidate with its quality as it was and its costs as they are here."""
-    for record in judged:
-        assert isinstance(record.outcome, Evaluated)
-        priced = pricing(record.candidate.policy)
-        quality = tuple(one for one in record.outcome.measurements if one.metric == "quality")
-        outcome: Outcome = Evaluated((*priced.measurements, *quality))
-        broken = priced.broken or _below(quality, pricing.constraints)
-        if broken and not record.candidate.policy.is_baseline:
-            outcome = Infeasible(broken, priced.measurements)
-        yield replace(record, outcome=outcome, provenance={**record.provenance, "adopted": record.candidate.number})
-
-
-def _below(quality: tuple[Measurement, ...], bounds: Mapping[str, Bound]) -> str | None:
-    bound = bounds.get("quality")
-    if bound and quality and bound.violation(quality[0].value) > 0:
-        return f"quality {bound}"
-    return None
 
 
 def _facts(

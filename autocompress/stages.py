@@ -13,7 +13,7 @@ from typing import Any
 
 import torch
 
-from autocompress import operators
+from autocompress import config, operators
 from autocompress.assets import check_cache, fetch, file_digest
 from autocompress.core.cores import usable_cores
 from autocompress.core.data_spec import Asset
@@ -30,6 +30,7 @@ from autocompress.deploy.session import runtime
 from autocompress.devices.host import about, is_this_machine
 from autocompress.distill import Progress
 from autocompress.elastic import prepare_elastic
+from autocompress.environment import ENVIRONMENT_FACT, environment, take_over
 from autocompress.errors import CandidateError, SpecError
 from autocompress.evaluate import Pricing, Setup, SliceEvaluator
 from autocompress.finalists import Recovery, Rehearsal, RehearsalEvaluator
@@ -45,7 +46,7 @@ from autocompress.runners import InProcessRunner, RayPool
 from autocompress.runners.cluster import address_of, cluster
 from autocompress.samplers import OptunaSampler, population_for
 from autocompress.search import Search, Watch
-from autocompress.store import Lease, Store
+from autocompress.store import PROFILE_FACT, Lease, Store
 from autocompress.tasks import unlabelled_examples, with_tokens
 from autocompress.teacher import Teacher, prepare_importance, prepare_teacher, versions
 
@@ -109,11 +110,13 @@ class Conductor:
         workers: int | None = None,
         ray_address: str | None = None,
         switch: Switch,
+        here: bool = False,
     ) -> None:
         """`workers` defaults to the cores of this machine; 0 evaluates in this process, without Ray. The search and the
-        training of finalists look at the `switch` by themselves, and are patient with what they run."""
-        self._spec, self._inputs, self._store, self._lease = spec, inputs, store, lease
-        self._observer, self._switch = observer, switch
+        training of finalists look at the `switch` by themselves, and are patient with what they run. `here` takes a
+        study of another machine over."""
+        self._asked, self._spec, self._inputs, self._store, self._lease = spec, spec, inputs, store, lease
+        self._observer, self._switch, self._here = observer, switch, here
         self._workers = usable_cores() if workers is None else workers
         self._address = ray_address
         self._timings: dict[str, float] = dict(store.study(spec.name).facts.get("timings", {}))
@@ -232,7 +235,7 @@ class Conductor:
     def _device(self, shape: ModelShape) -> tuple[DeviceProfile, Pricing]:
         spec = self._spec
         with self._stage("device"):
-            profile = device_profile(spec, shape, progress=lambda text, done: self._observer.progress(done, 1.0, text))
+            profile = self._profile(shape)
         pricing = Pricing.of(
             profile,
             shape,
@@ -246,8 +249,24 @@ class Conductor:
                 f"device {profile.name!r} is another machine than this one: latency is predicted, until finalists are "
                 f"measured there (a Ray node with the resource `device:{profile.name}`, or `autocompress bundle`)"
             )
-        self._store.set_fact(self._lease, "device", about(profile))
+        if self._here:
+            take_over(self._asked, self._store, self._lease, profile, pricing, self._observer)
+        else:
+            self._store.set_fact(self._lease, "device", about(profile))
         return profile, pricing
+
+    def _profile(self, shape: ModelShape) -> DeviceProfile:
+        """The one that the study began with, whatever became of the cache or the file: a front has one. It is kept with
+        the study's environment."""
+        spec = self._spec
+        known = None if self._here else self._store.fact(spec.name, PROFILE_FACT)
+        if known is not None:
+            return config.device_from_json(known)
+        profile = device_profile(spec, shape, progress=lambda text, done: self._observer.progress(done, 1.0, text))
+        if not self._here:
+            self._store.set_fact(self._lease, PROFILE_FACT, config.device_to_json(profile))
+            self._store.set_fact(self._lease, ENVIRONMENT_FACT, environment(spec))
+        return profile
 
     def _bound_space(self, shape: ModelShape) -> SearchSpace:
         try:

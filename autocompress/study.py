@@ -158,28 +158,37 @@ class Study:
         minutes: float | None = None,
         finalists: int | None = None,
         takeover: bool = False,
+        here: bool = False,
     ) -> Self:
         """Goes on where the study stopped; does nothing once it is complete, unless it is given more to do: so many
-        `trials`, `minutes` of search or `finalists` in all. With `takeover` it is taken from a process that runs it.
+        `trials`, `minutes` of search or `finalists` in all. With `takeover` it is taken from a process that runs it;
+        with `here` its device is this machine from now on, whatever it was: see `environment.take_over`.
 
-        Raises SpecError when the model or the data are no longer those of the study, or when it is given less than it
-        has done; StudyLockedError while another process runs it.
+        Raises SpecError when the model, the data or the machine are no longer those of the study, or when it is given
+        less than it has done; StudyLockedError while another process runs it.
         """
         watching, spec = observer or SilentObserver(), self.spec
         longer = extended(spec, self.store, trials=trials, minutes=minutes, finalists=finalists)
-        if self.row.state == "complete" and longer == spec:
+        if here and longer != spec:
+            raise SpecError("--here: takes the study over first; give it more to do with another `resume`")
+        if here:
+            longer = replace(longer, device=config.HOST)
+        if self.row.state == "complete" and longer == spec and not here:
             watching.note(f"study {self.name!r} is complete")
             return self
         with shielded():
+            from autocompress.environment import check_environment
             from autocompress.stages import check_runtimes
 
         check_runtimes(spec)
+        if not here:
+            check_environment(self.row, spec, watching)
         check_workers(watching, workers=workers, ray_address=ray_address)
         inputs = self._inputs(watching)
         with self.store.lease(self.name, takeover=takeover) as lease:
-            if longer != spec:
+            if longer != spec and not here:
                 extend(spec, longer, self.store, lease)
-            conduct(longer, inputs, self.store, lease, watching, workers=workers, ray_address=ray_address)
+            conduct(longer, inputs, self.store, lease, watching, workers=workers, ray_address=ray_address, here=here)
         return self
 
     def explain(
@@ -256,6 +265,7 @@ def resume(
     minutes: float | None = None,
     finalists: int | None = None,
     takeover: bool = False,
+    here: bool = False,
 ) -> Study:
     """Opens a stored study and goes on with it, as `Study.resume` does."""
     study = open_study(name, storage=storage)
@@ -268,6 +278,7 @@ def resume(
             minutes=minutes,
             finalists=finalists,
             takeover=takeover,
+            here=here,
         )
     except BaseException:
         study.close()

@@ -25,7 +25,7 @@ LINES = [
         "lessons",
         "proof",
     },
-    {"elsewhere", "elastic", "parts", "folder_check", "exporting"},
+    {"elsewhere", "elastic", "parts", "environment", "folder_check", "exporting"},
     {"promotion", "offering", "retarget", "explain"},
     {"stages"},
     {"life", "leftovers"},

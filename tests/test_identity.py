@@ -13,7 +13,7 @@ SMALL = {
     "space": CUTS,
     "budget": {"trials": 3},
     "elastic": {"steps": 0},
-    "teacher": {"epochs": 8, "batch_size": 16, "learning_rate": 3.0e-3},
+    "teacher": {"epochs": 2, "batch_size": 16, "learning_rate": 3.0e-3, "accept_poor": True},
     "finalists": {"count": 1, "training": {"epochs": 1, "batch_size": 16, "learning_rate": 5.0e-3}},
 }
 

@@ -84,6 +84,9 @@ def resume(
     takeover: Annotated[
         bool, typer.Option("--takeover", help="Take it from a process that runs it and cannot be reached.")
     ] = False,
+    here: Annotated[
+        bool, typer.Option("--here", help="Its device is this machine from now on: measure it, keep all qualities.")
+    ] = False,
     json: Json = False,
     storage: Storage = None,
 ) -> None:
@@ -112,6 +115,7 @@ def resume(
                 minutes=minutes,
                 finalists=finalists,
                 takeover=takeover,
+                here=here,
             ).close()
         _result(session, study, storage, json=json)
 

@@ -1,7 +1,7 @@
 """YAML into core's values: the only validation of outside input."""
 
 from autocompress.config.checking import check_file
-from autocompress.config.devices import device_to_json, dump_device, load_device
+from autocompress.config.devices import device_from_json, device_to_json, dump_device, load_device
 from autocompress.config.differences import diff_specs
 from autocompress.config.limits import beyond_limits
 from autocompress.config.names import HOST, Kind, locate, named
@@ -15,6 +15,7 @@ __all__ = [
     "Kind",
     "beyond_limits",
     "check_file",
+    "device_from_json",
     "device_to_json",
     "diff_specs",
     "dump_device",

@@ -52,6 +52,11 @@ def device_to_json(profile: DeviceProfile) -> dict[str, Any]:
     return tree
 
 
+def device_from_json(tree: Any) -> DeviceProfile:
+    """The inverse of `device_to_json`. Raises ValueError when it is no profile."""
+    return adapter(DeviceProfile).validate_python(tree)
+
+
 def dump_device(profile: DeviceProfile) -> str:
     """YAML that `load_device` reads back as an equal profile."""
     tree = device_to_json(profile)

@@ -18,9 +18,11 @@ from autocompress.store.rows import (
     StudySummary,
 )
 from autocompress.store.store import Store
+from autocompress.store.studies import PROFILE_FACT
 from autocompress.store.versions import upgrade
 
 __all__ = [
+    "PROFILE_FACT",
     "Artifact",
     "Counts",
     "Finalist",

@@ -7,7 +7,7 @@ from collections.abc import Iterable, Mapping
 from datetime import UTC, datetime
 from typing import Any
 
-from sqlalchemy import ColumnElement, Connection, Row, func, insert, select, update
+from sqlalchemy import ColumnElement, Connection, Row, delete, func, insert, select, update
 
 from autocompress.core.outcome import (
     Candidate,
@@ -160,6 +160,27 @@ def finish(
     if isinstance(outcome, Evaluated):
         front.enter(connection, study_id, candidate_id, rung=rung, found=values(outcome.measurements))
     return True
+
+
+def reprice(connection: Connection, study_id: int, found: Iterable[Record]) -> None:
+    """Put outcomes in the place of stored ones, measurements and front with them."""
+    rungs = set()
+    for one in found:
+        row = candidate_row(connection, study_id, one.candidate.number)
+        rungs.add(row.rung)
+        connection.execute(
+            delete(measurements).where(measurements.c.candidate_id == row.id, measurements.c.rung == row.rung)
+        )
+        columns: dict[str, Any] = {"broken_constraint": None, "provenance": dict(one.provenance)}
+        if one.outcome is None:
+            columns |= {"state": "pending", "attempt": 0, "rung": None, "finished_at": None}
+        else:
+            columns |= outcome_columns(one.outcome)
+        connection.execute(update(candidates).where(candidates.c.id == row.id).values(**columns))
+        if isinstance(one.outcome, Evaluated | Infeasible):
+            write_measurements(connection, row.id, rung=row.rung, found=one.outcome.measurements)
+    for rung in rungs:
+        front.rebuild(connection, study_id, rung=rung)
 
 
 def records(connection: Connection, study_id: int) -> list[Record]:

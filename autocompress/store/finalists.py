@@ -80,6 +80,24 @@ def remeasure(connection: Connection, study_id: int, *, concluded: Sequence[Fina
         )
 
 
+def reopen(connection: Connection, study_id: int) -> None:
+    """All finalists wait to be concluded again; those that are no evaluated candidates any more are none. What was
+    measured of them stays until then, their files stay theirs."""
+    lost = (
+        select(finalists.c.candidate_id)
+        .join(candidates, candidates.c.id == finalists.c.candidate_id)
+        .where(finalists.c.study_id == study_id, finalists.c.position > 0, candidates.c.state != "evaluated")
+    )
+    for table in (artifacts, finalists):
+        connection.execute(delete(table).where(table.c.candidate_id.in_(lost.scalar_subquery())))
+    connection.execute(
+        update(finalists)
+        .where(finalists.c.study_id == study_id, finalists.c.position > 0)
+        .values(state="nominated", reason="", concluded_at=None)
+    )
+    front.rebuild(connection, study_id, rung=RUNG_FINALIST)
+
+
 def listed(connection: Connection, study_id: int) -> list[Finalist]:
     """The finalists by position, the baseline first once it was concluded."""
     found = rows.measured(connection, study_id, rung=RUNG_FINALIST)

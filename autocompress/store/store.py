@@ -129,6 +129,10 @@ class Store:
         """Remember a JSON value under a key of the study; the last one counts."""
         self._write(lease, lambda connection: studies.set_fact(connection, lease.study_id, key, value))
 
+    def fact(self, name: str, key: str) -> Any:
+        """One fact of a study, also of those that `study` leaves out as they are long; None where it is not known."""
+        return self._read(name, lambda connection, study: studies.fact(connection, study, key))
+
     def respecify(self, lease: Lease, resolved: Mapping[str, Any], *, facts: Mapping[str, Any]) -> None:
         """Put another resolved spec in the place of a study's, with facts that go with it; it waits to be resumed."""
 
@@ -299,6 +303,22 @@ class Store:
     def has_exported(self, name: str, digest: str) -> bool:
         """Whether a study of that name, if there is one, exported that candidate."""
         return self._database.read(lambda connection: exports.has_exported(connection, name, digest))
+
+    def reprice(
+        self, lease: Lease, found: Sequence[Record], *, resolved: Mapping[str, Any], facts: Mapping[str, Any]
+    ) -> None:
+        """Store candidates with the outcomes that they have on another device, all or none, with the spec and the facts
+        that go with it. Those without an outcome wait to be judged, finalists to be verified, the study to go on."""
+
+        def work(connection: Connection) -> None:
+            studies.set_resolved(connection, lease.study_id, resolved)
+            studies.set_state(connection, lease.study_id, "interrupted")
+            candidates.reprice(connection, lease.study_id, found)
+            finalists.reopen(connection, lease.study_id)
+            for key, value in facts.items():
+                studies.set_fact(connection, lease.study_id, key, value)
+
+        self._write(lease, work)
 
     def front(self, name: str, *, rung: int) -> list[int]:
         """The numbers on the Pareto front of a rung."""

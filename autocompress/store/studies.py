@@ -20,6 +20,12 @@ from autocompress.store.schema import candidates, facts, finalists, leases, prop
 IDENTITY_FACT: Final = "identity"
 """Drawn when a study is made: two of one name, one after the other or in two databases, are told apart by it."""
 
+PROFILE_FACT: Final = "profile"
+"""The device profile that a study's costs were predicted with, whole."""
+
+_APART: Final = frozenset({IDENTITY_FACT, PROFILE_FACT})
+"""Facts that are read by themselves: few ask for them, and a profile is long."""
+
 
 def create(
     connection: Connection,
@@ -82,17 +88,23 @@ def read(connection: Connection, study_id: int) -> StudyRow:
         resolved=row.resolved,
         fingerprint=row.fingerprint,
         objectives=row.objectives,
-        facts={row.key: row.value for row in known if row.key != IDENTITY_FACT},
+        facts={row.key: row.value for row in known if row.key not in _APART},
         created=row.created_at,
         updated=row.written_at or row.created_at,
     )
 
 
+def fact(connection: Connection, study_id: int, key: str) -> Any:
+    """One fact, also of those that are read by themselves; None where it is not known."""
+    return connection.execute(
+        select(facts.c.value).where(facts.c.study_id == study_id, facts.c.key == key)
+    ).scalar_one_or_none()
+
+
 def folder_name(connection: Connection, study_id: int) -> str:
     """Of the study's files: its name, and its identity where it has one. Studies of before have none."""
-    mine = (facts.c.study_id == study_id, facts.c.key == IDENTITY_FACT)
     name = connection.execute(select(studies.c.name).where(studies.c.id == study_id)).scalar_one()
-    identity = connection.execute(select(facts.c.value).where(*mine)).scalar_one_or_none()
+    identity = fact(connection, study_id, IDENTITY_FACT)
     return str(name) if identity is None else f"{name}-{str(identity)[:8]}"
 
 
