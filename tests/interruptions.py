@@ -1,6 +1,6 @@
 """Ctrl-C and SIGTERM at random moments of a small study, through all of its stages, and what is left of it.
 
-    python -m tests.interruptions [--moments 40] [--workers 0 2] [--twice] [--forked] [--host] [--seed 1]
+    python -m tests.interruptions [--moments 40] [--workers 0 2] [--twice] [--forked] [--chained 5] [--seed 1]
 
 At every moment a fresh study is begun by the real command line, interrupted, looked at, and gone on with. It must end
 with 130 or 143, one line that says how to go on, no traceback, the state `interrupted`, no process left 15 seconds
@@ -44,17 +44,20 @@ Front = dict[str, float | None]
 
 @dataclass(frozen=True)
 class Moment:
-    """When which signal is sent, in seconds after the program can hear it, and how often."""
+    """When which signal is sent, in seconds after the program can hear it, or after it says that a `stage` begins, and
+    how often."""
 
     number: int
     after: float
     signal: signal.Signals
     workers: int
     twice: bool = False
+    stage: str = ""
 
     def __str__(self) -> str:
         often = ", twice" if self.twice else ""
-        return f"{self.number}: {self.signal.name}{often} after {self.after:.2f} s, {self.workers} workers"
+        where = f"{self.stage!r} + " if self.stage else "after "
+        return f"{self.number}: {self.signal.name}{often} {where}{self.after:.2f} s, {self.workers} workers"
 
 
 @dataclass
@@ -222,6 +225,11 @@ def until_it_hears(process: Program) -> None:
         time.sleep(0.005)
 
 
+def until_it_says(process: Program, folder: Path, words: str) -> None:
+    while process.exit_code(0) is None and words not in (folder / "err.txt").read_text():
+        time.sleep(0.02)
+
+
 def descendants(process: Program) -> list[psutil.Process]:
     with contextlib.suppress(psutil.Error):
         return psutil.Process(process.pid).children(recursive=True)
@@ -254,6 +262,8 @@ def interrupted(start: Start, folder: Path, moment: Moment) -> Seen:
     process = begin(start, folder, moment.workers)
     seen = Seen(moment)
     until_it_hears(process)
+    if moment.stage:
+        until_it_says(process, folder, f"] {moment.stage}")
     too_late = process.exit_code(moment.after) is not None
     below = descendants(process)
     sent = time.monotonic()
@@ -337,6 +347,17 @@ def moments(many: int, seconds: float, *, workers: int, twice: bool, seed: int) 
     return [Moment(number, at, kinds[number % 2], workers, twice) for number, at in enumerate(places)]
 
 
+def in_stages(stages: Sequence[str], *, workers: int, seed: int) -> list[Moment]:
+    """Both signals, once and twice, within three seconds after each stage begins."""
+    generator = random.Random(seed)
+    ways = [(number, twice) for number in (signal.SIGTERM, signal.SIGINT) for twice in (False, True)]
+    kinds = [(stage, number, twice) for stage in stages for number, twice in ways]
+    return [
+        Moment(place, generator.uniform(0.0, 3.0), number, workers, twice, stage)
+        for place, (stage, number, twice) in enumerate(kinds)
+    ]
+
+
 def left_alone(start: Start, folder: Path, workers: int) -> tuple[float, tuple[list[str], Front]]:
     """How long the study takes after the program can hear signals, and what it finds."""
     process = begin(start, folder, workers)
@@ -358,12 +379,35 @@ def series(
             yield seen
 
 
-def chain(start: Start, many: Sequence[Moment], whole: tuple[list[str], Front]) -> list[Seen]:
+def chain(
+    start: Start, many: Sequence[Moment], whole: tuple[list[str], Front], *, measured: bool = False
+) -> Iterator[Seen]:
     """One study that is interrupted at every moment, the next one counted from where it goes on."""
-    with project() as folder:
-        found = [interrupted(start, folder, moment) for moment in many]
-        gone_on_with(start, folder, found[-1], whole)
-    return found
+    with project(measured=measured) as folder:
+        for moment in many[:-1]:
+            yield interrupted(start, folder, moment)
+        last = interrupted(start, folder, many[-1])
+        gone_on_with(start, folder, last, whole)
+        yield last
+
+
+def tried(start: Start, workers: int, options: argparse.Namespace) -> Iterator[Seen]:
+    """Every moment that the options ask for, with so many workers."""
+    with project(measured=options.host) as alone:
+        seconds, whole = left_alone(start, alone, 0 if options.stages else workers)
+        print(f"left alone it takes {seconds:.1f} s", flush=True)
+        if options.stages:
+            many = in_stages(options.stages, workers=workers, seed=options.seed)
+        else:
+            many = moments(options.moments, seconds, workers=workers, twice=options.twice, seed=options.seed)
+        many = many[options.first : options.last]
+        if not options.chained:
+            yield from series(start, many, whole, alone / "cache" / "teachers", measured=options.host)
+            return
+        if not options.stages:
+            random.Random(options.seed).shuffle(many)
+        for place in range(0, len(many), options.chained):
+            yield from chain(start, many[place : place + options.chained], whole, measured=options.host)
 
 
 def main() -> None:
@@ -372,6 +416,10 @@ def main() -> None:
     parser.add_argument("--workers", type=int, nargs="+", default=[0, 2])
     parser.add_argument("--twice", action="store_true", help="each signal a second time, within 0.6 s")
     parser.add_argument("--forked", action="store_true", help="from a process that has imported everything")
+    parser.add_argument(
+        "--chained", type=int, default=0, metavar="N", help="interrupt each study N times before it is left to end"
+    )
+    parser.add_argument("--stages", nargs="+", metavar="STAGE", help="four times soon after each of these instead")
     parser.add_argument("--host", action="store_true", help="this machine is the device: it is measured")
     parser.add_argument("--seed", type=int, default=1)
     parser.add_argument("--first", type=int, default=0, help="the first of the moments that are tried")
@@ -381,15 +429,9 @@ def main() -> None:
     print(f"seed {options.seed}", flush=True)
     found = []
     for workers in options.workers:
-        with project(measured=options.host) as alone:
-            seconds, whole = left_alone(start, alone, workers)
-            print(f"left alone with {workers} workers it takes {seconds:.1f} s", flush=True)
-            many = moments(options.moments, seconds, workers=workers, twice=options.twice, seed=options.seed)
-            for seen in series(
-                start, many[options.first : options.last], whole, alone / "cache" / "teachers", measured=options.host
-            ):
-                print(seen, flush=True)
-                found.append(seen)
+        for seen in tried(start, workers, options):
+            print(seen, flush=True)
+            found.append(seen)
     wrong = [seen for seen in found if seen.wrong]
     longest = max((seen.seconds for seen in found), default=0.0)
     print(f"{len(found)} moments, {len(wrong)} wrong; the slowest left after {longest:.1f} s")

@@ -1,0 +1,63 @@
+"""A study's name and budget over its life: begun anew where it judged nothing, gone on with where it was finished."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+import autocompress
+from autocompress.errors import SpecError
+from autocompress.study import SilentObserver
+from tests.given_study import write_data, write_model, write_study
+from tests.interruptions import BOARD
+
+
+class Notes(SilentObserver):
+    def __init__(self) -> None:
+        self.notes: list[str] = []
+
+    def note(self, text: str) -> None:
+        self.notes.append(text)
+
+
+def test_a_study_is_begun_anew_after_a_failure_and_extended_after_its_end(tmp_path: Path) -> None:
+    write_data(tmp_path / "texts.csv", rows=120)
+    write_model(tmp_path / "model", head=False)
+    (tmp_path / "board.yaml").write_text(BOARD)
+    given: dict[str, Any] = {
+        "device": "board.yaml",
+        "objectives": {"quality": "maximize", "size_mb": "minimize"},
+        "elastic": {"steps": 0},
+        "finalists": {"count": 1, "training": {"epochs": 1, "batch_size": 16, "learning_rate": 5.0e-3}},
+    }
+    storage, listener = str(tmp_path / "own.db"), Notes()
+    impossible = write_study(tmp_path, budget={"trials": 5}, constraints={"size_mb": {"max": 1e-6}}, **given)
+    with pytest.raises(SpecError, match=r"constraints\.size_mb: .* cannot be met"):
+        autocompress.run(impossible, storage=storage, workers=0)
+    mended = write_study(tmp_path, budget={"trials": 5}, **given)
+    with autocompress.run(mended, storage=storage, workers=0, observer=listener) as study:
+        assert "study 'mine' had judged nothing yet (failed): it is begun anew" in listener.notes
+        assert (study.row.state, study.store.counts("mine").evaluated) == ("complete", 5)
+        before = [record.candidate.digest for record in study.records()]
+        first = finalists(study)
+        assert len(first) == 1
+        with pytest.raises(SpecError, match=r"--trials 3: 5 were judged already; give all that there shall be"):
+            study.resume(workers=0, trials=3)
+        with pytest.raises(SpecError, match=r"--finalists 0: there are 1 already"):
+            study.resume(workers=0, finalists=0)
+        study.resume(workers=0, trials=8, finalists=3)
+        assert (study.row.state, study.store.counts("mine").evaluated) == ("complete", 8)
+        assert [record.candidate.digest for record in study.records()][: len(before)] == before
+        assert study.spec.budget.trials == 8
+        assert finalists(study)[:1] == first, "who was trained stays"
+        assert len(finalists(study)) >= 3
+        assert all(one.state != "nominated" for one in study.store.finalists("mine"))
+        assert study.store.check("mine") == []
+        with pytest.raises(SpecError, match="exists already"):
+            autocompress.run(mended, storage=storage, workers=0)
+
+
+def finalists(study: autocompress.Study) -> list[int]:
+    return [one.candidate.number for one in study.store.finalists(study.name) if one.candidate.number]
