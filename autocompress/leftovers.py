@@ -31,6 +31,8 @@ _CACHES: Final = {
     "profiles": "measurements of this machine",
     "members": "fetched models and data",
     "wheels": "fetched packages",
+    "converted": "converted checkpoints",
+    "digests": "what these held when they were made",
 }
 _DIGEST: Final = re.compile(r"[0-9a-f]{16}")
 _STALE_SECONDS: Final = 86400.0
@@ -100,7 +102,7 @@ def free(leftover: Leftover) -> None:
 
 
 def _is_draft(path: Path) -> bool:
-    return path.suffix in (".part", ".training") or ".part." in path.name
+    return path.suffix in (".part", ".training") or ".part." in path.name or path.name.startswith(".new-")
 
 
 def _is_stale(path: Path) -> bool:

@@ -329,13 +329,13 @@ def gone_on_with(start: Start, folder: Path, seen: Seen, whole: tuple[list[str],
 
 
 @contextlib.contextmanager
-def project(*, measured: bool = False, teachers: Path | None = None) -> Iterator[Path]:
-    """A fresh project. Training the teacher takes half of a small study's time: `teachers` of before may be given."""
+def project(*, measured: bool = False, taught: Path | None = None) -> Iterator[Path]:
+    """A fresh project. Training its teacher takes half of a small study's time: another one's cache may have it."""
     with tempfile.TemporaryDirectory(prefix="interruptions-") as name:
         folder = Path(name)
         write_project(folder, measured=measured)
-        if teachers is not None:
-            shutil.copytree(teachers, folder / "cache" / "teachers")
+        for kind in ("teachers", "digests") if taught is not None else ():
+            shutil.copytree(taught / kind, folder / "cache" / kind)
         yield folder
 
 
@@ -369,11 +369,11 @@ def left_alone(start: Start, folder: Path, workers: int) -> tuple[float, tuple[l
 
 
 def series(
-    start: Start, many: Sequence[Moment], whole: tuple[list[str], Front], teachers: Path, *, measured: bool
+    start: Start, many: Sequence[Moment], whole: tuple[list[str], Front], cache: Path, *, measured: bool
 ) -> Iterator[Seen]:
     """A fresh study for every moment; every fourth one has a teacher to train."""
     for moment in many:
-        with project(measured=measured, teachers=None if moment.number % 4 == 3 else teachers) as folder:
+        with project(measured=measured, taught=None if moment.number % 4 == 3 else cache) as folder:
             seen = interrupted(start, folder, moment)
             gone_on_with(start, folder, seen, whole)
             yield seen
@@ -402,7 +402,7 @@ def tried(start: Start, workers: int, options: argparse.Namespace) -> Iterator[S
             many = moments(options.moments, seconds, workers=workers, twice=options.twice, seed=options.seed)
         many = many[options.first : options.last]
         if not options.chained:
-            yield from series(start, many, whole, alone / "cache" / "teachers", measured=options.host)
+            yield from series(start, many, whole, alone / "cache", measured=options.host)
             return
         if not options.stages:
             random.Random(options.seed).shuffle(many)
