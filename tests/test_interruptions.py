@@ -2,9 +2,12 @@
 
 from __future__ import annotations
 
+import pytest
+
 from tests.interruptions import Forked, chain, left_alone, moments, project
 
 
+@pytest.mark.timeout(900)
 def test_a_study_that_is_interrupted_at_six_moments_ends_as_one_that_is_left_alone() -> None:
     with project() as alone:
         seconds, whole = left_alone(Forked.start, alone, workers=0)
