@@ -209,5 +209,5 @@ def _in_full(metric: str, metrics: Metrics, gap: str) -> Text:
     """A value with its interval and its word."""
     text = _with_interval(metric, metrics, gap)
     if metric in metrics and word(metric, metrics[metric]):
-        text.append(f" {word(metric, metrics[metric])}", style="dim")
+        text.append(f"{gap}{word(metric, metrics[metric])}", style="dim")
     return text

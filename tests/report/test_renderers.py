@@ -200,6 +200,19 @@ def test_the_picked_member_stands_beside_the_baseline(store: Store) -> None:
     assert "−0.4 [−1.9 to +1.1] pt" in text, "with the paired interval of the drop"
 
 
+def test_the_picked_member_fits_a_narrow_terminal_with_the_widest_intervals(empty: Store) -> None:
+    def wide(quality: float, test: float, ms: float, mb: float) -> Measurements:
+        energy = Measurement("energy_mj", 0.589, "mJ", "modelled", (0.294, 0.883))
+        rate = Measurement("throughput", 20483.0, "1/s", "measured", (20378.0, 20572.0))
+        return (*(one for one in given.exported(quality, test, ms, mb) if one.metric != "energy_mj"), energy, rate)
+
+    given.finished(empty, measured=wide)
+    text = printed(as_picked(pick(empty, "quickstart")), width=80)
+    assert "[0.294–0.883]" in text
+    assert max(len(line.rstrip()) for line in text.splitlines()) <= 80
+    assert any(line.rstrip().endswith("6.1× faster") for line in text.splitlines())
+
+
 def test_text_of_others_reaches_no_terminal_as_a_command(hostile: Store) -> None:
     text = printed(as_table(front_report(hostile, "quickstart")))
     assert "\x1b" not in text
