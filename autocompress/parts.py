@@ -24,6 +24,7 @@ from autocompress.core.shape import (
     head_parameters,
     macs_by_bits,
     norm_bytes,
+    projection_parameters,
     row_bytes,
     unpacked,
 )
@@ -72,8 +73,10 @@ def works(shape: ModelShape, workload: Workload) -> tuple[Work, ...]:
     normalisations, which stand between them and count together."""
     shape = unpacked(shape)
     tokens, hidden = workload.batch * workload.length, shape.hidden
-    rows = tokens * row_bytes(hidden, shape.embedding_bits) + workload.length * row_bytes(hidden, 32)
-    found = [Work("embeddings", shape.embedding_bits, {}, rows)]
+    width = shape.row_width
+    rows = tokens * row_bytes(width, shape.embedding_bits) + workload.length * row_bytes(width, 32)
+    projected: dict[Arithmetic, int] = {32: tokens * width * hidden} if shape.table_width else {}
+    found = [Work("embeddings", shape.embedding_bits, projected, rows + 4 * projection_parameters(shape))]
     for place, layer in enumerate(shape.layers):
         every, attention, wide = place < shape.depth - 1, layer.attention, layer.feed_forward
         macs = [

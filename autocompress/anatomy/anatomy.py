@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import copy
 from collections.abc import Mapping, Sequence
-from typing import Any, Literal, cast
+from typing import Any, Final, Literal, cast
 
 import numpy as np
 import torch
@@ -36,6 +36,9 @@ from autocompress.core.shape import (
 )
 from autocompress.errors import SpecError
 
+ACTIVATIONS: Final = ("gelu", "gelu_new", "gelu_pytorch_tanh", "relu")
+"""Of feed-forward blocks, as configs name them."""
+
 _LIMITS, _RELIEF = ".limits", ".relief"
 
 
@@ -65,7 +68,7 @@ class Anatomy:
         config = getattr(model, "config", None)
         model_type = str(getattr(config, "model_type", type(model).__name__))
         self.family = family_of(model_type, families)
-        _refuse_other_forms(config)
+        _refuse_other_forms(config, self.family.activation(config))
         self.model = model
         self._families, self._linked = families, linked
         self._texts, self._settled = texts, settled
@@ -73,7 +76,7 @@ class Anatomy:
         self._stack = find_stack(model)
         indices = getattr(model, "_autocompress_layers", tuple(range(len(self._list))))
         self.layers = [find_parts(i, module) for i, module in zip(indices, self._list, strict=True)]
-        self._embeddings = find_embeddings(model)
+        self._embeddings = find_embeddings(model, self.family.constant_rows, self.family.projection)
         self._head = [head_slot(model, path) for path in self.family.head]
         self.runtime: str = DEFAULT_RUNTIME
 
@@ -101,16 +104,22 @@ class Anatomy:
     @property
     def word_embeddings(self) -> nn.Embedding:
         """The fp32 table of word embeddings, also under quantization."""
-        return cast(nn.Embedding, self._embeddings[0].module)
+        return cast(nn.Embedding, self._embeddings.word.module)
+
+    @property
+    def embedded(self) -> nn.Module:
+        """The module whose output goes into the first layer: what adds up the embeddings, or projects their sum."""
+        parts = self._embeddings
+        return parts.word.owner if parts.projection is None else parts.projection.module
 
     def shape(self) -> ModelShape:
         """What the model is now."""
-        word, position, token_type, norm = self._embeddings
-        table = self.word_embeddings
-        rows = [slot.module for slot in (position, token_type) if slot is not None]
+        parts, table = self._embeddings, self.word_embeddings
+        rows = [slot.module for slot in (parts.position, *parts.constant)]
+        width = int(parts.norm.normalized_shape[0])
         return ModelShape(
             family=self.family.model_type,
-            hidden=int(norm.normalized_shape[0]),
+            hidden=width if parts.projection is None else parts.projection.linear.out_features,
             word_rows=table.num_embeddings,
             other_rows=sum(cast(nn.Embedding, module).num_embeddings for module in rows),
             lookups=1 + len(rows),
@@ -118,6 +127,7 @@ class Anatomy:
             head_widths=tuple(slot.linear.out_features for slot in self._head),
             embedding_bits=table.bits if isinstance(table, Int8Embedding) else 32,
             runtime=self.runtime,
+            table_width=None if parts.projection is None else width,
         )
 
     def layer(self, index: int) -> LayerParts:
@@ -168,7 +178,7 @@ class Anatomy:
 
     def quantize_embeddings(self, *, bits: Literal[4, 8] = 8) -> None:
         """The rows of word embeddings are rounded from now on."""
-        self._embeddings[0].put(Int8Embedding(self.word_embeddings, bits=bits))
+        self._embeddings.word.put(Int8Embedding(self.word_embeddings, bits=bits))
 
     def quantize(
         self,
@@ -265,13 +275,15 @@ class Anatomy:
 
     def weights(self) -> EncoderWeights:
         """The model as plain arrays, to be deployed."""
-        word, position, token_type, norm = self._embeddings
-        positions = _array(cast(nn.Embedding, position.module).weight)[self.family.first_position(self.model.config) :]
-        if token_type is not None:
-            positions = positions + _array(cast(nn.Embedding, token_type.module).weight)[0]
-        shape = self.shape()
+        parts, shape = self._embeddings, self.shape()
+        positions = _table(parts.position)[self.family.first_position(self.model.config) :]
+        for slot in parts.constant:
+            positions = positions + _table(slot)[0]
+        projection = None if parts.projection is None else _linear(parts.projection)
         return EncoderWeights(
-            EmbeddingWeights(_array(self.word_embeddings.weight), positions, _norm(norm), shape.embedding_bits),
+            EmbeddingWeights(
+                _array(self.word_embeddings.weight), positions, _norm(parts.norm), shape.embedding_bits, projection
+            ),
             tuple(_layer_weights(parts, layer) for parts, layer in zip(self.layers, shape.layers, strict=True)),
             self.family.activation(self.model.config),
             tuple(_linear(slot) for slot in self._head),
@@ -309,6 +321,10 @@ def _array(tensor: Tensor) -> np.ndarray[tuple[int, ...], np.dtype[np.float32]]:
     return tensor.detach().float().numpy()
 
 
+def _table(slot: Slot) -> np.ndarray[tuple[int, ...], np.dtype[np.float32]]:
+    return _array(cast(nn.Embedding, slot.module).weight)
+
+
 def _linear(slot: Slot) -> Linear:
     linear, limits, relief = slot.linear, None, None
     if isinstance(linear, Int8Linear):
@@ -321,9 +337,14 @@ def _norm(norm: nn.LayerNorm) -> Norm:
     return Norm(_array(norm.weight), _array(norm.bias), norm.eps)
 
 
-def _refuse_other_forms(config: Any) -> None:
+def _refuse_other_forms(config: Any, activation: str) -> None:
     """Raises SpecError for what a family allows and the deployed graph does not build: a mask that hides later tokens,
-    positions that are not looked up."""
+    positions that are not looked up, other activations."""
+    if activation not in ACTIVATIONS:
+        raise SpecError(
+            f"model: its feed-forward blocks use the activation {activation!r}, which the graph does not write "
+            f"(allowed: {', '.join(ACTIVATIONS)}); take a checkpoint with one of these"
+        )
     if getattr(config, "is_decoder", False):
         raise SpecError(
             "model: its config has `is_decoder: true`, so every token attends to earlier ones alone; the graph masks "

@@ -12,11 +12,15 @@ class Family:
     """`head` are the dense layers of the classification head by dotted path, first to last, with `head_activation`
     between them. `activation` reads the feed-forward activation from the model's config; `first_position` the row of
     the position table that belongs to the first token. `counters` are the attributes of an attention module that hold
-    the number of heads or of channels, kept true after pruning."""
+    the number of heads or of channels, kept true after pruning. `constant_rows` are further tables of the embeddings
+    of which every text takes the first row; `projection` is the dense layer between embeddings and layers, by dotted
+    path, of models whose embeddings are narrower than their layers."""
 
     model_type: str
     head: tuple[str, ...]
-    head_activation: Literal["tanh", "relu"]
+    head_activation: Literal["tanh", "relu", "gelu"]
     activation: Callable[[Any], str]
     first_position: Callable[[Any], int]
     counters: tuple[tuple[str, Literal["heads", "channels"]], ...]
+    constant_rows: tuple[str, ...] = ("token_type_embeddings",)
+    projection: str | None = None

@@ -136,10 +136,40 @@ def find_parts(index: int, module: nn.Module) -> LayerParts:
     return LayerParts(index, module, query, key, value, output, up, down, norms[0], norms[1], head_size)
 
 
-def find_embeddings(model: nn.Module) -> tuple[Slot, Slot, Slot | None, nn.LayerNorm]:
+@dataclass(frozen=True, slots=True)
+class EmbeddingParts:
+    """Tables that are added up, the normalisation of their sum, and the projection to the width of the layers, where
+    there is one. Of the tables that are `constant` every text takes the first row."""
+
+    word: Slot
+    position: Slot
+    constant: tuple[Slot, ...]
+    norm: nn.LayerNorm
+    projection: Slot | None
+
+
+def find_embeddings(model: nn.Module, constant: tuple[str, ...], projection: str | None) -> EmbeddingParts:
     for module in model.modules():
         if hasattr(module, "word_embeddings") and hasattr(module, "position_embeddings"):
-            token_type = Slot(module, "token_type_embeddings") if hasattr(module, "token_type_embeddings") else None
+            _check_tables(module, constant)
             norm = next(child for child in module.children() if isinstance(child, nn.LayerNorm))
-            return Slot(module, "word_embeddings"), Slot(module, "position_embeddings"), token_type, norm
+            rows = tuple(Slot(module, name) for name in constant if hasattr(module, name))
+            parts = Slot(module, "word_embeddings"), Slot(module, "position_embeddings")
+            return EmbeddingParts(*parts, rows, norm, _projection(model, projection))
     raise SpecError("model: no module holds word and position embeddings")
+
+
+def _check_tables(module: nn.Module, constant: tuple[str, ...]) -> None:
+    """Raises SpecError for a table that nobody would add."""
+    known = {"word_embeddings", "position_embeddings", *constant}
+    tables = [name for name, child in module.named_modules() if isinstance(child, nn.Embedding)]
+    if strange := sorted(set(tables) - known):
+        raise SpecError(f"model: its embeddings add {', '.join(strange)}, which this family has no row for in a text")
+
+
+def _projection(model: nn.Module, path: str | None) -> Slot | None:
+    if path is None:
+        return None
+    owner, _, name = path.rpartition(".")
+    holder = model.get_submodule(owner)
+    return Slot(holder, name) if hasattr(holder, name) else None

@@ -68,12 +68,13 @@ class LayerWeights:
 class EmbeddingWeights:
     """`word` [vocabulary, hidden], `position` [positions, hidden]: row i belongs to the i-th token (families that start
     at another row hand in the table without the rows before it). The token-type row, constant for single texts, is
-    already added to the positions."""
+    already added to the positions. Tables narrower than the layers are projected to their width after the norm."""
 
     word: Array
     position: Array
     norm: Norm
     bits: Bits
+    projection: Linear | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -99,8 +100,8 @@ def random_weights(shape: ModelShape, *, positions: int, seed: int) -> EncoderWe
         limits = (-4.0, 4.0) if activations == "static" else None
         return Linear(array(inputs, outputs), array(outputs), limits)
 
-    def norm() -> Norm:
-        return Norm(np.ones(shape.hidden, np.float32), array(shape.hidden), 1e-12)
+    def norm(width: int = shape.hidden) -> Norm:
+        return Norm(np.ones(width, np.float32), array(width), 1e-12)
 
     def attention(block: AttentionShape) -> AttentionWeights | None:
         inner = block.heads * block.head_size
@@ -121,7 +122,11 @@ def random_weights(shape: ModelShape, *, positions: int, seed: int) -> EncoderWe
     widths = (shape.hidden, *shape.head_widths)
     return EncoderWeights(
         EmbeddingWeights(
-            array(shape.word_rows, shape.hidden), array(positions, shape.hidden), norm(), shape.embedding_bits
+            array(shape.word_rows, shape.row_width),
+            array(positions, shape.row_width),
+            norm(shape.row_width),
+            shape.embedding_bits,
+            linear(shape.table_width, shape.hidden) if shape.table_width else None,
         ),
         tuple(layers),
         "gelu",

@@ -77,8 +77,9 @@ class ModelShape:
     """An encoder with an embedding table below and a classification head above.
 
     `head_widths` are the output widths of the dense layers of the head, first to last (the last is the number of
-    classes). `other_rows` are the position and token-type rows; `lookups` counts the embedding tables. `runtime` is a
-    name of `core.runtimes`: what it is deployed in.
+    classes). `other_rows` are the position and token-type rows; `lookups` counts the embedding tables. Tables narrower
+    than `hidden`, of `table_width` channels, are projected to it (None: they are as wide). `runtime` is a name of
+    `core.runtimes`: what it is deployed in.
     """
 
     family: str
@@ -90,6 +91,12 @@ class ModelShape:
     head_widths: tuple[int, ...]
     embedding_bits: Bits = 32
     runtime: str = DEFAULT_RUNTIME
+    table_width: int | None = None
+
+    @property
+    def row_width(self) -> int:
+        """Channels of a row of an embedding table."""
+        return self.table_width or self.hidden
 
     @property
     def depth(self) -> int:
@@ -170,6 +177,11 @@ def feed_forward_parameters(hidden: int, feed_forward: FeedForwardShape) -> int:
     return _linear(hidden, feed_forward.width) + _linear(feed_forward.width, hidden)
 
 
+def projection_parameters(shape: ModelShape) -> int:
+    """Between embedding tables and layers, where these are wider."""
+    return _linear(shape.table_width, shape.hidden) if shape.table_width else 0
+
+
 def head_parameters(shape: ModelShape) -> int:
     total, inputs = 0, shape.hidden
     for outputs in shape.head_widths:
@@ -180,8 +192,8 @@ def head_parameters(shape: ModelShape) -> int:
 
 def parameters(shape: ModelShape) -> int:
     """Number of weights, embeddings and normalisation included."""
-    norms = 2 * shape.hidden * (1 + 2 * shape.depth)
-    embeddings = (shape.word_rows + shape.other_rows) * shape.hidden
+    norms = 2 * shape.row_width + 4 * shape.hidden * shape.depth
+    embeddings = (shape.word_rows + shape.other_rows) * shape.row_width + projection_parameters(shape)
     layers = sum(
         attention_parameters(shape.hidden, layer.attention) + feed_forward_parameters(shape.hidden, layer.feed_forward)
         for layer in shape.layers
@@ -207,6 +219,7 @@ def macs_by_bits(shape: ModelShape, *, batch: int, length: int, every_token: boo
         found[_arithmetic(layer.attention.bits)] += 2 * (length + rows) * shape.hidden * inner
         found[32] += 2 * rows * length * inner
         found[_arithmetic(layer.feed_forward.bits)] += rows * 2 * shape.hidden * layer.feed_forward.width
+    found[32] += length * (shape.table_width or 0) * shape.hidden
     inputs = shape.hidden
     for outputs in shape.head_widths:
         found[32] += inputs * outputs
@@ -232,9 +245,10 @@ def weight_bytes(shape: ModelShape, *, embeddings: bool = True) -> int:
     `embeddings`, what every inference reads: of a table it reads a few rows only.
     """
     hidden = shape.hidden
-    total = norm_bytes(shape) + 4 * head_parameters(shape)
+    total = norm_bytes(shape) + 4 * (head_parameters(shape) + projection_parameters(shape))
     if embeddings:
-        total += shape.word_rows * row_bytes(hidden, shape.embedding_bits) + shape.other_rows * row_bytes(hidden, 32)
+        width = shape.row_width
+        total += shape.word_rows * row_bytes(width, shape.embedding_bits) + shape.other_rows * row_bytes(width, 32)
     for layer in shape.layers:
         total += attention_bytes(hidden, layer.attention) + feed_forward_bytes(hidden, layer.feed_forward)
     return total
@@ -242,7 +256,7 @@ def weight_bytes(shape: ModelShape, *, embeddings: bool = True) -> int:
 
 def norm_bytes(shape: ModelShape) -> int:
     """Scales and biases of all normalisations: one above the embeddings, two in every layer."""
-    return 4 * 2 * shape.hidden * (1 + 2 * shape.depth)
+    return 4 * 2 * (shape.row_width + 2 * shape.hidden * shape.depth)
 
 
 def row_bytes(hidden: int, bits: Bits) -> int:

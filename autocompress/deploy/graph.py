@@ -36,7 +36,15 @@ Runtime does not give 0 but the denormal 4e-39, on which processors are slow: ba
 times as long as full ones in int8 and 1.09 times in fp32; with this they take the same."""
 
 NORM = "LayerNormalization"
-ACTIVATIONS = {"gelu": "Gelu", "relu": "Relu", "tanh": "Tanh"}
+_BY_TANH = {"approximate": "tanh"}
+ACTIVATIONS: dict[str, tuple[str, dict[str, Any]]] = {
+    "gelu": ("Gelu", {}),
+    "gelu_new": ("Gelu", _BY_TANH),
+    "gelu_pytorch_tanh": ("Gelu", _BY_TANH),
+    "relu": ("Relu", {}),
+    "tanh": ("Tanh", {}),
+}
+"""The node of each activation (`anatomy.ACTIVATIONS` and those of heads), and its attributes."""
 
 
 def write_graph(weights: EncoderWeights, *, every_token: bool = False, lowering: Lowering = PLAIN) -> onnx.ModelProto:
@@ -55,7 +63,7 @@ def write_graph(weights: EncoderWeights, *, every_token: bool = False, lowering:
     pooled = graph.node("Gather", hidden, graph.integer(0), axis=1)  # [batch, hidden]
     for position, linear in enumerate(weights.head):
         if position:
-            pooled = graph.node(ACTIVATIONS[weights.head_activation], pooled)
+            pooled = graph.activation(weights.head_activation, pooled)
         pooled = graph.node("Gemm", pooled, graph.array(linear.weight), graph.array(linear.bias))
     graph.nodes[-1].output[0] = "logits"
     return graph.model(classes=len(weights.head[-1].bias))
@@ -111,7 +119,8 @@ def _embeddings(graph: _Graph, embeddings: EmbeddingWeights) -> str:
         words = _packed_words(graph, embeddings.word)
     length = graph.node("Shape", "input_ids", start=1, end=2)
     positions = graph.node("Slice", graph.array(embeddings.position), graph.ints([0]), length, graph.ints([0]))
-    return graph.norm(graph.node("Add", words, positions), embeddings.norm)
+    normed = graph.norm(graph.node("Add", words, positions), embeddings.norm)
+    return graph.linear(normed, [embeddings.projection], 32) if embeddings.projection else normed
 
 
 def _packed_words(graph: _Graph, table: NDArray[np.float32]) -> str:
@@ -139,7 +148,7 @@ def _layer(graph: _Graph, layer: LayerWeights, hidden: str, mask: _Masks, activa
         hidden = graph.first(hidden)
     if layer.feed_forward:
         block = layer.feed_forward
-        wide = graph.node(ACTIVATIONS[activation], graph.linear(hidden, [block.up], block.bits))
+        wide = graph.activation(activation, graph.linear(hidden, [block.up], block.bits))
         narrow = graph.linear(wide, [block.down], block.bits)
         hidden = graph.norm(graph.node("Add", narrow, hidden), block.norm)
     return hidden
@@ -199,6 +208,10 @@ class _Graph:
         names = [f"{operator}_{len(self.nodes)}" + (f"_{i}" if i else "") for i in range(outputs)]
         self.nodes.append(helper.make_node(operator, inputs, names, name=names[0], **attributes))
         return names[0]
+
+    def activation(self, name: str, tensor: str) -> str:
+        operator, attributes = ACTIVATIONS[name]
+        return self.node(operator, tensor, **attributes)
 
     def split(self, tensor: str, parts: int) -> list[str]:
         self.node("Split", tensor, outputs=parts, axis=-1, num_outputs=parts)

@@ -62,7 +62,7 @@ def recorded(
                 if part in parts:
                     _hook(stack, module, partial(features._take, part, place))
         if "embeddings" in parts:
-            _hook(stack, _embeddings(anatomy), partial(features._take, "embeddings", 0))
+            _hook(stack, anatomy.embedded, partial(features._take, "embeddings", 0))
         yield features
 
 
@@ -73,12 +73,6 @@ def _modules(layer: LayerParts) -> dict[Part, nn.Module]:
         "value": layer.value.module,
         "hidden": layer.module,
     }
-
-
-def _embeddings(anatomy: Anatomy) -> nn.Module:
-    """The module that adds up all embeddings: the one that holds the table of words."""
-    table = anatomy.word_embeddings
-    return next(module for module in anatomy.model.modules() if any(child is table for child in module.children()))
 
 
 def _hook(stack: ExitStack, module: nn.Module, take: Callable[..., None]) -> None:

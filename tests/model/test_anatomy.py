@@ -4,7 +4,7 @@ import pytest
 import torch
 from torch import nn
 
-from autocompress.anatomy import FAMILIES, Anatomy
+from autocompress.anatomy import FAMILIES, Anatomy, family_of
 from autocompress.core.shape import AttentionShape, macs, weight_bytes
 from autocompress.deploy.graph import write_graph
 from autocompress.errors import SpecError
@@ -12,6 +12,7 @@ from autocompress.testing import family_contract
 from tests.conftest import build_model
 
 
+@pytest.mark.parametrize("family", sorted(FAMILIES))
 def test_every_family_passes_the_contract(family: str) -> None:
     family_contract(build_model(family), FAMILIES)
 
@@ -34,6 +35,7 @@ def test_macs_equal_those_that_torch_counts_on_eager_attention(bert: Anatomy) ->
     assert counter.get_total_flops() == 2 * macs(bert.shape(), batch=2, length=10)
 
 
+@pytest.mark.parametrize("family", sorted(FAMILIES))
 def test_predicted_size_is_that_of_the_file(anatomy: Anatomy) -> None:
     for quantized in (False, True):
         if quantized:
@@ -44,10 +46,39 @@ def test_predicted_size_is_that_of_the_file(anatomy: Anatomy) -> None:
         assert 0 < written - weight_bytes(anatomy.shape()) + 8 * 64 * 4 < 40_000
 
 
-def test_a_model_of_an_unknown_family_is_refused_by_name() -> None:
+def test_a_model_of_an_unknown_family_is_refused_by_what_it_would_need() -> None:
     model = nn.Linear(2, 2)
-    with pytest.raises(SpecError, match="no anatomy for the family 'Linear'"):
+    with pytest.raises(SpecError, match="no anatomy for the family 'Linear': it would need a description of where"):
         Anatomy(model, FAMILIES)
+    with pytest.raises(SpecError, match=r"family 'mpnet': it would need positions relative to each other") as caught:
+        family_of("mpnet", FAMILIES)
+    assert "did you mean" not in str(caught.value), "another model_type is never the way"
+
+
+@pytest.mark.parametrize("activation", ["gelu_new", "gelu_pytorch_tanh", "relu"])
+def test_activations_of_feed_forward_blocks_are_written_as_they_are(activation: str) -> None:
+    family_contract(build_model("electra", hidden_act=activation), FAMILIES)
+
+
+def test_an_activation_that_is_not_written_is_refused() -> None:
+    with pytest.raises(
+        SpecError, match=r"the activation 'silu', .* \(allowed: gelu, gelu_new, gelu_pytorch_tanh, relu\)"
+    ):
+        Anatomy(build_model("bert", hidden_act="silu"), FAMILIES)
+
+
+def test_a_table_that_no_text_has_a_row_of_is_refused(bert: Anatomy) -> None:
+    bert.embedded.entity_embeddings = nn.Embedding(3, 64)
+    with pytest.raises(SpecError, match="its embeddings add entity_embeddings"):
+        Anatomy(bert.model, FAMILIES)
+
+
+def test_embeddings_narrower_than_the_layers_are_counted_as_they_are() -> None:
+    narrow = Anatomy(build_model("electra"), FAMILIES).shape()
+    assert (narrow.hidden, narrow.table_width) == (64, 32)
+    wide = Anatomy(build_model("bert"), FAMILIES).shape()
+    assert wide.table_width is None
+    assert macs(narrow, batch=2, length=10) - macs(wide, batch=2, length=10) == 2 * 10 * 32 * 64
 
 
 def test_a_model_whose_layers_are_not_plain_is_refused(bert: Anatomy) -> None:

@@ -7,7 +7,7 @@ import pytest
 import torch
 from torch import Tensor
 
-from autocompress.anatomy import Anatomy
+from autocompress.anatomy import FAMILIES, Anatomy
 from autocompress.core.policy import CompressionPolicy, Step
 from autocompress.errors import CandidateError
 from autocompress.importance import Importance
@@ -47,6 +47,12 @@ IDENTITY = [
     Step("quantize", "layers.0", {"bits": 32}),
     Step("runtime", "*", {"runtime": "onnxruntime"}),
 ]
+
+
+@pytest.fixture(params=sorted(FAMILIES))
+def family(request: pytest.FixtureRequest) -> str:
+    """Every family that there is: each has masks and slices of its own."""
+    return str(request.param)
 
 
 def logits(anatomy: Anatomy) -> Tensor:
