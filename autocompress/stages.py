@@ -64,18 +64,23 @@ class Inputs:
     texts: Path | None = None
 
 
-def gather(spec: StudySpec, observer: Observer) -> Inputs:
-    """Fetches the model, the data and the unlabelled texts."""
+def gather(spec: StudySpec, observer: Observer, *, kept: Path | None = None) -> Inputs:
+    """Fetches the model, the data and the unlabelled texts. `kept` is the folder of rows that came from Python."""
     observer.stage("assets", ", ".join(map(str, spec.sources.values())))
 
     check_cache()
 
-    def fetched(asset: Asset) -> Path:
-        return fetch(asset, progress=lambda name, done, total: observer.progress(done, total, name))
+    def fetched(name: str, asset: Asset) -> Path:
+        return fetch(
+            asset,
+            kind="model" if name == "model" else "dataset",
+            kept=kept,
+            progress=lambda what, done, total: observer.progress(done, total, what),
+        )
 
     if not spec.task.data.parts:
         raise SpecError("task.data: names no texts; give `source` or `train`, or from Python `run(..., data=...)`")
-    found = {name: fetched(asset) for name, asset in spec.sources.items()}
+    found = {name: fetched(name, asset) for name, asset in spec.sources.items()}
     digests = {name: file_digest(path) for name, path in found.items()}
     parts = spec.task.data.parts
     data = {part: found[name] for part, name in zip(parts, spec.task.data.sources, strict=True)}

