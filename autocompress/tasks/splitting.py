@@ -169,8 +169,9 @@ def _by_class(labels: NDArray[np.int64], shares: NDArray[np.float64], order: Pla
     small classes, one by one not divisible, are together."""
     owed, had = np.zeros(len(shares)), np.zeros(len(shares))
     parts: list[list[Places]] = [[] for _ in shares]
-    for label in np.unique(labels):
-        places = order[labels[order] == label]
+    met = labels[order]
+    for label in dict.fromkeys(met.tolist()):  # in random order: what is left over goes to no class by its name
+        places = order[met == label]
         least = np.array([1] + [int(len(places) >= _EVERYWHERE)] * (len(shares) - 1))
         counts = np.maximum(np.floor(shares * len(places)).astype(int), least)
         counts[0] -= max(0, counts.sum() - len(places))
