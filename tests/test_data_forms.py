@@ -1,6 +1,6 @@
 """The same texts give the same study, whatever form they come in."""
 
-from collections.abc import Mapping
+from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
@@ -8,19 +8,15 @@ import pandas
 import pytest
 
 import autocompress
+from autocompress import config
 from autocompress.errors import IntegrityError, Interrupted, NotFoundError
+from autocompress.operators import OPERATORS
+from autocompress.stages import gather
 from autocompress.study import ROWS, SilentObserver
-from autocompress.tasks import load_text_classification
+from autocompress.tasks import TextClassification, load_text_classification
 from tests.given_study import write_data, write_model, write_study
 
-QUICK = {
-    "objectives": {"quality": "maximize", "size_mb": "minimize"},
-    "budget": {"trials": 3},
-    "teacher": {"epochs": 3, "batch_size": 32, "learning_rate": 3.0e-3},
-    "elastic": {"steps": 0},
-    "finalists": {"count": 1, "training": {"epochs": 1, "batch_size": 32, "learning_rate": 5.0e-3}},
-}
-Front = list[tuple[str, float, float]]
+QUICK = {"budget": {"trials": 2}, "elastic": {"steps": 0}}
 
 
 @pytest.fixture(scope="module")
@@ -31,79 +27,76 @@ def project(tmp_path_factory: pytest.TempPathFactory) -> Path:
     return folder
 
 
-def front(study: autocompress.Study, out: Path) -> Front:
-    """The verified front, without what a clock said; one of it is picked."""
-    with study:
-        assert study.pick(knee=True, out=out).digest
-        assert autocompress.load(out)(["we saw the goal"])[0].label in ("food", "sports", "travel")
-        return [
-            (one.digest, one.metrics["quality"].value, one.metrics["size_mb"].value) for one in study.pareto().verified
-        ]
-
-
-def written(project: Path, name: str, data: Mapping[str, Any]) -> Path:
-    return write_study(project, name=name, **QUICK, task={"max_length": 16, "data": {**data}})
-
-
-def run(project: Path, spec: Path, **settings: Any) -> Front:
-    study = autocompress.run(spec, storage=str(project / "forms.db"), workers=0, **settings)
-    return front(study, project / f"picked-{spec.stem}")
-
-
-@pytest.fixture(scope="module")
-def reference(project: Path) -> Front:
-    """What one csv gives."""
-    return run(project, written(project, "csv", {"source": "texts.csv"}))
-
-
-def test_files_of_ones_own_for_each_split(project: Path, reference: Front) -> None:
-    with autocompress.open_study("csv", storage=str(project / "forms.db")) as study:
-        task = load_text_classification(study.spec.task, {"all": project / "texts.csv"}, project / "model")
-    parts = {}
-    for name, examples in task.splits.items():
-        frame = pandas.DataFrame({"text": examples.texts, "label": [task.labels[i] for i in examples.labels]})
-        parts[name] = f"{name}.tsv.gz"
-        frame.to_csv(project / parts[name], sep="\t", index=False)
-    assert run(project, written(project, "files", parts)) == reference
-
-
-def test_parquet(project: Path, reference: Front) -> None:
-    pandas.read_csv(project / "texts.csv").to_parquet(project / "texts.parquet")
-    assert run(project, written(project, "parquet", {"source": "texts.parquet"})) == reference
+def written(folder: Path, name: str, data: dict[str, Any], **changes: Any) -> Path:
+    return write_study(folder, name=name, task={"max_length": 16, "data": data}, **QUICK, **changes)
 
 
 class Stopping(SilentObserver):
-    """Somebody who presses Ctrl-C as soon as the teacher is trained."""
+    """Somebody who presses Ctrl-C before anything is trained."""
 
     def stage(self, name: str, detail: str = "") -> None:
-        if name == "importance":
+        if name == "teacher":
             raise KeyboardInterrupt
 
 
-def test_a_frame_from_python_also_after_an_interruption_and_a_move(project: Path, reference: Front) -> None:
+def interrupted(spec: Path, storage: Path, data: Any) -> None:
+    with pytest.raises(Interrupted):
+        autocompress.run(spec, storage=str(storage), workers=0, data=data, observer=Stopping())
+
+
+def task_of(spec: Path) -> TextClassification:
+    """What a study file's training, search and judgement are given."""
+    study = config.load_study(spec, operators=OPERATORS)
+    inputs = gather(study, SilentObserver())
+    return load_text_classification(study.task, inputs.data, inputs.model)
+
+
+def seen(task: TextClassification) -> Iterator[tuple[Any, ...]]:
+    yield task.labels
+    for name, part in task.splits.items():
+        yield name, part.texts, part.labels.tolist(), [ids.tolist() for ids in part.tokens]
+
+
+def test_own_files_and_parquet_give_what_one_csv_gives(project: Path) -> None:
+    """Text by text and in the same order, so that whatever is made of them is the same too."""
+    whole = task_of(written(project, "one", {"source": "texts.csv"}))
+    files = {}
+    for name, examples in whole.splits.items():
+        labels = [whole.labels[number] for number in examples.labels]
+        files[name] = f"{name}.tsv.gz"
+        pandas.DataFrame({"label": labels, "text": examples.texts}).to_csv(project / files[name], sep="\t", index=False)
+    pandas.read_csv(project / "texts.csv").to_parquet(project / "texts.parquet")
+    for name, data in (("files", files), ("parquet", {"source": "texts.parquet"})):
+        assert list(seen(task_of(written(project, name, data)))) == list(seen(whole))
+
+
+def test_a_frame_from_python_is_run_to_a_pick_also_after_an_interruption_and_a_move(project: Path) -> None:
     frame, folder = pandas.read_csv(project / "texts.csv").rename(columns={"text": "body"}), project / "before"
     folder.mkdir()
-    spec = written(project, "frame", {"text": "body"})
-    with pytest.raises(Interrupted):
-        autocompress.run(spec, storage=str(folder / "forms.db"), workers=0, data=frame, observer=Stopping())
+    finalists = {"count": 1, "training": {"epochs": 1, "batch_size": 16, "learning_rate": 5.0e-3}}
+    spec = written(project, "frame", {"text": "body"}, finalists=finalists)
+    interrupted(spec, folder / "forms.db", frame)
     moved = folder.rename(project / "after")
-    study = autocompress.resume("frame", storage=str(moved / "forms.db"), workers=0)
-    assert front(study, project / "picked-frame") == reference
+    with autocompress.resume("frame", storage=str(moved / "forms.db"), workers=0) as study:
+        assert study.pick(knee=True, out=project / "picked").digest
+        inputs = gather(study.spec, SilentObserver(), kept=study.store.artifacts / ROWS)
+        found = load_text_classification(study.spec.task, inputs.data, inputs.model)
+    assert list(seen(found)) == list(seen(task_of(written(project, "one", {"source": "texts.csv"}))))
+    assert autocompress.load(project / "picked")(["we saw the goal"])[0].label in found.labels
 
 
-def test_rows_that_a_study_kept_are_missed_and_their_change_is_noticed(project: Path, reference: Front) -> None:
-    spec, storage, frame = (
-        written(project, "lost", {}),
-        str(project / "lost.db"),
-        pandas.read_csv(project / "texts.csv"),
-    )
-    with pytest.raises(Interrupted):
-        autocompress.run(spec, storage=storage, workers=0, data=frame, observer=Stopping())
+def test_rows_that_a_study_kept_are_missed_and_their_change_is_noticed(project: Path) -> None:
+    spec, storage = written(project, "lost", {}), project / "lost.db"
+    interrupted(spec, storage, pandas.read_csv(project / "texts.csv"))
     (kept,) = (project / "lost-artifacts" / ROWS).iterdir()
-    content = kept.read_bytes()
-    kept.write_bytes(content + b"\n")
+    kept.write_bytes(kept.read_bytes() + b"\n")
     with pytest.raises(IntegrityError, match="so these are not the rows that the study was given"):
-        autocompress.resume("lost", storage=storage, workers=0)
+        autocompress.resume("lost", storage=str(storage), workers=0)
     kept.unlink()
     with pytest.raises(NotFoundError, match="the rows that the study was given from Python are gone"):
-        autocompress.resume("lost", storage=storage, workers=0)
+        autocompress.resume("lost", storage=str(storage), workers=0)
+
+
+def test_a_study_without_texts_needs_them_from_python(project: Path) -> None:
+    with pytest.raises(autocompress.AutocompressError, match=r"task.data: names no texts.*run\(..., data=...\)"):
+        autocompress.run(written(project, "none", {"text": "body"}), storage=str(project / "none.db"), workers=0)
