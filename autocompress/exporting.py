@@ -125,7 +125,8 @@ class Exporting:
             metrics=metrics_json(known.found),
             baseline=metrics_json(known.reference),
             provenance={
-                **{name: str(asset) for name, asset in spec.sources.items()},
+                **{name: str(asset) for name, asset in spec.sources.items() if not name.startswith("data")},
+                "data": str(spec.task.data),
                 "device": profile.fingerprint.get("cpu", profile.name),
                 "fingerprint": dict(profile.fingerprint),
                 "latency": known.how,

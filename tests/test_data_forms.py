@@ -70,19 +70,23 @@ def test_own_files_and_parquet_give_what_one_csv_gives(project: Path) -> None:
         assert list(seen(task_of(written(project, name, data)))) == list(seen(whole))
 
 
-def test_a_frame_from_python_is_run_to_a_pick_also_after_an_interruption_and_a_move(project: Path) -> None:
-    frame, folder = pandas.read_csv(project / "texts.csv").rename(columns={"text": "body"}), project / "before"
+def test_frames_from_python_are_run_to_a_pick_also_after_an_interruption_and_a_move(project: Path) -> None:
+    whole, folder = task_of(written(project, "one", {"source": "texts.csv"})), project / "before"
+    frames = {
+        name: pandas.DataFrame({"body": part.texts, "label": [whole.labels[number] for number in part.labels]})
+        for name, part in whole.splits.items()
+    }
     folder.mkdir()
     finalists = {"count": 1, "training": {"epochs": 1, "batch_size": 16, "learning_rate": 5.0e-3}}
-    spec = written(project, "frame", {"text": "body"}, finalists=finalists)
-    interrupted(spec, folder / "forms.db", frame)
+    interrupted(written(project, "frames", {"text": "body"}, finalists=finalists), folder / "forms.db", frames)
     moved = folder.rename(project / "after")
-    with autocompress.resume("frame", storage=str(moved / "forms.db"), workers=0) as study:
+    with autocompress.resume("frames", storage=str(moved / "forms.db"), workers=0) as study:
         assert study.pick(knee=True, out=project / "picked").digest
         inputs = gather(study.spec, SilentObserver(), kept=study.store.artifacts / ROWS)
         found = load_text_classification(study.spec.task, inputs.data, inputs.model)
-    assert list(seen(found)) == list(seen(task_of(written(project, "one", {"source": "texts.csv"}))))
-    assert autocompress.load(project / "picked")(["we saw the goal"])[0].label in found.labels
+    assert list(seen(found)) == list(seen(whole))
+    assert autocompress.load(project / "picked")(["we saw the goal"])[0].label in whole.labels
+    assert "data: rows given from Python" in (project / "picked" / "README.md").read_text(encoding="utf-8")
 
 
 def test_rows_that_a_study_kept_are_missed_and_their_change_is_noticed(project: Path) -> None:

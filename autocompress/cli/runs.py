@@ -201,7 +201,7 @@ def _dry_run(session: Session, spec: StudySpec, *, json: bool) -> None:
     lines = {
         "study": spec.name,
         "model": str(spec.model),
-        "data": f"{spec.task.data.source}, scored by {spec.task.metric}",
+        "data": f"{spec.task.data}, scored by {spec.task.metric}",
         **({"texts": f"{spec.sources['texts']}, unlabelled"} if "texts" in spec.sources else {}),
         "space": f"{spec.space.name}: {', '.join(step.name or step.operator for step in spec.space.steps)}",
         "device": f"{spec.device}, {spec.workload}",

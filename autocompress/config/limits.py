@@ -10,7 +10,7 @@ from typing import Any, Final
 
 from autocompress.config.document import Place
 from autocompress.config.problems import Problems
-from autocompress.core.data_spec import Asset
+from autocompress.core.data_spec import SPLITS, Asset
 from autocompress.core.metrics import METRICS
 from autocompress.core.spec import StudySpec
 
@@ -46,6 +46,7 @@ _COMMIT: Final = re.compile(r"[0-9a-f]{40}|[0-9a-f]{64}")
 _SOURCES: Final[dict[str, Place]] = {
     "model": ("model",),
     "data": ("task", "data", "source"),
+    **{f"data.{name}": ("task", "data", name, "source") for name in SPLITS},
     "texts": ("finalists", "transfer", "texts", "source"),
 }
 

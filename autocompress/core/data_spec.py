@@ -145,6 +145,10 @@ class DataSpec:
         if (self.validation or self.test) and not (self.source or self.train):
             raise ValueError("`train` is missing: there are texts to judge by and none to learn from")
 
+    def __str__(self) -> str:
+        told = (f"{part.source}{'' if name == 'all' else f' ({name})'}" for name, part in self.parts.items())
+        return ", ".join(told) or "texts to be given from Python"
+
     @property
     def parts(self) -> dict[str, PartSpec]:
         """What is read, by the split it holds; `all` for what is to be split, or says itself what it holds."""
