@@ -9,6 +9,7 @@ import pytest
 
 import autocompress
 from autocompress import config
+from autocompress.core.outcome import Evaluated
 from autocompress.errors import IntegrityError, Interrupted, NotFoundError
 from autocompress.operators import OPERATORS
 from autocompress.stages import gather
@@ -32,16 +33,20 @@ def written(folder: Path, name: str, data: dict[str, Any], **changes: Any) -> Pa
 
 
 class Stopping(SilentObserver):
-    """Somebody who presses Ctrl-C before anything is trained."""
+    """Somebody who presses Ctrl-C when a stage begins."""
+
+    def __init__(self, at: str) -> None:
+        self._at = at
 
     def stage(self, name: str, detail: str = "") -> None:
-        if name == "teacher":
+        if name == self._at:
             raise KeyboardInterrupt
 
 
 def interrupted(spec: Path, storage: Path, data: Any) -> None:
+    """A new study that is stopped before anything is trained."""
     with pytest.raises(Interrupted):
-        autocompress.run(spec, storage=str(storage), workers=0, data=data, observer=Stopping())
+        autocompress.run(spec, storage=str(storage), workers=0, data=data, observer=Stopping("teacher"))
 
 
 def task_of(spec: Path) -> TextClassification:
@@ -70,23 +75,23 @@ def test_own_files_and_parquet_give_what_one_csv_gives(project: Path) -> None:
         assert list(seen(task_of(written(project, name, data)))) == list(seen(whole))
 
 
-def test_frames_from_python_are_run_to_a_pick_also_after_an_interruption_and_a_move(project: Path) -> None:
+def test_frames_from_python_are_searched_on_after_an_interruption_and_a_move(project: Path) -> None:
     whole, folder = task_of(written(project, "one", {"source": "texts.csv"})), project / "before"
     frames = {
         name: pandas.DataFrame({"body": part.texts, "label": [whole.labels[number] for number in part.labels]})
         for name, part in whole.splits.items()
     }
     folder.mkdir()
-    finalists = {"count": 1, "training": {"epochs": 1, "batch_size": 16, "learning_rate": 5.0e-3}}
-    interrupted(written(project, "frames", {"text": "body"}, finalists=finalists), folder / "forms.db", frames)
-    moved = folder.rename(project / "after")
-    with autocompress.resume("frames", storage=str(moved / "forms.db"), workers=0) as study:
-        assert study.pick(knee=True, out=project / "picked").digest
+    interrupted(written(project, "frames", {"text": "body"}), folder / "forms.db", frames)
+    storage = str(folder.rename(project / "after") / "forms.db")
+    with pytest.raises(Interrupted):
+        autocompress.resume("frames", storage=storage, workers=0, observer=Stopping("finalists"))
+    with autocompress.open_study("frames", storage=storage) as study:
+        assert sum(isinstance(record.outcome, Evaluated) for record in study.records()) == 2
+        assert str(study.spec.task.data).startswith("rows given from Python (")
         inputs = gather(study.spec, SilentObserver(), kept=study.store.artifacts / ROWS)
         found = load_text_classification(study.spec.task, inputs.data, inputs.model)
     assert list(seen(found)) == list(seen(whole))
-    assert autocompress.load(project / "picked")(["we saw the goal"])[0].label in whole.labels
-    assert "data: rows given from Python" in (project / "picked" / "README.md").read_text(encoding="utf-8")
 
 
 def test_rows_that_a_study_kept_are_missed_and_their_change_is_noticed(project: Path) -> None:
