@@ -8,7 +8,6 @@ from __future__ import annotations
 
 import inspect
 import json
-import math
 import shutil
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
@@ -44,6 +43,8 @@ _TIMED: Final = frozenset({"latency_ms", "latency_p90_ms", "throughput", "energy
 """What is known of a finalist through its latency, and replaced with it."""
 
 _LEAST_SAMPLES: Final = measure.LEAST_ROUNDS * measure.TURN
+_MOST_MS: Final = 1e7
+"""Hours for one inference: a number beyond is no time."""
 _LABEL: Final = 64
 """Characters of a device's name that the store keeps with a measurement."""
 _README: Final = """\
@@ -281,7 +282,7 @@ def read_document(file: Path) -> Document:
         raise NotFoundError(f"{file}: no such file; `autocompress measure FOLDER --out FILE` writes one")
     try:
         tree = json.loads(file.read_text(encoding="utf-8"))
-    except ValueError as error:
+    except (ValueError, RecursionError) as error:
         raise SpecError(f"{file}: no JSON document: {error}; `autocompress measure` writes one") from error
     schema = tree.get("schema") if isinstance(tree, dict) else None
     if schema != measure.SCHEMA:
@@ -312,8 +313,11 @@ def _readings(name: str, tree: Mapping[str, Any]) -> Readings:
     if not isinstance(samples, Sequence) or isinstance(samples, str):
         raise TypeError(f"{name}: `samples_ms` must be a list of numbers, got {type(samples).__name__}")
     for value in samples:
-        if isinstance(value, bool) or not isinstance(value, int | float) or not math.isfinite(value) or value <= 0:
-            raise ValueError(f"{name}: every sample must be a finite number of milliseconds > 0, got {value!r}")
+        if isinstance(value, bool) or not isinstance(value, int | float) or not 0 < value <= _MOST_MS:
+            raise ValueError(
+                f"{name}: every sample must be a finite number of milliseconds > 0, at most {_MOST_MS:g}, got "
+                f"{str(value)[:20]}"
+            )
     if len(samples) < _LEAST_SAMPLES:
         raise ValueError(f"{name}: at least {_LEAST_SAMPLES} samples are needed, got {len(samples)}")
     return Readings(str(tree["sha256"]), tuple(map(float, samples)))

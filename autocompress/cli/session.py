@@ -43,8 +43,12 @@ class Session:
         self.out.print(renderable, markup=False)
 
     def text(self, text: str) -> None:
-        """Text as it is, on stdout: not folded, not coloured."""
-        sys.stdout.write(text if text.endswith("\n") else f"{text}\n")
+        """Text on stdout, not folded, not coloured, and without what would move a terminal's cursor: some of it was
+        written by others."""
+        from autocompress.report.plain_text import plain
+
+        shown = plain(text)
+        sys.stdout.write(shown if shown.endswith("\n") else f"{shown}\n")
 
     def json(self, value: Any) -> None:
         """One JSON document on stdout. ASCII, so that no terminal or pipe changes it."""

@@ -31,6 +31,8 @@ from autocompress.deploy.tokenizer import TOKENIZER, TokenizerFiles
 from autocompress.errors import IntegrityError, NotFoundError
 
 FORMAT: Final = 1
+_MOST_BYTES: Final = 64 << 20
+"""Of a manifest: more is none."""
 MODEL, MANIFEST, CHECK, POLICY = "model.onnx", "manifest.json", "check.json", "policy.json"
 CONFIG, WEIGHTS, CARD = "config.json", "weights.safetensors", "README.md"
 ANSWERING: Final = (MODEL, TOKENIZER, POLICY)
@@ -78,6 +80,8 @@ def read_manifest(folder: Path) -> Manifest:
     if not path.is_file():
         raise NotFoundError(f"{folder}: no exported model here (no {MANIFEST})")
     try:
+        if path.stat().st_size > _MOST_BYTES:
+            raise ValueError(f"it has more than {_MOST_BYTES >> 20} MiB")
         found = json.loads(path.read_text(encoding="utf-8"))
         if found.pop("format") != FORMAT:
             raise IntegrityError(f"{path}: written by another version of autocompress (format {found.get('format')})")
@@ -85,7 +89,7 @@ def read_manifest(folder: Path) -> Manifest:
         if unknown := sorted(manifest.switches.items() - set(SWITCHES.values())):
             raise IntegrityError(f"{path}: asks for switches that this version does not know: {unknown}")
         return manifest
-    except (ValueError, KeyError, TypeError, AttributeError) as error:
+    except (ValueError, KeyError, TypeError, AttributeError, RecursionError) as error:
         raise IntegrityError(f"{path}: damaged: {error}") from error
 
 

@@ -51,6 +51,10 @@ EXACT_PRODUCTS: Final = ("session.x64quantprecision", "1")
 """Makes ONNX Runtime take its unsigned int8 kernels: exact on every CPU, and 2.7 times slower where the signed ones are
 exact too (measured on one with AMX), so it is set only where `products_saturate`."""
 
+_MOST: Final = {"batch": 4096, "length": 65536, "threads": 1024}
+_MOST_BYTES: Final = 64 << 20
+"""Of a file that lists others: more is no such file."""
+
 Run = Callable[[], object]
 
 
@@ -142,6 +146,8 @@ def read_plan(folder: pathlib.Path) -> Plan:
 def check_files(folder: pathlib.Path, files: Mapping[str, str]) -> None:
     """Raises Refused naming every file that is missing or not what its SHA-256 says."""
     problems = []
+    for name in files:
+        _inside(name)
     for name, promised in sorted(files.items()):
         path = folder / name
         if not path.is_file():
@@ -188,7 +194,7 @@ def lines(document: Mapping[str, Any]) -> list[str]:
         texts.append(
             f"{name:<16}  {one['median_ms']:.4g} ms ({low:.4g} to {high:.4g}, n {len(one['samples_ms'])}){faster}"
         )
-    return texts
+    return [_shown(text) for text in texts]
 
 
 def text_of(document: Mapping[str, Any]) -> str:
@@ -238,7 +244,7 @@ def main(arguments: Sequence[str] | None = None, *, program: str = "measure.py")
         if given.out:
             write(given.out, document)
     except Refused as refused:
-        sys.stderr.write(f"error: {refused}\n")
+        sys.stderr.write("\n".join(_shown(line) for line in f"error: {refused}".splitlines()) + "\n")
         return refused.exit_code
     sys.stdout.write(text_of(document) if given.json else "\n".join(lines(document)) + "\n")
     return 0
@@ -246,6 +252,8 @@ def main(arguments: Sequence[str] | None = None, *, program: str = "measure.py")
 
 def _plan(folder: pathlib.Path, about: Mapping[str, Any], places: Mapping[str, str], *, rows: int, device: str) -> Plan:
     """Raises KeyError, TypeError or ValueError when something is missing."""
+    for place in places.values():
+        _inside(place)
     names = {name: "model.onnx" if place == "." else f"{place}/model.onnx" for name, place in places.items()}
     manifests = {name: folder / file.replace("model.onnx", "manifest.json") for name, file in names.items()}
     told = {name: _json(path).get("runtime") for name, path in manifests.items() if path.is_file()}
@@ -272,11 +280,33 @@ def _switches(folder: pathlib.Path) -> dict[str, str]:
 
 
 def _workload(told: Mapping[str, Any]) -> dict[str, Any]:
-    """Raises KeyError, TypeError or ValueError when something is missing."""
-    counts: dict[str, Any] = {name: int(told[name]) for name in ("batch", "length", "threads")}
+    """Raises KeyError, TypeError or ValueError when something is missing, or beyond all use."""
+    counts: dict[str, Any] = {name: _count(name, told[name], most) for name, most in _MOST.items()}
     if told.get("lengths", "padded") == "padded":
         return counts
-    return {**counts, "lengths": str(told["lengths"]), "tokens": [int(one) for one in told["tokens"]]}
+    return {
+        **counts,
+        "lengths": str(told["lengths"]),
+        "tokens": [_count("length", one, _MOST["length"]) for one in told["tokens"]],
+    }
+
+
+def _count(name: str, told: Any, most: int) -> int:
+    if isinstance(told, bool) or not isinstance(told, int) or not 1 <= told <= most:
+        raise ValueError(f"`{name}` must be a whole number from 1 to {most}, got {str(told)[:20]}")
+    return told
+
+
+def _inside(name: str) -> None:
+    """Raises ValueError for a name that leads out of the folder."""
+    path = pathlib.PurePosixPath(name)
+    if path.is_absolute() or ".." in path.parts or "\\" in name:
+        raise ValueError(f"`{_shown(name)}` leads out of the folder")
+
+
+def _shown(text: Any) -> str:
+    """Text of others on one line, without what moves a terminal's cursor."""
+    return "".join(one if one.isprintable() else "?" for one in str(text))
 
 
 def _lengths(workload: Mapping[str, Any]) -> Sequence[int]:
@@ -286,8 +316,10 @@ def _lengths(workload: Mapping[str, Any]) -> Sequence[int]:
 
 def _json(path: pathlib.Path) -> Any:
     try:
+        if path.stat().st_size > _MOST_BYTES:
+            raise ValueError(f"it has more than {_MOST_BYTES >> 20} MiB")
         return json.loads(path.read_text(encoding="utf-8"))
-    except (OSError, ValueError) as error:
+    except (OSError, ValueError, RecursionError) as error:
         raise Refused(f"{path}: cannot be read: {error}", _INTEGRITY) from error
 
 
