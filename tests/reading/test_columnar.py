@@ -1,6 +1,9 @@
 """Parquet, arrow, JSON and what the `datasets` library saves, against what that library says it holds."""
 
 import json
+import os
+import subprocess
+import sys
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -154,3 +157,24 @@ def test_a_damaged_file_is_told(name: str, tmp_path: Path) -> None:
     (tmp_path / name).write_bytes(b"PAR1 but not for long")
     with pytest.raises(SpecError, match=f"{name}: no {name[2:]} file, or not whole"):
         read(tmp_path / name)
+
+
+def test_a_data_set_in_the_hubs_cache_is_read_offline(tmp_path: Path) -> None:
+    commit = "a" * 40
+    data = tmp_path / "datasets--me--topics" / "snapshots" / commit / "data"
+    data.mkdir(parents=True)
+    NAMED.select([0, 1]).to_parquet(data / "train-00000-of-00001.parquet")
+    NAMED.select([2, 3]).to_parquet(data / "test-00000-of-00001.parquet")
+    code = (
+        "from autocompress.assets import fetch\n"
+        "from autocompress.core.data_spec import Asset\n"
+        f"print(fetch(Asset(hub='me/topics', revision='{commit}'), kind='dataset'))"
+    )
+    # A process of its own: the hub's library reads these variables once, when it is imported.
+    environment = {**os.environ, "HF_HUB_CACHE": str(tmp_path), "HF_HUB_OFFLINE": "1"}
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True, env=environment)
+    found = read(Path(done.stdout.strip()))
+    assert {name: rows.texts for name, rows in found.parts.items()} == {
+        "train": tuple(TEXTS[:2]),
+        "test": tuple(TEXTS[2:]),
+    }
