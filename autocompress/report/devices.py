@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import datetime
 from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import replace
 from typing import Any, Final
 
 from rich import box
@@ -26,7 +27,7 @@ from autocompress.core.device import (
 from autocompress.core.prediction import LatencyPredictor
 from autocompress.core.shape import BITS, AttentionShape, Bits, FeedForwardShape, LayerShape, ModelShape
 from autocompress.report.ceilings import share_of_ceiling
-from autocompress.report.layout import Column, Fitted, Row
+from autocompress.report.layout import Cell, Column, Fitted, Row
 from autocompress.report.plain_text import one_line
 from autocompress.report.wording import number
 
@@ -192,23 +193,22 @@ def _kernels(table: KernelTable, ceilings: Ceilings | None) -> Iterator[Renderab
     for row in table.rows:
         by_place.setdefault((row.block, row.size), {})[row.bits] = row
     order = list(BLOCKS)
-    shown = Table(box=box.SIMPLE_HEAD, pad_edge=False)
-    shown.add_column("block")
-    shown.add_column("size", justify="right")
+    columns = [Column("block"), Column("size", "right")]
     precisions: tuple[tuple[Bits, str], ...] = ((32, "fp32"), (8, "int8"))
     for _, name in precisions:
-        for heading in (f"{name} ms", "quartiles", *(["of ceiling"] if ceilings else [])):
-            shown.add_column(heading, justify="right", no_wrap=True)
+        columns += [Column(f"{name} ms", "right"), Column("quartiles", "right", rank=2)]
+        columns += [Column("of ceiling", "right", rank=1)] if ceilings else []
+    shown: list[Row] = []
     last = None
     for (block, size), rows in sorted(by_place.items(), key=lambda item: (order.index(item[0][0]), item[0][1])):
         if last not in (None, block):
-            shown.add_section()
+            shown[-1] = replace(shown[-1], ends_section=True)
         last = block
-        cells: list[RenderableType] = [BLOCKS[block], _size(block, size)]
+        cells: list[Cell] = [BLOCKS[block], _size(block, size)]
         for bits, _ in precisions:
             cells += _kernel(table, ceilings, rows.get(bits))
-        shown.add_row(*cells)
-    yield shown
+        shown.append(Row(cells))
+    yield Fitted(columns, shown)
     missing = [BLOCKS[block] for block in order if not table.curve(block, 8)]
     if missing:
         yield Text(f"Not measured in int8: {', '.join(missing)}.")
@@ -223,12 +223,12 @@ def _size(block: Block, size: int) -> str:
     return f"{size} wide" if block.endswith("feed_forward") else f"{size} head{'' if size == 1 else 's'}"
 
 
-def _kernel(table: KernelTable, ceilings: Ceilings | None, row: KernelRow | None) -> list[RenderableType]:
+def _kernel(table: KernelTable, ceilings: Ceilings | None, row: KernelRow | None) -> list[Cell]:
     if row is None:
         return ["-", "", *([""] if ceilings else [])]
     share = share_of_ceiling(table, ceilings, row)
     quartiles = Text(f"{number('latency_ms', row.low)}–{number('latency_ms', row.high)}", style="dim")
-    cells: list[RenderableType] = [number("latency_ms", row.milliseconds), quartiles]
+    cells: list[Cell] = [number("latency_ms", row.milliseconds), quartiles]
     return [*cells, *([_whole(share) if share else "-"] if ceilings else [])]
 
 

@@ -68,14 +68,13 @@ class Fitted:
         yield table
 
     def shown(self, width: int) -> list[int]:
-        """The places of the columns that there is room for."""
+        """The places of the columns that there is room for; those of one rank go together."""
         widths = self._widths()
         shown = list(range(len(self.columns)))
-        for place in sorted(shown, key=lambda place: -self.columns[place].rank):
-            needed = sum(widths[one] for one in shown) + _BETWEEN * (len(shown) - 1) + _EDGES
-            if needed <= width or not self.columns[place].rank:
+        for rank in sorted({column.rank for column in self.columns if column.rank}, reverse=True):
+            if sum(widths[one] for one in shown) + _BETWEEN * (len(shown) - 1) + _EDGES <= width:
                 break
-            shown.remove(place)
+            shown = [place for place in shown if self.columns[place].rank != rank]
         return shown
 
     def _widths(self) -> Mapping[int, int]:

@@ -170,7 +170,16 @@ def test_another_database_is_named_by_option_or_variable(
 
 @pytest.mark.parametrize(
     "command",
-    ["pareto quickstart", "pick quickstart", "trials quickstart", "show quickstart 2", "studies", "devices", "spaces"],
+    [
+        "pareto quickstart",
+        "pick quickstart",
+        "trials quickstart",
+        "show quickstart 2",
+        "studies",
+        "devices",
+        "spaces",
+        "devices xeon-2core",
+    ],
 )
 def test_a_table_fits_the_columns_that_it_is_given_when_piped(
     store: Store, run: Run, monkeypatch: pytest.MonkeyPatch, command: str
