@@ -34,7 +34,7 @@ from tests.given_study import write_data, write_model, write_study
 
 NAME: Final = "mine"
 ROOT: Final = Path(autocompress.__path__[0]).parent
-PATIENCE: Final = 240.0
+PATIENCE: Final = 600.0
 LEFT_SECONDS: Final = 15.0
 BUDGET: Final = 10
 
