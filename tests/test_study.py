@@ -170,7 +170,7 @@ def test_a_picked_folder_verifies_until_a_byte_is_flipped(
 
 
 def test_pick_on_the_command_line_prints_one_object(study: autocompress.Study, project: Path) -> None:
-    done = command(project, "pick", "mine", "--max-quality-drop", "1", "--minimize", "latency_ms", "--json")
+    done = command(project, "pick", "mine", "--max-quality-drop", "100%", "--minimize", "latency_ms", "--json")
     found = json.loads(done.stdout)
     assert {"digest", "policy", "verified", "metrics", "baseline", "relative", "why"} <= set(found)
     assert found["verified"] is True
@@ -186,13 +186,16 @@ def test_pick_on_the_command_line_prints_one_object(study: autocompress.Study, p
 def test_picking_again_into_the_same_folder_is_no_mistake_and_into_another_is(
     study: autocompress.Study, tmp_path: Path
 ) -> None:
-    folder = tmp_path / "picked"
-    study.pick(knee=True, out=folder)
+    folder, other = tmp_path / "picked", tmp_path / "other"
     study.pick(knee=True, out=folder)
     (folder / "notes.txt").write_text("mine")
-    with pytest.raises(SpecError, match="picked"):
-        study.pick(knee=True, out=folder)
+    study.pick(knee=True, out=folder)
     assert (folder / "notes.txt").read_text() == "mine"
+    other.mkdir()
+    (other / "notes.txt").write_text("mine")
+    with pytest.raises(SpecError, match="other"):
+        study.pick(knee=True, out=other)
+    assert [path.name for path in other.iterdir()] == ["notes.txt"]
 
 
 def test_nothing_that_fits_is_an_error_that_names_the_nearest(study: autocompress.Study) -> None:
