@@ -101,7 +101,7 @@ def test_what_nobody_measured_is_said_in_words() -> None:
 
 def test_nothing_of_a_profile_moves_the_terminal() -> None:
     hostile = replace(
-        given.BOX, name=HOSTILE, description=HOSTILE, fingerprint={HOSTILE: HOSTILE}, notes=(HOSTILE,),
+        given.BOX, description=HOSTILE, fingerprint={HOSTILE: HOSTILE}, notes=(HOSTILE,),
         measured_on=HOSTILE,
     )  # fmt: skip
     row = {"name": HOSTILE, "source": HOSTILE, "problem": HOSTILE}
