@@ -15,6 +15,7 @@ from autocompress.anatomy import Anatomy
 from autocompress.assets import atomic_folder, readable_alike
 from autocompress.core.device import DeviceProfile
 from autocompress.core.lowering import Lowering
+from autocompress.core.opsets import ATTENTION_OPSET, OPSETS, PLAIN_OPSET
 from autocompress.core.outcome import Measurements
 from autocompress.core.policy import CompressionPolicy
 from autocompress.core.shape import ModelShape, describe
@@ -36,9 +37,27 @@ from autocompress.deploy.loader import Classifier
 from autocompress.deploy.session import runtime
 from autocompress.tasks import HARD_TEXTS
 from autocompress.teacher import Teacher, versions
-from autocompress.verification import deploy
+from autocompress.verification import deploy, required
 
 _CHECK_TEXTS: Final = 100
+
+
+def opset_note(spec: StudySpec, profile: DeviceProfile, shape: ModelShape) -> str:
+    """That the device's profile chose a form of files which only newer runtimes read, or would have; else nothing."""
+    head_size, asked, newest = shape.layers[0].attention.head_size, spec.export.opset, OPSETS[ATTENTION_OPSET]
+    form = profile.lowering(hidden=shape.hidden, head_size=head_size, workload=spec.workload, runtime=shape.runtime)
+    if not form.has_attention_node:
+        return ""
+    begin = f"device {profile.name!r} is faster with `Attention` nodes"
+    if spec.export.has_attention:
+        return (
+            f"{begin}: files are written in ONNX opset {ATTENTION_OPSET}, which ONNX Runtime reads from "
+            f"{newest.onnxruntime} on; for older ones write `export: {{opset: {PLAIN_OPSET}}}`"
+        )
+    return (
+        f"{begin}, which ONNX opset {asked} does not have: predicted latencies are those with them, measured ones "
+        "those of the files, without"
+    )
 
 
 @dataclass(frozen=True, slots=True)
@@ -64,17 +83,20 @@ class Exporting:
         object.__setattr__(self, "head_size", shape.layers[0].attention.head_size)
 
     def lowering(self, shape: ModelShape) -> Lowering:
-        """The form of the graph that the device runs fastest."""
-        return self.profile.lowering(
+        """The form of the graph that the device runs fastest, of those that the study's version of ONNX can say."""
+        found = self.profile.lowering(
             hidden=shape.hidden, head_size=self.head_size, workload=self.spec.workload, runtime=shape.runtime
         )
+        return found if self.spec.export.has_attention else found.without_attention_node()
 
     def begin(self, folder: Path, policy: CompressionPolicy, shape: ModelShape, student: Anatomy) -> None:
         """A folder that answers, and knows nothing of how well yet. Whatever stood there is replaced."""
         with atomic_folder(folder, replace=True) as draft:
-            deploy(student, draft / MODEL, self.lowering(shape))
-            write_static_files(draft, tokenizer=self.teacher.task.tokenizer, policy=policy, runtime=shape.runtime)
-            manifest = self._manifest(policy, shape, Known())
+            deploy(student, draft / MODEL, self.lowering(shape), opset=self.spec.export.opset)
+            requires = required(draft / MODEL, shape.runtime)
+            tokenizer = self.teacher.task.tokenizer
+            write_static_files(draft, tokenizer=tokenizer, policy=policy, runtime=shape.runtime, requires=requires)
+            manifest = self._manifest(policy, shape, Known(), requires=requires)
             write_manifest(draft, replace(manifest, files=file_digests(draft)))
 
     def finish(
@@ -88,7 +110,8 @@ class Exporting:
     ) -> None:
         """What was `begun`, with the answers to some texts, the torch form, the card and all that is known of it."""
         model: Any = self.teacher.anatomy.model
-        manifest = self._manifest(policy, shape, known)
+        requires = required(begun / MODEL, shape.runtime)
+        manifest = self._manifest(policy, shape, known, requires=requires)
         with atomic_folder(folder, replace=True) as draft:
             shutil.copytree(begun, draft, dirs_exist_ok=True)
             self._write_check(draft)
@@ -107,7 +130,7 @@ class Exporting:
         tokens = tuple(classifier.tokens(some.texts))
         write_check(draft, Checked(some.texts, tokens, some.labels, classifier.logits(some.texts)), readings)
 
-    def _manifest(self, policy: CompressionPolicy, shape: ModelShape, known: Known) -> Manifest:
+    def _manifest(self, policy: CompressionPolicy, shape: ModelShape, known: Known, *, requires: str) -> Manifest:
         """What the folder will say of itself, but for its files."""
         spec, task, profile = self.spec, self.teacher.task, self.profile
         lowering = self.lowering(shape)
@@ -137,5 +160,5 @@ class Exporting:
             },
             files={},
             switches=lowering.session,
-            runtime=asdict(runtime(shape.runtime)),
+            runtime={**asdict(runtime(shape.runtime)), "requires": requires},
         )

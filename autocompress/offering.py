@@ -14,6 +14,7 @@ import torch
 
 from autocompress.assets import file_digest
 from autocompress.core.device import DeviceProfile
+from autocompress.core.opsets import PLAIN_OPSET
 from autocompress.core.outcome import Measurement, Measurements, values
 from autocompress.core.policy import CompressionPolicy
 from autocompress.core.ports import Observer
@@ -220,7 +221,7 @@ class Offering:
             path.parent.mkdir(parents=True, exist_ok=True)
             made_of.unlink(missing_ok=True)
             draft = path.with_suffix(".part")
-            export_stock(self._teacher.anatomy.model, draft)
+            export_stock(self._teacher.anatomy.model, draft, opset=self._spec.export.opset or PLAIN_OPSET)
             draft.replace(path)
             made_of.write_text(self._teacher.digest, encoding="utf-8")
         return judge_file(path, self._teacher.task, self._shape, self._spec.workload)
@@ -236,7 +237,8 @@ class Offering:
         self._exporting.begin(folder, policy, shape, student)
         weights = {**weights, **student.settled()}
         judged = judge_folder(folder, self._teacher.task, shape)
-        same = parity(plain, self._teacher.task, self._exporting.lowering(shape), runtime=shape.runtime)
+        lowering, opset = self._exporting.lowering(shape), self._spec.export.opset
+        same = parity(plain, self._teacher.task, lowering, runtime=shape.runtime, opset=opset)
         return _Part(number, policy, weights, shape, judged, same, history.score)
 
     def _decide(self, part: _Part, found: Measurements, reference: Measurements, timed: _Latencies) -> None:

@@ -33,6 +33,7 @@ from autocompress.elastic import prepare_elastic
 from autocompress.environment import ENVIRONMENT_FACT, environment, take_over
 from autocompress.errors import CandidateError, SpecError
 from autocompress.evaluate import Pricing, Setup, SliceEvaluator
+from autocompress.exporting import opset_note
 from autocompress.finalists import Recovery, Rehearsal, RehearsalEvaluator
 from autocompress.lessons import Lessons
 from autocompress.offering import Offering
@@ -254,6 +255,8 @@ class Conductor:
                 f"device {profile.name!r} is another machine than this one: latency is predicted, until finalists are "
                 f"measured there (a Ray node with the resource `device:{profile.name}`, or `autocompress bundle`)"
             )
+        if note := opset_note(spec, profile, shape):
+            self._observer.note(note)
         if self._here:
             take_over(self._asked, self._store, self._lease, profile, pricing, self._observer)
         else:

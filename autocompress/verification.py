@@ -18,6 +18,7 @@ from numpy.typing import NDArray
 from autocompress.anatomy import Anatomy
 from autocompress.core.lowering import PLAIN, Lowering
 from autocompress.core.metrics import METRICS
+from autocompress.core.opsets import OPSETS
 from autocompress.core.outcome import Measurement, Measurements, values
 from autocompress.core.runtimes import DEFAULT_RUNTIME, RUNTIMES, named_runtime
 from autocompress.core.shape import ModelShape, macs, parameters
@@ -44,14 +45,20 @@ _PARITY_TEXTS: Final = 64
 
 
 def parity(
-    student: Anatomy, task: TextClassification, lowering: Lowering = PLAIN, *, runtime: str = DEFAULT_RUNTIME
+    student: Anatomy,
+    task: TextClassification,
+    lowering: Lowering = PLAIN,
+    *,
+    runtime: str = DEFAULT_RUNTIME,
+    opset: int | None = None,
 ) -> Measurement:
     """Largest difference between the logits of the torch model and of its ONNX graph, in fp32, on padded batches of
     validation texts; by the rules of fp32 and by those of int8, whose own rounding would hide a fault in them. The
     graph runs in its runtime where that computes in fp32, else in the default one."""
     exact = RUNTIMES[named_runtime(runtime)].precision == "fp32"
     weights, worst = student.weights(), 0.0
-    forms = [write_graph(weights, lowering=Lowering(fp32=rules)) for rules in {lowering.fp32, lowering.int8}]
+    lowerings = [Lowering(fp32=rules) for rules in {lowering.fp32, lowering.int8}]
+    forms = [write_graph(weights, lowering=one, opset=opset) for one in lowerings]
     sessions = [Session(form.SerializeToString(), runtime=runtime if exact else DEFAULT_RUNTIME) for form in forms]
     examples = task.examples("validation")
     some = examples.take(range(min(_PARITY_TEXTS, len(examples))))
@@ -64,11 +71,21 @@ def parity(
     return Measurement("parity", worst, "logit", "measured")
 
 
-def deploy(student: Anatomy, path: Path, lowering: Lowering = PLAIN) -> None:
-    """Writes a student, quantized or not, as an ONNX file."""
-    model = write_graph(student.weights(), lowering=lowering)
+def deploy(student: Anatomy, path: Path, lowering: Lowering = PLAIN, *, opset: int | None = None) -> None:
+    """Writes a student, quantized or not, as an ONNX file of that version, or of the oldest that it can be."""
+    model = write_graph(student.weights(), lowering=lowering, opset=opset)
     onnx.checker.check_model(model)
     path.write_bytes(model.SerializeToString())
+
+
+def required(path: Path, runtime: str) -> str:
+    """What pip installs a runtime from that reads this file: `onnxruntime>=1.23`."""
+    kind = RUNTIMES[named_runtime(runtime)]
+    if kind.library != "onnxruntime":
+        return kind.install
+    model = onnx.load(str(path), load_external_data=False)
+    (opset,) = (entry.version for entry in model.opset_import if not entry.domain)
+    return f"{kind.install}>={OPSETS[opset].onnxruntime}"
 
 
 @dataclass(frozen=True, slots=True)

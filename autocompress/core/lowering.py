@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import ClassVar, Final, Literal, get_args
 
 from autocompress.core.shape import Bits
@@ -65,6 +65,15 @@ class Lowering:
     def rules(self, bits: Bits) -> tuple[Rule, ...]:
         """Those for a block of this precision."""
         return self.fp32 if bits == 32 else self.int8
+
+    @property
+    def has_attention_node(self) -> bool:
+        return "attention_node" in (*self.fp32, *self.int8)
+
+    def without_attention_node(self) -> Lowering:
+        """For files that must be read by runtimes that do not know it."""
+        fp32, int8 = (tuple(rule for rule in rules if rule != "attention_node") for rules in (self.fp32, self.int8))
+        return replace(self, fp32=fp32, int8=int8)
 
     @property
     def session(self) -> dict[str, str]:

@@ -9,6 +9,7 @@ from typing import Any, ClassVar, Final, Literal
 
 from autocompress.core.data_spec import Asset, ModelAsset, TaskSpec
 from autocompress.core.metrics import METRICS, Direction
+from autocompress.core.opsets import ExportSpec
 from autocompress.core.runtimes import DEFAULT_RUNTIME, RUNTIME_STEP, RuntimeName
 from autocompress.core.space import WHOLE, Choice, SearchSpace, StepSpace
 from autocompress.core.training_spec import ElasticSpec, FinalistSpec, TeacherSpec
@@ -144,6 +145,8 @@ class StudySpec:
     """A sentence for lists and reports."""
     runtime: RuntimeName = DEFAULT_RUNTIME
     """Where every model is deployed, unless the space chooses among several."""
+    export: ExportSpec = field(default_factory=ExportSpec)
+    """How files are written."""
     __pydantic_config__: ClassVar[dict[str, str]] = _FORBID
 
     def __post_init__(self) -> None:

@@ -50,12 +50,13 @@ def model_card(manifest: Manifest, *, summary: str, steps: Sequence[str]) -> str
         "## Use",
         "",
         "```",
-        f"pip install {RUNTIMES[named_runtime(manifest.runtime_name)].install} tokenizers numpy",
+        f"pip install {_installed(manifest)} tokenizers numpy",
         'python example.py "some text"',
         "```",
         "",
         "From Python: `autocompress.load(folder)`; the torch form: `autocompress.load_torch(folder)`; "
-        "to check the folder: `autocompress verify FOLDER`.",
+        "to check the folder: `autocompress verify FOLDER`. That is done with texts of the data, in `check.json`: "
+        "remove it from what must not show them.",
         "",
         "## Made from",
         "",
@@ -98,6 +99,11 @@ def _batched(manifest: Manifest) -> str:
     if batch == 1:
         return ""
     return f"An inference is a batch of {batch} texts; throughput is in texts a second, one batch after another. "
+
+
+def _installed(manifest: Manifest) -> str:
+    requires = str(manifest.runtime.get("requires", RUNTIMES[named_runtime(manifest.runtime_name)].install))
+    return f"'{requires}'" if ">" in requires else requires
 
 
 def _runtime(about: Mapping[str, Any]) -> str:

@@ -168,13 +168,14 @@ def verify_used(folder: Path, names: Collection[str]) -> Manifest:
     return manifest
 
 
-def write_static_files(folder: Path, *, tokenizer: TokenizerFiles, policy: CompressionPolicy, runtime: str) -> None:
-    """The tokenizer, the example for the runtime, and the policy."""
+def write_static_files(
+    folder: Path, *, tokenizer: TokenizerFiles, policy: CompressionPolicy, runtime: str, requires: str
+) -> None:
+    """The tokenizer, the example for the runtime, and the policy. `requires` is what pip installs it from."""
     tokenizer.write(folder)
     name = f"example_{RUNTIMES[named_runtime(runtime)].library}.py.txt"
     example = resources.files("autocompress.deploy").joinpath(name).read_text(encoding="utf-8")
-    installed = f"{RUNTIMES[named_runtime(runtime)].install} tokenizers numpy"
-    (folder / "example.py").write_text(example.replace("$INSTALL", installed), encoding="utf-8")
+    (folder / "example.py").write_text(example.replace("$REQUIRES", requires), encoding="utf-8")
     _write_json(folder / POLICY, {"digest": policy.digest, "steps": policy.to_json()})
 
 

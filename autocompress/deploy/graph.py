@@ -11,7 +11,10 @@ What is left to choose, a `Lowering` says: a profile measured it on the device.
 
 from __future__ import annotations
 
+from collections.abc import Iterator
+from contextlib import contextmanager
 from dataclasses import replace
+from importlib import metadata
 from typing import Any, NamedTuple
 
 import numpy as np
@@ -24,17 +27,15 @@ from autocompress.anatomy.int4 import packed
 from autocompress.anatomy.int8 import quantize_rows, steps
 from autocompress.anatomy.weights import AttentionWeights, EmbeddingWeights, EncoderWeights, LayerWeights, Linear, Norm
 from autocompress.core.lowering import PLAIN, Lowering
+from autocompress.core.opsets import ATTENTION_OPSET, OPSETS, PLAIN_OPSET
 from autocompress.core.shape import BLOCK, Bits
-
-OPSETS = {20: 10, 23: 11}
-"""The versions of ONNX that a graph is written in, and the version of the file's form that each needs: the first, or
-the second where it holds an `Attention` node, which the first does not know."""
 
 MASKED = -60.0
 """Added to the scores of padding: softmax makes 1e-26 of it, which adds to no fp32 sum. With -10000 the softmax of ONNX
 Runtime does not give 0 but the denormal 4e-39, on which processors are slow: batches of 32 questions, padded, took 1.2
 times as long as full ones in int8 and 1.09 times in fp32; with this they take the same."""
 
+INPUTS = ("input_ids", "attention_mask")
 NORM = "LayerNormalization"
 _BY_TANH = {"approximate": "tanh"}
 ACTIVATIONS: dict[str, tuple[str, dict[str, Any]]] = {
@@ -47,26 +48,41 @@ ACTIVATIONS: dict[str, tuple[str, dict[str, Any]]] = {
 """The node of each activation (`anatomy.ACTIVATIONS` and those of heads), and its attributes."""
 
 
-def write_graph(weights: EncoderWeights, *, every_token: bool = False, lowering: Lowering = PLAIN) -> onnx.ModelProto:
+def write_graph(
+    weights: EncoderWeights, *, every_token: bool = False, lowering: Lowering = PLAIN, opset: int | None = None
+) -> onnx.ModelProto:
     """The model `(input_ids, attention_mask) [batch, length] int64 -> logits [batch, classes] float32`.
 
-    With `every_token` the last layer computes all tokens like any other: what profiling compares with.
+    With `every_token` the last layer computes all tokens like any other: what profiling compares with. `opset` is the
+    version of ONNX that it is written in, the oldest that it can be where none is given: an older one has no node for
+    some of what the graph does, and gets several for it.
     """
-    graph = _Graph(lowering)
+    graph = _Graph(lowering, opset)
     inner = weights.layers if every_token else weights.layers[:-1]
     used = {rule for layer in inner if layer.attention for rule in graph.lowering.rules(layer.attention.bits)}
-    mask = _masks(graph, every_query="attention_node" in used)
-    hidden = _embeddings(graph, weights.embeddings)  # [batch, length, hidden]
+    with graph.within("mask"):
+        mask = _masks(graph, every_query="attention_node" in used)
+    with graph.within("embeddings"):
+        hidden = _embeddings(graph, weights.embeddings)  # [batch, length, hidden]
     for place, layer in enumerate(weights.layers):
         last = place == len(weights.layers) - 1 and not every_token
-        hidden = _layer(graph, layer, hidden, mask, weights.activation, last=last)
+        with graph.within(f"layers.{place}"):
+            hidden = _layer(graph, layer, hidden, mask, weights.activation, last=last)
+    with graph.within("head"):
+        _head(graph, weights, hidden)
+    graph.nodes[-1].output[0] = "logits"
+    return graph.model(classes=len(weights.head[-1].bias))
+
+
+def _head(graph: _Graph, weights: EncoderWeights, hidden: str) -> None:
+    """[batch, tokens, hidden] -> [batch, classes], of the first token."""
     pooled = graph.node("Gather", hidden, graph.integer(0), axis=1)  # [batch, hidden]
     for position, linear in enumerate(weights.head):
         if position:
             pooled = graph.activation(weights.head_activation, pooled)
-        pooled = graph.node("Gemm", pooled, graph.array(linear.weight), graph.array(linear.bias))
-    graph.nodes[-1].output[0] = "logits"
-    return graph.model(classes=len(weights.head[-1].bias))
+        with graph.within(str(position)):
+            weight, bias = graph.array(linear.weight, "weight"), graph.array(linear.bias, "bias")
+            pooled = graph.node("Gemm", pooled, weight, bias)
 
 
 class Place(NamedTuple):
@@ -109,23 +125,27 @@ def _masks(graph: _Graph, *, every_query: bool) -> _Masks:
 
 
 def _embeddings(graph: _Graph, embeddings: EmbeddingWeights) -> str:
-    if embeddings.bits == 32:
-        words = graph.node("Gather", graph.array(embeddings.word), "input_ids")
-    elif embeddings.bits == 8:
-        table, scales = quantize_rows(embeddings.word)
-        rows = graph.node("Cast", graph.node("Gather", graph.array(table), "input_ids"), to=TensorProto.FLOAT)
-        words = graph.node("Mul", rows, graph.node("Gather", graph.array(scales), "input_ids"))
-    else:
-        words = _packed_words(graph, embeddings.word)
-    length = graph.node("Shape", "input_ids", start=1, end=2)
-    positions = graph.node("Slice", graph.array(embeddings.position), graph.ints([0]), length, graph.ints([0]))
+    with graph.within("word"):
+        if embeddings.bits == 32:
+            words = graph.node("Gather", graph.array(embeddings.word, "weight"), "input_ids")
+        elif embeddings.bits == 8:
+            table, scales = quantize_rows(embeddings.word)
+            found = graph.node("Gather", graph.array(table, "weight"), "input_ids")
+            found = graph.node("Cast", found, to=TensorProto.FLOAT)
+            words = graph.node("Mul", found, graph.node("Gather", graph.array(scales, "scale"), "input_ids"))
+        else:
+            words = _packed_words(graph, embeddings.word)
+    with graph.within("position"):
+        length, rows = graph.node("Shape", "input_ids", start=1, end=2), graph.array(embeddings.position, "weight")
+        positions = graph.node("Slice", rows, graph.ints([0]), length, graph.ints([0]))
     normed = graph.norm(graph.node("Add", words, positions), embeddings.norm)
-    return graph.linear(normed, [embeddings.projection], 32) if embeddings.projection else normed
+    return graph.linear("projection", normed, [embeddings.projection], 32) if embeddings.projection else normed
 
 
 def _packed_words(graph: _Graph, table: NDArray[np.float32]) -> str:
     """Rows of a table in 4 bits, unpacked as they are looked up: [batch, length, hidden]."""
-    codes, multipliers, scales = (graph.array(tensor.numpy()) for tensor in packed(torch.from_numpy(table)))
+    found = zip(packed(torch.from_numpy(table)), ("codes", "multipliers", "scale"), strict=True)
+    codes, multipliers, scales = (graph.array(tensor.numpy(), name) for tensor, name in found)
     both = graph.halves(graph.node("Gather", codes, "input_ids"))
     signed = graph.node("DequantizeLinear", both, graph.scalar(1.0), graph.byte(8))
     blocks = graph.node("Reshape", signed, graph.ints([0, 0, -1, BLOCK]))
@@ -141,16 +161,18 @@ def _packed_words(graph: _Graph, table: NDArray[np.float32]) -> str:
 def _layer(graph: _Graph, layer: LayerWeights, hidden: str, mask: _Masks, activation: str, *, last: bool) -> str:
     """[batch, length, hidden] -> the same, or [batch, 1, hidden] after the `last` layer."""
     if layer.attention:
-        attended = _attend(graph, layer.attention, hidden, mask, last=last)
-        hidden = graph.first(hidden) if last else hidden
-        hidden = graph.norm(graph.node("Add", attended, hidden), layer.attention.norm)
+        with graph.within("attention"):
+            attended = _attend(graph, layer.attention, hidden, mask, last=last)
+            hidden = graph.first(hidden) if last else hidden
+            hidden = graph.norm(graph.node("Add", attended, hidden), layer.attention.norm)
     elif last:
         hidden = graph.first(hidden)
     if layer.feed_forward:
         block = layer.feed_forward
-        wide = graph.activation(activation, graph.linear(hidden, [block.up], block.bits))
-        narrow = graph.linear(wide, [block.down], block.bits)
-        hidden = graph.norm(graph.node("Add", narrow, hidden), block.norm)
+        with graph.within("feed_forward"):
+            wide = graph.activation(activation, graph.linear("up", hidden, [block.up], block.bits))
+            narrow = graph.linear("down", wide, [block.down], block.bits)
+            hidden = graph.norm(graph.node("Add", narrow, hidden), block.norm)
     return hidden
 
 
@@ -163,7 +185,7 @@ def _attend(graph: _Graph, block: AttentionWeights, hidden: str, mask: _Masks, *
         context = graph.node("Attention", *parts, added, q_num_heads=block.heads, kv_num_heads=block.heads, scale=1.0)
     else:
         context = _opened_attention(graph, parts, block, mask.for_one)
-    return graph.linear(context, [block.output], block.bits)
+    return graph.linear("output", context, [block.output], block.bits)
 
 
 def _projections(graph: _Graph, block: AttentionWeights, hidden: str, *, last: bool) -> list[str]:
@@ -172,12 +194,16 @@ def _projections(graph: _Graph, block: AttentionWeights, hidden: str, *, last: b
     scale = np.float32((len(block.query.bias) // block.heads) ** -0.5)
     query = replace(block.query, weight=block.query.weight * scale, bias=block.query.bias * scale)
     if "projections_apart" in graph.lowering.rules(block.bits):
-        first = graph.linear(hidden, [query], block.bits, first=last)
-        return [first, *(graph.linear(hidden, [part], block.bits) for part in (block.key, block.value))]
+        first, others = (
+            graph.linear("query", hidden, [query], block.bits, first=last),
+            {"key": block.key, "value": block.value},
+        )
+        return [first, *(graph.linear(name, hidden, [part], block.bits) for name, part in others.items())]
     if last:
-        pair = graph.linear(hidden, [block.key, block.value], block.bits)
-        return [graph.linear(hidden, [query], block.bits, first=True), *graph.split(pair, 2)]
-    return graph.split(graph.linear(hidden, [query, block.key, block.value], block.bits), 3)
+        pair = graph.linear("key_value", hidden, [block.key, block.value], block.bits)
+        return [graph.linear("query", hidden, [query], block.bits, first=True), *graph.split(pair, 2)]
+    together = [query, block.key, block.value]
+    return graph.split(graph.linear("query_key_value", hidden, together, block.bits), 3)
 
 
 def _opened_attention(graph: _Graph, parts: list[str], block: AttentionWeights, mask: str) -> str:
@@ -194,10 +220,16 @@ def _opened_attention(graph: _Graph, parts: list[str], block: AttentionWeights, 
 
 
 class _Graph:
-    """Nodes and initializers, named as they come."""
+    """Nodes and initializers, named after the part of the model that they are in."""
 
-    def __init__(self, lowering: Lowering) -> None:
+    def __init__(self, lowering: Lowering, opset: int | None) -> None:
+        """Raises ValueError for a lowering that the version of ONNX has no nodes for."""
+        rules = {*lowering.fp32, *lowering.int8}
+        if opset is not None and opset < ATTENTION_OPSET and "attention_node" in rules:
+            raise ValueError(f"an `Attention` node needs ONNX opset {ATTENTION_OPSET}, got {opset}")
         self.lowering = lowering
+        self._asked, self._opset = opset, opset or PLAIN_OPSET
+        self._within: list[str] = []
         self.nodes: list[onnx.NodeProto] = []
         self._initializers: dict[str, onnx.TensorProto] = {}
         self._small: dict[tuple[str, bytes], str] = {}
@@ -205,27 +237,49 @@ class _Graph:
         self._written: dict[tuple[str, ...], str] = {}
 
     def node(self, operator: str, *inputs: str, outputs: int = 1, **attributes: Any) -> str:
-        names = [f"{operator}_{len(self.nodes)}" + (f"_{i}" if i else "") for i in range(outputs)]
+        first = f"{'.'.join(self._within)}/{operator}_{len(self.nodes)}"
+        names = [first + (f"_{i}" if i else "") for i in range(outputs)]
         self.nodes.append(helper.make_node(operator, inputs, names, name=names[0], **attributes))
         return names[0]
 
-    def activation(self, name: str, tensor: str) -> str:
-        operator, attributes = ACTIVATIONS[name]
-        return self.node(operator, tensor, **attributes)
+    @contextmanager
+    def within(self, part: str) -> Iterator[None]:
+        """What is written meanwhile is named after this part of the model: `layers.0.attention.output.weight`."""
+        self._within.append(part)
+        yield
+        self._within.pop()
 
     def split(self, tensor: str, parts: int) -> list[str]:
-        self.node("Split", tensor, outputs=parts, axis=-1, num_outputs=parts)
+        number = {"num_outputs": parts} if self._opset >= 18 else {}  # before, equal parts are what is meant
+        self.node("Split", tensor, outputs=parts, axis=-1, **number)
         return list(self.nodes[-1].output)
 
-    def array(self, array: NDArray[np.generic]) -> str:
-        name = f"weight_{len(self._initializers)}"
+    def activation(self, name: str, tensor: str) -> str:
+        operator, attributes = ACTIVATIONS[name]
+        if operator != "Gelu" or self._opset >= 20:
+            return self.node(operator, tensor, **attributes)
+        if attributes:  # by tanh(sqrt(2 / pi) (x + 0.044715 x^3))
+            cube = self.node("Mul", self.node("Mul", tensor, tensor), tensor)
+            inner = self.node("Add", tensor, self.node("Mul", cube, self.scalar(0.044715)))
+            bent = self.node("Tanh", self.node("Mul", inner, self.scalar((2 / np.pi) ** 0.5)))
+        else:
+            bent = self.node("Erf", self.node("Div", tensor, self.scalar(2**0.5)))
+        both = self.node("Add", bent, self.scalar(1.0))
+        return self.node("Mul", self.node("Mul", tensor, both), self.scalar(0.5))
+
+    def array(self, array: NDArray[np.generic], name: str) -> str:
+        """A tensor of the part that is being written."""
+        return self._stored(array, ".".join((*self._within, name)))
+
+    def _stored(self, array: NDArray[np.generic], name: str) -> str:
+        assert name not in self._initializers, f"two tensors are called {name}"
         self._initializers[name] = numpy_helper.from_array(np.asarray(array, order="C"), name)
         return name
 
     def _shared(self, array: NDArray[np.generic]) -> str:
         key = (f"{array.dtype}{array.shape}", array.tobytes())
         if key not in self._small:
-            self._small[key] = self.array(array)
+            self._small[key] = self._stored(array, f"constant_{len(self._small)}")
         return self._small[key]
 
     def ints(self, values: list[int]) -> str:
@@ -241,20 +295,26 @@ class _Graph:
         return self._shared(np.array(value, np.uint8))
 
     def norm(self, tensor: str, norm: Norm) -> str:
-        return self.node(NORM, tensor, self.array(norm.scale), self.array(norm.bias), axis=-1, epsilon=norm.epsilon)
+        with self.within("norm"):
+            scale, bias = self.array(norm.scale, "scale"), self.array(norm.bias, "bias")
+            return self.node(NORM, tensor, scale, bias, axis=-1, epsilon=norm.epsilon)
 
     def first(self, tensor: str) -> str:
         """[batch, length, ...] -> [batch, 1, ...]"""
         return self.node("Slice", tensor, self.ints([0]), self.ints([1]), self.ints([1]))
 
-    def linear(self, tensor: str, parts: list[Linear], bits: Bits, *, first: bool = False) -> str:
+    def linear(self, name: str, tensor: str, parts: list[Linear], bits: Bits, *, first: bool = False) -> str:
         """x W + b for several products of the same x at once, side by side in the last axis; of the `first` token
         alone, if asked for."""
+        with self.within(name):
+            return self._linear(tensor, parts, bits, first=first)
+
+    def _linear(self, tensor: str, parts: list[Linear], bits: Bits, *, first: bool) -> str:
         weight = np.concatenate([part.weight for part in parts], axis=1)
         bias = np.concatenate([part.bias for part in parts])
         relief, limits = parts[0].relief, parts[0].limits  # products of one input share them
         if bits == 32:
-            product = self.node("MatMul", self.first(tensor) if first else tensor, self.array(weight))
+            product = self.node("MatMul", self.first(tensor) if first else tensor, self.array(weight, "weight"))
         else:
             if relief is not None:
                 tensor, weight = self._once("Mul", tensor, self._shared(relief)), weight / relief[:, None]
@@ -264,7 +324,7 @@ class _Graph:
                 product = self._dynamic_product(tensor, columns, scales[:, 0], first=first)
             else:
                 product = self._static_product(tensor, columns, scales[:, 0], limits, first=first)
-        return self.node("Add", product, self.array(bias))
+        return self.node("Add", product, self.array(bias, "bias"))
 
     def integer_rows(self, table: NDArray[np.float32], bits: Bits) -> tuple[str, NDArray[np.float32]]:
         """[rows, columns] -> int8 of the same shape, and scales [rows, 1].
@@ -274,19 +334,23 @@ class _Graph:
         """
         if bits == 8:
             integers, scales = quantize_rows(table)
-            return self.array(integers), scales
+            return self.array(integers, "weight"), scales
         codes, multipliers, scale = (tensor.numpy() for tensor in packed(torch.from_numpy(table)))
-        both = self.node("Cast", self.halves(self.array(codes)), to=TensorProto.INT32)
+        both = self.node("Cast", self.halves(self.array(codes, "codes")), to=TensorProto.INT32)
         blocks = self.node("Reshape", both, self.ints([len(table), -1, BLOCK]))
         signed = self.node("Sub", blocks, self._shared(np.array(8, np.int32)))
-        by = self.node("Cast", self.array(multipliers[..., None]), to=TensorProto.INT32)
+        by = self.node("Cast", self.array(multipliers[..., None], "multipliers"), to=TensorProto.INT32)
         whole = self.node("Reshape", self.node("Mul", signed, by), self.ints([len(table), -1]))
         cut = self.node("Slice", whole, self.ints([0]), self.ints([table.shape[1]]), self.ints([1]))
         return self.node("Cast", cut, to=TensorProto.INT8), scale
 
     def halves(self, codes: str) -> str:
         """uint8 [..., n] -> [..., 2 n]: the low halves of all, then the high ones."""
-        low = self.node("BitwiseAnd", codes, self.byte(15))
+        if self._opset >= 18:
+            low = self.node("BitwiseAnd", codes, self.byte(15))
+        else:  # what is shifted out of a byte is gone
+            left = self.node("BitShift", codes, self.byte(4), direction="LEFT")
+            low = self.node("BitShift", left, self.byte(4), direction="RIGHT")
         return self.node("Concat", low, self.node("BitShift", codes, self.byte(4), direction="RIGHT"), axis=-1)
 
     def _dynamic_product(self, tensor: str, columns: str, scales: NDArray[np.float32], *, first: bool) -> str:
@@ -297,10 +361,10 @@ class _Graph:
             values, scale, zero = self.nodes[-1].output
             self._quantized[tensor] = (values, scale, zero)
         values, scale, zero = self._quantized[tensor]
-        zeros = self.array(np.zeros(len(scales), np.int8))
+        zeros = self.array(np.zeros(len(scales), np.int8), "zero_point")
         product = self.node("MatMulInteger", self.first(values) if first else values, columns, zero, zeros)
         product = self.node("Cast", product, to=TensorProto.FLOAT)
-        return self.node("Mul", product, self.node("Mul", scale, self.array(scales)))
+        return self.node("Mul", product, self.node("Mul", scale, self.array(scales, "scale")))
 
     def _static_product(
         self, tensor: str, columns: str, scales: NDArray[np.float32], limits: tuple[float, float], *, first: bool
@@ -313,8 +377,8 @@ class _Graph:
             self._quantized[tensor] = (self.node("QuantizeLinear", tensor, scale, zero), scale, zero)
         values = self._quantized[tensor][0]
         inputs = self.node("DequantizeLinear", self.first(values) if first else values, scale, zero)
-        zeros = self.array(np.zeros(len(scales), np.int8))
-        weight = self.node("DequantizeLinear", columns, self.array(scales), zeros, axis=1)
+        zeros = self.array(np.zeros(len(scales), np.int8), "zero_point")
+        weight = self.node("DequantizeLinear", columns, self.array(scales, "scale"), zeros, axis=1)
         return self.node("MatMul", inputs, weight)
 
     def _once(self, operator: str, *inputs: str) -> str:
@@ -329,15 +393,24 @@ class _Graph:
         graph = helper.make_graph(
             self.nodes,
             "encoder",
-            [
-                helper.make_tensor_value_info(name, TensorProto.INT64, tokens)
-                for name in ("input_ids", "attention_mask")
-            ],
+            [helper.make_tensor_value_info(name, TensorProto.INT64, tokens) for name in INPUTS],
             [helper.make_tensor_value_info("logits", TensorProto.FLOAT, ["batch", classes])],
             list(self._initializers.values()),
         )
-        newest = any(node.op_type == "Attention" for node in self.nodes)
-        opset, form = list(OPSETS.items())[newest]
-        model = helper.make_model(graph, opset_imports=[helper.make_opsetid("", opset)], producer_name="autocompress")
-        model.ir_version = form
+        needs_attention = any(node.op_type == "Attention" for node in self.nodes)
+        opset = self._asked or (ATTENTION_OPSET if needs_attention else PLAIN_OPSET)
+        model = helper.make_model(
+            graph,
+            opset_imports=[helper.make_opsetid("", opset)],
+            producer_name="autocompress",
+            producer_version=_version(),
+        )
+        model.ir_version = OPSETS[opset].form
         return model
+
+
+def _version() -> str:
+    try:
+        return metadata.version("autocompress")
+    except metadata.PackageNotFoundError:  # run from a folder, without being installed
+        return ""

@@ -13,10 +13,11 @@ from numpy.typing import NDArray
 
 from autocompress.core.policy import CompressionPolicy
 from autocompress.core.workload import Workload
-from autocompress.deploy.folder import ANSWERING, MODEL, POLICY, verify_used
+from autocompress.deploy.folder import ANSWERING, MODEL, POLICY, Manifest, verify_used
 from autocompress.deploy.serving import predict_as_served
-from autocompress.deploy.session import Session
+from autocompress.deploy.session import Session, runtime
 from autocompress.deploy.tokenizer import TextTokenizer
+from autocompress.errors import HostError
 
 
 @dataclass(frozen=True, slots=True)
@@ -40,6 +41,7 @@ class Classifier:
         self._pad = int(manifest.task.get("pad", 0))
         self._tokenizer = TextTokenizer.read(folder, longest=int(manifest.task["max_length"]), pad=self._pad)
         self._workload = Workload.of(manifest.workload)
+        _check_runtime(folder, manifest)
         self.session = Session(
             folder / MODEL,
             threads=self._workload.threads,
@@ -76,6 +78,19 @@ class Classifier:
             for row in shares
         ]
         return answers[0] if isinstance(texts, str) else answers
+
+
+def _check_runtime(folder: Path, manifest: Manifest) -> None:
+    """Raises HostError when the runtime here is older than the first one that can read the model."""
+    requires = str(manifest.runtime.get("requires", ""))
+    oldest, here = requires.partition(">=")[2], runtime(manifest.runtime_name).version
+    if oldest and _numbers(here) < _numbers(oldest):
+        raise HostError(f"{folder / MODEL}: needs {requires}, here is {here}; pip install --upgrade '{requires}'")
+
+
+def _numbers(version: str) -> list[int]:
+    """The first two: those after them bring no new operators."""
+    return [int(part) for part in version.split(".")[:2] if part.isdigit()]
 
 
 def load(folder: str | Path) -> Classifier:

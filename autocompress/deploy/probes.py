@@ -6,8 +6,8 @@ import numpy as np
 import onnx
 from onnx import TensorProto, helper, numpy_helper
 
+from autocompress.core.opsets import OPSETS, PLAIN_OPSET
 from autocompress.core.shape import Bits
-from autocompress.deploy.graph import OPSETS
 
 
 def product_graph(size: int, *, bits: Bits) -> bytes:
@@ -44,6 +44,6 @@ def idle_graph(nodes: int) -> bytes:
 
 
 def _written(graph: onnx.GraphProto) -> bytes:
-    opset, form = min(OPSETS.items())
-    model = helper.make_model(graph, opset_imports=[helper.make_opsetid("", opset)], ir_version=form)
+    imports, form = [helper.make_opsetid("", PLAIN_OPSET)], OPSETS[PLAIN_OPSET].form
+    model = helper.make_model(graph, opset_imports=imports, ir_version=form)
     return bytes(model.SerializeToString())

@@ -20,12 +20,14 @@ import pytest
 import autocompress
 from autocompress import config
 from autocompress.anatomy import FAMILIES, Anatomy
+from autocompress.core.lowering import Lowering
+from autocompress.core.opsets import ExportSpec
 from autocompress.core.outcome import Measurement
 from autocompress.core.policy import CompressionPolicy
 from autocompress.deploy.folder import read_check
 from autocompress.deploy.loader import Answer
-from autocompress.errors import IntegrityError, NotFoundError, SpecError
-from autocompress.exporting import Exporting, Known
+from autocompress.errors import HostError, IntegrityError, NotFoundError, SpecError
+from autocompress.exporting import Exporting, Known, opset_note
 from autocompress.folder_check import verify_folder
 from autocompress.operators import OPERATORS
 from autocompress.stages import gather
@@ -274,7 +276,53 @@ def test_an_example_without_its_libraries_says_in_one_line_what_to_install(made:
     assert done.returncode == 1
     (line,) = done.stderr.strip().splitlines()
     assert "tokenizers" in line
-    assert line.endswith("pip install onnxruntime tokenizers numpy")
+    assert line.endswith("pip install 'onnxruntime>=1.17' tokenizers numpy")
+
+
+def test_a_folder_says_which_runtime_it_needs(made: Exported, folder: Path) -> None:
+    about = json.loads((folder / "manifest.json").read_text())
+    assert about["runtime"]["requires"] == "onnxruntime>=1.17"
+    assert "pip install 'onnxruntime>=1.17' tokenizers numpy" in (folder / "README.md").read_text()
+    about["runtime"]["requires"] = "onnxruntime>=99.1"
+    (folder / "manifest.json").write_text(json.dumps(about))
+    with pytest.raises(HostError, match=r"model\.onnx: needs onnxruntime>=99\.1, here is .+; pip install --upgrade"):
+        autocompress.load(folder)
+    example = (folder / "example.py").read_text().replace("onnxruntime>=1.17", "onnxruntime>=99.1")
+    (folder / "example.py").write_text(example)
+    done = subprocess.run([sys.executable, str(folder / "example.py")], capture_output=True, text=True)
+    assert "is too old for model.onnx: pip install --upgrade 'onnxruntime>=99.1'" in done.stderr
+
+
+def test_a_study_may_ask_for_an_older_opset(made: Exported, tmp_path: Path) -> None:
+    import onnx
+
+    older = replace(made.exporting, spec=replace(made.exporting.spec, export=ExportSpec(opset=17)))
+    model = Anatomy(made.teacher.anatomy.model, FAMILIES)
+    older.begin(tmp_path / "begun", CompressionPolicy(()), model.shape(), model)
+    assert onnx.load(tmp_path / "begun" / "model.onnx").opset_import[0].version == 17
+    about = json.loads((tmp_path / "begun" / "manifest.json").read_text())
+    assert about["runtime"]["requires"] == "onnxruntime>=1.12"
+    known = autocompress.load(made.folder).logits(TEXTS)
+    assert np.abs(autocompress.load(tmp_path / "begun").logits(TEXTS) - known).max() < 1e-4
+
+
+def test_a_profile_that_chooses_a_newer_form_says_so(made: Exported) -> None:
+    spec, shape = made.exporting.spec, made.teacher.anatomy.shape()
+    profile, head_size = made.exporting.profile, shape.layers[0].attention.head_size
+    assert opset_note(spec, profile, shape) == ""
+    table = replace(
+        profile.tables[0],
+        hidden=shape.hidden,
+        head_size=head_size,
+        workload=spec.workload,
+        lowering=Lowering(fp32=("attention_node",)),
+    )
+    newer = replace(profile, tables=(table,))
+    said = opset_note(spec, newer, shape)
+    assert "files are written in ONNX opset 23, which ONNX Runtime reads from 1.23 on" in said
+    older = replace(spec, export=ExportSpec(opset=20))
+    assert "which ONNX opset 20 does not have: predicted latencies" in opset_note(older, newer, shape)
+    assert Exporting(older, made.teacher, newer).lowering(shape) == Lowering()
 
 
 def test_batches_of_texts_are_judged_as_they_are_served(made: Exported, tmp_path: Path) -> None:

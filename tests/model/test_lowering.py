@@ -4,16 +4,21 @@ from __future__ import annotations
 
 import itertools
 from dataclasses import replace
+from pathlib import Path
 
 import numpy as np
 import onnx
 import pytest
+import torch
 from numpy.typing import NDArray
 
+from autocompress.anatomy import Anatomy
 from autocompress.anatomy.weights import random_weights
 from autocompress.core.lowering import RULES, Lowering, Rule
+from autocompress.core.opsets import OPSETS, ExportSpec
 from autocompress.core.shape import ModelShape
-from autocompress.deploy.graph import OPSETS, write_graph
+from autocompress.deploy.export import export_stock
+from autocompress.deploy.graph import write_graph
 from autocompress.deploy.session import Session
 from autocompress.devices.profiling import bert_shape
 from autocompress.devices.validation import random_shapes
@@ -84,8 +89,61 @@ def test_a_graph_is_valid_in_the_opset_that_it_names(opset: int, lowering: Lower
     model = written(in_fp32(LARGEST), 0, lowering)
     onnx.checker.check_model(model, full_check=True)
     assert [entry.version for entry in model.opset_import] == [opset]
-    assert model.ir_version == OPSETS[opset]
+    assert model.ir_version == OPSETS[opset].form
     assert all(node.domain == "" for node in model.graph.node), "standard operators alone"
+
+
+@pytest.mark.parametrize("opset", OPSETS)
+def test_an_older_opset_answers_alike(opset: int) -> None:
+    """What it has no node for, it has several for: halves of bytes, GELU, a split into equal parts."""
+    for bits in (8, 4):
+        layers = tuple(
+            replace(one, attention=replace(one.attention, bits=bits)) for one in (LARGEST.layers[0], LARGEST.layers[3])
+        )
+        shape = replace(LARGEST, layers=layers, embedding_bits=bits)
+        weights = random_weights(shape, positions=40, seed=0)
+        model = write_graph(weights, opset=opset)
+        onnx.checker.check_model(model, full_check=True)
+        assert ([entry.version for entry in model.opset_import], model.ir_version) == ([opset], OPSETS[opset].form)
+        for expected, got in zip(logits(write_graph(weights), 0), logits(model, 0), strict=True):
+            np.testing.assert_allclose(got, expected, atol=1e-4)
+
+
+def test_an_opset_that_has_no_node_for_a_rule_or_for_a_layer_is_refused() -> None:
+    with pytest.raises(ValueError, match="an `Attention` node needs ONNX opset 23, got 20"):
+        write_graph(random_weights(LARGEST, positions=40, seed=0), lowering=EVERYTHING, opset=20)
+    with pytest.raises(ValueError, match="`opset` must be 17 to 23, got 13"):
+        ExportSpec(opset=13)
+    assert not EVERYTHING.without_attention_node().has_attention_node
+    assert EVERYTHING.without_attention_node().int8 == ("projections_apart",)
+
+
+def test_the_stock_export_is_written_in_the_opset_that_is_asked_for(bert: Anatomy, tmp_path: Path) -> None:
+    export_stock(bert.model, tmp_path / "model.onnx", opset=17)
+    model = onnx.load(tmp_path / "model.onnx")
+    assert ([entry.version for entry in model.opset_import], model.ir_version) == ([17], 8)
+    session, ids = Session(model.SerializeToString()), np.array([[2, 5, 3]])
+    with torch.inference_mode():
+        expected = bert.model(torch.from_numpy(ids)).logits.numpy()
+    np.testing.assert_allclose(session.run(session.feed(ids, np.ones_like(ids))), expected, atol=1e-5)
+
+
+def test_tensors_are_called_after_the_parts_that_they_are_of() -> None:
+    model = written(LARGEST, 0, Lowering())
+    names = {tensor.name for tensor in model.graph.initializer}
+    assert {
+        "embeddings.word.weight",
+        "embeddings.norm.scale",
+        "layers.0.attention.query_key_value.weight",
+        "layers.3.attention.query.bias",
+        "layers.3.feed_forward.up.bias",
+        "layers.3.feed_forward.norm.bias",
+        "head.0.weight",
+    } <= names
+    assert len(names) == len(model.graph.initializer)
+    assert all(name.startswith(("constant_", "embeddings.", "layers.", "head.")) for name in names)
+    assert any(node.name.startswith("layers.2.feed_forward.down/MatMul") for node in model.graph.node)
+    assert model.producer_name == "autocompress"
 
 
 def test_a_graph_without_layers_or_with_one_asks_for_no_mask_of_every_query() -> None:
