@@ -15,6 +15,7 @@ import torch
 
 from autocompress import config, operators
 from autocompress.assets import check_cache, fetch, file_digest
+from autocompress.assets.model_folders import model_folder_problems
 from autocompress.core.cores import usable_cores
 from autocompress.core.data_spec import Asset
 from autocompress.core.device import DeviceProfile
@@ -37,6 +38,7 @@ from autocompress.exporting import opset_note
 from autocompress.finalists import Recovery, Rehearsal, RehearsalEvaluator
 from autocompress.lessons import Lessons
 from autocompress.offering import Offering
+from autocompress.preflight import misfits
 from autocompress.profiles import device_profile, set_aside
 from autocompress.promotion import Promotion
 from autocompress.reach import cheapest_whole, reachable, reference_point
@@ -82,6 +84,8 @@ def gather(spec: StudySpec, observer: Observer, *, kept: Path | None = None) -> 
     if not spec.task.data.parts:
         raise SpecError("task.data: names no texts; give `source` or `train`, or from Python `run(..., data=...)`")
     found = {name: fetched(name, asset) for name, asset in spec.sources.items()}
+    if not model_folder_problems(found["model"]) and (problems := misfits(spec, found["model"])):
+        raise SpecError(*problems)
     digests = {name: file_digest(path) for name, path in found.items()}
     parts = spec.task.data.parts
     data = {part: found[name] for part, name in zip(parts, spec.task.data.sources, strict=True)}

@@ -26,7 +26,7 @@ LINES = [
         "proof",
     },
     {"elsewhere", "elastic", "parts", "environment", "folder_check", "exporting"},
-    {"promotion", "offering", "retarget", "explain"},
+    {"promotion", "offering", "retarget", "explain", "preflight"},
     {"stages"},
     {"life", "leftovers"},
     {"study"},
@@ -57,6 +57,7 @@ HOMES = {
     "yaml": {"config"},
     "pandas": {"reading"},
     "pyarrow": {"reading"},
+    "regex": {"reading"},
     "huggingface_hub": {"assets"},
     "transformers": {"tasks", "teacher", "checkpoints", "evaluate", "rebuild"},
 }

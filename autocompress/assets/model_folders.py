@@ -26,6 +26,14 @@ _READ = {".safetensors", ".json", ".txt", ".model", ".bin"}
 _POINTER, _POINTER_SIZE = b"version https://git-lfs", 1024
 _NUMBER = re.compile(r"\d{1,6}")
 _SHOWN = 5
+_MOST = {
+    **dict.fromkeys(("num_hidden_layers", "n_layers"), 1000),
+    **dict.fromkeys(("num_attention_heads", "n_heads"), 1024),
+    **dict.fromkeys(("hidden_size", "dim"), 2**16),
+    **dict.fromkeys(("intermediate_size", "hidden_dim"), 2**20),
+    **dict.fromkeys(("vocab_size", "max_position_embeddings"), 2**24),
+}
+"""The sizes of a model's config, and what each is at most."""
 
 
 def check_model_folder(path: Path) -> None:
@@ -201,7 +209,7 @@ def _config_problems(file: Path) -> list[str]:
     ]
     if is_main and not isinstance(config.get("model_type"), str):
         problems.append(f"{file}: 'model_type' is missing; it names the model's family, e.g. \"bert\"")
-    return problems + (_meaning_problems(file, config) if is_main else [])
+    return problems + ([*_size_problems(file, config), *_meaning_problems(file, config)] if is_main else [])
 
 
 def _meaning_problems(file: Path, config: Mapping[str, Any]) -> list[str]:
@@ -222,6 +230,16 @@ def _meaning_problems(file: Path, config: Mapping[str, Any]) -> list[str]:
             f"{file}: `label2id` must map each name to the number of its output, as in "
             f'{{"no": 0, "yes": 1}}, got {json.dumps(backwards)[:80]}'
         )
+    return problems
+
+
+def _size_problems(file: Path, config: Mapping[str, Any]) -> list[str]:
+    """Sizes that no model has: what they would cost is seen before it is paid."""
+    problems = []
+    for key, most in _MOST.items():
+        value = config.get(key, 1)
+        if isinstance(value, bool) or not isinstance(value, int) or not 1 <= value <= most:
+            problems.append(f"{file}: {key!r} must be a whole number from 1 to {most:,}, got {str(value)[:40]}")
     return problems
 
 

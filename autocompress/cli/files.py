@@ -30,6 +30,7 @@ def check(
     for file in files:
         try:
             problems = check_file(file, operators=OPERATORS)
+            problems = problems or _of_inputs(file)
             code = 2 if problems else 0
         except AutocompressError as error:  # a missing file must not keep the others from being checked
             problems, code = [str(error)], error.exit_code
@@ -39,6 +40,18 @@ def check(
         else:
             session.say(f"{file}: in order")
     raise typer.Exit(worst)
+
+
+def _of_inputs(file: Path) -> list[str]:
+    """What is wrong with the model and the texts that a sound study names, as far as they lie here."""
+    from autocompress.config import is_study, load_study
+    from autocompress.operators import OPERATORS
+
+    if not is_study(file):
+        return []
+    from autocompress.preflight import problems_of
+
+    return [f"{file}: {problem}" for problem in problems_of(load_study(file, operators=OPERATORS))]
 
 
 def schema(

@@ -1,6 +1,6 @@
 """YAML into core's values: the only validation of outside input."""
 
-from autocompress.config.checking import check_file
+from autocompress.config.checking import check_file, is_study
 from autocompress.config.devices import device_from_json, device_to_json, dump_device, load_device
 from autocompress.config.differences import diff_specs
 from autocompress.config.limits import beyond_limits
@@ -19,6 +19,7 @@ __all__ = [
     "device_to_json",
     "diff_specs",
     "dump_device",
+    "is_study",
     "json_schema",
     "load_device",
     "load_space",

@@ -47,6 +47,11 @@ def check_file(path: Path, *, operators: Mapping[str, Operator]) -> list[str]:
     return problems.lines()
 
 
+def is_study(path: Path) -> bool:
+    """Whether a file that is in order is a study."""
+    return kind_of(read_document(path)) == "study"
+
+
 def kind_of(document: Document) -> Kind:
     """What a document's keys make it. Raises SpecError when they fit nothing."""
     counts = {kind: len(keys & set(document.value)) for kind, keys in _KEYS.items()}

@@ -17,6 +17,7 @@ from autocompress.reading.layout import ABSENT, Table
 _NUMBER: Final = re.compile(r"[+-]?\d+(\.\d+)?")
 _WHOLE: Final = re.compile(r"[+-]?\d+(\.0+)?")
 _ARRAY: Final = re.compile(r"\[[\d\s.,+-]*\]")
+_BROKEN: Final = "hold half of a surrogate pair, which is no character; write these texts as UTF-8 again"
 _NOT_A_NUMBER: Final = {"nan", "<na>", "nat"}
 
 
@@ -28,6 +29,7 @@ def texts_of(table: Table, column: str, *, may_lack: bool = False) -> list[str]:
     cells = table.cells[column]
     _refuse(table, cells, _is_nested, f"hold a list or another structure in {column!r} where a text is wanted; join it")
     texts = ["" if _is_missing(cell) else str(_plain(cell)).strip() for cell in cells]
+    _refuse(table, texts, _is_broken, _BROKEN)
     if not may_lack:
         _refuse(
             table,
@@ -51,6 +53,7 @@ def labels_of(table: Table, column: str) -> list[str]:
         "labels a text, is not what this is for",
     )
     labels = ["" if _is_missing(cell) else str(_plain(cell)).strip() for cell in cells]
+    _refuse(table, labels, _is_broken, _BROKEN)
     labels = ["" if label.casefold() in _NOT_A_NUMBER else label for label in labels]
     _refuse(
         table,
@@ -115,6 +118,10 @@ def _is_missing(cell: Any) -> bool:
 
 def _is_empty(text: str) -> bool:
     return not text
+
+
+def _is_broken(text: str) -> bool:
+    return any("\ud800" <= character <= "\udfff" for character in text)
 
 
 def _is_nested(cell: Any) -> bool:

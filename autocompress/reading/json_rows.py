@@ -20,6 +20,8 @@ def read_json(layout: Layout, path: Path, content: str) -> Table:
         if content.lstrip().startswith("{") and "\n" in content.strip():
             return read_json_lines(layout, path, content)
         raise SpecError(f"{path}:{error.lineno}: not JSON: {error.msg}") from error
+    except (ValueError, RecursionError) as error:
+        raise SpecError(f"{path}: not JSON that can be read: {_too_much(error)}") from error
     return table_of_tree(layout, str(path), tree)
 
 
@@ -64,10 +66,16 @@ def _objects(path: Path, content: str) -> Iterator[tuple[int, Any]]:
             row = json.loads(line)
         except json.JSONDecodeError as error:
             raise SpecError(f"{path}:{number}: not a JSON object: {error.msg}") from error
+        except (ValueError, RecursionError) as error:
+            raise SpecError(f"{path}:{number}: not a JSON object that can be read: {_too_much(error)}") from error
         if not isinstance(row, Mapping):
             hint = "; set `format: json` for a list of objects" if isinstance(row, list) else ""
             raise SpecError(f"{path}:{number}: not a JSON object: {line[:40]!r}{hint}")
         yield number, row
+
+
+def _too_much(error: ValueError | RecursionError) -> str:
+    return "nested too deep" if isinstance(error, RecursionError) else "it holds a number of thousands of digits"
 
 
 def table_of_rows(

@@ -17,7 +17,7 @@ import torch
 
 import autocompress
 from autocompress.cli import main
-from tests.broken import arguments, databases, environments, profiles, studies
+from tests.broken import arguments, checkpoints, data, databases, environments, profiles, studies
 from tests.broken.given import project, stored
 from tests.broken.table import Broken, Ended, Given, faults, snapshot
 
@@ -27,6 +27,8 @@ KINDS = {
     "databases": databases.ROWS,
     "arguments": arguments.ROWS,
     "environments": environments.ROWS,
+    "checkpoints": checkpoints.ROWS,
+    "data": data.ROWS,
 }
 ROWS = [pytest.param(row, id=f"{kind}: {row.name}") for kind, rows in KINDS.items() for row in rows]
 LEAST = 60

@@ -1,0 +1,171 @@
+"""What can be told of a study's own files before anything is trained: whether they are there, whether the texts can be
+read, whether model, space and device fit each other. It reads settings, headers and texts, no weights, and needs no
+torch: `autocompress check` answers in a moment."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Iterator, Mapping
+from pathlib import Path
+from typing import Any, Final
+
+from autocompress import config
+from autocompress.assets import file_digest
+from autocompress.assets.model_folders import model_folder_problems, tensor_shapes
+from autocompress.core.data_spec import Asset
+from autocompress.core.paths import expanded
+from autocompress.core.prediction import predictor_of
+from autocompress.core.shape import AttentionShape, FeedForwardShape, LayerShape, ModelShape
+from autocompress.core.spec import StudySpec
+from autocompress.errors import AutocompressError
+from autocompress.operators import bound
+from autocompress.reading import read_labelled, read_texts
+
+_SIZES: Final[Mapping[str, tuple[str, ...]]] = {
+    "hidden": ("hidden_size", "dim"),
+    "layers": ("num_hidden_layers", "n_layers"),
+    "heads": ("num_attention_heads", "n_heads"),
+    "width": ("intermediate_size", "hidden_dim"),
+    "rows": ("vocab_size",),
+}
+"""What a model's config calls its sizes, in whichever family."""
+_MOST_BYTES: Final = 256 * 2**20
+"""Texts of more are read when the study runs, not when it is checked."""
+
+
+def problems_of(spec: StudySpec) -> list[str]:
+    """One line for everything that a run would be refused for; empty when nothing is known to be wrong. What lies on a
+    hub or in a package is not looked at."""
+    return [*_of_model(spec), *_of_texts(spec)]
+
+
+def misfits(spec: StudySpec, model: Path) -> list[str]:
+    """Where a model's settings, by its folder, do not fit the study's space, task or device."""
+    settings = json.loads((model / "config.json").read_bytes())
+    shape = _shape(settings)
+    if shape is None:
+        return []
+    found = []
+    try:
+        bound(spec.policies, shape)
+    except ValueError as error:
+        found.append(f"space {spec.space.name!r} does not fit the model: {error}")
+    places = settings.get("max_position_embeddings")
+    if isinstance(places, int) and 0 < places < spec.task.max_length:
+        found.append(
+            f"task.max_length: must be <= {places}, the positions that {model} has, got {spec.task.max_length}; a "
+            "workload is no longer than that"
+        )
+    if spec.device != config.HOST and spec.workload.lengths == "padded":
+        found += _unmeasured(spec, shape)
+    return found
+
+
+def _of_model(spec: StudySpec) -> list[str]:
+    path = _local(spec.model)
+    if path is None:
+        return []
+    try:
+        if not path.exists():
+            return [_missing("model", path)]
+        if getattr(spec.model, "convert", False):
+            return []
+        if problems := model_folder_problems(path):
+            return problems
+        tensor_shapes(path)
+        if wrong := _other_content(spec.model, path):
+            return [wrong]
+        return misfits(spec, path)
+    except AutocompressError as error:
+        return str(error).splitlines()
+
+
+def _of_texts(spec: StudySpec) -> Iterator[str]:
+    data, unlabelled = spec.task.data, spec.finalists.transfer.texts
+    files: dict[str, Path] = {}
+    for name, asset in zip(data.parts, data.sources.values(), strict=True):
+        path = _local(asset)
+        if path is not None and not path.exists():
+            yield _missing("task.data", path)
+        elif path is not None and (wrong := _other_content(asset, path)):
+            yield wrong
+        elif path is not None:
+            files[name] = path
+    if files.keys() == data.parts.keys() and all(map(_is_small, files.values())):
+        yield from _told(lambda: read_labelled(data, files))
+    path = _local(unlabelled.source) if unlabelled else None
+    if unlabelled is None or path is None:
+        return
+    if not path.exists():
+        yield _missing("finalists.transfer.texts", path)
+    elif _is_small(path):
+        yield from _told(lambda: read_texts(unlabelled, path, seed=spec.seed))
+
+
+def _told(read: Any) -> list[str]:
+    """What a reader says against its file."""
+    try:
+        read()
+    except AutocompressError as error:
+        return str(error).splitlines()
+    return []
+
+
+def _unmeasured(spec: StudySpec, shape: ModelShape) -> list[str]:
+    profile = config.load_device(spec.device)
+    try:
+        predictor_of(
+            profile, hidden=shape.hidden, head_size=shape.layers[0].attention.head_size, workload=spec.workload
+        )
+    except ValueError as error:
+        return [f"{error}; measure it with `autocompress profile`, or write `device: host`"]
+    return []
+
+
+def _shape(settings: Mapping[str, Any]) -> ModelShape | None:
+    """By a model's settings; None where they leave out what their family has a default for."""
+    found: dict[str, int] = {}
+    for size, names in _SIZES.items():
+        value = next((settings[name] for name in names if name in settings), None)
+        if isinstance(value, bool) or not isinstance(value, int) or value < 1:
+            return None
+        found[size] = value
+    if found["layers"] > 1000 or found["hidden"] % found["heads"]:
+        return None
+    head = found["hidden"] // found["heads"]
+    layers = tuple(
+        LayerShape(index, AttentionShape(found["heads"], head), FeedForwardShape(found["width"]))
+        for index in range(found["layers"])
+    )
+    return ModelShape(
+        family=str(settings.get("model_type")),
+        hidden=found["hidden"],
+        word_rows=found["rows"],
+        other_rows=1,
+        lookups=1,
+        layers=layers,
+        head_widths=(2,),
+    )
+
+
+def _local(asset: Asset) -> Path | None:
+    if not asset.path:
+        return None
+    path = expanded(asset.path)
+    return path / asset.member if asset.member else path
+
+
+def _other_content(asset: Asset, path: Path) -> str:
+    """What is said of a file or folder that is not the one whose hash a study gives; empty where it is."""
+    if not asset.sha256 or (got := file_digest(path)) == asset.sha256:
+        return ""
+    return f"{path}: its SHA-256 is {got}, expected is {asset.sha256}; the study names another"
+
+
+def _missing(key: str, path: Path) -> str:
+    return f"{key}: {path}: no such file or folder; paths in a study are relative to the study's file"
+
+
+def _is_small(path: Path) -> bool:
+    files = [path] if path.is_file() else [inside for inside in path.rglob("*") if inside.is_file()]
+    return sum(file.stat().st_size for file in files) <= _MOST_BYTES
