@@ -33,7 +33,7 @@ def read_lines(layout: Layout, path: Path, content: str) -> Table:
         except TimeoutError as error:
             raise SpecError(
                 f"{path}:{number}: `pattern` does not decide on this line in {_LINE_SECONDS:g} s, as it tries every "
-                "way to repeat what is repeated already, as (a+)+ does; write it without a repetition within a repetition"
+                "way to repeat what is repeated already, as (a+)+ does; write no repetition within a repetition"
             ) from error
         if not match:
             unfit.append(number)
