@@ -56,7 +56,7 @@ ROWS = (
         written("cache", "x"),
         "run mine.yaml --workers 0",
         4,
-        ("cache", "Not a directory"),
+        ("cache", "a file stands where a folder must be"),
         environment={"AUTOCOMPRESS_CACHE": "cache"},
     ),
     Broken(
