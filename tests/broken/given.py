@@ -11,6 +11,8 @@ from typing import Any
 import yaml
 
 from autocompress.store import Store
+from autocompress.study import export
+from tests.cli.given_exports import with_folders
 from tests.given_study import write_data, write_model, write_study
 from tests.report import given as stored_study
 
@@ -28,6 +30,13 @@ def stored(folder: Path) -> None:
     """A database with a finished study, whose files are nowhere."""
     with Store.open(str(folder / "autocompress.db")) as store:
         stored_study.finished(store)
+
+
+def exported(folder: Path) -> None:
+    """A stored study whose verified models have folders, and one of them exported to `picked`."""
+    with Store.open(str(folder / "autocompress.db")) as store:
+        digest = with_folders(store)[0]
+        export(store, "quickstart", digest, folder / "picked")
 
 
 def changed(**changes: Any) -> Callable[[Path], None]:

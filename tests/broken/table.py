@@ -12,7 +12,7 @@ from typing import Literal
 
 Given = Literal["nothing", "project", "stored", "exported"]
 """What a row's folder holds before it is broken: nothing; a model, texts and `mine.yaml`; a database with the finished
-study `quickstart`, its files apart; the project with a study that was really run, `mine`, and its exported files."""
+study `quickstart`, its files apart; that with folders of its models, one of them exported to `picked`."""
 
 EXECUTED = "executed"
 """The file that code in an input would make, in the folder where the command runs, if it were ever run."""

@@ -17,8 +17,8 @@ import torch
 
 import autocompress
 from autocompress.cli import main
-from tests.broken import arguments, checkpoints, data, databases, environments, profiles, studies
-from tests.broken.given import project, stored
+from tests.broken import arguments, checkpoints, data, databases, environments, exports, profiles, studies
+from tests.broken.given import exported, project, stored
 from tests.broken.table import Broken, Ended, Given, faults, snapshot
 
 KINDS = {
@@ -29,6 +29,7 @@ KINDS = {
     "environments": environments.ROWS,
     "checkpoints": checkpoints.ROWS,
     "data": data.ROWS,
+    "exports": exports.ROWS,
 }
 ROWS = [pytest.param(row, id=f"{kind}: {row.name}") for kind, rows in KINDS.items() for row in rows]
 LEAST = 60
@@ -51,7 +52,12 @@ Make = Callable[[Given], Path]
 @pytest.fixture(scope="session")
 def make(tmp_path_factory: pytest.TempPathFactory) -> Make:
     """A folder of each kind, made once: rows get copies."""
-    ways: dict[Given, Callable[[Path], None]] = {"nothing": lambda _: None, "project": project, "stored": stored}
+    ways: dict[Given, Callable[[Path], None]] = {
+        "nothing": lambda _: None,
+        "project": project,
+        "stored": stored,
+        "exported": exported,
+    }
     made: dict[Given, Path] = {}
 
     def template(given: Given) -> Path:
