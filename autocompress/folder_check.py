@@ -11,6 +11,7 @@ from typing import Any, Final
 import numpy as np
 import torch
 from numpy.typing import NDArray
+from safetensors import SafetensorError
 
 from autocompress.core.workload import Workload
 from autocompress.deploy.export import export_stock
@@ -18,6 +19,7 @@ from autocompress.deploy.folder import (
     CARD,
     CHECK,
     CONFIG,
+    MANIFEST,
     MODEL,
     TORCH_FORM,
     WEIGHTS,

@@ -463,9 +463,9 @@ def samples(value: Any) -> Callable[[dict[str, Any]], Any]:
         (without("machine"), "lacks 'machine'"),
         (without("baseline"), "holds no baseline"),
         (samples([1.0] * 14), "at least 15 samples are needed, got 14"),
-        (samples([1.0] * 15 + [-1.0]), "finite number of milliseconds > 0, got -1.0"),
-        (samples([1.0] * 15 + [float("nan")]), "finite number of milliseconds > 0, got nan"),
-        (samples([1.0] * 15 + [True]), "finite number of milliseconds > 0, got True"),
+        (samples([1.0] * 15 + [-1.0]), "finite number of milliseconds > 0, at most 1e\\+07, got -1.0"),
+        (samples([1.0] * 15 + [float("nan")]), "finite number of milliseconds > 0, at most 1e\\+07, got nan"),
+        (samples([1.0] * 15 + [True]), "finite number of milliseconds > 0, at most 1e\\+07, got True"),
         (samples("1" * 20), "`samples_ms` must be a list of numbers, got str"),
     ],
 )
