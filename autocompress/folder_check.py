@@ -133,6 +133,16 @@ def verify_folder(folder: Path, *, rounds: int = 20) -> FolderReport:
     so is a latency that differs: it is this machine's, now. Raises NotFoundError or IntegrityError when a file that the
     model needs is not there, or any but the card is not what it was.
     """
+    try:
+        return _verified(folder, rounds)
+    except (KeyError, TypeError, ValueError, RuntimeError, SafetensorError) as error:  # a digest made to fit
+        raise IntegrityError(
+            f"{folder}: its files fit the digests in {MANIFEST} and hold something else than an export does "
+            f"({type(error).__name__}: {error}); export the model again"
+        ) from error
+
+
+def _verified(folder: Path, rounds: int) -> FolderReport:
     manifest = read_manifest(folder)
     files = compared(folder, manifest)
     if damaged := [line for name, line in files.changed.items() if name != CARD]:

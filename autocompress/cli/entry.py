@@ -25,6 +25,7 @@ UNEXPECTED = 1
 INTERRUPTED = Interrupted.exit_code
 _UNPRINTED = (errno.ENOSPC, errno.EDQUOT, errno.EIO, errno.EBADF)
 """What a write to stdout ends with; whoever writes files names them."""
+_STOPPED = "stopped before anything was done. Run it again."
 _QUIET = {"HF_HUB_DISABLE_PROGRESS_BARS": "1", "TRANSFORMERS_VERBOSITY": "error", "TOKENIZERS_PARALLELISM": "false"}
 """Libraries that would write between the lines of a live view; read when they are imported."""
 
@@ -61,11 +62,15 @@ def _ended(session: Session, arguments: Sequence[str] | None, secrets: set[str])
     try:
         command().main(arguments, prog_name="autocompress", obj=session)
     except SystemExit as ended:  # typer's way out, after success, a usage error (2), Ctrl-C (130) or `| head` (1)
-        return ended.code if isinstance(ended.code, int) else int(bool(ended.code))
+        code = ended.code if isinstance(ended.code, int) else int(bool(ended.code))
+        if code == INTERRUPTED and not session.warned:  # before the command began
+            session.warn(_STOPPED)
+        return code
     except AutocompressError as error:
         return _known(session, error)
     except KeyboardInterrupt:
-        session.warn("stopped")
+        if not session.warned:
+            session.warn(_STOPPED)
         return INTERRUPTED
     except (MemoryError, OSError) as error:
         return _known(session, _of_the_host(error))

@@ -29,6 +29,8 @@ class Session:
     quiet: bool = False
     verbosity: int = 0
     debug: bool = False
+    warned: bool = False
+    """Whether anything was said that `--quiet` does not hide."""
 
     @cached_property
     def out(self) -> Console:
@@ -65,6 +67,7 @@ class Session:
 
         from autocompress.report.plain_text import plain
 
+        self.warned = True
         self.err.print(Text(plain(text), style=style), soft_wrap=True)
 
     def wrote(self, path: Path) -> None:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import hashlib
 import json
 import os
 import shutil
@@ -86,11 +87,14 @@ def umask(mask: int) -> Iterator[None]:
 
 def rewritten(folder: Path, name: str, change: Any) -> None:
     """Changes a JSON file of an export, and tells the manifest."""
-    import hashlib
-
     tree = json.loads((folder / name).read_text())
     change(tree)
     (folder / name).write_text(json.dumps(tree))
+    told(folder, name)
+
+
+def told(folder: Path, name: str) -> None:
+    """Tells the manifest of a changed file."""
     about = json.loads((folder / "manifest.json").read_text())
     about["files"][name] = hashlib.sha256((folder / name).read_bytes()).hexdigest()
     (folder / "manifest.json").write_text(json.dumps(about))
@@ -125,6 +129,22 @@ def test_verify_puts_texts_in_and_notices_another_tokenizer(folder: Path) -> Non
     report = verify_folder(folder, rounds=5)
     assert not report.ok
     assert "are read as other tokens than when it was exported" in report.problems[0]
+
+
+@pytest.mark.parametrize(
+    ("name", "content"),
+    [
+        ("check.json", "no JSON"),
+        ("check.json", '{"tokens": [[2, 3]], "labels": [0], "logits": [["much"]]}'),
+        ("policy.json", '{"steps": 3}'),
+        ("weights.safetensors", "no tensors"),
+    ],
+)
+def test_files_that_fit_their_digests_and_are_no_export_are_damage(folder: Path, name: str, content: str) -> None:
+    (folder / name).write_text(content)
+    told(folder, name)
+    with pytest.raises(IntegrityError, match="damaged|hold something else than an export does"):
+        verify_folder(folder, rounds=5)
 
 
 def test_what_hard_texts_were_read_as_travels_with_the_folder(made: Exported) -> None:
