@@ -143,6 +143,15 @@ def make_room(store: Store, name: str, observer: Observer) -> None:
         observer.note(f"study {name!r} had judged nothing yet ({stored.state}): it is begun anew")
 
 
+def never_begun(store: Store, name: str) -> None:
+    """A study that was stopped as soon as it was made waits to be resumed, like any other."""
+    with shielded():
+        stored = _named(store, name)
+        if stored is not None and stored.state == "created":
+            with store.lease(name) as lease:
+                store.set_state(lease, "interrupted")
+
+
 def _named(store: Store, name: str) -> StudySummary | None:
     return next((study for study in store.studies() if study.name == name), None)
 

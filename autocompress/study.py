@@ -20,7 +20,7 @@ from autocompress.core.outcome import Record
 from autocompress.core.ports import Observer, Tally
 from autocompress.core.spec import Bound, StudySpec
 from autocompress.errors import NotFoundError, SpecError
-from autocompress.life import check_workers, conduct, extend, extended, make_room, refuse_taken
+from autocompress.life import check_workers, conduct, extend, extended, make_room, never_begun, refuse_taken
 from autocompress.operators import OPERATORS
 from autocompress.report import FrontReport, PickBounds, Picked, front_report, pick
 from autocompress.store import Store, StudyRow
@@ -328,15 +328,19 @@ def run(
         check_workers(watching, workers=workers, ray_address=ray_address)
         inputs = gather(spec, watching, kept=store.artifacts / ROWS)
         make_room(store, spec.name, watching)
-        store.create_study(
-            spec.name,
-            given=dict(given or resolved),
-            resolved=resolved,
-            fingerprint=dict(inputs.digests),
-            objectives=spec.objectives,
-        )
-        with store.lease(spec.name) as lease:
-            conduct(spec, inputs, store, lease, watching, workers=workers, ray_address=ray_address)
+        try:
+            store.create_study(
+                spec.name,
+                given=dict(given or resolved),
+                resolved=resolved,
+                fingerprint=dict(inputs.digests),
+                objectives=spec.objectives,
+            )
+            with store.lease(spec.name) as lease:
+                conduct(spec, inputs, store, lease, watching, workers=workers, ray_address=ray_address)
+        except KeyboardInterrupt:  # between the study's making and its run
+            never_begun(store, spec.name)
+            raise
         return Study(store, spec.name)
     except BaseException:
         store.close()
