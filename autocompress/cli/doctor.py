@@ -7,10 +7,10 @@ import shutil
 import sqlite3
 import sys
 import tempfile
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from dataclasses import asdict, dataclass
 from pathlib import Path
-from typing import Annotated, Final, Literal
+from typing import TYPE_CHECKING, Annotated, Final, Literal
 
 import typer
 
@@ -18,6 +18,9 @@ from autocompress.cli.options import Json, Storage
 from autocompress.cli.session import session_of
 from autocompress.cli.versions import PACKAGES, installed
 from autocompress.errors import AutocompressError, HostError
+
+if TYPE_CHECKING:
+    from autocompress.store import Store
 
 SCHEMA: Final = "autocompress.doctor/1"
 _PYTHON: Final = (3, 11)
@@ -44,7 +47,8 @@ def doctor(
 ) -> None:
     """Can this machine do what is needed?
 
-    Looks at Python, libraries, processor, memory, disk and the study database; exit code 4 when something is bad.
+    Looks at Python, libraries, processor, memory, disk and the study database, whose rules are checked; exit code 4
+    when something is bad.
     """
     session = session_of(context)
     looks: list[Callable[[], list[Finding]]] = [
@@ -171,15 +175,29 @@ def _database(storage: str | None) -> list[Finding]:
         where = shown(address)
         if not is_sqlite(address):
             with Store.open(storage, create=False) as store:
-                return [*found, Finding("database", "ok", f"{where}: {len(store.studies())} studies")]
+                return [*found, *_content(store, where)]
         file = database_file(address)
         _write_beside(file)
         if not file.exists():
             return [*found, Finding("database", "ok", f"{file} can be made")]
         with Store.open(storage, create=False) as store:
-            return [*found, Finding("database", "ok", f"{file}: {len(store.studies())} studies")]
+            return [*found, *_content(store, str(file))]
     except (AutocompressError, OSError, sqlite3.Error) as error:
         return [*found, Finding("database", "bad", str(error))]
+
+
+def _content(store: Store, where: str) -> Iterator[Finding]:
+    """Whether every study keeps the store's rules, and what lies among the artifacts that is no study's."""
+    from autocompress.leftovers import orphans
+
+    studies = store.studies()
+    yield Finding("database", "ok", f"{where}: {len(studies)} studies")
+    for study in studies:
+        for broken in store.check(study.name):
+            yield Finding("database", "bad", f"{study.name}: {broken}")
+    for one in orphans(store):
+        told = f"{one.path}: {one.bytes / 1e6:,.1f} MB of no study in this database; `autocompress gc --orphans`"
+        yield Finding("artifacts", "note", told)
 
 
 def _write_beside(file: Path) -> None:

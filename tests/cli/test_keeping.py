@@ -10,6 +10,7 @@ import pytest
 from autocompress.store import Store
 
 from .conftest import ROOT, Run
+from .given_exports import with_folders
 
 QUICKSTART = ROOT / "studies" / "quickstart.yaml"
 
@@ -72,6 +73,26 @@ def test_doctor_ends_with_4_when_the_database_cannot_be_used(run: Run, folder: P
     ended = run("doctor", "--storage", "notes.db")
     assert ended.code == 4
     assert "this machine is not ready: database" in ended.err
+
+
+def test_doctor_checks_what_the_database_holds_and_names_files_of_nobody(run: Run, folder: Path) -> None:
+    with Store.open() as store:
+        digest, _ = with_folders(store)
+        kept = store.folder("quickstart")
+
+    def findings() -> set[tuple[str, str]]:
+        return {(one["verdict"], one["text"]) for one in json.loads(run("doctor", "--json").out)["findings"]}
+
+    before = findings()
+    (kept / digest / "model.onnx").unlink()
+    (folder / "autocompress-artifacts" / "removed-0123abcd").mkdir()
+    (folder / "autocompress-artifacts" / "removed-0123abcd" / "model.onnx").write_bytes(bytes(200_000))
+    (broken,) = {text for verdict, text in findings() - before if verdict == "bad"}
+    assert broken.startswith("quickstart: ")
+    assert f"{digest}/model.onnx is missing" in broken
+    (nobody,) = {text for verdict, text in findings() - before if verdict == "note" and "of no study" in text}
+    assert "removed-0123abcd: 0.2 MB of no study in this database; `autocompress gc --orphans`" in nobody
+    assert run("doctor").code == 4
 
 
 def test_db_upgrade_leaves_a_new_database_as_it_is(store: Store, run: Run) -> None:
