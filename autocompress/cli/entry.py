@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import errno
 import importlib.util
 import os
@@ -85,7 +86,7 @@ def _flushed(session: Session) -> int:
     try:
         sys.stdout.flush()
     except OSError as error:
-        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())  # or Python complains of it once more
+        _forget_stdout()
         if isinstance(error, BrokenPipeError):
             return UNEXPECTED
         return _known(session, HostError(f"stdout: cannot be written: {error.strerror or error}"))
@@ -124,12 +125,19 @@ def _of_the_host(error: MemoryError | OSError) -> AutocompressError:
         if _is_nowhere():
             return HostError("the current folder is gone; change to one that is there (`cd`)")
         if error.filename is None and error.errno in _UNPRINTED:
+            _forget_stdout()
             return HostError(f"stdout: cannot be written: {error.strerror}")
         place = "" if error.filename is None else f"{os.fsdecode(error.filename)}: "
         kind = NotFoundError if isinstance(error, FileNotFoundError) else HostError
         told = kind(f"{place}{error.strerror or error}; see where with --debug")
     told.__cause__ = error
     return told
+
+
+def _forget_stdout() -> None:
+    """What is still to be written there goes nowhere: it was said that it cannot be, once is enough."""
+    with contextlib.suppress(OSError, ValueError):
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
 
 
 def _is_nowhere() -> bool:

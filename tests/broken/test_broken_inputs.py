@@ -6,6 +6,7 @@ from __future__ import annotations
 import os
 import shlex
 import shutil
+import stat
 import subprocess
 import sys
 import tempfile
@@ -14,6 +15,7 @@ from pathlib import Path
 
 import pytest
 import torch
+import typer
 
 import autocompress
 from autocompress.cli import main
@@ -81,6 +83,8 @@ def place() -> Iterator[Path]:
 def test_a_broken_input_is_refused_as_documented(
     row: Broken, make: Make, place: Path, monkeypatch: pytest.MonkeyPatch, capfd: pytest.CaptureFixture[str]
 ) -> None:
+    if row.user is not None and not is_open_to_all(Path(typer.__file__)):
+        pytest.skip("another user may not read the libraries here")
     here, cache = place / "here", place / "cache"
     shutil.copytree(make(row.given), here, symlinks=True)
     if row.user is not None:
@@ -122,6 +126,12 @@ def in_a_process(row: Broken) -> Ended:
         check=False,
     )
     return Ended(done.returncode, done.stdout, done.stderr)
+
+
+def is_open_to_all(file: Path) -> bool:
+    """Whether another user may read a file: he must get through every folder above it."""
+    above = all(place.stat().st_mode & stat.S_IXOTH for place in file.resolve().parents)
+    return above and bool(file.stat().st_mode & stat.S_IROTH)
 
 
 def open_to_all(folder: Path) -> None:
