@@ -44,9 +44,9 @@ from autocompress.core.training_spec import DistillationSpec, ElasticSpec, Trans
 from autocompress.distill import Objective
 from autocompress.distill.training import autocast
 from autocompress.errors import CandidateError
-from autocompress.evaluate import Pricing, Setup
+from autocompress.evaluate import Setup
 from autocompress.lessons import Lessons
-from autocompress.reach import Known, Point, draw, furthest
+from autocompress.pricing import Known, Point, Pricing, draw, furthest
 from autocompress.tasks import Batch, batches
 from autocompress.teacher import Teacher
 

@@ -27,8 +27,8 @@ from autocompress.deploy import measure
 from autocompress.deploy.folder import MODEL, read_manifest
 from autocompress.devices.timing import Timed
 from autocompress.errors import IntegrityError, NotFoundError, SpecError
-from autocompress.evaluate import throughput
 from autocompress.operators import OPERATORS, effective
+from autocompress.pricing import throughput
 from autocompress.proof import stored_files
 from autocompress.report.policies import shape_from_json
 from autocompress.report.prediction import PACE

@@ -13,14 +13,13 @@ from typing import Any, Final
 
 from autocompress import config
 from autocompress.core.device import DeviceProfile
-from autocompress.core.outcome import Evaluated, Infeasible, Measurement, Outcome, Record
+from autocompress.core.outcome import Evaluated, Infeasible, Record
 from autocompress.core.ports import Observer
-from autocompress.core.spec import Bound, StudySpec
+from autocompress.core.spec import StudySpec
 from autocompress.deploy.session import runtime
 from autocompress.devices.host import about, fingerprint, is_like_this
 from autocompress.errors import SpecError
-from autocompress.evaluate import Pricing
-from autocompress.reach import reference_point
+from autocompress.pricing import Pricing, reference_point, repriced
 from autocompress.store import PROFILE_FACT, Lease, Store, StudyRow
 from autocompress.teacher import versions
 
@@ -71,26 +70,6 @@ def take_over(
     waiting = sum(one.outcome is None for one in found)
     more = f", {waiting} that did not fit there are judged now" if waiting else ""
     observer.note(f"taken over from {before}: {judged} candidates keep their quality and are priced here{more}")
-
-
-def repriced(judged: list[Record], pricing: Pricing) -> Iterator[Record]:
-    """Every judged candidate with its quality as it was and its costs as they are here."""
-    for record in judged:
-        assert isinstance(record.outcome, Evaluated)
-        priced = pricing(record.candidate.policy)
-        quality = tuple(one for one in record.outcome.measurements if one.metric == "quality")
-        outcome: Outcome = Evaluated((*priced.measurements, *quality))
-        broken = priced.broken or _below(quality, pricing.constraints)
-        if broken and not record.candidate.policy.is_baseline:
-            outcome = Infeasible(broken, priced.measurements)
-        yield replace(record, outcome=outcome, provenance={**record.provenance, "adopted": record.candidate.number})
-
-
-def _below(quality: tuple[Measurement, ...], bounds: Mapping[str, Bound]) -> str | None:
-    bound = bounds.get("quality")
-    if bound and quality and bound.violation(quality[0].value) > 0:
-        return f"quality {bound}"
-    return None
 
 
 def _here(records: list[Record], pricing: Pricing) -> Iterator[Record]:

@@ -30,10 +30,11 @@ from autocompress.devices.timing import Timed, timing_lane, workload_run
 from autocompress.distill import kept_weights
 from autocompress.elsewhere import ENERGY_FACT, consequences, device_label, latency_of
 from autocompress.errors import HostError
-from autocompress.evaluate import Pricing, Setup
+from autocompress.evaluate import Setup
 from autocompress.exporting import Exporting, Known
 from autocompress.finalists import Endings, deployed_student, trainable_student
 from autocompress.operators import effective
+from autocompress.pricing import Pricing
 from autocompress.report.prediction import PACE
 from autocompress.report.ties import PAIRS_FACT
 from autocompress.runners.devices import has_device, timed_elsewhere

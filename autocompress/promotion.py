@@ -16,10 +16,11 @@ from autocompress.core.ports import Observer
 from autocompress.core.spec import RENOMINATE_FACT, StudySpec
 from autocompress.core.trust import TRUST_FACT, tau_in_words
 from autocompress.errors import CandidateError, ExhaustedError
-from autocompress.evaluate import Pricing, Setup
+from autocompress.evaluate import Setup
 from autocompress.finalists import Endings, Recovery, ranked
 from autocompress.lessons import Lessons
 from autocompress.operators.distill import distilled, overridden
+from autocompress.pricing import Pricing
 from autocompress.runners.tune import CHECKPOINT, tune_finalists
 from autocompress.store import Lease, Store
 

@@ -14,11 +14,9 @@ from autocompress.core.outcome import Evaluated
 from autocompress.core.shape import ModelShape
 from autocompress.core.spec import Bound, StudySpec, check_study_name
 from autocompress.devices.host import about
-from autocompress.environment import repriced
 from autocompress.errors import SpecError
-from autocompress.evaluate import Pricing
 from autocompress.operators import OPERATORS
-from autocompress.reach import reference_point
+from autocompress.pricing import Pricing, reference_point, repriced
 from autocompress.report import shape_from_json
 from autocompress.store import Store
 

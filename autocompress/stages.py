@@ -33,15 +33,15 @@ from autocompress.distill import Progress
 from autocompress.elastic import prepare_elastic
 from autocompress.environment import ENVIRONMENT_FACT, environment, take_over
 from autocompress.errors import CandidateError, SpecError
-from autocompress.evaluate import Pricing, Setup, SliceEvaluator
+from autocompress.evaluate import Setup, SliceEvaluator
 from autocompress.exporting import opset_note
 from autocompress.finalists import Recovery, Rehearsal, RehearsalEvaluator
 from autocompress.lessons import Lessons
 from autocompress.offering import Offering
 from autocompress.preflight import misfits
+from autocompress.pricing import Pricing, cheapest_whole, reachable, reference_point
 from autocompress.profiles import device_profile, set_aside
 from autocompress.promotion import Promotion
-from autocompress.reach import cheapest_whole, reachable, reference_point
 from autocompress.reading import read_texts
 from autocompress.report import front_report
 from autocompress.report.wording import label, many, number, split_sizes, with_unit

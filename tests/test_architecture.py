@@ -12,6 +12,7 @@ LINES = [
     {"families"},
     {"config", "assets", "anatomy", "samplers", "runners", "store", "reading"},
     {"operators", "distill", "tasks", "devices", "deploy", "importance", "checkpoints"},
+    {"pricing"},
     {
         "evaluate",
         "search",
@@ -19,7 +20,6 @@ LINES = [
         "finalists",
         "verification",
         "teacher",
-        "reach",
         "rebuild",
         "profiles",
         "lessons",
@@ -41,7 +41,6 @@ SIDEWAYS = {
     ("finalists", "evaluate"),  # a finalist is trained from the setup that candidates were scored with
     ("lessons", "evaluate"),
     ("finalists", "lessons"),
-    ("reach", "evaluate"),
 }
 HOMES = {
     "optuna": {"samplers"},

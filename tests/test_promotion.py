@@ -19,10 +19,11 @@ from autocompress.core.training_spec import DistillationSpec, FinalistSpec, Trai
 from autocompress.core.trust import TRUST_FACT
 from autocompress.core.workload import Workload
 from autocompress.distill import CHECKPOINT, kept_scores
-from autocompress.evaluate import Pricing, Setup
+from autocompress.evaluate import Setup
 from autocompress.finalists import Endings, Recovery
 from autocompress.importance import no_preference
 from autocompress.lessons import Lessons
+from autocompress.pricing import Pricing
 from autocompress.promotion import Promotion
 from autocompress.store import Store
 from autocompress.study import SilentObserver

@@ -29,9 +29,9 @@ from autocompress.deploy.runtimes import onnx_runtime
 from autocompress.deploy.session import Session, runtime
 from autocompress.devices.profiling import Effort, bert_shape
 from autocompress.errors import HostError, IntegrityError, NotFoundError, SpecError
-from autocompress.evaluate import Pricing
 from autocompress.operators import OPERATORS, effective
 from autocompress.operators.choose_runtime import runtime_of
+from autocompress.pricing import Pricing
 from autocompress.profiles import profile_to, validate_file
 from tests.given_study import WORDS, write_data, write_model, write_study
 

@@ -15,9 +15,10 @@ from autocompress.core.cores import usable_cores
 from autocompress.core.space import SearchSpace
 from autocompress.core.spec import Budget, StudySpec
 from autocompress.elastic import prepare_elastic
-from autocompress.evaluate import Pricing, Setup, SliceEvaluator
+from autocompress.evaluate import Setup, SliceEvaluator
 from autocompress.lessons import Lessons
 from autocompress.operators import OPERATORS
+from autocompress.pricing import Pricing
 from autocompress.profiles import device_profile
 from autocompress.runners import RayPool
 from autocompress.samplers import OptunaSampler, population_for

@@ -30,10 +30,9 @@ from autocompress.core.runtimes import DEFAULT_RUNTIME, RuntimeName
 from autocompress.core.workload import Workload
 from autocompress.devices.profiling import FULL, QUICK, bert_shape
 from autocompress.devices.validation import random_shapes
-from autocompress.evaluate import Pricing
 from autocompress.operators import OPERATORS
+from autocompress.pricing import Pricing, draw
 from autocompress.profiles import profile_to, validate_file
-from autocompress.reach import draw
 from autocompress.retarget import retarget
 from autocompress.store import Store
 

@@ -27,7 +27,7 @@ from autocompress.devices.profiling import Effort, bert_shape, loads_to_measure,
 from autocompress.devices.timing import Neighbours, Timed, time_side_by_side, workload_run
 from autocompress.devices.validation import Seen, correct, judge, random_shapes
 from autocompress.errors import HostError, SpecError
-from autocompress.evaluate import Pricing
+from autocompress.pricing import Pricing
 from autocompress.profiles import profile_to, validate_file
 
 TOY = bert_shape(hidden=32, heads=4, head_size=8, width=64, layers=3)

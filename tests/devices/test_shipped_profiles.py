@@ -13,7 +13,7 @@ from autocompress.core.prediction import predictor_of
 from autocompress.core.shape import AttentionShape, Bits, FeedForwardShape, LayerShape, ModelShape
 from autocompress.core.workload import Workload
 from autocompress.errors import CandidateError
-from autocompress.reach import draw
+from autocompress.pricing import draw
 
 FOLDER = Path(autocompress.__path__[0]).parent / "hardware_profiles"
 NAMES = sorted(path.stem for path in FOLDER.glob("*.yaml"))

@@ -39,11 +39,11 @@ from autocompress.elastic import (
     transfer_identity,
 )
 from autocompress.errors import CandidateError
-from autocompress.evaluate import Pricing, Setup, SliceEvaluator
+from autocompress.evaluate import Setup, SliceEvaluator
 from autocompress.finalists import Recovery, trainable_student
 from autocompress.importance import Importance, measure_importance
 from autocompress.lessons import Lessons
-from autocompress.reach import cheapest_whole
+from autocompress.pricing import Pricing, cheapest_whole
 from autocompress.tasks import TextClassification, batches
 from autocompress.teacher import Teacher
 from tests.conftest import build_model

@@ -11,7 +11,7 @@ from autocompress.core.metrics import METRICS, Direction
 from autocompress.core.outcome import Priced, values
 from autocompress.core.policy import BASELINE, Setting
 from autocompress.core.space import Choice, Integer, Knob, SearchSpace
-from autocompress.evaluate import Pricing
+from autocompress.pricing.prices import Pricing
 
 Point = Mapping[str, Setting]
 """A value for every knob of a bound space."""
