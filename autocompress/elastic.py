@@ -34,7 +34,7 @@ from torch.nn.attention import SDPBackend, sdpa_kernel
 
 from autocompress import operators
 from autocompress.anatomy import FAMILIES, Anatomy
-from autocompress.assets import cache_folder, find_entry, host_errors, new_entry
+from autocompress.assets import cache_folder, find_entry, new_entry, new_file
 from autocompress.core.outcome import Priced, values
 from autocompress.core.policy import CompressionPolicy, Setting, content_digest
 from autocompress.core.ports import Phase
@@ -274,11 +274,8 @@ class ElasticTraining:
         tensors = {f"model.{name}": t.detach().numpy() for name, t in self._whole.model.state_dict().items()}
         for place, moments in self._optimizer.state_dict()["state"].items():
             tensors |= {f"optimizer.{place}.{name}": value.numpy() for name, value in moments.items()}
-        part = path.with_suffix(".part")
-        with host_errors(path):
-            path.parent.mkdir(parents=True, exist_ok=True)
+        with new_file(path, needed=sum(array.nbytes for array in tensors.values())) as part:
             save_file(tensors, part, metadata={"step": str(self._step), "seconds": str(self._seconds)})
-            part.replace(path)
 
     def _restore(self, path: Path) -> None:
         if not path.exists():
@@ -376,7 +373,7 @@ def prepare_elastic(
             setup, lessons(), taught, wanted, distillation, seed=spec.seed, workers=max(1, workers)
         )
         weights = training.run(checkpoint, progress=progress)
-        with new_entry(path) as part:
+        with new_entry(path, needed=sum(array.nbytes for array in weights.values())) as part:
             save_file(weights, part)
         checkpoint.unlink(missing_ok=True)
     found: Weights = load_file(path)

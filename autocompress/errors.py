@@ -6,6 +6,7 @@ AutocompressError (1)          something unexpected
 ├── HostError (4)              this machine: a missing library, a hub out of reach, a read-only folder
 ├── StoreError (5)             the study database
 │   ├── StudyLockedError       another process is running this study
+│   ├── DiskFullError (4)      no room for it: that is this machine's, not the database's fault
 │   └── SchemaError            the database belongs to another version
 ├── ExhaustedError (6)         the failure budget is spent, or nothing in the space is feasible
 ├── IntegrityError (7)         a file is not what it was when it was written
@@ -57,6 +58,12 @@ class StoreError(AutocompressError):
 
 class StudyLockedError(StoreError):
     """Another live process holds the study."""
+
+
+class DiskFullError(StoreError):
+    """The disk that the database's file lies on is full."""
+
+    exit_code = HostError.exit_code
 
 
 class SchemaError(StoreError):

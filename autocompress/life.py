@@ -7,11 +7,12 @@ import logging
 from collections.abc import Mapping
 from contextlib import suppress
 from dataclasses import replace
-from typing import TYPE_CHECKING, Any, NoReturn, final
+from typing import TYPE_CHECKING, Any, Final, NoReturn, final
 
 from autocompress import config
 from autocompress.core.interruption import Switch, interruptible, shielded
 from autocompress.core.ports import Observer, Tally
+from autocompress.core.refusals import host_error
 from autocompress.core.spec import POPULATION_FACT, RENOMINATE_FACT, StudySpec
 from autocompress.errors import AutocompressError, HostError, Interrupted, SpecError, StoreError
 from autocompress.store import Lease, Store, StudyState, StudySummary
@@ -58,7 +59,8 @@ def conduct(
 ) -> None:
     """Runs the stages; a stop or an error leaves a state that says so and everything that was finished.
 
-    Raises Interrupted after a signal, whatever came of it on its way out of the libraries.
+    Raises Interrupted after a signal, whatever came of it on its way out of the libraries; HostError where a disk is
+    full, whoever was writing.
     """
     from autocompress.stages import Conductor
 
@@ -81,8 +83,15 @@ def conduct(
             if switch.thrown is not None:
                 logger.debug("interrupted, this came of it", exc_info=True)
                 _stopped(store, lease, switch)
-            _leave(store, lease, "interrupted" if isinstance(error, (HostError, StoreError)) else "failed")
-            raise
+            told = error if isinstance(error, AutocompressError) else host_error(error)
+            if not isinstance(told or error, _OF_THE_MACHINE):
+                _leave(store, lease, "failed")
+                raise
+            if _leave(store, lease, "interrupted"):
+                observer.note(f"go on with `autocompress resume {spec.name}`, once that is put right")
+            if told is None or told is error:
+                raise
+            raise told from error
         if switch.thrown is not None:
             _stopped(store, lease, switch)
 
@@ -96,13 +105,20 @@ def _stopped(store: Store, lease: Lease, switch: Switch) -> NoReturn:
     raise stop from None
 
 
-def _leave(store: Store, lease: Lease, state: StudyState) -> None:
-    """The error that ended the study matters more than one of the database that cannot be told of it."""
+_OF_THE_MACHINE: Final = (HostError, StoreError, OSError, MemoryError)
+"""What ends a run and says nothing against the study: it waits to be gone on with."""
+
+
+def _leave(store: Store, lease: Lease, state: StudyState) -> bool:
+    """Whether the state is stored. The error that ended the study matters more than one of the database that cannot be
+    told of it."""
     with shielded():
         try:
             store.set_state(lease, state)
         except AutocompressError as error:
             logger.warning("study %s: its state could not be stored: %s", lease.study, error)
+            return False
+    return True
 
 
 def check_workers(observer: Observer, *, workers: int | None, ray_address: str | None) -> None:

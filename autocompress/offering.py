@@ -12,7 +12,7 @@ from typing import Any
 
 import torch
 
-from autocompress.assets import file_digest
+from autocompress.assets import file_digest, new_file, write_atomically
 from autocompress.core.device import DeviceProfile
 from autocompress.core.opsets import PLAIN_OPSET
 from autocompress.core.outcome import Measurement, Measurements, values
@@ -219,12 +219,11 @@ class Offering:
         path = self._folder / "baseline" / MODEL
         made_of = path.with_name("teacher.txt")
         if not path.exists() or not made_of.exists() or made_of.read_text("utf-8") != self._teacher.digest:
-            path.parent.mkdir(parents=True, exist_ok=True)
             made_of.unlink(missing_ok=True)
-            draft = path.with_suffix(".part")
-            export_stock(self._teacher.anatomy.model, draft, opset=self._spec.export.opset or PLAIN_OPSET)
-            draft.replace(path)
-            made_of.write_text(self._teacher.digest, encoding="utf-8")
+            model = self._teacher.anatomy.model
+            with new_file(path, needed=sum(tensor.nbytes for tensor in model.state_dict().values())) as draft:
+                export_stock(model, draft, opset=self._spec.export.opset or PLAIN_OPSET)
+            write_atomically(made_of, self._teacher.digest)
         return judge_file(path, self._teacher.task, self._shape, self._spec.workload)
 
     def _export(self, number: int, policy: CompressionPolicy, checkpoint: Path) -> _Part:

@@ -9,6 +9,7 @@ from dataclasses import dataclass, replace
 from typing import Any, Final
 
 from autocompress import config
+from autocompress.assets import private_files
 from autocompress.core.device import DeviceProfile
 from autocompress.core.outcome import Evaluated
 from autocompress.core.shape import ModelShape
@@ -52,6 +53,7 @@ class Retargeted:
         }
 
 
+@private_files()
 def retarget(
     store: Store,
     name: str,

@@ -14,7 +14,15 @@ from types import TracebackType
 from typing import TYPE_CHECKING, Any, Final, Self, final
 
 from autocompress import config
-from autocompress.assets import CARD, copy_listed, earlier_export, file_digest, new_export, write_atomically
+from autocompress.assets import (
+    CARD,
+    copy_listed,
+    earlier_export,
+    file_digest,
+    new_export,
+    private_files,
+    write_atomically,
+)
 from autocompress.core.interruption import shielded
 from autocompress.core.outcome import Record
 from autocompress.core.ports import Observer, Tally
@@ -152,6 +160,7 @@ class Study:
 
         return import_measurements(self.store, self.name, Path(file))
 
+    @private_files()
     def resume(
         self,
         *,
@@ -215,9 +224,12 @@ class Study:
 
         watching, spec = observer or SilentObserver(), self.spec
         member = verified_member(self.store, self.name, candidate)
-        inputs = self._inputs(watching)
-        teacher = found_teacher(self.store, spec, inputs.model, inputs.data, may_train=train_teacher, observer=watching)
-        found = explain(spec, self.row.facts, teacher, member, text=text, observer=watching)
+        with private_files():
+            inputs = self._inputs(watching)
+            teacher = found_teacher(
+                self.store, spec, inputs.model, inputs.data, may_train=train_teacher, observer=watching
+            )
+            found = explain(spec, self.row.facts, teacher, member, text=text, observer=watching)
         if out is not None:
             found.write(out)
         return found
@@ -289,6 +301,7 @@ def resume(
         raise
 
 
+@private_files()
 def run(
     spec: StudySpec | str | Path,
     *,

@@ -289,7 +289,8 @@ def _fine_tune(
         )
     except CandidateError as error:  # of a teacher it is no candidate's fault: there is no study without one
         raise SpecError(f"teacher: {error}") from error
-    with new_entry(folder) as part, quiet():
+    size = sum(tensor.nbytes for tensor in model.state_dict().values())
+    with new_entry(folder, needed=size) as part, quiet():
         part.mkdir()
         model.save_pretrained(str(part))
         task.tokenizer.write(part)

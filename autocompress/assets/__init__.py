@@ -4,6 +4,7 @@ from autocompress.assets.cached import check_cache, find_entry, new_entry
 from autocompress.assets.digests import data_digest, file_digest
 from autocompress.assets.fetching import fetch
 from autocompress.assets.model_folders import check_model_folder, check_weights, model_folder_problems
+from autocompress.assets.private import private_files
 from autocompress.assets.replacing import (
     CARD,
     MANIFEST,
@@ -18,7 +19,8 @@ from autocompress.assets.replacing import (
 )
 from autocompress.assets.trees import copy_listed
 from autocompress.assets.wheels import Progress, cache_folder
-from autocompress.assets.writing import atomic_folder, host_errors, readable_alike, write_atomically
+from autocompress.assets.writing import atomic_folder, new_file, readable_alike, write_atomically
+from autocompress.core.refusals import host_errors
 
 __all__ = [
     "CARD",
@@ -44,6 +46,8 @@ __all__ = [
     "model_folder_problems",
     "new_entry",
     "new_export",
+    "new_file",
+    "private_files",
     "readable_alike",
     "write_atomically",
     "write_file",

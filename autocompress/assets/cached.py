@@ -15,7 +15,8 @@ from pathlib import Path
 
 from autocompress.assets.digests import file_digest
 from autocompress.assets.wheels import cache_folder
-from autocompress.assets.writing import host_errors, write_atomically
+from autocompress.assets.writing import write_atomically
+from autocompress.core.refusals import host_errors
 
 logger = logging.getLogger(__name__)
 
@@ -40,12 +41,13 @@ def find_entry(path: Path) -> bool:
 
 
 @contextlib.contextmanager
-def new_entry(path: Path) -> Iterator[Path]:
-    """A name beside `path` to write a file or to make a folder at; it becomes the entry when the block ends well.
+def new_entry(path: Path, *, needed: int = 0) -> Iterator[Path]:
+    """A name beside `path` to write a file or to make a folder at, of `needed` bytes as far as that is known; it
+    becomes the entry when the block ends well.
 
     Raises HostError when the disk is full or the cache cannot be written.
     """
-    with host_errors(path):
+    with host_errors(path, needed=needed):
         path.parent.mkdir(parents=True, exist_ok=True)
         scratch = Path(tempfile.mkdtemp(prefix=".new-", dir=path.parent))
         try:

@@ -20,7 +20,8 @@ from typing import Any, Final
 from autocompress.assets.digests import file_digest
 from autocompress.assets.places import refuse_place
 from autocompress.assets.trees import Found, carry, found_in, is_file_in, remove_known
-from autocompress.assets.writing import filled_folder, host_errors, swap_in
+from autocompress.assets.writing import filled_folder, swap_in
+from autocompress.core.refusals import host_errors
 from autocompress.errors import HostError, SpecError
 
 logger = logging.getLogger(__name__)

@@ -22,9 +22,10 @@ from pathlib import Path, PurePosixPath
 
 from autocompress.assets.digests import file_digest
 from autocompress.assets.extraction import extract_member
-from autocompress.assets.writing import atomic_folder, host_errors
+from autocompress.assets.writing import atomic_folder
 from autocompress.core.data_spec import Asset
 from autocompress.core.paths import expanded
+from autocompress.core.refusals import host_errors
 from autocompress.errors import HostError, IntegrityError
 
 Progress = Callable[[str, int, int | None], None]

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import contextlib
 import ctypes
-import errno
 import fcntl
 import os
 import re
@@ -12,23 +11,10 @@ import secrets
 import shutil
 from collections.abc import Iterator
 from pathlib import Path
-from typing import Final
 
-from safetensors import SafetensorError
+from autocompress.core.refusals import host_errors
+from autocompress.errors import SpecError
 
-from autocompress.errors import HostError, SpecError
-
-_WORDS = {
-    errno.ENOSPC: "the disk is full; free some space and try again",
-    errno.EDQUOT: "your disk quota is used up; free some space and try again",
-    errno.EROFS: "the file system is read-only; choose another folder",
-    errno.EACCES: "you may not write there; choose another folder",
-    errno.EPERM: "you may not write there; choose another folder",
-    errno.EEXIST: "a file stands where a folder must be; move it away, or choose another folder",
-    errno.ENOTDIR: "a file stands where a folder must be; move it away, or choose another folder",
-    errno.EFBIG: "it would be larger than a file may be here; raise the limit (`ulimit -f`), or choose another disk",
-}
-_FULL: Final = frozenset({errno.ENOSPC, errno.EDQUOT})
 _ASIDE = ".old"
 
 
@@ -37,20 +23,37 @@ def write_atomically(path: Path, content: bytes | str) -> None:
 
     Raises HostError when the disk is full or the folder cannot be written.
     """
-    temporary = _sibling(path)
-    with host_errors(path):
+    temporary, given = _sibling(path), content.encode() if isinstance(content, str) else content
+    with host_errors(path, needed=len(given)):
         path.parent.mkdir(parents=True, exist_ok=True)
         try:
             # O_EXCL: never through a link that somebody laid in the meantime.
             handle = os.open(temporary, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o666)
             with os.fdopen(handle, "wb") as file:
-                file.write(content.encode() if isinstance(content, str) else content)
+                file.write(given)
                 file.flush()
                 os.fsync(file.fileno())
             os.replace(temporary, path)
             _sync(path.parent)
         finally:
             temporary.unlink(missing_ok=True)
+
+
+@contextlib.contextmanager
+def new_file(path: Path, *, needed: int = 0) -> Iterator[Path]:
+    """A name beside `path` to write a file of `needed` bytes at, as far as that is known; it becomes `path` when the
+    block ends well, and is gone when it does not: what a full disk took of it is free again.
+
+    Raises HostError when the disk is full or the folder cannot be written.
+    """
+    part = path.with_name(f"{path.name}.part")
+    with host_errors(path, needed=needed):
+        path.parent.mkdir(parents=True, exist_ok=True)
+        try:
+            yield part
+            part.replace(path)
+        finally:
+            part.unlink(missing_ok=True)
 
 
 @contextlib.contextmanager
@@ -110,33 +113,6 @@ def readable_alike(folder: Path) -> None:
     for inside in [folder, *folder.rglob("*")]:
         if not inside.is_symlink():
             inside.chmod((0o777 if inside.is_dir() else 0o666) & ~mask)
-
-
-@contextlib.contextmanager
-def host_errors(path: Path) -> Iterator[None]:
-    """What the operating system refuses, in words. Other errors pass."""
-    try:
-        yield
-    except (OSError, SafetensorError) as error:
-        number = _number(error) or 0
-        if number not in _WORDS:
-            raise
-        left = _left(path) if number in _FULL else ""
-        raise HostError(f"{path}: cannot be written: {_WORDS[number]}{left}") from error
-
-
-def _left(path: Path) -> str:
-    """How much room there is where a file could not be written."""
-    place = next((one for one in (path, *path.parents) if one.exists()), Path())
-    return f" ({shutil.disk_usage(place).free / 1e6:,.1f} MB are free there)"
-
-
-def _number(error: Exception) -> int | None:
-    """The operating system's; safetensors has it in its text alone: `I/O error: ... (os error 28)`."""
-    if isinstance(error, OSError):
-        return error.errno
-    found = re.search(r"\(os error (\d+)\)", str(error))
-    return int(found[1]) if found else None
 
 
 def _check_target(path: Path, *, replace: bool) -> None:

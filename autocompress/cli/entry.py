@@ -16,6 +16,7 @@ from autocompress.cli.command_line import hide_secrets
 from autocompress.cli.session import Session
 from autocompress.cli.streams import careful_streams
 from autocompress.core.interruption import interruptible, leave_quietly
+from autocompress.core.refusals import host_error
 from autocompress.core.secrets import masked, secrets_of
 from autocompress.errors import AutocompressError, HostError, Interrupted, NotFoundError
 
@@ -127,6 +128,8 @@ def _of_the_host(error: MemoryError | OSError) -> AutocompressError:
         if error.filename is None and error.errno in _UNPRINTED:
             _forget_stdout()
             return HostError(f"stdout: cannot be written: {error.strerror}")
+        if (refused := host_error(error)) is not None:
+            return refused
         place = "" if error.filename is None else f"{os.fsdecode(error.filename)}: "
         kind = NotFoundError if isinstance(error, FileNotFoundError) else HostError
         told = kind(f"{place}{error.strerror or error}; see where with --debug")

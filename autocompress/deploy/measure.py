@@ -17,6 +17,7 @@ import json
 import os
 import pathlib
 import platform
+import stat
 import statistics
 import sys
 import tempfile
@@ -415,15 +416,32 @@ def _run(opened: _Opened, workload: Mapping[str, Any], rows: int) -> Run:
 
 @contextlib.contextmanager
 def _alone() -> Iterator[None]:
-    """The timing lane of `autocompress.devices.timing`: one measurement at a time on a machine that runs both."""
+    """The timing lane of `autocompress.devices.timing`: one measurement at a time of one user. The lock lies where
+    others may write: it is opened through no link, nothing is written to it, and what is another's is no lock of ours.
+    """
     if sys.platform == "win32":
         yield
         return
     import fcntl
 
-    with (pathlib.Path(tempfile.gettempdir()) / "autocompress-timing.lock").open("w") as lock:
-        fcntl.flock(lock, fcntl.LOCK_EX)
+    path = pathlib.Path(tempfile.gettempdir()) / f"autocompress-timing-{os.getuid()}.lock"
+    flags = os.O_RDONLY | os.O_NOFOLLOW | os.O_NONBLOCK | os.O_CLOEXEC
+    try:
+        try:
+            lock = os.open(path, flags | os.O_CREAT, 0o600)
+        except PermissionError:
+            lock = os.open(path, flags)
+    except OSError as error:
+        sys.stderr.write(f"{path}: no lock ({error.strerror}); other measurements of yours may disturb this one\n")
         yield
+        return
+    try:
+        about = os.fstat(lock)
+        if stat.S_ISREG(about.st_mode) and about.st_uid == os.getuid():
+            fcntl.flock(lock, fcntl.LOCK_EX)
+        yield
+    finally:
+        os.close(lock)
 
 
 def _in_turns(runs: Sequence[Run], rounds: int, *, seconds: float | None) -> list[list[float]]:

@@ -26,7 +26,7 @@ from torch import Tensor, nn
 from torch.nn.attention import SDPBackend, sdpa_kernel
 from torch.utils.checkpoint import checkpoint as recomputed
 
-from autocompress.assets import host_errors
+from autocompress.assets import new_file
 from autocompress.core.training_spec import Keep, TrainingSpec
 from autocompress.errors import CandidateError
 from autocompress.tasks import Batch, Examples, batches
@@ -278,11 +278,8 @@ def _save(folder: Path, run: _Run, scores: tuple[float, ...], best: dict[str, Te
 
 def _write(folder: Path, tensors: dict[str, Tensor], *, scores: tuple[float, ...], step: int, keep: Keep) -> None:
     """Written beside and renamed: a checkpoint is whole or absent."""
-    part = folder / f"{CHECKPOINT}.part"
-    with host_errors(folder):
-        folder.mkdir(parents=True, exist_ok=True)
+    with new_file(folder / CHECKPOINT, needed=sum(tensor.nbytes for tensor in tensors.values())) as part:
         save_file(tensors, part, metadata={"scores": json.dumps(scores), "step": str(step), "keep": keep})
-        part.replace(folder / CHECKPOINT)
 
 
 def _restore(folder: Path, run: _Run) -> tuple[tuple[float, ...], dict[str, Tensor]] | None:

@@ -38,6 +38,10 @@ _QUIET: Final = {
 }
 
 
+_ITS_OWN: Final = ("RaySystemError", "LocalRayletDiedError", "ObjectStoreFullError", "OutOfDiskError")
+"""Ray's errors that no candidate has caused."""
+
+
 @dataclass(frozen=True, slots=True)
 class Node:
     """A machine of a cluster, and what it offers."""
@@ -104,6 +108,11 @@ def cluster(*, workers: int, address: str | None = None) -> Iterator[Any]:
             if folder is not None:
                 note_processes(folder)
         yield ray
+    except tuple(getattr(ray.exceptions, name) for name in _ITS_OWN) as error:
+        raise HostError(
+            f"Ray cannot go on: {_reason(error)}; give it more room (its files lie in the temporary folder and in "
+            "/dev/shm), or do without: `--workers 0`"
+        ) from error
     finally:
         with shielded():
             with kept_handlers():
@@ -139,6 +148,10 @@ def _not_joined(address: str, reason: str) -> HostError:
     )
 
 
+def _reason(error: Exception) -> str:
+    return " ".join(str(error).split()) or type(error).__name__
+
+
 def _init(ray: Any, *, workers: int, address: str | None, folder: str) -> None:
     _quieten()
     options: dict[str, Any] = {"logging_level": logging.CRITICAL, "log_to_driver": False}
@@ -150,7 +163,7 @@ def _init(ray: Any, *, workers: int, address: str | None, folder: str) -> None:
         with without_secrets():
             ray.init(**options)
     except Exception as error:  # its own exceptions have no common root
-        reason = " ".join(str(error).split()) or type(error).__name__
+        reason = _reason(error)
         if address is None:
             raise HostError(
                 f"cannot start Ray: {reason}; `autocompress doctor --deep` checks it, `--workers 0` does without"

@@ -6,6 +6,7 @@ through the object store to an actor beside the driver.
 
 from __future__ import annotations
 
+import functools
 import os
 import secrets
 import shutil
@@ -13,7 +14,9 @@ from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any, Final
+from typing import IO, Any, Final
+
+from autocompress.core.refusals import host_errors
 
 _PART: Final = 32 << 20
 """Bytes that travel at a time: a task's arguments may not be larger than the node's share of the object store."""
@@ -27,9 +30,10 @@ class _Keeper:
 
     def append(self, training: str, name: str, part: bytes, first: bool) -> None:
         draft = self._draft(training, name)
-        draft.parent.mkdir(parents=True, exist_ok=True)
-        with draft.open("wb" if first else "ab") as file:
-            file.write(part)
+        with host_errors(draft, needed=len(part)):
+            draft.parent.mkdir(parents=True, exist_ok=True, mode=0o700)
+            with _private(draft, "wb" if first else "ab") as file:
+                file.write(part)
 
     def finish(self, training: str, name: str) -> None:
         os.replace(self._draft(training, name), self._folder / training / name)
@@ -118,8 +122,17 @@ def deposit(ray: Any, folder: Path, names: Sequence[str]) -> Iterator[Deposit]:
 
 
 def _copy(source: Path, target: Path) -> None:
-    """Appears whole."""
-    target.parent.mkdir(parents=True, exist_ok=True)
+    """Appears whole, and its user's alone, whatever a cluster's workers make of new files."""
     draft = target.with_name(f"{target.name}.part")
-    shutil.copyfile(source, draft)
-    os.replace(draft, target)
+    with host_errors(target, needed=source.stat().st_size):
+        target.parent.mkdir(parents=True, exist_ok=True, mode=0o700)
+        try:
+            with source.open("rb") as given, _private(draft, "wb") as file:
+                shutil.copyfileobj(given, file, _PART)
+            os.replace(draft, target)
+        finally:
+            draft.unlink(missing_ok=True)
+
+
+def _private(path: Path, mode: str) -> IO[bytes]:
+    return open(path, mode, opener=functools.partial(os.open, mode=0o600))

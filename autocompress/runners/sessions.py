@@ -16,7 +16,7 @@ import socket
 import stat
 import tempfile
 from collections.abc import Iterable, Iterator
-from contextlib import suppress
+from contextlib import contextmanager, suppress
 from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any, Final
@@ -94,6 +94,18 @@ def new_session() -> Path:
         f"Ray needs a folder for its sockets with a path of at most {_LONGEST} bytes ({'; '.join(tried)}); set TMPDIR "
         "to a short one that you may write to, or do without Ray: `--workers 0`"
     )
+
+
+@contextmanager
+def scratch_folder() -> Iterator[Path]:
+    """A folder of this user's alone for what ends with the block: deleted then or, when this process is killed, by the
+    next one that looks for what was abandoned."""
+    folder = Path(tempfile.mkdtemp(prefix=_PREFIX))
+    try:
+        _Owner(Process.current()).write(folder)
+        yield folder
+    finally:
+        shutil.rmtree(folder, ignore_errors=True)
 
 
 def note_processes(folder: Path) -> None:

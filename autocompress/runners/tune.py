@@ -17,8 +17,11 @@ from pathlib import Path
 from typing import Any, Protocol
 
 from autocompress.core.policy import CompressionPolicy
+from autocompress.core.refusals import host_error
+from autocompress.errors import CandidateError, HostError
 from autocompress.runners.deposit import Deposit, deposit
 from autocompress.runners.pool import in_short
+from autocompress.runners.sessions import scratch_folder
 
 logger = logging.getLogger(__name__)
 
@@ -76,16 +79,22 @@ class _Heard:
     on_place: OnPlace
     stopped: Callable[[], bool]
     last: dict[str, Mapping[str, Any]] = field(default_factory=dict)
+    refused: str = ""
+    """Why a machine could not go on with a trial, whichever that was."""
 
     def report(self, name: str, result: Mapping[str, Any]) -> None:
+        self.refused = self.refused or str(result.get("refused", ""))
+        if self.refused:
+            return
         if name not in self.last or self.last[name]["node"] != result["node"]:
             self.on_place(name, str(result["node"]))
         self.last[name] = dict(result)
         self.on_result(name, int(result["epoch"]), float(result["quality"]))
 
     def check(self) -> None:
-        """Raises KeyboardInterrupt when somebody asked to stop."""
-        if self.stopped():
+        """Raises KeyboardInterrupt, the one thing that Tune lets through, when somebody asked to stop, or nothing is
+        to be won by going on."""
+        if self.stopped() or self.refused:
             raise KeyboardInterrupt
 
 
@@ -108,17 +117,24 @@ def tune_finalists(
 
     A trial whose worker dies starts again from its last epoch, and so does one whose driver died: its newest checkpoint
     of any earlier call is looked up in `folder`. A policy whose training fails by itself (a loss that is no number) is
-    not tried again. Raises KeyboardInterrupt soon after `stopped` says so.
+    not tried again. Raises KeyboardInterrupt soon after `stopped` says so, HostError as soon as a disk is full on
+    whatever node: that says nothing of the finalist, which waits with its last checkpoint.
     """
     trials: dict[str, tuple[CompressionPolicy, Settings]] = {policy.digest: (policy, {}) for policy in policies}
     for policy in policies:
         for place, settings in enumerate((tries or {}).get(policy.digest, ()), start=2):
             trials[f"{policy.digest}-{place}"] = (policy, settings)
     heard = _Heard(on_result, on_place, stopped)
-    with deposit(ray, folder, (CHECKPOINT, _AWARE)) as kept, tempfile.TemporaryDirectory(prefix="ac-tune-") as scratch:
+    with deposit(ray, folder, (CHECKPOINT, _AWARE)) as kept, scratch_folder() as scratch:
         train = functools.partial(_train_named, reference=ray.put(recovery), trials=trials, deposit=kept)
         halving = _halving(epochs) if len(trials) > len(policies) else None
-        errors = _fit(train, list(trials), heard, scratch=scratch, scheduler=halving)
+        try:
+            errors = _fit(train, list(trials), heard, scratch=str(scratch), scheduler=halving)
+        except KeyboardInterrupt:
+            if stopped() or not heard.refused:
+                raise
+        if heard.refused:
+            raise HostError(heard.refused)
     ended: dict[str, list[tuple[float, Ended]]] = {policy.digest: [] for policy in policies}
     for name, (policy, settings) in trials.items():
         found = _ending(policy, settings, folder / name, heard.last.get(name), errors.get(name))
@@ -180,10 +196,9 @@ def _train_one(recovery: Recovery, policy: CompressionPolicy, settings: Settings
     import torch
     from ray import tune
 
-    from autocompress.errors import CandidateError
-
     torch.set_num_threads(1)
     node = platform.node() or platform.machine()
+    failed = {"quality": 0.0, "kept": -math.inf, "epoch": -1, "node": node}
     with tempfile.TemporaryDirectory() as place:
         folder = Path(place)
         deposit.fetch(name, folder)
@@ -199,10 +214,21 @@ def _train_one(recovery: Recovery, policy: CompressionPolicy, settings: Settings
             trained = recovery(policy, folder=folder, on_epoch=on_epoch, settings=settings)
             if not reported:  # everything was done already
                 on_epoch(-1, trained.score, trained.score)
+        # reported, not raised: Tune would take it for a lost worker and train again to the same end
         except CandidateError as error:
-            # reported, not raised: Tune would take it for a lost worker and train again to the same end
-            failed = {"quality": 0.0, "kept": -math.inf, "epoch": -1, "failure": str(error), "node": node}
-            tune.report(failed)
+            tune.report({**failed, "failure": str(error)})
+        except Exception as error:
+            told = _refused(error)
+            if not told:
+                raise
+            tune.report({**failed, "failure": told, "refused": told})
+
+
+def _refused(error: Exception) -> str:
+    """What this node, or the one that keeps the checkpoints, refused to write; empty for another error."""
+    cause = getattr(error, "cause", error)  # of one that came from another process
+    told = cause if isinstance(cause, HostError) else host_error(error)
+    return "" if told is None else str(told)
 
 
 def _halving(epochs: int) -> Any:

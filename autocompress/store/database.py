@@ -15,7 +15,8 @@ from sqlalchemy import URL, Connection, Engine, create_engine, event, func, sele
 from sqlalchemy.exc import SQLAlchemyError, StatementError
 
 from autocompress.core.interruption import shielded
-from autocompress.errors import StoreError
+from autocompress.core.refusals import is_full
+from autocompress.errors import DiskFullError, StoreError
 from autocompress.store.address import database_file, is_sqlite
 from autocompress.store.faults import ConnectionLostError, explain, may_be_shown, unreadable
 
@@ -38,7 +39,7 @@ class Database:
     def __init__(self, url: URL) -> None:
         self.url = url
         self.is_sqlite = is_sqlite(url)
-        self._engine = _engine(url)
+        self._engine, self._is_away = _engine(url), False
         # A reader of several tables must see one moment: REPEATABLE READ does that on PostgreSQL.
         isolation = {} if self.is_sqlite else {"isolation_level": "REPEATABLE READ"}
         self._snapshots = self._engine.execution_options(**_SNAPSHOT, **isolation)
@@ -69,16 +70,23 @@ class Database:
         return self.patiently(once)
 
     def patiently(self, work: Callable[[], T]) -> T:
-        """Run `work` until the server answers, for at most PATIENCE_SECONDS."""
-        deadline = time.monotonic() + PATIENCE_SECONDS
+        """Run `work` until the server answers, for at most PATIENCE_SECONDS; at once it is given up while the server is
+        known to be away for longer: what else a run has to store at its end must not wait as long each time."""
+        deadline = time.monotonic() + (0.0 if self._is_away else PATIENCE_SECONDS)
+        level = logging.WARNING
         while True:
             try:
-                return work()
+                done = work()
             except ConnectionLostError as error:
                 if time.monotonic() >= deadline:
+                    self._is_away = True
                     raise
-                log.warning("%s; trying again", error)
+                log.log(level, "%s; trying again for %g s", error, PATIENCE_SECONDS)
+                level = logging.DEBUG  # said once
                 time.sleep(0.25)
+            else:
+                self._is_away = False
+                return done
 
     def hold_creation(self, connection: Connection) -> None:
         """Keep other processes from creating the tables at the same time; SQLite's one writer needs no more."""
@@ -111,7 +119,8 @@ def create_file(url: URL) -> None:
     try:
         os.close(os.open(file, os.O_CREAT | os.O_RDWR, 0o600))
     except OSError as error:
-        raise StoreError(
+        kind = DiskFullError if is_full(error.errno) else StoreError
+        raise kind(
             f"{file}: the study database cannot be created ({error.strerror}); "
             "check that its folder exists and is writable, or name another with --storage"
         ) from error

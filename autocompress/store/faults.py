@@ -7,9 +7,10 @@ import sqlite3
 from sqlalchemy import URL
 from sqlalchemy.exc import DBAPIError, IntegrityError, OperationalError, SQLAlchemyError
 
+from autocompress.core.refusals import free_bytes, room_in_words
 from autocompress.core.secrets import shows_part
-from autocompress.errors import StoreError
-from autocompress.store.address import is_sqlite, shown, url_secrets
+from autocompress.errors import DiskFullError, StoreError
+from autocompress.store.address import database_file, is_sqlite, shown, url_secrets
 
 _SQLITE = {
     sqlite3.SQLITE_BUSY: "the database is locked by another process; wait for it to finish, or stop it",
@@ -24,6 +25,10 @@ _SQLITE = {
     sqlite3.SQLITE_PERM: "access is denied; make the file and its folder readable and writable",
     sqlite3.SQLITE_AUTH: "access is denied; make the file and its folder readable and writable",
 }
+_ALSO_FULL = (sqlite3.SQLITE_FULL, sqlite3.SQLITE_IOERR, sqlite3.SQLITE_CANTOPEN)
+"""What SQLite says on a full disk: of the file, of its journal, of a journal that cannot be made."""
+_NO_ROOM = 1 << 20
+"""Bytes; with more than these free, it is a limit of the database's own, or a fault."""
 _POSTGRES = {
     "53100": "the server's disk is full; what was stored before is intact: free some space, then resume",
     "53300": "the server has no connection left; close another client, or raise max_connections",
@@ -49,6 +54,8 @@ def explain(error: SQLAlchemyError, url: URL) -> StoreError:
     if is_sqlite(url):
         # An extended code keeps the primary one in its low byte: https://sqlite.org/rescode.html
         code = getattr(error.orig, "sqlite_errorcode", 0) & 0xFF
+        if code in _ALSO_FULL and free_bytes(file := database_file(url)) < _NO_ROOM:
+            return DiskFullError(f"{where}: {_SQLITE[sqlite3.SQLITE_FULL]}{room_in_words(file)}")
         return StoreError(f"{where}: {_SQLITE.get(code, 'SQLite reports an error')} ({_clean(error.orig, url)})")
     state = getattr(error.orig, "sqlstate", None)
     if error.connection_invalidated or (isinstance(error, OperationalError) and (state or "08").startswith(_GONE)):

@@ -1,0 +1,103 @@
+"""What the operating system refuses to write, in words: what it was, why, and how much room is missing."""
+
+from __future__ import annotations
+
+import contextlib
+import errno
+import os
+import re
+import shutil
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Final
+
+from autocompress.errors import AutocompressError, HostError
+
+_WORDS: Final = {
+    errno.ENOSPC: "the disk is full; free some space and try again",
+    errno.EDQUOT: "your disk quota is used up; free some space and try again",
+    errno.EROFS: "the file system is read-only; choose another folder",
+    errno.EACCES: "you may not write there; choose another folder",
+    errno.EPERM: "you may not write there; choose another folder",
+    errno.EEXIST: "a file stands where a folder must be; move it away, or choose another folder",
+    errno.ENOTDIR: "a file stands where a folder must be; move it away, or choose another folder",
+    errno.EFBIG: "it would be larger than a file may be here; raise the limit (`ulimit -f`), or choose another disk",
+}
+_FULL: Final = frozenset({errno.ENOSPC, errno.EDQUOT})
+_OF_WRITING: Final = frozenset({*_FULL, errno.EROFS, errno.EFBIG})
+"""What reading never ends with: whoever meets it was writing, wherever that was."""
+_SAID: Final = re.compile(r"\(os error (\d+)\)|\[Errno (\d+)\]|(No space left on device)|(Disk quota exceeded)")
+"""How libraries tell it that are no OSErrors: `I/O error: ... (os error 28)` is what Rust says."""
+_MEGABYTE: Final = 1e6
+
+
+@contextlib.contextmanager
+def host_errors(path: Path, *, needed: int = 0) -> Iterator[None]:
+    """What is refused of writing to `path`, in words. Other errors pass. `needed` are the bytes that are written, where
+    that is known before.
+
+    Raises HostError.
+    """
+    try:
+        yield
+    except AutocompressError:
+        raise
+    except Exception as error:
+        number = _number(error)
+        if number not in _WORDS:
+            raise
+        raise _told(number, path, needed) from error
+
+
+def host_error(error: BaseException) -> HostError | None:
+    """What the system refused to write anywhere among the causes of an error; None where it refused nothing. For where
+    an error arrives that nobody expected: of a library's own files, or of a place that names none."""
+    seen: set[int] = set()
+    told: HostError | None = None
+    one: BaseException | None = error
+    while one is not None and id(one) not in seen:
+        seen.add(id(one))
+        if isinstance(one, HostError):
+            told = one  # the words that it has already
+        elif not isinstance(one, AutocompressError) and (number := _number(one)) in _OF_WRITING:
+            name = getattr(one, "filename", None)
+            return told or _told(number, Path(os.fsdecode(name)) if isinstance(name, (str, bytes)) else None)
+        one = one.__cause__ or (None if one.__suppress_context__ else one.__context__)
+    return None
+
+
+def is_full(number: int | None) -> bool:
+    """Whether an `errno` says that there is no room."""
+    return number in _FULL
+
+
+def free_bytes(path: Path) -> int:
+    """What may still be written where `path` lies, or would."""
+    place = next((one for one in (path, *path.absolute().parents) if one.exists()), Path())
+    return shutil.disk_usage(place).free
+
+
+def room_in_words(path: Path, needed: int = 0) -> str:
+    """` (3.1 MB are needed, 1.9 MB are free there: 1.2 MB are missing)`"""
+    free = free_bytes(path)
+    there = f"{free / _MEGABYTE:,.1f} MB are free there"
+    if needed <= free:
+        return f" ({there})"
+    missing = (needed - free) / _MEGABYTE
+    return f" ({needed / _MEGABYTE:,.1f} MB are needed, {there}: {missing:,.1f} MB are missing)"
+
+
+def _told(number: int, path: Path | None, needed: int = 0) -> HostError:
+    where = "a file" if path is None else str(path)
+    left = room_in_words(path, needed) if path is not None and number in _FULL else ""
+    return HostError(f"{where}: cannot be written: {_WORDS[number]}{left}")
+
+
+def _number(error: BaseException) -> int:
+    """The operating system's, 0 for errors of another kind."""
+    if isinstance(error, OSError) and error.errno is not None:
+        return error.errno
+    found = _SAID.search(str(error))
+    if found is None:
+        return 0
+    return int(found[1] or found[2] or (errno.ENOSPC if found[3] else errno.EDQUOT))
