@@ -15,10 +15,10 @@ from typing import Any
 
 import torch
 from torch import nn
-from transformers import AutoConfig, AutoModelForSequenceClassification
 from transformers.utils import logging as transformers_logging
 
 from autocompress.anatomy import FAMILIES, Family, family_of
+from autocompress.anatomy.heads import config_in, pretrained
 from autocompress.assets import check_model_folder
 from autocompress.assets.model_folders import config_errors, numbered_names, tensor_shapes
 from autocompress.errors import SpecError
@@ -127,12 +127,13 @@ def read_checkpoint(folder: Path) -> Checkpoint:
     settings = json.loads((folder / "config.json").read_bytes())
     family = family_of(str(settings["model_type"]), FAMILIES, where=str(folder))
     with config_errors(folder):
-        config = AutoConfig.from_pretrained(str(folder), trust_remote_code=False)
+        config = config_in(folder)
     return Checkpoint(folder, config, settings, family, tensor_shapes(folder))
 
 
-def load_classifier(checkpoint: Checkpoint, labels: Sequence[str], *, new_head: bool) -> Any:
-    """The model in fp32. A new head has an output for each label, and starts the same way every time.
+def load_model(checkpoint: Checkpoint, head: str, labels: Sequence[str], *, new_head: bool) -> Any:
+    """The model with this head (`anatomy.heads`), in fp32. A new head has an output for each label, and starts the same
+    way every time.
 
     Raises SpecError when weights are missing, of another size, left over or not finite.
     """
@@ -140,16 +141,13 @@ def load_classifier(checkpoint: Checkpoint, labels: Sequence[str], *, new_head: 
     with torch.random.fork_rng(), quiet():
         torch.manual_seed(0)
         with config_errors(checkpoint.folder):
-            model, info = AutoModelForSequenceClassification.from_pretrained(
-                str(checkpoint.folder),
+            model, info = pretrained(
+                checkpoint.folder,
+                head,
                 num_labels=len(names),
                 id2label=names,
                 label2id={name: i for i, name in names.items()},
                 problem_type=None,
-                trust_remote_code=False,
-                output_loading_info=True,
-                ignore_mismatched_sizes=True,
-                dtype=torch.float32,
             )
         _check_loaded(checkpoint, model, info, new_head=new_head)
         if new_head and checkpoint.has_head:

@@ -261,7 +261,7 @@ class ElasticTraining:
         student = self._whole.copy(linked=True)
         operators.apply(policy, student, self._setup.importance, before=Phase.RANK)
         teacher = self._teacher.copy() if self._teacher else None  # what is recorded of it is this thread's alone
-        objective = Objective.of(student, teacher, self._answers, self._distillation)
+        objective = Objective.of(student, teacher, self._answers, self._distillation, task=self._setup.task)
         with autocast(self._setup.precision):
             loss = objective(student.model, batch)
         gradients = torch.autograd.grad(loss / self._spec.subnetworks, self._parameters, allow_unused=True)

@@ -12,16 +12,16 @@ from typing import Any
 import numpy as np
 import torch
 from numpy.typing import NDArray
-from transformers import AutoConfig, AutoModelForSequenceClassification
 
 from autocompress import operators
 from autocompress.anatomy import FAMILIES, Anatomy
 from autocompress.anatomy.calibration import Texts
+from autocompress.anatomy.heads import config_of, empty_model
 from autocompress.core.outcome import Evaluated, Failed, Measurement, Outcome, Stage
 from autocompress.core.policy import CompressionPolicy
 from autocompress.distill import predict
 from autocompress.importance import Importance
-from autocompress.tasks import TextClassification, batches
+from autocompress.tasks import Outputs, Task, batches
 
 logger = logging.getLogger(__name__)
 
@@ -42,12 +42,12 @@ class Setup:
     config: Mapping[str, Any]
     tensors: Mapping[str, NDArray[Any]]
     importance: Importance
-    task: TextClassification
+    task: Task
     precision: str
     elastic: Mapping[str, NDArray[Any]] | None = None
 
     @staticmethod
-    def of(model: Any, importance: Importance, task: TextClassification, *, precision: str) -> Setup:
+    def of(model: Any, importance: Importance, task: Task, *, precision: str) -> Setup:
         tensors = {name: tensor.detach().numpy() for name, tensor in model.state_dict().items()}
         return Setup(model.config.to_dict(), tensors, importance, task, precision)
 
@@ -64,28 +64,20 @@ class Setup:
         return self.elastic_model() if operators.cuts(policy.steps) else self.teacher()
 
     def _model(self, arrays: Mapping[str, NDArray[Any]]) -> Anatomy:
-        config = AutoConfig.for_model(**self.config)
-        with torch.random.fork_rng():
-            model = AutoModelForSequenceClassification.from_config(config)
+        model = empty_model(config_of(self.config), self.task.head)
         with warnings.catch_warnings():
             warnings.filterwarnings("ignore", message="The given NumPy array is not writable")
             tensors = {name: torch.from_numpy(array) for name, array in arrays.items()}
         model.load_state_dict(tensors, assign=True)
-        model.eval()
         return Anatomy(model, FAMILIES, texts=self.calibration_texts())
 
     def calibration_texts(self) -> Texts:
-        """Training texts, as many of each class as can be, on which ranges of activations are found."""
+        """Training texts, as unlike one another as the task can tell, on which ranges of activations are found."""
         examples = self.task.examples("train")
-        order = np.random.default_rng(0).permutation(len(examples))
-        places = np.zeros(len(examples), dtype=np.int64)
-        for label in np.unique(examples.labels):
-            of_class = order[examples.labels[order] == label]
-            places[of_class] = np.arange(len(of_class))  # the first of every class, then the second of every class
-        some = examples.take(order[np.argsort(places[order], kind="stable")][:_CALIBRATED])
-        if len(np.unique(some.labels)) == 1:
+        some = examples.take(self.task.varied(examples, _CALIBRATED))
+        if self.task.labels and len(np.unique(some.labels)) == 1:
             logger.warning("calibration: all training texts are of one class; others may leave the ranges it finds")
-        return tuple((batch.input_ids, batch.attention_mask) for batch in batches(some, _BATCH)) if len(some) else ()
+        return tuple(batch.inputs for batch in batches(some, _BATCH)) if len(some) else ()
 
 
 class SliceEvaluator:
@@ -103,8 +95,8 @@ class SliceEvaluator:
         try:
             student = self.build(policy)
             stage = "score"
-            logits = predict(student.model, self._batches, precision=self._setup.precision)
-            return Evaluated((quality(self._setup.task, logits, "validation"),))
+            outputs = predict(student.model, self._batches, precision=self._setup.precision)
+            return Evaluated((quality(self._setup.task, outputs, "validation"),))
         except Exception as error:  # noqa: BLE001 - the one broad handler: see the docstring
             return Failed(stage, type(error).__name__, str(error), traceback.format_exc())
 
@@ -115,7 +107,7 @@ class SliceEvaluator:
         return student
 
 
-def quality(task: TextClassification, logits: NDArray[np.float32], split: str) -> Measurement:
-    """The task's score of some logits [texts, classes], as a measurement with its interval."""
-    score = task.score(logits.argmax(axis=1), task.examples(split).labels)
+def quality(task: Task, outputs: Outputs, split: str) -> Measurement:
+    """The task's score of some outputs [texts, ...], as a measurement with its interval."""
+    score = task.score(outputs, task.examples(split))
     return Measurement("quality", score.value, task.metric, "measured", interval=score.interval)

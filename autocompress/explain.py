@@ -35,7 +35,7 @@ from autocompress.report.attention_section import Answers, AttentionSection, Lay
 from autocompress.report.explanation import Explanation, Section
 from autocompress.report.importance_section import ImportanceSection
 from autocompress.store import Store
-from autocompress.tasks import Batch, Examples, TextClassification, batches
+from autocompress.tasks import Batch, Examples, Task, batches
 from autocompress.teacher import (
     Sentence,
     Teacher,
@@ -189,7 +189,7 @@ def _longest(spec: StudySpec) -> int:
     return min(_LONGEST, spec.task.max_length)
 
 
-def _example(task: TextClassification) -> str:
+def _example(task: Task) -> str:
     """The first validation text of a handy length; the same one whenever a study is explained."""
     texts = task.examples("validation")
     handy = (text for text, ids in zip(texts.texts, texts.tokens, strict=True) if len(ids) in _GOOD_LENGTHS)
@@ -214,7 +214,7 @@ def _attention(
         sentence.text,
         sentence.words,
         sentence.left_out,
-        Answers(*(_answer(model, batch, teacher.task.labels) for model in (teacher.anatomy.model, student.model))),
+        Answers(*(_answer(model, batch, teacher.task) for model in (teacher.anatomy.model, student.model))),
         tuple(_layer(index, kept[index], scores[index], theirs[index][0], maps[0]) for index, maps in ours.items()),
     )
 
@@ -256,8 +256,5 @@ def _array(maps: Tensor) -> Maps:
     return np.asarray(maps.double().numpy())
 
 
-def _answer(model: Any, batch: Batch, labels: tuple[str, ...]) -> tuple[str, float]:
-    logits = predict(model, [batch], precision="fp32")[0].astype(np.float64)
-    shares = np.exp(logits - logits.max())
-    shares /= shares.sum()
-    return labels[int(shares.argmax())], float(shares.max())
+def _answer(model: Any, batch: Batch, task: Task) -> tuple[str, float]:
+    return task.told(predict(model, [batch], precision="fp32")[0])

@@ -33,7 +33,7 @@ from autocompress.deploy.folder import (
     write_manifest,
     write_static_files,
 )
-from autocompress.deploy.loader import Classifier
+from autocompress.deploy.loader import ExportedModel
 from autocompress.deploy.session import runtime
 from autocompress.tasks import HARD_TEXTS
 from autocompress.teacher import Teacher, versions
@@ -125,10 +125,10 @@ class Exporting:
     def _write_check(self, draft: Path) -> None:
         validation = self.teacher.task.examples("validation")
         some = validation.take(range(min(_CHECK_TEXTS, len(validation))))
-        classifier = Classifier(draft)
-        readings = {text: ids.tolist() for text, ids in zip(HARD_TEXTS, classifier.tokens(HARD_TEXTS), strict=True)}
-        tokens = tuple(classifier.tokens(some.texts))
-        write_check(draft, Checked(some.texts, tokens, some.labels, classifier.logits(some.texts)), readings)
+        exported = ExportedModel(draft)
+        readings = {text: ids.tolist() for text, ids in zip(HARD_TEXTS, exported.tokens(HARD_TEXTS), strict=True)}
+        tokens = tuple(exported.tokens(some.texts))
+        write_check(draft, Checked(some.texts, tokens, some.labels, exported.logits(some.texts)), readings)
 
     def _manifest(self, policy: CompressionPolicy, shape: ModelShape, known: Known, *, requires: str) -> Manifest:
         """What the folder will say of itself, but for its files."""
@@ -137,13 +137,7 @@ class Exporting:
         return Manifest(
             study=spec.name,
             digest=policy.digest,
-            task={
-                "kind": spec.task.kind,
-                "labels": list(task.labels),
-                "metric": task.metric,
-                "max_length": spec.task.max_length,
-                "pad": task.tokenizer.pad,
-            },
+            task=task.about(),
             workload=spec.workload.to_json(),
             metrics=metrics_json(known.found),
             baseline=metrics_json(known.reference),

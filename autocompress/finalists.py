@@ -168,8 +168,8 @@ class Recovery:
     def _score(self, model: torch.nn.Module) -> float:
         """On validation data."""
         validation = self.setup.task.examples("validation")
-        logits = predict(model, batches(validation, _BATCH), precision=self.setup.precision)
-        return self.setup.task.score(logits.argmax(axis=1), validation.labels).value
+        outputs = predict(model, batches(validation, _BATCH), precision=self.setup.precision)
+        return self.setup.task.score(outputs, validation).value
 
     def _train(self, student: Anatomy, lessons: Lessons, spec: FinalistSpec, **options: Any) -> Trained:
         objective = Objective.of(
@@ -177,6 +177,7 @@ class Recovery:
             self.setup.teacher() if spec.distillation.looks_inside else None,
             torch.from_numpy(lessons.logits),
             spec.distillation,
+            task=self.setup.task,
             label_smoothing=spec.training.label_smoothing,
         )
         return train(

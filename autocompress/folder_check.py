@@ -30,11 +30,12 @@ from autocompress.deploy.folder import (
     read_check,
     read_manifest,
 )
-from autocompress.deploy.loader import Classifier
+from autocompress.deploy.loader import ExportedModel
 from autocompress.deploy.serving import predict_as_served
 from autocompress.deploy.session import Session
 from autocompress.errors import IntegrityError
 from autocompress.rebuild import load_torch, uncompressed
+from autocompress.tasks import Examples, Task, of_tokens, task_named
 from autocompress.verification import time_sessions
 
 _LOGIT_TOLERANCE: Final = 0.05
@@ -62,8 +63,9 @@ class FolderReport:
     largest_difference: float | None
     agreement: float | None
     parity: float | None
-    accuracy: float | None
-    promised_accuracy: float | None
+    metric: str
+    quality: float | None
+    promised_quality: float | None
     latency_ms: float
     promised_latency_ms: float
     baseline_latency_ms: float | None
@@ -90,7 +92,7 @@ class FolderReport:
                 f"({given})"
             )
             found.append(
-                f"accuracy on the folder's check texts: {self.accuracy:.4f} (was {self.promised_accuracy:.4f})"
+                f"{self.metric} on the folder's check texts: {self.quality:.4f} (was {self.promised_quality:.4f})"
             )
         if self.parity is not None:
             found.append(
@@ -121,8 +123,9 @@ class _Answers:
     def difference(self) -> float:
         return float(np.abs(self.logits - self.checked.logits).max())
 
-    def right(self, logits: NDArray[np.float32]) -> float:
-        return float((logits.argmax(axis=1) == self.checked.labels).mean())
+    def scored(self, task: Task, logits: NDArray[np.float32]) -> float:
+        checked = self.checked
+        return task.score(logits, Examples(checked.texts, checked.tokens, checked.labels, task.tokenizer.pad)).value
 
 
 def verify_folder(folder: Path, *, rounds: int = 20) -> FolderReport:
@@ -147,16 +150,16 @@ def _verified(folder: Path, rounds: int) -> FolderReport:
     files = compared(folder, manifest)
     if damaged := [line for name, line in files.changed.items() if name != CARD]:
         raise IntegrityError("\n".join(damaged))
-    classifier = Classifier(folder)
-    workload = Workload.of(manifest.workload)
-    answers = None if CHECK in files.missing else _answers(folder, manifest, classifier, workload)
+    exported = ExportedModel(folder)
+    task, workload = task_named(str(manifest.task["kind"])).served(manifest.task), Workload.of(manifest.workload)
+    answers = None if CHECK in files.missing else _answers(folder, manifest, exported, workload)
     rows = 2 if answers is None else 1 + max(int(ids.max(initial=1)) for ids in answers.tokens)
-    whole, timed = _times(folder, classifier, workload, rows=rows, rounds=rounds, alone=CONFIG in files.missing)
+    whole, timed = _times(folder, exported, workload, rows=rows, rounds=rounds, alone=CONFIG in files.missing)
     problems = [] if answers is None else list(answers.problems)
     apart = None
     if answers is not None and not set(TORCH_FORM) & set(files.missing):
         # one text after another: texts of one batch share the scale of its int8 activations
-        alone = classifier.session.predict(answers.tokens)
+        alone = exported.session.predict(answers.tokens)
         apart, most = float(np.abs(alone - _torch_logits(folder, answers.tokens)).max()), _FORM_TOLERANCE
         if apart > most * (largest := float(np.abs(alone).max())):
             problems.append(
@@ -169,10 +172,11 @@ def _verified(folder: Path, rounds: int) -> FolderReport:
         files=len(manifest.files) - len(files.missing) - len(files.changed),
         texts=0 if answers is None else len(answers.checked.texts),
         largest_difference=None if answers is None else answers.difference,
-        agreement=None if answers is None else _agreement(answers),
+        agreement=None if answers is None else task.agreed(answers.logits, answers.checked.logits),
         parity=apart,
-        accuracy=None if answers is None else answers.right(answers.logits),
-        promised_accuracy=None if answers is None else answers.right(answers.checked.logits),
+        metric=task.metric,
+        quality=None if answers is None else answers.scored(task, answers.logits),
+        promised_quality=None if answers is None else answers.scored(task, answers.checked.logits),
         latency_ms=timed,
         promised_latency_ms=promised_ms,
         baseline_latency_ms=whole,
@@ -182,14 +186,14 @@ def _verified(folder: Path, rounds: int) -> FolderReport:
     )
 
 
-def _answers(folder: Path, manifest: Manifest, classifier: Classifier, workload: Workload) -> _Answers:
+def _answers(folder: Path, manifest: Manifest, exported: ExportedModel, workload: Workload) -> _Answers:
     checked, readings = read_check(folder)
     problems = []
     if checked.texts:
-        tokens = tuple(classifier.tokens(checked.texts))
-        logits = classifier.logits(checked.texts)
+        tokens = tuple(exported.tokens(checked.texts))
+        logits = exported.logits(checked.texts)
         known = {**readings, **{text: ids.tolist() for text, ids in zip(checked.texts, checked.tokens, strict=True)}}
-        read = classifier.tokens(known)
+        read = exported.tokens(known)
         other = [text for (text, ids), found in zip(known.items(), read, strict=True) if ids != found.tolist()]
         if other:
             problems.append(
@@ -198,28 +202,24 @@ def _answers(folder: Path, manifest: Manifest, classifier: Classifier, workload:
             )
     else:
         tokens = checked.tokens
-        logits = predict_as_served(classifier.session, tokens, workload, pad=int(manifest.task.get("pad", 0)))
+        logits = predict_as_served(exported.session, tokens, workload, pad=int(manifest.task.get("pad", 0)))
     found = _Answers(checked, tokens, logits, tuple(problems))
     if found.difference > _LOGIT_TOLERANCE:
         problems.append(f"{folder / MODEL}: answers moved by {found.difference:.3g}, more than {_LOGIT_TOLERANCE}")
     return _Answers(checked, tokens, logits, tuple(problems))
 
 
-def _agreement(answers: _Answers) -> float:
-    return float((answers.logits.argmax(axis=1) == answers.checked.logits.argmax(axis=1)).mean())
-
-
 def _times(
-    folder: Path, classifier: Classifier, workload: Workload, *, rows: int, rounds: int, alone: bool
+    folder: Path, exported: ExportedModel, workload: Workload, *, rows: int, rounds: int, alone: bool
 ) -> tuple[float | None, float]:
     """Milliseconds of the uncompressed model, unless the file is `alone`, and of the file."""
     if alone:
-        (timed,) = time_sessions([classifier.session], workload, rows, rounds=rounds, seconds=10)
+        (timed,) = time_sessions([exported.session], workload, rows, rounds=rounds, seconds=10)
         return None, timed.median
     with tempfile.TemporaryDirectory() as place:
         export_stock(uncompressed(folder), Path(place) / MODEL)
         stock = Session(Path(place) / MODEL, threads=workload.threads)
-        whole, timed = time_sessions([stock, classifier.session], workload, rows, rounds=rounds, seconds=10)
+        whole, timed = time_sessions([stock, exported.session], workload, rows, rounds=rounds, seconds=10)
     return whole.median, timed.median
 
 
@@ -248,9 +248,6 @@ _LOST: Final = {
 
 def _torch_logits(folder: Path, tokens: Sequence[NDArray[np.int64]]) -> NDArray[np.float32]:
     """Of the folder's torch form, text by text."""
-    model, rows = load_torch(folder), []
+    model = load_torch(folder)
     with torch.inference_mode():
-        for text in tokens:
-            ids = torch.from_numpy(text)[None]
-            rows.append(model(input_ids=ids, attention_mask=torch.ones_like(ids)).logits[0].numpy())
-    return np.stack(rows)
+        return np.stack([model(**of_tokens(text).inputs).logits[0].numpy() for text in tokens])

@@ -17,8 +17,8 @@ _BATCH = 32
 
 @dataclass(frozen=True, slots=True)
 class Lessons:
-    """The training split and the further texts that a study asks for; `logits` [texts, classes] are the teacher's
-    answers to the `examples`, and for further texts its word is the label."""
+    """The training split and the further texts that a study asks for; `logits` [texts, ...] are the teacher's outputs
+    for the `examples`, and for further texts its word is the label."""
 
     examples: Examples
     logits: NDArray[np.float32]
@@ -32,7 +32,7 @@ class Lessons:
         held_out = [setup.task.examples(split) for split in ("validation", "test")]
         everything = joined(own, transfer_texts(own, table, spec, held_out=held_out, seed=seed, unlabelled=unlabelled))
         logits = predict(teacher.model, batches(everything, _BATCH), precision=setup.precision)
-        labels = np.concatenate([own.labels, logits[len(own) :].argmax(axis=1)])
+        labels = np.concatenate([own.labels, setup.task.taught(logits[len(own) :])])
         return Lessons(replace(everything, labels=labels), logits)
 
     def take(self, rows: NDArray[np.int64]) -> Lessons:

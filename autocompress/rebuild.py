@@ -6,15 +6,14 @@ import json
 from pathlib import Path
 from typing import Any
 
-import torch
 from safetensors.torch import load_file
-from transformers import AutoConfig, AutoModelForSequenceClassification
 
 from autocompress import operators
 from autocompress.anatomy import FAMILIES, Anatomy, is_settled
+from autocompress.anatomy.heads import SEQUENCE, config_in, empty_model
 from autocompress.core.policy import CompressionPolicy
 from autocompress.core.ports import Phase
-from autocompress.deploy.folder import POLICY, TORCH_FORM, WEIGHTS, verify_used
+from autocompress.deploy.folder import POLICY, TORCH_FORM, WEIGHTS, read_manifest, verify_used
 from autocompress.importance import no_preference
 
 
@@ -42,6 +41,4 @@ def load_torch(folder: str | Path) -> Any:
 
 def uncompressed(folder: Path) -> Any:
     """What the model of an exported folder was made from, in shape: its config says it, the weights are random."""
-    config = AutoConfig.from_pretrained(str(folder), trust_remote_code=False)
-    with torch.random.fork_rng():
-        return AutoModelForSequenceClassification.from_config(config).eval()
+    return empty_model(config_in(folder), str(read_manifest(folder).task.get("head", SEQUENCE)))

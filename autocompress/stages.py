@@ -50,7 +50,7 @@ from autocompress.runners.cluster import address_of, cluster
 from autocompress.samplers import OptunaSampler, population_for
 from autocompress.search import Search, Watch
 from autocompress.store import PROFILE_FACT, Lease, Store
-from autocompress.tasks import unlabelled_examples, with_tokens
+from autocompress.tasks import task_named, with_tokens
 from autocompress.teacher import Teacher, prepare_importance, prepare_teacher, versions
 
 logger = logging.getLogger(__name__)
@@ -310,7 +310,8 @@ class Conductor:
 
     def _lessons(self, setup: Setup, texts: Sequence[str] | None) -> Lessons:
         spec, own = self._spec, len(setup.task.examples("train"))
-        unlabelled = None if texts is None else unlabelled_examples(spec.task, texts, self._inputs.model)
+        kind = task_named(spec.task.kind)
+        unlabelled = None if texts is None else kind.unlabelled(spec.task, texts, self._inputs.model)
         torch.set_num_threads(usable_cores())
         try:
             lessons = Lessons.of(setup, spec.finalists.transfer, seed=spec.seed, unlabelled=unlabelled)

@@ -16,19 +16,17 @@ from typing import Any, Final
 import numpy as np
 import torch
 from numpy.typing import NDArray
-from torch.nn import functional
 
 from autocompress.anatomy import FAMILIES, Anatomy
 from autocompress.assets import cache_folder, data_digest, file_digest, find_entry, new_entry
-from autocompress.checkpoints import NEW_HEAD, Checkpoint, load_classifier, quiet, read_checkpoint
+from autocompress.checkpoints import NEW_HEAD, Checkpoint, load_model, quiet, read_checkpoint
 from autocompress.core.policy import content_digest
 from autocompress.core.spec import StudySpec
 from autocompress.distill import Progress, answers, predict, train
 from autocompress.errors import CandidateError, NotFoundError, SpecError
 from autocompress.importance import EVERYTHING, Importance, measure_importance
-from autocompress.reading import read_labelled
-from autocompress.tasks import Examples, TextClassification, batches, load_text_classification
-from autocompress.tasks.judgement import Tables, answer_tables, commonest_score, fitting_labels, order_problem
+from autocompress.tasks import Examples, Outputs, Task, batches, task_named
+from autocompress.tasks.judgement import Tables, answer_tables, fitting_labels, order_problem
 from autocompress.tasks.labels import Unmatched, is_confirmed, labels_block, match_labels
 
 logger = logging.getLogger(__name__)
@@ -51,7 +49,7 @@ class Teacher:
 
     anatomy: Anatomy
     folder: Path
-    task: TextClassification
+    task: Task
     digest: str
     validation: float
     notes: tuple[str, ...] = ()
@@ -103,7 +101,7 @@ def cached_teacher(spec: StudySpec, model_folder: Path, data: Mapping[str, Path]
     return _trained(spec, checkpoint, data, digest)
 
 
-def _tell(task: TextClassification, on_note: Callable[[str], None]) -> None:
+def _tell(task: Task, on_note: Callable[[str], None]) -> None:
     for note in task.notes:
         on_note(note)
 
@@ -167,7 +165,7 @@ def _tables(spec: StudySpec, teacher: Teacher) -> Tables:
 
 
 def _labels_of(spec: StudySpec, data: Mapping[str, Path]) -> list[str]:
-    return list(read_labelled(spec.task.data, data).classes)
+    return list(task_named(spec.task.kind).classes(spec.task, data))
 
 
 def _question(spec: StudySpec, checkpoint: Checkpoint, data: Mapping[str, Path], reason: str) -> str:
@@ -193,13 +191,13 @@ def _fitting(
         task = _task(spec, checkpoint, data, labels=labels)
     except SpecError:  # what is asked for comes first; this is told once it was answered
         return None
-    model = load_classifier(checkpoint, labels, new_head=False).eval()
+    model = load_model(checkpoint, task.head, labels, new_head=False).eval()
     return fitting_labels(task, lambda examples: _answers(spec, model, examples))
 
 
 def _task(
     spec: StudySpec, checkpoint: Checkpoint, data: Mapping[str, Path], *, labels: Sequence[str] | None = None
-) -> TextClassification:
+) -> Task:
     """Raises SpecError when the model cannot read what the task gives it: texts longer than it has positions for, or
     the tokens of another model's tokenizer (see `tasks.tokenization`)."""
     config, folder = checkpoint.config, checkpoint.folder
@@ -209,21 +207,24 @@ def _task(
             f"task.max_length: must be <= {places}, the positions that {folder} has, got {spec.task.max_length}; "
             "a workload is no longer than that"
         )
-    return load_text_classification(spec.task, data, folder, labels=labels, rows=int(config.vocab_size))
+    kind = task_named(spec.task.kind)
+    return kind.load(spec.task, data, folder, labels=labels, rows=int(config.vocab_size))
 
 
-def _opened(
-    spec: StudySpec, checkpoint: Checkpoint, task: TextClassification, digest: str, notes: tuple[str, ...]
-) -> Teacher:
-    model = load_classifier(checkpoint, task.labels, new_head=False).eval()
+def _opened(spec: StudySpec, checkpoint: Checkpoint, task: Task, digest: str, notes: tuple[str, ...]) -> Teacher:
+    model = load_model(checkpoint, task.head, task.labels, new_head=False).eval()
     validation = task.examples("validation")
-    score = task.score(_answers(spec, model, validation), validation.labels).value
+    score = task.score(_outputs(spec, model, validation), validation).value
     return Teacher(Anatomy(model, FAMILIES), checkpoint.folder, task, digest, score, notes)
 
 
 def _answers(spec: StudySpec, model: torch.nn.Module, examples: Examples) -> NDArray[np.int64]:
-    answers: NDArray[np.int64] = predict(model, batches(examples, _BATCH), precision=spec.teacher.precision).argmax(1)
+    answers: NDArray[np.int64] = _outputs(spec, model, examples).argmax(1)
     return answers
+
+
+def _outputs(spec: StudySpec, model: torch.nn.Module, examples: Examples) -> Outputs:
+    return predict(model, batches(examples, _BATCH), precision=spec.teacher.precision)
 
 
 def _judged(spec: StudySpec, teacher: Teacher, names: Sequence[str], tried: str) -> Teacher:
@@ -234,11 +235,11 @@ def _judged(spec: StudySpec, teacher: Teacher, names: Sequence[str], tried: str)
     if names:
         validation = _answers(spec, model, task.examples("validation"))
         problem = order_problem(task, names, validation, lambda examples: _answers(spec, model, examples))
-    commonest = commonest_score(task)
-    if problem is None and teacher.validation <= commonest and teacher.validation < 1:
+    chance = task.chance(task.examples("validation"))
+    if problem is None and teacher.validation <= chance and teacher.validation < 1:
         problem = (
             f"scores {teacher.validation:.3f} ({task.metric}) on validation texts, no more than always answering the "
-            f"commonest class, {commonest:.3f}: {tried}"
+            f"commonest class, {chance:.3f}: {tried}"
         )
     if problem is None:
         return teacher
@@ -259,17 +260,16 @@ def _fine_tune(
     spec: StudySpec,
     checkpoint: Checkpoint,
     folder: Path,
-    task: TextClassification,
+    task: Task,
     on_progress: Callable[[Progress], None],
 ) -> None:
-    model = load_classifier(checkpoint, task.labels, new_head=True)
+    model = load_model(checkpoint, task.head, task.labels, new_head=True)
     model.requires_grad_(True)
     validation = task.examples("validation")
     judged = batches(validation, _BATCH)
 
     def score(candidate: torch.nn.Module) -> float:
-        logits = predict(candidate, judged, precision=spec.teacher.precision)
-        return task.score(logits.argmax(axis=1), validation.labels).value
+        return task.score(predict(candidate, judged, precision=spec.teacher.precision), validation).value
 
     progress = folder.with_suffix(".training")
     try:
@@ -277,9 +277,7 @@ def _fine_tune(
             model,
             task.examples("train"),
             answers(
-                lambda logits, batch: functional.cross_entropy(
-                    logits, batch.labels, label_smoothing=spec.teacher.label_smoothing
-                )
+                lambda outputs, batch: task.loss(outputs, batch.targets, label_smoothing=spec.teacher.label_smoothing)
             ),
             spec=spec.teacher.training,
             score=score,
@@ -334,7 +332,13 @@ def _cached_importance(
     examples = teacher.task.examples("train")
     rows = np.random.default_rng(spec.seed).permutation(len(examples))[:_IMPORTANCE_TEXTS]
     sample = batches(examples.take(rows), _BATCH)
-    importance = measure_importance(teacher.anatomy, sample, wanted, known=known or Importance({}, {}))
+    importance = measure_importance(
+        teacher.anatomy,
+        sample,
+        wanted,
+        loss=lambda outputs, batch: teacher.task.loss(outputs, batch.targets, reduction="sum"),
+        known=known or Importance({}, {}),
+    )
     tables: Mapping[str, Mapping[str, Mapping[int, Any]]] = {
         "heads": importance.heads,
         "channels": importance.channels,

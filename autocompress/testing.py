@@ -18,6 +18,7 @@ from autocompress.core.outcome import Evaluated, Failed, Infeasible, Measurement
 from autocompress.core.policy import CompressionPolicy, Setting, Step
 from autocompress.core.ports import Done, Job, Operator, Runner, Sampler
 from autocompress.core.space import Choice, Integer, Knob, SearchSpace, StepSpace
+from autocompress.core.text_inputs import IDS, MASK
 
 # Fakes: an arithmetic study
 
@@ -158,7 +159,7 @@ def operator_contract(operator: Operator, steps: Sequence[Step], anatomy: Any, i
             operator.apply(student, step, importance)
             assert student.shape() == expected, f"{step}: apply and reshape disagree"
             with torch.inference_mode():
-                twins.append(student.model(input_ids=ids, attention_mask=torch.ones_like(ids)).logits)
+                twins.append(student.model(**{IDS: ids, MASK: torch.ones_like(ids)}).logits)
         assert torch.isfinite(twins[0]).all(), f"{step}: the model no longer answers"
         assert torch.equal(*twins), f"{step}: applied twice, it gave two models"
     after = anatomy.model.state_dict()
@@ -193,7 +194,7 @@ def family_contract(model: Any, families: Mapping[str, Any]) -> None:
         counted = sum(parameter.numel() for parameter in anatomy.model.parameters())
         assert parameters(anatomy.shape()) == counted, f"counted {parameters(anatomy.shape())} of {counted} parameters"
         with torch.inference_mode():
-            expected = anatomy.model(input_ids=ids, attention_mask=mask).logits.numpy()
+            expected = anatomy.model(**{IDS: ids, MASK: mask}).logits.numpy()
         for lowering in (PLAIN, Lowering(fp32=tuple(RULES))):
             session = Session(write_graph(anatomy.weights(), lowering=lowering).SerializeToString())
             got = session.run(session.feed(ids.numpy(), mask.numpy()))

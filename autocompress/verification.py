@@ -26,12 +26,12 @@ from autocompress.core.spec import Bound
 from autocompress.core.workload import Workload
 from autocompress.deploy.folder import MODEL, read_manifest
 from autocompress.deploy.graph import write_graph
-from autocompress.deploy.loader import Classifier
+from autocompress.deploy.loader import ExportedModel
 from autocompress.deploy.serving import predict_as_served
 from autocompress.deploy.session import Session
 from autocompress.devices.timing import Run, Timed, time_side_by_side, timing_lane, workload_run
 from autocompress.errors import SpecError
-from autocompress.tasks import Examples, TextClassification, batches
+from autocompress.tasks import Examples, Outputs, Task, batches
 
 logger = logging.getLogger(__name__)
 
@@ -46,7 +46,7 @@ _PARITY_TEXTS: Final = 64
 
 def parity(
     student: Anatomy,
-    task: TextClassification,
+    task: Task,
     lowering: Lowering = PLAIN,
     *,
     runtime: str = DEFAULT_RUNTIME,
@@ -64,9 +64,9 @@ def parity(
     some = examples.take(range(min(_PARITY_TEXTS, len(examples))))
     for batch in batches(some, 16):
         with torch.inference_mode():
-            expected = student.model(input_ids=batch.input_ids, attention_mask=batch.attention_mask).logits.numpy()
+            expected = student.model(**batch.inputs).logits.numpy()
         for session in sessions:
-            got = session.run(session.feed(batch.input_ids.numpy(), batch.attention_mask.numpy()))
+            got = session.run(session.fed({name: tensor.numpy() for name, tensor in batch.inputs.items()}))
             worst = max(worst, float(np.abs(got - expected).max()))
     return Measurement("parity", worst, "logit", "measured")
 
@@ -90,17 +90,17 @@ def required(path: Path, runtime: str) -> str:
 
 @dataclass(frozen=True, slots=True)
 class Judged:
-    """A file with what was measured of it so far in its runtime, and the classes that it gives the texts of a split."""
+    """A file with what was measured of it so far in its runtime, and its outputs for the texts of a split."""
 
     path: Path
     session: Session
     measurements: Measurements
-    answers: Mapping[str, NDArray[np.int64]]
+    outputs: Mapping[str, Outputs]
     runtime: str = DEFAULT_RUNTIME
     switches: Mapping[str, str] = field(default_factory=dict)
 
 
-def judge_file(path: Path, task: TextClassification, shape: ModelShape, workload: Workload) -> Judged:
+def judge_file(path: Path, task: Task, shape: ModelShape, workload: Workload) -> Judged:
     """Quality of the baseline's stock export, in batches as it will be served, on validation and test data, and its
     sizes. It runs in the default runtime and computes every token in every layer; ours leave out what the head does not
     read."""
@@ -112,29 +112,29 @@ def judge_file(path: Path, task: TextClassification, shape: ModelShape, workload
     return _judged(path, session, answered, task, shape, workload, stock=True)
 
 
-def judge_folder(folder: Path, task: TextClassification, shape: ModelShape) -> Judged:
+def judge_folder(folder: Path, task: Task, shape: ModelShape) -> Judged:
     """Quality of an exported folder as its user gets it, on validation and test data: texts go in, through the folder's
     own loader, and answers come out. And its sizes.
 
     Raises SpecError when the folder reads a text otherwise than the study that trained its model."""
-    classifier, manifest = Classifier(folder), read_manifest(folder)
+    exported, manifest = ExportedModel(folder), read_manifest(folder)
 
     def answered(examples: Examples) -> NDArray[np.float32]:
-        for text, known, found in zip(examples.texts, examples.tokens, classifier.tokens(examples.texts), strict=True):
+        for text, known, found in zip(examples.texts, examples.tokens, exported.tokens(examples.texts), strict=True):
             if not np.array_equal(known, found):
                 raise SpecError(f"{folder}: reads {text[:60]!r} as {found.tolist()}, training as {known.tolist()}")
-        return classifier.logits(examples.texts)
+        return exported.logits(examples.texts)
 
     runtime, switches = manifest.runtime_name, manifest.switches
     path, load = folder / MODEL, Workload.of(manifest.workload)
-    return _judged(path, classifier.session, answered, task, shape, load, runtime=runtime, switches=switches)
+    return _judged(path, exported.session, answered, task, shape, load, runtime=runtime, switches=switches)
 
 
 def _judged(
     path: Path,
     session: Session,
     answered: Callable[[Examples], NDArray[np.float32]],
-    task: TextClassification,
+    task: Task,
     shape: ModelShape,
     workload: Workload,
     *,
@@ -142,11 +142,11 @@ def _judged(
     runtime: str = DEFAULT_RUNTIME,
     switches: Mapping[str, str] | None = None,
 ) -> Judged:
-    found, answers = [], {}
+    found, outputs = [], {}
     for metric, split in _QUALITIES.items():
         examples = task.examples(split)
-        answers[split] = answered(examples).argmax(axis=1)
-        score = task.score(answers[split], examples.labels)
+        outputs[split] = answered(examples)
+        score = task.score(outputs[split], examples)
         found.append(Measurement(metric, score.value, task.metric, "measured", score.interval))
     count = macs(shape, batch=workload.batch, length=workload.typical.length, every_token=stock)
     found += [
@@ -154,13 +154,13 @@ def _judged(
         Measurement("parameters", parameters(shape), "count", "counted"),
         Measurement("macs", count, "count", "counted"),
     ]
-    return Judged(path, session, tuple(found), answers, runtime, switches or {})
+    return Judged(path, session, tuple(found), outputs, runtime, switches or {})
 
 
-def drops(file: Judged, baseline: Judged, task: TextClassification) -> Measurements:
+def drops(file: Judged, baseline: Judged, task: Task) -> Measurements:
     """How far below the baseline a file scores, text by text, on either split."""
     found = {
-        metric: task.drop(file.answers[split], baseline.answers[split], task.examples(split).labels)
+        metric: task.drop(file.outputs[split], baseline.outputs[split], task.examples(split))
         for metric, split in _QUALITIES.items()
     }
     return tuple(
@@ -170,13 +170,13 @@ def drops(file: Judged, baseline: Judged, task: TextClassification) -> Measureme
 
 
 def differences(
-    files: Mapping[int, Judged], timed: Mapping[int, Timed], task: TextClassification
+    files: Mapping[int, Judged], timed: Mapping[int, Timed], task: Task
 ) -> dict[str, dict[str, list[float]]]:
     """How far finalists, by their numbers, lie apart that were judged and timed together (see `report.ties`): scores on
     the same validation texts, latencies of the same rounds."""
     pairs = list(combinations(sorted(files), 2))
-    labels, answers = task.examples("validation").labels, {n: one.answers["validation"] for n, one in files.items()}
-    drops = {(a, b): task.drop(answers[b], answers[a], labels) for a, b in pairs}
+    examples, outputs = task.examples("validation"), {n: one.outputs["validation"] for n, one in files.items()}
+    drops = {(a, b): task.drop(outputs[b], outputs[a], examples) for a, b in pairs}
     return {
         "quality": {f"{a}-{b}": [drop.value, *drop.interval] for (a, b), drop in drops.items()},
         "latency_ms": {f"{a}-{b}": list(timed[a].above(timed[b])) for a, b in pairs if {a, b} <= timed.keys()},

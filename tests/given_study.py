@@ -10,6 +10,9 @@ from typing import Any, Final
 import torch
 import yaml
 
+from autocompress.deploy.tokenizer import TokenizerFiles
+from autocompress.tasks import TextClassification
+
 WORDS = {
     "sports": ["goal", "team", "match", "coach", "league"],
     "food": ["bread", "soup", "spice", "oven", "salad"],
@@ -144,3 +147,7 @@ def write_study(folder: Path, *, name: str = "mine", **changes: Any) -> Path:
     path = folder / f"{name}.yaml"
     path.write_text(yaml.safe_dump({**tree, **changes}, sort_keys=False), encoding="utf-8")
     return path
+
+
+CLASSES = TextClassification("accuracy", ("a", "b", "c"), {}, TokenizerFiles("{}", {}, longest=12, pad=0))
+"""The losses of classes."""

@@ -58,7 +58,7 @@ HOMES = {
     "pyarrow": {"reading"},
     "regex": {"reading"},
     "huggingface_hub": {"assets"},
-    "transformers": {"tasks", "teacher", "checkpoints", "evaluate", "rebuild"},
+    "transformers": {"tasks", "checkpoints", "anatomy"},
 }
 STANDARD_ONLY = {"errors", "core", "families"}
 

@@ -14,7 +14,7 @@ from autocompress.errors import IntegrityError, Interrupted, NotFoundError
 from autocompress.operators import OPERATORS
 from autocompress.stages import gather
 from autocompress.study import ROWS, SilentObserver
-from autocompress.tasks import TextClassification, load_text_classification
+from autocompress.tasks import TextClassification
 from tests.given_study import write_data, write_model, write_study
 
 QUICK = {"budget": {"trials": 2}, "elastic": {"steps": 0}}
@@ -53,7 +53,7 @@ def task_of(spec: Path) -> TextClassification:
     """What a study file's training, search and judgement are given."""
     study = config.load_study(spec, operators=OPERATORS)
     inputs = gather(study, SilentObserver())
-    return load_text_classification(study.task, inputs.data, inputs.model)
+    return TextClassification.load(study.task, inputs.data, inputs.model)
 
 
 def seen(task: TextClassification) -> Iterator[tuple[Any, ...]]:
@@ -90,7 +90,7 @@ def test_frames_from_python_are_searched_on_after_an_interruption_and_a_move(pro
         assert sum(isinstance(record.outcome, Evaluated) for record in study.records()) == 2
         assert str(study.spec.task.data).startswith("rows given from Python (")
         inputs = gather(study.spec, SilentObserver(), kept=study.store.artifacts / ROWS)
-        found = load_text_classification(study.spec.task, inputs.data, inputs.model)
+        found = TextClassification.load(study.spec.task, inputs.data, inputs.model)
     assert list(seen(found)) == list(seen(whole))
 
 

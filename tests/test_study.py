@@ -37,7 +37,7 @@ from autocompress.report.prediction import PACE
 from autocompress.report.ties import PAIRS_FACT
 from autocompress.store import Finalist, Store
 from autocompress.study import SilentObserver
-from autocompress.tasks import load_text_classification, unlabelled_examples
+from autocompress.tasks import TextClassification
 from tests.given_study import CUTS, WORDS, write_data, write_model, write_study, write_telling_model
 
 pytestmark = pytest.mark.slow
@@ -385,8 +385,8 @@ def test_finalists_learn_from_unlabelled_texts_but_not_from_those_held_out(proje
         card = (done.store.folder("more") / member.digest / "README.md").read_text()
         assert f"- unlabelled texts: {more}" in card
         assert "- form of the graph, as measured there: fp32 " in card
-        task = load_text_classification(done.spec.task, {"all": project / "texts.csv"}, project / "model")
-        read = unlabelled_examples(done.spec.task, more.read_text().splitlines(), project / "model")
+        task = TextClassification.load(done.spec.task, {"all": project / "texts.csv"}, project / "model")
+        read = TextClassification.unlabelled(done.spec.task, more.read_text().splitlines(), project / "model")
     held_out = [distinct(ids) for split in ("validation", "test") for ids in task.examples(split).tokens]
     labelled = {tuple(ids) for ids in task.examples("train").tokens}
     kept = {

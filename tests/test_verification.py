@@ -23,7 +23,8 @@ def test_a_drop_is_the_baselines_score_less_the_files_on_the_same_split(small_ta
             split: np.where(np.arange(len(labels)) < right[split], labels, wrong[split])
             for split, labels in truth.items()
         }
-        return Judged(Path("model.onnx"), no_session, (), answers)
+        outputs = {split: np.eye(3, dtype=np.float32)[found] for split, found in answers.items()}
+        return Judged(Path("model.onnx"), no_session, (), outputs)
 
     whole, student = judged({"validation": 30, "test": 24}), judged({"validation": 22, "test": 28})
     quality, test = drops(student, whole, small_task)

@@ -270,8 +270,7 @@ class Anatomy:
                 for group in self._sharing()
             }
             reliefs = {} if smoothing is None else self._reliefs(smoothing)
-            texts = [{"input_ids": ids, "attention_mask": mask} for ids, mask in self._texts]
-            self._seen[smoothing] = observe(self.model, products, texts, reliefs)
+            self._seen[smoothing] = observe(self.model, products, self._texts, reliefs)
         return self._seen[smoothing]
 
     def weights(self) -> EncoderWeights:

@@ -13,6 +13,7 @@ from autocompress.core.device import DeviceProfile
 from autocompress.core.metrics import METRICS
 from autocompress.core.space import SearchSpace
 from autocompress.core.spec import StudySpec
+from autocompress.core.task_kinds import kinds
 
 _TYPES: dict[Kind, type[StudySpec | SearchSpace | DeviceProfile]] = {
     "study": StudySpec,
@@ -43,6 +44,7 @@ def json_schema(kind: Kind) -> dict[str, Any]:
         _allow_paths(definitions)
         for name, key in (("Bound", "min"), ("Bound", "max"), *_SHARES):
             _allow_percentages(definitions[name]["properties"][key])
+        definitions["TaskSpec"]["properties"]["kind"]["enum"] = list(kinds())
         for part in ("objectives", "constraints"):
             properties[part]["propertyNames"] = {"enum": sorted(METRICS)}
         threads = definitions["Workload"]["properties"]

@@ -7,6 +7,9 @@ from collections.abc import Mapping
 from dataclasses import asdict, dataclass, field, fields, replace
 from typing import Any, ClassVar, Final, Literal
 
+from autocompress.core.task_kinds import OURS, kinds
+from autocompress.errors import did_you_mean
+
 _FORBID = {"extra": "forbid"}
 
 SPLITS: Final = ("train", "validation", "test")
@@ -245,7 +248,7 @@ class TaskSpec:
 
     data: DataSpec = field(default_factory=DataSpec)
     """Labelled texts."""
-    kind: Literal["text-classification"] = "text-classification"
+    kind: str = "text-classification"
     """What is asked of a text: its class."""
     metric: Literal["accuracy", "macro-f1"] = "accuracy"
     """What quality is: the share of right answers, or the F1 score averaged over classes."""
@@ -257,6 +260,8 @@ class TaskSpec:
     __pydantic_config__: ClassVar[dict[str, str]] = _FORBID
 
     def __post_init__(self) -> None:
+        if self.kind not in OURS and self.kind not in (known := kinds()):
+            raise ValueError(f"no task is called {self.kind!r}; {did_you_mean(self.kind, known)}")
         if self.max_length < 8:
             raise ValueError(f"`max_length >= 8` must hold, got {self.max_length}")
 

@@ -1,4 +1,5 @@
-"""Every socket of the program on one page. Whoever passes a port's contract suite in `autocompress.testing` fits."""
+"""The sockets of the program on one page, but for tasks (`tasks.task`). Whoever passes a port's contract suite in
+`autocompress.testing` fits."""
 
 from __future__ import annotations
 
@@ -189,18 +190,6 @@ class Observer(Protocol):
 
     def note(self, text: str) -> None:
         """A line worth keeping, such as the range a metric can reach."""
-
-
-class Task(Protocol):
-    """What a model is for: examples of each split, and how predictions are scored."""
-
-    @property
-    def labels(self) -> tuple[str, ...]: ...
-
-    def examples(self, split: str) -> Any: ...
-
-    def score(self, predicted: Sequence[int], truth: Sequence[int]) -> tuple[float, tuple[float, float]]:
-        """The score and its 95 % interval."""
 
 
 class Meter(Protocol):

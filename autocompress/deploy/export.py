@@ -10,6 +10,7 @@ from typing import Any
 import torch
 
 from autocompress.core.opsets import OPSETS, PLAIN_OPSET
+from autocompress.core.text_inputs import IDS, MASK, TYPES
 
 logger = logging.getLogger(__name__)
 
@@ -19,9 +20,9 @@ def export_stock(model: Any, path: Path, *, opset: int = PLAIN_OPSET) -> None:
 
     Its files are of the form of ONNX 1.16 whatever their opset, which older runtimes refuse; here it is the opset's."""
     ids = torch.ones((2, 16), dtype=torch.int64)
-    inputs = {"input_ids": ids, "attention_mask": torch.ones_like(ids)}
-    if "token_type_ids" in model.forward.__code__.co_varnames:
-        inputs["token_type_ids"] = torch.zeros_like(ids)
+    inputs = {IDS: ids, MASK: torch.ones_like(ids)}
+    if TYPES in model.forward.__code__.co_varnames:
+        inputs[TYPES] = torch.zeros_like(ids)
     axes = {name: {0: torch.export.Dim("batch"), 1: torch.export.Dim("length", max=512)} for name in inputs}
     for name in ("torch.onnx", "onnxscript"):  # they list optional libraries, and how they convert old opsets
         logging.getLogger(name).setLevel(logging.ERROR)

@@ -29,13 +29,14 @@ from autocompress.anatomy.weights import AttentionWeights, EmbeddingWeights, Enc
 from autocompress.core.lowering import PLAIN, Lowering
 from autocompress.core.opsets import ATTENTION_OPSET, OPSETS, PLAIN_OPSET
 from autocompress.core.shape import BLOCK, Bits
+from autocompress.core.text_inputs import IDS, MASK
 
 MASKED = -60.0
 """Added to the scores of padding: softmax makes 1e-26 of it, which adds to no fp32 sum. With -10000 the softmax of ONNX
 Runtime does not give 0 but the denormal 4e-39, on which processors are slow: batches of 32 questions, padded, took 1.2
 times as long as full ones in int8 and 1.09 times in fp32; with this they take the same."""
 
-INPUTS = ("input_ids", "attention_mask")
+INPUTS = (IDS, MASK)
 NORM = "LayerNormalization"
 _BY_TANH = {"approximate": "tanh"}
 ACTIVATIONS: dict[str, tuple[str, dict[str, Any]]] = {
@@ -51,7 +52,7 @@ ACTIVATIONS: dict[str, tuple[str, dict[str, Any]]] = {
 def write_graph(
     weights: EncoderWeights, *, every_token: bool = False, lowering: Lowering = PLAIN, opset: int | None = None
 ) -> onnx.ModelProto:
-    """The model `(input_ids, attention_mask) [batch, length] int64 -> logits [batch, classes] float32`.
+    """The model `(token ids, attention mask) [batch, length] int64 -> logits [batch, classes] float32`.
 
     With `every_token` the last layer computes all tokens like any other: what profiling compares with. `opset` is the
     version of ONNX that it is written in, the oldest that it can be where none is given: an older one has no node for
@@ -114,29 +115,29 @@ class _Masks(NamedTuple):
 
 
 def _masks(graph: _Graph, *, every_query: bool) -> _Masks:
-    mask = graph.node("Cast", "attention_mask", to=TensorProto.FLOAT)
+    mask = graph.node("Cast", MASK, to=TensorProto.FLOAT)
     mask = graph.node("Sub", graph.scalar(1.0), mask)
     mask = graph.node("Mul", mask, graph.scalar(MASKED))
     mask = graph.node("Unsqueeze", mask, graph.ints([1, 2]))
     if not every_query:
         return _Masks(mask, "")
-    length, one = graph.node("Shape", "input_ids", start=1, end=2), graph.ints([1])
+    length, one = graph.node("Shape", IDS, start=1, end=2), graph.ints([1])
     return _Masks(mask, graph.node("Expand", mask, graph.node("Concat", one, one, length, one, axis=0)))
 
 
 def _embeddings(graph: _Graph, embeddings: EmbeddingWeights) -> str:
     with graph.within("word"):
         if embeddings.bits == 32:
-            words = graph.node("Gather", graph.array(embeddings.word, "weight"), "input_ids")
+            words = graph.node("Gather", graph.array(embeddings.word, "weight"), IDS)
         elif embeddings.bits == 8:
             table, scales = quantize_rows(embeddings.word)
-            found = graph.node("Gather", graph.array(table, "weight"), "input_ids")
+            found = graph.node("Gather", graph.array(table, "weight"), IDS)
             found = graph.node("Cast", found, to=TensorProto.FLOAT)
-            words = graph.node("Mul", found, graph.node("Gather", graph.array(scales, "scale"), "input_ids"))
+            words = graph.node("Mul", found, graph.node("Gather", graph.array(scales, "scale"), IDS))
         else:
             words = _packed_words(graph, embeddings.word)
     with graph.within("position"):
-        length, rows = graph.node("Shape", "input_ids", start=1, end=2), graph.array(embeddings.position, "weight")
+        length, rows = graph.node("Shape", IDS, start=1, end=2), graph.array(embeddings.position, "weight")
         positions = graph.node("Slice", rows, graph.ints([0]), length, graph.ints([0]))
     normed = graph.norm(graph.node("Add", words, positions), embeddings.norm)
     return graph.linear("projection", normed, [embeddings.projection], 32) if embeddings.projection else normed
@@ -146,11 +147,11 @@ def _packed_words(graph: _Graph, table: NDArray[np.float32]) -> str:
     """Rows of a table in 4 bits, unpacked as they are looked up: [batch, length, hidden]."""
     found = zip(packed(torch.from_numpy(table)), ("codes", "multipliers", "scale"), strict=True)
     codes, multipliers, scales = (graph.array(tensor.numpy(), name) for tensor, name in found)
-    both = graph.halves(graph.node("Gather", codes, "input_ids"))
+    both = graph.halves(graph.node("Gather", codes, IDS))
     signed = graph.node("DequantizeLinear", both, graph.scalar(1.0), graph.byte(8))
     blocks = graph.node("Reshape", signed, graph.ints([0, 0, -1, BLOCK]))
-    by = graph.node("Cast", graph.node("Gather", multipliers, "input_ids"), to=TensorProto.FLOAT)
-    step = graph.node("Mul", by, graph.node("Gather", scales, "input_ids"))
+    by = graph.node("Cast", graph.node("Gather", multipliers, IDS), to=TensorProto.FLOAT)
+    step = graph.node("Mul", by, graph.node("Gather", scales, IDS))
     rows = graph.node("Mul", blocks, graph.node("Unsqueeze", step, graph.ints([-1])))
     rows = graph.node("Reshape", rows, graph.ints([0, 0, -1]))
     if (hidden := table.shape[1]) % BLOCK:

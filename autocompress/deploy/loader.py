@@ -4,32 +4,24 @@ from __future__ import annotations
 
 import json
 from collections.abc import Iterable
-from dataclasses import dataclass
 from pathlib import Path
-from typing import final, overload
+from typing import Any, final, overload
 
 import numpy as np
 from numpy.typing import NDArray
 
 from autocompress.core.policy import CompressionPolicy
 from autocompress.core.workload import Workload
-from autocompress.deploy.folder import ANSWERING, MODEL, POLICY, Manifest, verify_used
+from autocompress.deploy.answers import FORMS, Form
+from autocompress.deploy.folder import ANSWERING, MANIFEST, MODEL, POLICY, Manifest, verify_used
 from autocompress.deploy.serving import predict_as_served
 from autocompress.deploy.session import Session, runtime
 from autocompress.deploy.tokenizer import TextTokenizer
-from autocompress.errors import HostError
-
-
-@dataclass(frozen=True, slots=True)
-class Answer:
-    """The likeliest label of a text, and the share of every label."""
-
-    label: str
-    shares: dict[str, float]
+from autocompress.errors import HostError, IntegrityError
 
 
 @final
-class Classifier:
+class ExportedModel:
     """An exported model, ready to answer. `policy` says what was done to it, `session` is the model itself."""
 
     def __init__(self, folder: Path) -> None:
@@ -38,6 +30,8 @@ class Classifier:
         manifest = verify_used(folder, ANSWERING)
         self.labels = tuple(manifest.task["labels"])
         self.policy = CompressionPolicy.from_json(json.loads((folder / POLICY).read_text("utf-8"))["steps"])
+        self._about = manifest.task
+        self._form = _form(folder, str(manifest.task.get("answer", "share")))
         self._pad = int(manifest.task.get("pad", 0))
         self._tokenizer = TextTokenizer.read(folder, longest=int(manifest.task["max_length"]), pad=self._pad)
         self._workload = Workload.of(manifest.workload)
@@ -61,23 +55,25 @@ class Classifier:
         return predict_as_served(self.session, tokens, self._workload, pad=self._pad)
 
     @overload
-    def __call__(self, texts: str) -> Answer: ...  # type: ignore[overload-overlap]  # a str is a sequence of str, too
+    def __call__(self, texts: str) -> Any: ...
 
     @overload
-    def __call__(self, texts: Iterable[str]) -> list[Answer]: ...
+    def __call__(self, texts: Iterable[str]) -> list[Any]: ...
 
-    def __call__(self, texts: str | Iterable[str]) -> Answer | list[Answer]:
-        """The answer to one text, or one for each of several."""
-        raw = self.logits(texts).astype(np.float64)
-        if not len(raw):
-            return []
-        shares = np.exp(raw - raw.max(axis=1, keepdims=True))
-        shares /= shares.sum(axis=1, keepdims=True)
-        answers = [
-            Answer(self.labels[int(row.argmax())], dict(zip(self.labels, map(float, row), strict=True)))
-            for row in shares
-        ]
-        return answers[0] if isinstance(texts, str) else answers
+    def __call__(self, texts: str | Iterable[str]) -> Any:
+        """The answer to one text, or one for each of several (`deploy.answers`)."""
+        answers = self._form(self.logits(texts), self._about)
+        return answers[0] if isinstance(texts, str) else list(answers)
+
+
+def _form(folder: Path, name: str) -> Form:
+    """Raises IntegrityError for a form of answers that this version does not know."""
+    if name not in FORMS:
+        raise IntegrityError(
+            f"{folder / MANIFEST}: its answers are of the form {name!r}, which this version of autocompress does not "
+            f"know (known: {', '.join(FORMS)}); upgrade it"
+        )
+    return FORMS[name]
 
 
 def _check_runtime(folder: Path, manifest: Manifest) -> None:
@@ -93,6 +89,6 @@ def _numbers(version: str) -> list[int]:
     return [int(part) for part in version.split(".")[:2] if part.isdigit()]
 
 
-def load(folder: str | Path) -> Classifier:
+def load(folder: str | Path) -> ExportedModel:
     """Loads an exported folder after checking the files that it uses."""
-    return Classifier(Path(folder))
+    return ExportedModel(Path(folder))

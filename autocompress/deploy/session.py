@@ -10,6 +10,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from autocompress.core.runtimes import DEFAULT_RUNTIME
+from autocompress.core.text_inputs import IDS, MASK, TYPES
 from autocompress.deploy.runtimes import opened, runtime
 from autocompress.deploy.runtimes.onnx_runtime import EXECUTED
 
@@ -17,7 +18,7 @@ __all__ = ["EXECUTED", "Session", "runtime"]
 
 
 class Session:
-    """A loaded model: token ids in, logits out."""
+    """A loaded model: named arrays in, one array out."""
 
     def __init__(
         self,
@@ -36,10 +37,13 @@ class Session:
         compute otherwise than its name promises."""
         self._engine = opened(runtime, model, threads=threads, switches=switches or {}, watch=watch)
 
-    def feed(self, input_ids: NDArray[np.int64], attention_mask: NDArray[np.int64]) -> Mapping[str, Any]:
-        """The inputs this model wants; stock exports also ask for token types."""
-        fed = {"input_ids": input_ids, "attention_mask": attention_mask, "token_type_ids": np.zeros_like(input_ids)}
-        return {name: array for name, array in fed.items() if name in self._engine.inputs}
+    def feed(self, ids: NDArray[np.int64], mask: NDArray[np.int64]) -> Mapping[str, Any]:
+        """The inputs this model wants of single texts: stock exports also ask for token types, which are 0."""
+        return self.fed({IDS: ids, MASK: mask, TYPES: np.zeros_like(ids)})
+
+    def fed(self, inputs: Mapping[str, Any]) -> Mapping[str, Any]:
+        """Those of the inputs that this model wants."""
+        return {name: array for name, array in inputs.items() if name in self._engine.inputs}
 
     def raw(self, feed: Mapping[str, Any]) -> Any:
         """The only output, as the runtime gives it."""

@@ -8,31 +8,40 @@ for short and long texts.
 from __future__ import annotations
 
 import math
+from typing import Protocol
 
 import torch
 from torch import Tensor
 from torch.nn import functional
 
 from autocompress.core.training_spec import AttentionForm, DistillationSpec
+from autocompress.tasks import Batch
+
+
+class Learned(Protocol):
+    """The losses of a task (`tasks.Task`)."""
+
+    def loss(self, outputs: Tensor, targets: Tensor, *, label_smoothing: float = 0.0) -> Tensor: ...
+
+    def soft_loss(self, outputs: Tensor, teacher: Tensor, batch: Batch, *, temperature: float) -> Tensor: ...
 
 
 def distillation_loss(
-    logits: Tensor, teacher: Tensor, labels: Tensor, spec: DistillationSpec, *, label_smoothing: float = 0.0
+    task: Learned,
+    outputs: Tensor,
+    teacher: Tensor,
+    batch: Batch,
+    spec: DistillationSpec,
+    *,
+    label_smoothing: float = 0.0,
 ) -> Tensor:
-    """Cross-entropy with the teacher's softened answers, and with the true labels by `hard_weight`.
+    """The task's loss beside the teacher's softened answers, and beside the true labels by `hard_weight`.
 
-    `logits`, `teacher` [texts, classes], `labels` [texts]. The soft part is the Kullback-Leibler divergence at
-    temperature T times T^2, so that its gradients keep their size (Hinton et al. 2015, section 2). `label_smoothing`
-    spreads that share of a true label over all classes (Szegedy et al. 2016, section 7); the soft part needs none.
+    `outputs`, `teacher` [texts, ...]. The soft part needs no smoothing of labels.
     """
-    soft = functional.kl_div(
-        functional.log_softmax(logits.float() / spec.temperature, dim=-1),
-        functional.log_softmax(teacher.float() / spec.temperature, dim=-1),
-        reduction="batchmean",
-        log_target=True,
-    )
-    hard = functional.cross_entropy(logits.float(), labels, label_smoothing=label_smoothing)
-    return (1 - spec.hard_weight) * spec.temperature**2 * soft + spec.hard_weight * hard
+    soft = task.soft_loss(outputs, teacher, batch, temperature=spec.temperature)
+    hard = task.loss(outputs.float(), batch.targets, label_smoothing=label_smoothing)
+    return (1 - spec.hard_weight) * soft + spec.hard_weight * hard
 
 
 def attention_map_loss(student: Tensor, teacher: Tensor, mask: Tensor, *, form: AttentionForm) -> Tensor:

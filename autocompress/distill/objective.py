@@ -12,7 +12,13 @@ from torch.nn import functional
 from autocompress.anatomy import Anatomy
 from autocompress.core.training_spec import DistillationSpec
 from autocompress.distill.features import Features, Part, recorded
-from autocompress.distill.losses import attention_map_loss, distillation_loss, hidden_state_loss, relation_loss
+from autocompress.distill.losses import (
+    Learned,
+    attention_map_loss,
+    distillation_loss,
+    hidden_state_loss,
+    relation_loss,
+)
 from autocompress.distill.mapping import layer_map
 from autocompress.distill.training import full_precision
 from autocompress.errors import CandidateError
@@ -56,12 +62,13 @@ class Objective(nn.Module):
         teacher_logits: Tensor,
         spec: DistillationSpec,
         *,
+        task: Learned,
         label_smoothing: float = 0.0,
     ) -> None:
         """See `of`."""
         super().__init__()
         self._student, self._teacher, self._logits = student, teacher, teacher_logits  # no modules: not to be trained
-        self._spec, self._label_smoothing = spec, label_smoothing
+        self._spec, self._task, self._label_smoothing = spec, task, label_smoothing
         self._weights = {name: weight for name, weight in spec.feature_weights.items() if weight > 0}
         self._parts = {part for name in self._weights for part in _PARTS[name]}
         self._pairs: Sequence[tuple[int, int]] = ()
@@ -88,10 +95,11 @@ class Objective(nn.Module):
         teacher_logits: Tensor,
         spec: DistillationSpec,
         *,
+        task: Learned,
         label_smoothing: float = 0.0,
     ) -> Objective:
-        """`teacher_logits` [texts, classes] in the order of the examples; `teacher` is needed where the spec looks
-        inside.
+        """`teacher_logits` are its outputs [texts, ...] in the order of the examples, `task` says how far the student's
+        are from them; `teacher` is needed where the spec looks inside.
 
         Raises CandidateError when the two cannot be compared: other classes, another vocabulary, a student that is
         deeper than its teacher or has layers that were not cut from it.
@@ -110,12 +118,12 @@ class Objective(nn.Module):
             )
         else:
             _check_vocabularies(student, teacher)
-        return Objective(student, teacher, teacher_logits, spec, label_smoothing=label_smoothing)
+        return Objective(student, teacher, teacher_logits, spec, task=task, label_smoothing=label_smoothing)
 
     def forward(self, model: nn.Module, batch: Batch) -> Tensor:
         """Runs `model`, the student's own, on a batch; under autocast only the models compute in low precision."""
         if self._teacher is None:
-            logits = model(input_ids=batch.input_ids, attention_mask=batch.attention_mask).logits
+            logits = model(**batch.inputs).logits
             with full_precision():
                 return self._answers(logits, batch)
         if model is not self._student.model:
@@ -125,7 +133,7 @@ class Objective(nn.Module):
             _, theirs = self._run(self._teacher, batch, {layer for _, layer in self._pairs})
         with full_precision():
             first = self._answers(logits, batch)
-            found = {name: self._feature_loss(name, ours, theirs, batch.attention_mask) for name in self._weights}
+            found = {name: self._feature_loss(name, ours, theirs, batch.mask) for name in self._weights}
             weights = torch.tensor(list(self._weights.values()))
             losses = torch.stack(list(found.values()))
             if self._spec.adaptive:
@@ -133,13 +141,14 @@ class Objective(nn.Module):
             return first + (weights * losses).sum()
 
     def _answers(self, logits: Tensor, batch: Batch) -> Tensor:
+        theirs = self._logits[batch.rows]
         return distillation_loss(
-            logits.float(), self._logits[batch.rows], batch.labels, self._spec, label_smoothing=self._label_smoothing
+            self._task, logits.float(), theirs, batch, self._spec, label_smoothing=self._label_smoothing
         )
 
     def _run(self, anatomy: Anatomy, batch: Batch, layers: set[int]) -> tuple[Tensor, Features]:
         with recorded(anatomy, self._parts, layers=layers) as features:
-            logits = anatomy.model(input_ids=batch.input_ids, attention_mask=batch.attention_mask).logits
+            logits = anatomy.model(**batch.inputs).logits
         return logits, features
 
     def _feature_loss(self, name: str, ours: Features, theirs: Features, mask: Tensor) -> Tensor:

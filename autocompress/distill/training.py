@@ -99,7 +99,7 @@ def answers(loss: Loss) -> Goal:
     """Training on a model's logits alone."""
 
     def goal(model: nn.Module, batch: Batch) -> Tensor:
-        logits = model(input_ids=batch.input_ids, attention_mask=batch.attention_mask).logits
+        logits = model(**batch.inputs).logits
         with full_precision():
             return loss(logits.float(), batch)
 
@@ -112,7 +112,7 @@ def predict(model: nn.Module, data: Sequence[Batch], *, precision: str = "auto")
     rows, logits = [], []
     with torch.inference_mode(), autocast(precision):
         for batch in data:
-            logits.append(model(input_ids=batch.input_ids, attention_mask=batch.attention_mask).logits.float().numpy())
+            logits.append(model(**batch.inputs).logits.float().numpy())
             rows.append(batch.rows)
     order = np.argsort(np.concatenate(rows))
     return np.concatenate(logits)[order]

@@ -5,11 +5,9 @@ from dataclasses import replace
 from autocompress.families.family import Family, Front
 from autocompress.families.whisper import WHISPER
 
-ENCODER, DECODER = (replace(stack, order="post") for stack in WHISPER.stacks)
-
 MARIAN = Family(
     model_type="marian",
-    stacks=(replace(ENCODER, masked_by="attention_mask"), replace(DECODER, memory_masked_by="attention_mask")),
+    stacks=tuple(replace(stack, order="post") for stack in WHISPER.stacks),
     fronts=(
         Front(name="embeddings", kind="embedding", tables=("shared",)),
         Front(

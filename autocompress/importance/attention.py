@@ -42,7 +42,7 @@ def by_attention(
     anatomy.model.eval()
     for batch in data:
         maps, hidden = _observe(anatomy, batch)
-        real = batch.attention_mask.double()  # padding asks no questions: [texts, length]
+        real = batch.mask.double()  # padding asks no questions: [texts, length]
         sums.tokens += float(real.sum())
         for place, layer in enumerate(anatomy.layers):
             turned = 1 - functional.cosine_similarity(hidden[place].double(), hidden[place + 1].double(), dim=-1)
@@ -60,12 +60,7 @@ def _observe(anatomy: Anatomy, batch: Batch) -> tuple[list[Tensor], list[Tensor]
     model.set_attn_implementation("eager")
     try:
         with torch.no_grad():
-            seen = model(
-                input_ids=batch.input_ids,
-                attention_mask=batch.attention_mask,
-                output_attentions=True,
-                output_hidden_states=True,
-            )
+            seen = model(**batch.inputs, output_attentions=True, output_hidden_states=True)
     finally:
         model.set_attn_implementation(before)
     maps, hidden = list(seen.attentions or ()), list(seen.hidden_states or ())

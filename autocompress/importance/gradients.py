@@ -2,12 +2,11 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from typing import Any, Final
 
 import torch
 from torch import Tensor, nn
-from torch.nn import functional
 
 from autocompress.anatomy import Anatomy
 from autocompress.importance.scores import Scores
@@ -46,17 +45,22 @@ class _Gates:
         self._handles.append(module.register_forward_pre_hook(gate))
 
 
-def by_gradient(anatomy: Anatomy, data: Sequence[Batch]) -> dict[str, tuple[dict[int, Scores], dict[int, Scores]]]:
+Loss = Callable[[Tensor, Batch], Tensor]
+"""(outputs [texts, ...], batch) -> the sum over its texts, a scalar."""
+
+
+def by_gradient(
+    anatomy: Anatomy, data: Sequence[Batch], loss: Loss
+) -> dict[str, tuple[dict[int, Scores], dict[int, Scores]]]:
     """Criterion -> scores of the heads and of the channels of every layer."""
     squares: dict[tuple[str, int], Tensor] = {}
     absolutes: dict[tuple[str, int], Tensor] = {}
     anatomy.model.eval()
     with _Gates(anatomy) as gated:
         for batch in data:
-            logits = anatomy.model(input_ids=batch.input_ids, attention_mask=batch.attention_mask).logits
-            loss = functional.cross_entropy(logits.float(), batch.labels, reduction="sum")
+            total = loss(anatomy.model(**batch.inputs).logits.float(), batch)
             keys = list(gated.gates)
-            gradients = torch.autograd.grad(loss, [gated.gates[key] for key in keys])
+            gradients = torch.autograd.grad(total, [gated.gates[key] for key in keys])
             for key, gradient in zip(keys, gradients, strict=True):
                 flat = gradient.flatten(1).double()  # [texts, units]
                 squares[key] = squares.get(key, torch.zeros(())) + flat.square().sum(0)

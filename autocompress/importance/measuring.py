@@ -12,7 +12,7 @@ from torch import Tensor
 from autocompress.anatomy import Anatomy
 from autocompress.anatomy.finding import LayerParts
 from autocompress.importance.attention import ATTENTION, by_attention
-from autocompress.importance.gradients import GRADIENT, by_gradient
+from autocompress.importance.gradients import GRADIENT, Loss, by_gradient
 from autocompress.importance.scores import (
     COMBINED,
     EVERYTHING,
@@ -24,18 +24,29 @@ from autocompress.importance.scores import (
     ranks,
 )
 from autocompress.tasks import Batch
+from autocompress.tasks.text_classification import class_loss
 
 _NOTHING: Final = Importance({}, {})
 
 
+def of_classes(outputs: Tensor, batch: Batch) -> Tensor:
+    """The cross-entropy of answers that are classes."""
+    return class_loss(outputs, batch.targets, reduction="sum")
+
+
 def measure_importance(
-    anatomy: Anatomy, data: Sequence[Batch], criteria: Iterable[str] = EVERYTHING, *, known: Importance = _NOTHING
+    anatomy: Anatomy,
+    data: Sequence[Batch],
+    criteria: Iterable[str] = EVERYTHING,
+    *,
+    loss: Loss = of_classes,
+    known: Importance = _NOTHING,
 ) -> Importance:
     """Scores of every head, channel and layer under the wanted criteria. The model is left as it was.
 
-    What comes from a pass that is needed anyway is scored along. What is `known` from the same data is taken over, and
-    not measured again. `combined` is the rank over all other criteria, so that it means the same wherever it is asked
-    for; it wants all of them.
+    `loss` is what gradients are taken of. What comes from a pass that is needed anyway is scored along. What is `known`
+    from the same data is taken over, and not measured again. `combined` is the rank over all other criteria, so that it
+    means the same wherever it is asked for; it wants all of them.
     """
     wanted = set(criteria)
     if COMBINED in wanted:
@@ -43,7 +54,7 @@ def measure_importance(
     heads, channels, layers = dict(known.heads), dict(known.channels), dict(known.layers)
     missing = wanted - {COMBINED} - heads.keys() - layers.keys()
     if missing & GRADIENT:
-        for name, (by_head, by_channel) in by_gradient(anatomy, data).items():
+        for name, (by_head, by_channel) in by_gradient(anatomy, data, loss).items():
             heads[name], channels[name] = by_head, by_channel
             layers[name] = {layer: float(by_head[layer].sum() + by_channel[layer].sum()) for layer in by_head}
     if missing & {*ATTENTION, RESIDUAL}:

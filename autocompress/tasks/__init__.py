@@ -1,22 +1,23 @@
-"""What models are for: one file per task."""
+"""What models are for: one file per task, each a `Task` (`tasks.task`), by name in `tasks.registry`."""
 
-from autocompress.tasks.examples import Batch, Examples, batches, with_tokens
-from autocompress.tasks.text_classification import (
-    Score,
-    TextClassification,
-    load_text_classification,
-    unlabelled_examples,
-)
+from autocompress.tasks.examples import Batch, Examples, Rows, batches, of_tokens, with_tokens
+from autocompress.tasks.registry import TASKS, task_named
+from autocompress.tasks.task import Outputs, Score, Task
+from autocompress.tasks.text_classification import TextClassification
 from autocompress.tasks.tokenization import HARD_TEXTS
 
 __all__ = [
     "HARD_TEXTS",
+    "TASKS",
     "Batch",
     "Examples",
+    "Outputs",
+    "Rows",
     "Score",
+    "Task",
     "TextClassification",
     "batches",
-    "load_text_classification",
-    "unlabelled_examples",
+    "of_tokens",
+    "task_named",
     "with_tokens",
 ]

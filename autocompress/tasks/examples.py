@@ -1,16 +1,17 @@
-"""Tokenized, labelled texts, and batches of texts of similar length."""
+"""Rows that a model reads: texts, tokenized and labelled, and batches of rows of similar length."""
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
-from typing import Final
+from typing import Final, Protocol
 
 import numpy as np
 import torch
 from numpy.typing import NDArray
 from torch import Tensor
 
+from autocompress.core.text_inputs import IDS, MASK, TYPES
 from autocompress.core.workload import Workload
 
 _TYPICAL: Final = 8
@@ -19,41 +20,94 @@ _BATCHES: Final = 500
 
 
 @dataclass(frozen=True, slots=True)
+class Batch:
+    """`inputs` by the names that the model calls them, rows first: it is called `model(**batch.inputs)`. `targets` are
+    what the task wants of each row, `rows` the rows' places in their split."""
+
+    inputs: Mapping[str, Tensor]
+    targets: Tensor
+    rows: NDArray[np.int64]
+
+    @property
+    def mask(self) -> Tensor:
+        """[rows, positions]: 1 for what was given, 0 for what fills a row up."""
+        return self.inputs[MASK]
+
+
+class Rows(Protocol):
+    """What `batches` are made of, whatever its modality."""
+
+    def __len__(self) -> int: ...
+
+    @property
+    def lengths(self) -> Sequence[int]:
+        """How long each row is; rows of similar length share a batch."""
+
+    def batch(self, rows: NDArray[np.int64]) -> Batch:
+        """These rows, filled up to the longest of them."""
+
+
+@dataclass(frozen=True, slots=True)
 class Examples:
-    """`tokens[i]` are the token ids of text i, special tokens included; `labels` its class, [texts]."""
+    """`tokens[i]` are the token ids of text i, special tokens included; `labels` what the task wants of it: its class
+    [texts], and for other tasks what their file says. `texts` are what a user puts in. `types`, of the same lengths as
+    `tokens`, tell the two texts of a pair apart; where there are none all are 0."""
 
     texts: tuple[str, ...]
     tokens: tuple[NDArray[np.int64], ...]
     labels: NDArray[np.int64]
     pad: int
+    types: tuple[NDArray[np.int64], ...] | None = None
 
     def __len__(self) -> int:
         return len(self.tokens)
 
+    @property
+    def lengths(self) -> list[int]:
+        """In tokens."""
+        return [len(ids) for ids in self.tokens]
+
     def take(self, rows: Sequence[int] | NDArray[np.int64]) -> Examples:
         """Only these texts."""
         return Examples(
-            tuple(self.texts[i] for i in rows), tuple(self.tokens[i] for i in rows), self.labels[list(rows)], self.pad
+            tuple(self.texts[i] for i in rows),
+            tuple(self.tokens[i] for i in rows),
+            self.labels[list(rows)],
+            self.pad,
+            None if self.types is None else tuple(self.types[i] for i in rows),
         )
 
+    def batch(self, rows: NDArray[np.int64]) -> Batch:
+        """These texts, padded to the longest: `inputs` and the mask [texts, longest]."""
+        tokens = [self.tokens[i] for i in rows]
+        inputs = {IDS: filled(tokens, self.pad), MASK: filled([np.ones_like(ids) for ids in tokens], 0)}
+        if self.types is not None:
+            inputs[TYPES] = filled([self.types[i] for i in rows], 0)
+        tensors = {name: torch.from_numpy(array) for name, array in inputs.items()}
+        return Batch(tensors, torch.from_numpy(self.labels[rows]), rows)
 
-@dataclass(frozen=True, slots=True)
-class Batch:
-    """`input_ids`, `attention_mask` [texts, longest], `labels` [texts]; `rows` are the texts' places in the split."""
 
-    input_ids: Tensor
-    attention_mask: Tensor
-    labels: Tensor
-    rows: NDArray[np.int64]
+def of_tokens(ids: NDArray[np.int64], types: NDArray[np.int64] | None = None) -> Batch:
+    """A text by itself, of which nothing but its tokens is known."""
+    alone = Examples(("",), (ids,), np.zeros(1, np.int64), 0, None if types is None else (types,))
+    return alone.batch(np.zeros(1, np.int64))
 
 
-def batches(examples: Examples, size: int, *, shuffle: int | None = None) -> list[Batch]:
-    """Batches padded to their own longest text. Texts of similar length share a batch, which halves the work.
+def filled(rows: Sequence[NDArray[np.int64]], value: int) -> NDArray[np.int64]:
+    """[rows, longest]: each row with this value behind it."""
+    found = np.full((len(rows), max(map(len, rows))), value, np.int64)
+    for place, row in enumerate(rows):
+        found[place, : len(row)] = row
+    return found
+
+
+def batches(examples: Rows, size: int, *, shuffle: int | None = None) -> list[Batch]:
+    """Batches padded to their own longest row. Rows of similar length share a batch, which halves the work.
 
     With `shuffle`, a seed, lengths are perturbed before sorting and the batches come in random order, so that no epoch
     sees the same batches again; without it the order is fixed.
     """
-    lengths = np.array([len(tokens) for tokens in examples.tokens], dtype=np.float64)
+    lengths = np.array(examples.lengths, dtype=np.float64)
     generator = np.random.default_rng(shuffle)
     if shuffle is not None:
         lengths = lengths * generator.uniform(0.8, 1.25, len(lengths)) + generator.uniform(0, 1, len(lengths))
@@ -61,15 +115,15 @@ def batches(examples: Examples, size: int, *, shuffle: int | None = None) -> lis
     groups = [order[start : start + size] for start in range(0, len(order), size)]
     if shuffle is not None:
         groups = [groups[i] for i in generator.permutation(len(groups))]
-    return [_batch(examples, rows) for rows in groups]
+    return [examples.batch(rows) for rows in groups]
 
 
-def with_tokens(workload: Workload, examples: Examples) -> Workload:
+def with_tokens(workload: Workload, examples: Rows) -> Workload:
     """The workload with the padded lengths of typical batches of these texts: eight that stand for equal shares of all
     batches. Texts that come as they come are put into random batches, often enough that there are many."""
     if workload.lengths == "padded" or workload.tokens:
         return workload
-    lengths = np.minimum([len(tokens) for tokens in examples.tokens], workload.length)
+    lengths = np.minimum(examples.lengths, workload.length)
     size, generator = workload.batch, np.random.default_rng(0)
     longest: list[int] = []
     while len(longest) < (_BATCHES if workload.lengths == "real" else 1):
@@ -77,13 +131,3 @@ def with_tokens(workload: Workload, examples: Examples) -> Workload:
         longest += [int(order[start : start + size].max()) for start in range(0, len(order), size)]
     middles = (np.arange(_TYPICAL) + 0.5) / _TYPICAL
     return replace(workload, tokens=tuple(int(count) for count in np.rint(np.quantile(longest, middles))))
-
-
-def _batch(examples: Examples, rows: NDArray[np.int64]) -> Batch:
-    longest = max(len(examples.tokens[i]) for i in rows)
-    ids = np.full((len(rows), longest), examples.pad, np.int64)
-    mask = np.zeros((len(rows), longest), np.int64)
-    for place, i in enumerate(rows):
-        ids[place, : len(examples.tokens[i])] = examples.tokens[i]
-        mask[place, : len(examples.tokens[i])] = 1
-    return Batch(torch.from_numpy(ids), torch.from_numpy(mask), torch.from_numpy(examples.labels[rows]), rows)

@@ -18,7 +18,7 @@ from autocompress.tasks.labels import (
     labels_block,
     right_answers,
 )
-from autocompress.tasks.text_classification import TextClassification
+from autocompress.tasks.task import Task
 
 Answer = Callable[[Examples], NDArray[np.int64]]
 """The output that a model chooses for each text."""
@@ -39,7 +39,7 @@ class Tables:
         return self.seen + self.held_out
 
 
-def answer_tables(task: TextClassification, answer: Answer) -> Tables:
+def answer_tables(task: Task, answer: Answer) -> Tables:
     """Of some training texts, the same every time."""
     train = task.examples("train")
     some = train.take(np.random.default_rng(0).permutation(len(train))[:_ASKED])
@@ -50,9 +50,7 @@ def answer_tables(task: TextClassification, answer: Answer) -> Tables:
     )
 
 
-def order_problem(
-    task: TextClassification, names: Sequence[str], validation: NDArray[np.int64], answer: Answer
-) -> str | None:
+def order_problem(task: Task, names: Sequence[str], validation: NDArray[np.int64], answer: Answer) -> str | None:
     """Says which labels fit the answers better than those that the outputs have, `names` being what the model calls
     them. `validation` are its answers to that split; training texts are looked at only where these give cause."""
     first = answer_table(validation, task.examples("validation").labels, len(task.labels))
@@ -69,15 +67,8 @@ def order_problem(
     )
 
 
-def fitting_labels(task: TextClassification, answer: Answer) -> tuple[str, ...] | None:
+def fitting_labels(task: Task, answer: Answer) -> tuple[str, ...] | None:
     """The label of each output that its answers to training texts tell, where the order in `task` means nothing yet."""
     tables = answer_tables(task, answer)
     order = fitting_order(tables.seen, tables.held_out)
     return None if order is None else tuple(task.labels[label] for label in order)
-
-
-def commonest_score(task: TextClassification) -> float:
-    """What an answer that is the same for every text scores on validation data at best."""
-    truth = task.examples("validation").labels
-    commonest = np.full_like(truth, np.bincount(truth).argmax())
-    return task.score(commonest, truth).value

@@ -6,89 +6,143 @@ import math
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
+from typing import ClassVar, final
 
 import numpy as np
 from numpy.typing import NDArray
+from torch import Tensor
+from torch.nn import functional
 
 from autocompress.core.data_spec import TaskSpec
 from autocompress.deploy.tokenizer import TokenizerFiles
 from autocompress.errors import SpecError
 from autocompress.reading import ALL, Rows, ordered, read_labelled
-from autocompress.tasks.examples import Examples
+from autocompress.tasks.examples import Batch, Examples
 from autocompress.tasks.splitting import Pool, split
+from autocompress.tasks.task import Outputs, Reduction, Score, Task
 from autocompress.tasks.tokenization import Tokenization, open_tokenization
 
 _RESAMPLES = 1000
 _Z = 1.959964
 
 
+@final
 @dataclass(frozen=True, slots=True)
-class Score:
-    """A score with its 95 % interval."""
+class TextClassification(Task):
+    """Labelled texts; an output a class. The answer is the largest."""
 
-    value: float
-    interval: tuple[float, float]
+    kind: ClassVar[str] = "text-classification"
+    answer: ClassVar[str] = "share"
 
+    @classmethod
+    def load(
+        cls,
+        spec: TaskSpec,
+        files: Mapping[str, Path],
+        tokenizer_folder: Path,
+        *,
+        labels: Sequence[str] | None = None,
+        rows: int | None = None,
+    ) -> TextClassification:
+        data = read_labelled(spec.data, files)
+        names = tuple(labels or data.classes)
+        known = set(names if labels else (data.parts.get("train") or data.parts[ALL]).labels)
+        for part in data.parts.values():
+            _check_labels(part, known, "the model" if labels else "the training texts")
+        tokenization = open_tokenization(tokenizer_folder, longest=spec.max_length, rows=rows)
+        numbers = {name: number for number, name in enumerate(names)}
+        pools, read, notes = {}, {}, list(data.notes)
+        for name, part in data.parts.items():
+            read[name] = _tokenized(tokenization, part.texts, [numbers[label] for label in part.labels])
+            notes += tokenization.readable(read[name].tokens, part.where)
+            pools[name] = Pool(part, read[name].labels, tuple(ids.tobytes() for ids in read[name].tokens))
+        splits = split(spec.data, pools, names)
+        examples = {name: read[part].take(places) for name, (part, places) in splits.places.items()}
+        cut = _about_cut(examples, tokenization.files)
+        return cls(spec.metric, names, examples, tokenization.files, (*notes, *splits.notes, *cut))
 
-@dataclass(frozen=True, slots=True)
-class TextClassification:
-    """Labelled texts in three splits that share no text. `tokenizer` turns texts into their tokens, in the study and in
-    every exported folder; `notes` is what there is to say of the texts."""
+    @staticmethod
+    def classes(spec: TaskSpec, files: Mapping[str, Path]) -> tuple[str, ...]:
+        return tuple(read_labelled(spec.data, files).classes)
 
-    metric: str
-    labels: tuple[str, ...]
-    splits: dict[str, Examples]
-    tokenizer: TokenizerFiles
-    notes: tuple[str, ...] = ()
+    @staticmethod
+    def unlabelled(spec: TaskSpec, texts: Sequence[str], tokenizer_folder: Path) -> Examples:
+        """The labels, -1, mean nothing."""
+        tokenization = open_tokenization(tokenizer_folder, longest=spec.max_length)
+        (nothing,) = tokenization([""])
+        found = _tokenized(tokenization, texts, [-1] * len(texts))
+        return found.take([row for row, ids in enumerate(found.tokens) if len(ids) > len(nothing)])
 
-    def examples(self, split: str) -> Examples:
-        return self.splits[split]
+    def loss(
+        self, outputs: Tensor, targets: Tensor, *, label_smoothing: float = 0.0, reduction: Reduction = "mean"
+    ) -> Tensor:
+        """The cross-entropy of logits [texts, classes] and classes [texts]. `label_smoothing` spreads that share of a
+        true label over all classes (Szegedy et al. 2016, section 7)."""
+        return class_loss(outputs, targets, label_smoothing=label_smoothing, reduction=reduction)
 
-    def score(self, predicted: NDArray[np.int64], truth: NDArray[np.int64]) -> Score:
+    def soft_loss(self, outputs: Tensor, teacher: Tensor, batch: Batch, *, temperature: float) -> Tensor:
+        return softened(outputs, teacher, temperature=temperature)
+
+    def taught(self, outputs: Outputs) -> NDArray[np.int64]:
+        found: NDArray[np.int64] = outputs.argmax(axis=1)
+        return found
+
+    def varied(self, examples: Examples, count: int) -> NDArray[np.int64]:
+        """As many of each class as can be."""
+        order = np.random.default_rng(0).permutation(len(examples))
+        places = np.zeros(len(examples), dtype=np.int64)
+        for label in np.unique(examples.labels):
+            of_class = order[examples.labels[order] == label]
+            places[of_class] = np.arange(len(of_class))  # the first of every class, then the second of every class
+        return order[np.argsort(places[order], kind="stable")][:count]
+
+    def score(self, outputs: Outputs, examples: Examples) -> Score:
         """Accuracy with Wilson's interval, or macro-averaged F1 with a bootstrap interval."""
+        return self._score(outputs.argmax(axis=1), examples.labels)
+
+    def _score(self, predicted: NDArray[np.int64], truth: NDArray[np.int64]) -> Score:
         if self.metric == "accuracy":
             return accuracy(predicted, truth)
         return macro_f1(predicted, truth, classes=len(self.labels))
 
-    def drop(self, predicted: NDArray[np.int64], reference: NDArray[np.int64], truth: NDArray[np.int64]) -> Score:
-        """By how much a model scores below another one on the same texts. Pairing takes out what makes a text hard for
-        both: the interval is narrower than the scores' own would have it. For accuracy it is that of Bonett and Price
-        (2012), for macro-averaged F1 a bootstrap of texts."""
+    def drop(self, outputs: Outputs, reference: Outputs, examples: Examples) -> Score:
+        """For accuracy the interval is that of Bonett and Price (2012), for macro-averaged F1 a bootstrap of texts."""
+        predicted, theirs, truth = outputs.argmax(axis=1), reference.argmax(axis=1), examples.labels
         if self.metric == "accuracy":
-            return accuracy_drop(predicted, reference, truth)
-        return macro_f1_drop(predicted, reference, truth, classes=len(self.labels))
+            return accuracy_drop(predicted, theirs, truth)
+        return macro_f1_drop(predicted, theirs, truth, classes=len(self.labels))
+
+    def chance(self, examples: Examples) -> float:
+        truth = examples.labels
+        return self._score(np.full_like(truth, np.bincount(truth).argmax()), truth).value
+
+    def agreed(self, outputs: Outputs, others: Outputs) -> float:
+        return float((outputs.argmax(axis=1) == others.argmax(axis=1)).mean())
+
+    def told(self, outputs: Outputs) -> tuple[str, float]:
+        logits = outputs.astype(np.float64)
+        shares = np.exp(logits - logits.max())
+        shares /= shares.sum()
+        return self.labels[int(shares.argmax())], float(shares.max())
 
 
-def load_text_classification(
-    spec: TaskSpec,
-    files: Mapping[str, Path],
-    tokenizer_folder: Path,
-    *,
-    labels: Sequence[str] | None = None,
-    rows: int | None = None,
-) -> TextClassification:
-    """Reads, splits and tokenizes. `labels` fixes the order of the classes (that of a model already fine-tuned), `rows`
-    are those of the model's embedding.
+def class_loss(
+    outputs: Tensor, targets: Tensor, *, label_smoothing: float = 0.0, reduction: Reduction = "mean"
+) -> Tensor:
+    """Cross-entropy in fp32."""
+    return functional.cross_entropy(outputs.float(), targets, label_smoothing=label_smoothing, reduction=reduction)
 
-    Raises SpecError when the data do not fit the spec, the labels, or are too few to split, and when the tokenizer
-    cannot be deployed, is not the model's, or knows next to nothing of the texts.
-    """
-    data = read_labelled(spec.data, files)
-    names = tuple(labels or data.classes)
-    known = set(names if labels else (data.parts.get("train") or data.parts[ALL]).labels)
-    for part in data.parts.values():
-        _check_labels(part, known, "the model" if labels else "the training texts")
-    tokenization = open_tokenization(tokenizer_folder, longest=spec.max_length, rows=rows)
-    numbers = {name: number for number, name in enumerate(names)}
-    pools, read, notes = {}, {}, list(data.notes)
-    for name, part in data.parts.items():
-        read[name] = _tokenized(tokenization, part.texts, [numbers[label] for label in part.labels])
-        notes += tokenization.readable(read[name].tokens, part.where)
-        pools[name] = Pool(part, read[name].labels, tuple(ids.tobytes() for ids in read[name].tokens))
-    splits = split(spec.data, pools, names)
-    examples = {name: read[part].take(places) for name, (part, places) in splits.places.items()}
-    cut = _about_cut(examples, tokenization.files)
-    return TextClassification(spec.metric, names, examples, tokenization.files, (*notes, *splits.notes, *cut))
+
+def softened(outputs: Tensor, teacher: Tensor, *, temperature: float) -> Tensor:
+    """The Kullback-Leibler divergence of answers [rows, classes] from the teacher's at temperature T, times T^2, so
+    that its gradients keep their size (Hinton et al. 2015, section 2)."""
+    apart = functional.kl_div(
+        functional.log_softmax(outputs.float() / temperature, dim=-1),
+        functional.log_softmax(teacher.float() / temperature, dim=-1),
+        reduction="batchmean",
+        log_target=True,
+    )
+    return temperature**2 * apart
 
 
 def _check_labels(part: Rows, known: set[str], whose: str) -> None:
@@ -116,14 +170,6 @@ def _about_cut(examples: Mapping[str, Examples], tokenizer: TokenizerFiles) -> l
         f"{together} of {texts} texts ({together / texts:.0%}) are longer than {longest} tokens (task.max_length) and "
         f"are cut there: {told}"
     ]
-
-
-def unlabelled_examples(spec: TaskSpec, texts: Sequence[str], tokenizer_folder: Path) -> Examples:
-    """Texts as the task's model reads them, without those that it reads nothing in. The labels, -1, mean nothing."""
-    tokenization = open_tokenization(tokenizer_folder, longest=spec.max_length)
-    (nothing,) = tokenization([""])
-    found = _tokenized(tokenization, texts, [-1] * len(texts))
-    return found.take([row for row, ids in enumerate(found.tokens) if len(ids) > len(nothing)])
 
 
 def _tokenized(tokenization: Tokenization, texts: Sequence[str], labels: Sequence[int]) -> Examples:

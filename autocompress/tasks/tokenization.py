@@ -23,6 +23,7 @@ from transformers import AutoTokenizer
 from transformers.convert_slow_tokenizer import convert_slow_tokenizer
 from transformers.utils import logging as transformers_logging
 
+from autocompress.core.text_inputs import IDS, MASK
 from autocompress.deploy.tokenizer import TOKENIZER, TextTokenizer, TokenizerFiles
 from autocompress.errors import SpecError
 
@@ -137,7 +138,7 @@ class Tokenization:
         with _quiet():
             found = self.original(
                 list(texts), truncation=True, max_length=self.files.longest, return_attention_mask=False
-            )["input_ids"]
+            )[IDS]
         return [list(ids) or [self.files.pad] for ids in found]
 
     def _compare(
@@ -263,7 +264,7 @@ def _files(original: Any, backend: Tokenizer, *, longest: int, rows: int | None)
     config = {
         "tokenizer_class": "PreTrainedTokenizerFast",
         "model_max_length": longest,
-        "model_input_names": ["input_ids", "attention_mask"],
+        "model_input_names": [IDS, MASK],
         "padding_side": "right",
         "truncation_side": side,
         "clean_up_tokenization_spaces": False,

@@ -182,8 +182,8 @@ def quality(file: File, teacher: Teacher) -> dict[str, float]:
     found = {}
     for split in ("validation", "test"):
         examples = teacher.task.examples(split)
-        answers = session.predict(examples.tokens).argmax(axis=1)
-        found[split] = teacher.task.score(answers, examples.labels).value
+        outputs = session.predict(examples.tokens)
+        answers, found[split] = outputs.argmax(axis=1), teacher.task.score(outputs, examples).value
         right, texts = right + int((answers == examples.labels).sum()), texts + len(examples)
     return {**found, "both": right / texts}
 

@@ -62,8 +62,7 @@ def qualities(setup: Setup, session: Session) -> dict[str, float]:
     found = {}
     for split in ("validation", "test"):
         examples = setup.task.examples(split)
-        answers = session.predict(examples.tokens).argmax(axis=1)
-        found[split] = setup.task.score(answers, examples.labels).value
+        found[split] = setup.task.score(session.predict(examples.tokens), examples).value
     return found
 
 

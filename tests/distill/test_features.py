@@ -15,7 +15,7 @@ from autocompress.tasks import Batch, Examples, batches
 @pytest.fixture
 def batch(make_examples: Callable[..., Examples]) -> Batch:
     found = batches(make_examples(6), 6)[0]
-    assert (found.attention_mask == 0).any(), "a batch without padding tests little"
+    assert (found.mask == 0).any(), "a batch without padding tests little"
     return found
 
 
@@ -30,7 +30,7 @@ def pruned(anatomy: Anatomy) -> Anatomy:
 
 
 def run(anatomy: Anatomy, batch: Batch) -> Tensor:
-    logits: Tensor = anatomy.model(input_ids=batch.input_ids, attention_mask=batch.attention_mask).logits
+    logits: Tensor = anatomy.model(**batch.inputs).logits
     return logits
 
 
@@ -41,7 +41,7 @@ def test_scores_lead_to_the_maps_of_the_eager_implementation(anatomy: Anatomy, p
         expected = attention_maps(model, batch)
         assert len(expected) == len(model.layers)
         for place, maps in enumerate(expected):
-            hidden = batch.attention_mask[:, None, None, :] == 0
+            hidden = batch.mask[:, None, None, :] == 0
             found = features.scores(place).masked_fill(hidden, float("-inf")).softmax(-1)
             assert torch.allclose(found, maps, atol=1e-5)
 
@@ -49,9 +49,7 @@ def test_scores_lead_to_the_maps_of_the_eager_implementation(anatomy: Anatomy, p
 def test_states_are_those_that_the_model_itself_returns(anatomy: Anatomy, pruned: Anatomy, batch: Batch) -> None:
     for model in (anatomy, pruned):
         with torch.no_grad(), recorded(model) as features:
-            states = model.model(
-                input_ids=batch.input_ids, attention_mask=batch.attention_mask, output_hidden_states=True
-            ).hidden_states
+            states = model.model(**batch.inputs, output_hidden_states=True).hidden_states
         assert torch.equal(features.of("embeddings"), states[0])
         for place, _ in enumerate(model.layers):
             assert torch.equal(features.of("hidden", place), states[place + 1])
@@ -60,7 +58,7 @@ def test_states_are_those_that_the_model_itself_returns(anatomy: Anatomy, pruned
 def test_shapes_follow_the_heads_that_are_left(pruned: Anatomy, batch: Batch) -> None:
     with recorded(pruned) as features:
         run(pruned, batch)
-    texts, length = batch.input_ids.shape
+    texts, length = batch.inputs["input_ids"].shape
     assert features.scores(0).shape == (texts, 2, length, length)
     assert features.of("value", 1).shape == (texts, length, 16)
 

@@ -5,6 +5,7 @@ from __future__ import annotations
 import math
 from collections.abc import Callable
 
+import numpy as np
 import pytest
 import torch
 from torch import Tensor
@@ -12,6 +13,8 @@ from torch.nn import functional
 
 from autocompress.core.training_spec import AttentionForm, DistillationSpec
 from autocompress.distill import attention_map_loss, distillation_loss, hidden_state_loss, relation_loss
+from autocompress.tasks import Batch
+from tests.given_study import CLASSES
 
 MASK = torch.tensor([[1, 1, 1, 1, 1, 1], [1, 1, 1, 0, 0, 0], [1, 0, 0, 0, 0, 0]])
 REAL = [6, 3, 1]
@@ -152,9 +155,10 @@ def test_a_step_along_the_gradient_brings_the_student_nearer(loss: Loss, shape: 
 
 def test_labels_are_smoothed_only_for_the_hard_part() -> None:
     logits, teacher, labels = random(5, 3), random(5, 3, seed=1), torch.tensor([0, 1, 2, 1, 0])
+    labelled = Batch({}, labels, np.arange(5))
     hard, soft = DistillationSpec(hard_weight=1.0), DistillationSpec(hard_weight=0.0)
     expected = functional.cross_entropy(logits, labels, label_smoothing=0.2)
-    assert torch.allclose(distillation_loss(logits, teacher, labels, hard, label_smoothing=0.2), expected)
-    assert not torch.allclose(distillation_loss(logits, teacher, labels, hard), expected)
-    plain = distillation_loss(logits, teacher, labels, soft)
-    assert torch.equal(distillation_loss(logits, teacher, labels, soft, label_smoothing=0.2), plain)
+    assert torch.allclose(distillation_loss(CLASSES, logits, teacher, labelled, hard, label_smoothing=0.2), expected)
+    assert not torch.allclose(distillation_loss(CLASSES, logits, teacher, labelled, hard), expected)
+    plain = distillation_loss(CLASSES, logits, teacher, labelled, soft)
+    assert torch.equal(distillation_loss(CLASSES, logits, teacher, labelled, soft, label_smoothing=0.2), plain)

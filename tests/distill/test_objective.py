@@ -16,6 +16,7 @@ from autocompress.distill import CHECKPOINT, Objective, Trained, distillation_lo
 from autocompress.errors import CandidateError
 from autocompress.tasks import Batch, Examples, batches
 from tests.conftest import build_model
+from tests.given_study import CLASSES
 
 TRAINING = TrainingSpec(epochs=3, batch_size=8, learning_rate=2e-3, dropout=0.0, precision="fp32")
 SOFT = DistillationSpec(hard_weight=0.0)
@@ -60,7 +61,7 @@ def logits_of(teacher: Anatomy, examples: Examples) -> Tensor:
 
 
 def objective_of(student: Anatomy, teacher: Anatomy, examples: Examples, spec: DistillationSpec) -> Objective:
-    return Objective.of(student, teacher, logits_of(teacher, examples), spec)
+    return Objective.of(student, teacher, logits_of(teacher, examples), spec, task=CLASSES)
 
 
 def loss_on(objective: Objective, student: Anatomy, data: list[Batch]) -> float:
@@ -121,7 +122,7 @@ def test_without_features_it_is_the_loss_of_answers_and_nothing_else(
     spec, teacher = DistillationSpec(), logits_of(bert, examples)
     seen: list[object] = []
     bert.model.register_forward_hook(lambda *_: seen.append(1))
-    objective = Objective.of(student, bert, teacher, spec, label_smoothing=0.1)
+    objective = Objective.of(student, bert, teacher, spec, task=CLASSES, label_smoothing=0.1)
     assert list(objective.parameters()) == []
     assert objective.state_dict() == {}
     hooked: list[bool] = []
@@ -129,8 +130,8 @@ def test_without_features_it_is_the_loss_of_answers_and_nothing_else(
         lambda *_: hooked.append(any(layer.module._forward_hooks for layer in student.layers))
     )
     for batch in batches(examples, 8):
-        logits = student.model(input_ids=batch.input_ids, attention_mask=batch.attention_mask).logits
-        expected = distillation_loss(logits, teacher[batch.rows], batch.labels, spec, label_smoothing=0.1)
+        logits = student.model(**batch.inputs).logits
+        expected = distillation_loss(CLASSES, logits, teacher[batch.rows], batch, spec, label_smoothing=0.1)
         assert torch.equal(objective(student.model, batch), expected)
     assert seen == [], "the teacher ran though its answers were known"
     assert not any(hooked)
@@ -271,16 +272,16 @@ def test_what_cannot_be_compared_is_refused(
     bert.model.resize_token_embeddings(rows)
     other = Anatomy(bert.model, FAMILIES)
     with pytest.raises(CandidateError, match=message):
-        Objective.of(student, other, torch.zeros(4, classes), replace(SOFT, **changes))
+        Objective.of(student, other, torch.zeros(4, classes), replace(SOFT, **changes), task=CLASSES)
 
 
 def test_a_student_deeper_than_its_teacher_is_refused(bert: Anatomy) -> None:
     student = bert.copy()
     bert.keep_layers([0, 1])
     with pytest.raises(CandidateError, match="distillation: a student of 3 layers cannot learn from a teacher of 2"):
-        Objective.of(student, bert, torch.zeros(4, 3), replace(SOFT, hidden=1.0))
+        Objective.of(student, bert, torch.zeros(4, 3), replace(SOFT, hidden=1.0), task=CLASSES)
     with pytest.raises(CandidateError, match="need the teacher beside its logits"):
-        Objective.of(student, None, torch.zeros(4, 3), replace(SOFT, hidden=1.0))
+        Objective.of(student, None, torch.zeros(4, 3), replace(SOFT, hidden=1.0), task=CLASSES)
 
 
 def test_hidden_states_of_another_size_are_projected(make_examples: Callable[..., Examples]) -> None:
@@ -316,7 +317,7 @@ def test_attention_dropout_is_for_attention_weights_alone(
     assert rates.count(0.5) == len(anatomy.layers)
     batch = batches(examples, 8)[0]
     anatomy.model.train()
-    twice = [anatomy.model(input_ids=batch.input_ids, attention_mask=batch.attention_mask).logits for _ in range(2)]
+    twice = [anatomy.model(**batch.inputs).logits for _ in range(2)]
     assert not torch.allclose(*twice), "the attention implementation in use ignores the rate"
 
 

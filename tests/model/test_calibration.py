@@ -24,7 +24,7 @@ METHODS: tuple[Calibration, ...] = ("min-max", "percentile", "entropy")
 
 
 def with_texts(anatomy: Anatomy, examples: Examples) -> Anatomy:
-    texts = [(batch.input_ids, batch.attention_mask) for batch in batches(examples, 8)]
+    texts = [batch.inputs for batch in batches(examples, 8)]
     return Anatomy(anatomy.model, FAMILIES, texts=texts)
 
 
@@ -96,9 +96,7 @@ def test_what_calibration_found_travels_with_the_weights(
     apply(static, again, importance)
     (batch,) = batches(make_examples(8, seed=2), 8)
     with torch.inference_mode():
-        ours, theirs = (
-            one.model(input_ids=batch.input_ids, attention_mask=batch.attention_mask).logits for one in (anatomy, again)
-        )
+        ours, theirs = (one.model(**batch.inputs).logits for one in (anatomy, again))
     assert torch.equal(ours, theirs)
 
 
@@ -122,10 +120,7 @@ def test_a_later_step_with_another_calibration_or_smoothing_counts_and_travels_t
         apply(kept, again, importance)
         (batch,) = batches(make_examples(8, seed=2), 8)
         with torch.inference_mode():
-            ours, theirs = (
-                one.model(input_ids=batch.input_ids, attention_mask=batch.attention_mask).logits
-                for one in (student, again)
-            )
+            ours, theirs = (one.model(**batch.inputs).logits for one in (student, again))
         assert torch.equal(ours, theirs)
 
 

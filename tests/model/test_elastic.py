@@ -66,7 +66,7 @@ ALL_ALIKE = (Sampling((SHALLOW, NARROW, BOTH)),)
 def setup(small_task: TextClassification) -> Setup:
     model, examples = build_model("bert"), small_task.examples("train")
     spec = TrainingSpec(epochs=16, batch_size=8, learning_rate=2e-3, precision="fp32")
-    goal = answers(lambda logits, batch: functional.cross_entropy(logits, batch.labels))
+    goal = answers(lambda logits, batch: functional.cross_entropy(logits, batch.targets))
     epochs = itertools.count()
     train_model(model, examples, goal, spec=spec, score=lambda _: float(next(epochs)), seed=0)  # the last one is kept
     importance = measure_importance(Anatomy(model, FAMILIES), batches(small_task.examples("train"), 16), ["fisher"])

@@ -25,8 +25,8 @@ from autocompress.core.lowering import Lowering
 from autocompress.core.opsets import ExportSpec
 from autocompress.core.outcome import Measurement
 from autocompress.core.policy import CompressionPolicy
+from autocompress.deploy.answers import Answer
 from autocompress.deploy.folder import read_check
-from autocompress.deploy.loader import Answer
 from autocompress.errors import HostError, IntegrityError, NotFoundError, SpecError
 from autocompress.exporting import Exporting, Known, opset_note
 from autocompress.folder_check import verify_folder

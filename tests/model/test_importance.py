@@ -45,7 +45,7 @@ def test_attention_maps_are_really_read(anatomy: Anatomy, make_examples: Callabl
     maps = attention_maps(anatomy, batch)
     assert len(maps) == 3
     for layer in maps:
-        assert layer.shape == (6, 4, batch.input_ids.shape[1], batch.input_ids.shape[1])
+        assert layer.shape == (6, 4, batch.inputs["input_ids"].shape[1], batch.inputs["input_ids"].shape[1])
         assert torch.allclose(layer.sum(-1), torch.ones(()), atol=1e-5), "rows are probabilities"
         assert layer.std() > 0, "and not all the same"
         assert (layer[:, 0] - layer[:, 1]).abs().max() > 1e-3, "nor the same for every head"
@@ -100,14 +100,14 @@ def by_hand(anatomy: Anatomy, batch: Batch) -> list[Tensor]:
         for name, slot in (("q", layer.query), ("k", layer.key))
     ]
     with torch.inference_mode():
-        anatomy.model(input_ids=batch.input_ids, attention_mask=batch.attention_mask)
+        anatomy.model(**batch.inputs)
     for handle in handles:
         handle.remove()
     maps = []
     for layer in anatomy.layers:
         q, k = (seen[layer.index, n].unflatten(-1, (layer.heads, -1)).transpose(1, 2) for n in ("q", "k"))
         scores = q @ k.transpose(-1, -2) / layer.head_size**0.5
-        maps.append(scores.masked_fill(batch.attention_mask[:, None, None] == 0, -torch.inf).softmax(-1))
+        maps.append(scores.masked_fill(batch.mask[:, None, None] == 0, -torch.inf).softmax(-1))
     return maps
 
 
@@ -127,7 +127,7 @@ def test_a_pruned_and_quantized_students_maps_are_what_it_really_computes(
     apply(policy, anatomy, importance)
     found = attention_maps(anatomy, batch)
     assert [maps.shape[1] for maps in found] == [4, 2]
-    real = batch.attention_mask.bool()
+    real = batch.mask.bool()
     for maps, expected in zip(found, by_hand(anatomy, batch), strict=True):
         assert torch.allclose(maps.sum(-1), torch.ones(()), atol=1e-5)
         assert (maps - expected).transpose(1, 2)[real].abs().max() < 1e-5
@@ -139,8 +139,8 @@ def test_a_pruned_and_quantized_students_maps_are_what_it_really_computes(
 def measured(bert: Anatomy, make_examples: Callable[..., Examples]) -> tuple[Importance, list[Tensor], Tensor]:
     """Scores of padded texts under every criterion, their attention maps, and which tokens are real."""
     (batch,) = batches(make_examples(6), 6)
-    assert not batch.attention_mask.all(), "some are padded"
-    return measure_importance(bert, [batch]), attention_maps(bert, batch), batch.attention_mask.bool()
+    assert not batch.mask.all(), "some are padded"
+    return measure_importance(bert, [batch]), attention_maps(bert, batch), batch.mask.bool()
 
 
 def test_distance_is_how_far_away_a_head_looks_and_near_is_more(
@@ -204,7 +204,7 @@ def test_residual_is_how_far_a_layer_turns_the_hidden_states_of_real_tokens(
     assert len(seen) == 3
     for layer, (before, after) in enumerate(seen):
         turned = []
-        for text, token in batch.attention_mask.nonzero().tolist():
+        for text, token in batch.mask.nonzero().tolist():
             a, b = before[text, token].double().numpy(), after[text, token].double().numpy()
             turned.append(1 - a @ b / (np.linalg.norm(a) * np.linalg.norm(b)))
         assert found[layer] == pytest.approx(np.mean(turned), rel=1e-5)

@@ -55,7 +55,7 @@ def test_padding_has_no_say_in_the_scale_of_a_text(anatomy: Anatomy, make_exampl
     for model in (anatomy.model, anatomy.copy().model):
         examples = make_examples(24)
         (padded,) = batches(examples, 24)
-        assert not padded.attention_mask.all(), "some are padded"
+        assert not padded.mask.all(), "some are padded"
         singly = predict(model, batches(examples, 1), precision="fp32")
         apart = np.abs(predict(model, [padded], precision="fp32") - singly).max(axis=1)
         # the last bit of a product may differ with the batch, which can move an activation by one of 255 steps

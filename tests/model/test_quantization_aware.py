@@ -32,7 +32,7 @@ QUANTIZED = CompressionPolicy(
 def test_what_is_trained_computes_what_the_deployed_graph_computes(
     bits: int, static: bool, bert: Anatomy, make_examples: Callable[..., Examples]
 ) -> None:
-    texts = [(batch.input_ids, batch.attention_mask) for batch in batches(make_examples(24), 8)]
+    texts = [batch.inputs for batch in batches(make_examples(24), 8)]
     anatomy = Anatomy(bert.model, FAMILIES, texts=texts)
     slots = [slot for layer in anatomy.layers for slot in (*layer.attention, *layer.feed_forward)]
     anatomy.quantize(slots, bits=bits, calibration="min-max" if static else None)  # type: ignore[arg-type]

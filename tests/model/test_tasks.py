@@ -7,7 +7,7 @@ from sklearn.metrics import f1_score
 from autocompress.core.data_spec import Asset, DataSpec, TaskSpec, TextSpec
 from autocompress.errors import SpecError
 from autocompress.reading import read_labelled, read_texts
-from autocompress.tasks.text_classification import accuracy, accuracy_drop, macro_f1, macro_f1_drop, unlabelled_examples
+from autocompress.tasks.text_classification import TextClassification, accuracy, accuracy_drop, macro_f1, macro_f1_drop
 from tests.given_study import write_model
 
 
@@ -177,7 +177,7 @@ def test_a_folder_without_texts_is_named(tmp_path: Path) -> None:
 def test_texts_without_labels_are_read_as_the_model_reads_them(tmp_path: Path) -> None:
     write_model(tmp_path, head=False)
     task = TaskSpec(spec("csv"), max_length=8)
-    found = unlabelled_examples(task, ["the goal", "", "we saw the goal " * 9], tmp_path)
+    found = TextClassification.unlabelled(task, ["the goal", "", "we saw the goal " * 9], tmp_path)
     assert found.texts == ("the goal", "we saw the goal " * 9), "a text of no token teaches nothing"
     assert [len(ids) for ids in found.tokens] == [4, 8]
     assert {(ids[0], ids[-1]) for ids in found.tokens} == {(2, 3)}

@@ -14,6 +14,7 @@ from autocompress.distill import CHECKPOINT, Progress, answers, distillation_los
 from autocompress.errors import CandidateError
 from autocompress.tasks import Batch, Examples, batches
 from tests.conftest import build_model
+from tests.given_study import CLASSES
 
 SPEC = TrainingSpec(epochs=4, batch_size=8, learning_rate=2e-3, precision="fp32")
 
@@ -23,7 +24,7 @@ class Interruption(Exception):
 
 
 def cross_entropy(logits: torch.Tensor, batch: Batch) -> torch.Tensor:
-    return functional.cross_entropy(logits, batch.labels)
+    return functional.cross_entropy(logits, batch.targets)
 
 
 def scorer(examples: Examples) -> Callable[[nn.Module], float]:
@@ -144,20 +145,21 @@ def test_shuffled_batches_hold_every_text_once_and_change_with_the_seed(make_exa
 
 def test_distillation_loss_is_zero_only_for_the_teachers_own_answers() -> None:
     teacher, labels = torch.randn(6, 4), torch.randint(0, 4, (6,))
+    labelled = Batch({}, labels, np.arange(6))
     soft = DistillationSpec(temperature=3.0, hard_weight=0.0)
-    assert distillation_loss(teacher, teacher, labels, soft).abs() < 1e-6
-    assert distillation_loss(teacher.flip(1), teacher, labels, soft) > 0.01
+    assert distillation_loss(CLASSES, teacher, teacher, labelled, soft).abs() < 1e-6
+    assert distillation_loss(CLASSES, teacher.flip(1), teacher, labelled, soft) > 0.01
     hard = DistillationSpec(hard_weight=1.0)
     expected = functional.cross_entropy(teacher, labels)
-    assert torch.allclose(distillation_loss(teacher, torch.zeros(6, 4), labels, hard), expected)
+    assert torch.allclose(distillation_loss(CLASSES, teacher, torch.zeros(6, 4), labelled, hard), expected)
 
 
 def test_distillation_gradients_keep_their_size_over_temperatures() -> None:
     teacher, labels = torch.randn(64, 4), torch.randint(0, 4, (64,))
-    norms = []
+    labelled, norms = Batch({}, labels, np.arange(64)), []
     for temperature in (4.0, 8.0):
         logits = torch.zeros(64, 4, requires_grad=True)
-        distillation_loss(logits, teacher, labels, DistillationSpec(temperature, 0.0)).backward()
+        distillation_loss(CLASSES, logits, teacher, labelled, DistillationSpec(temperature, 0.0)).backward()
         norms.append(float(logits.grad.norm()))  # type: ignore[union-attr]
     assert norms[1] == pytest.approx(norms[0], rel=0.15)
 

@@ -91,13 +91,14 @@ class School:
         judged = batches(validation, 32)
 
         def score(model: torch.nn.Module) -> float:
-            return task.score(predict(model, judged, precision=precision).argmax(axis=1), validation.labels).value
+            return task.score(predict(model, judged, precision=precision), validation).value
 
         objective = Objective.of(
             student,
             self.setup.teacher() if self.spec.distillation.looks_inside else None,
             torch.from_numpy(self.lessons.logits),
             self.spec.distillation,
+            task=task,
             label_smoothing=self.spec.training.label_smoothing,
         )
         train(

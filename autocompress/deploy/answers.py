@@ -1,0 +1,36 @@
+"""What the outputs of an exported model mean to whoever asks it: one form for each kind of answer."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any, Final
+
+import numpy as np
+from numpy.typing import NDArray
+
+
+@dataclass(frozen=True, slots=True)
+class Answer:
+    """The likeliest label of a text, and the share of every label."""
+
+    label: str
+    shares: dict[str, float]
+
+
+Form = Callable[[NDArray[np.float32], Mapping[str, Any]], Sequence[Any]]
+"""Outputs [rows, ...], and what the manifest says of its task, into an answer a row."""
+
+
+def shares(outputs: NDArray[np.float32], about: Mapping[str, Any]) -> list[Answer]:
+    """Of outputs [texts, labels]: their softmax."""
+    raw, labels = outputs.astype(np.float64), tuple(about["labels"])
+    if not len(raw):
+        return []
+    found = np.exp(raw - raw.max(axis=1, keepdims=True))
+    found /= found.sum(axis=1, keepdims=True)
+    return [Answer(labels[int(row.argmax())], dict(zip(labels, map(float, row), strict=True))) for row in found]
+
+
+FORMS: Final[Mapping[str, Form]] = {"share": shares}
+"""By the name that a task gives its answers."""

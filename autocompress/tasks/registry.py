@@ -1,0 +1,26 @@
+"""The tasks there are: ours, and those that an installed package brings along as an entry point."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from importlib.metadata import entry_points
+from typing import Final
+
+from autocompress.core.task_kinds import ENTRY_POINTS, kinds
+from autocompress.errors import SpecError, did_you_mean
+from autocompress.tasks.task import Task
+from autocompress.tasks.text_classification import TextClassification
+
+TASKS: Final[Mapping[str, type[Task]]] = {task.kind: task for task in (TextClassification,)}
+
+
+def task_named(kind: str) -> type[Task]:
+    """Raises SpecError when no task is called so, or what a package brings along is none."""
+    if kind in TASKS:
+        return TASKS[kind]
+    for entry in entry_points(group=ENTRY_POINTS, name=kind):
+        found = entry.load()
+        if not (isinstance(found, type) and issubclass(found, Task)):
+            raise SpecError(f"task.kind: {kind!r} is {entry.value}, which is no `autocompress.tasks.Task`")
+        return found
+    raise SpecError(f"task.kind: no task is called {kind!r}; {did_you_mean(kind, kinds())}")

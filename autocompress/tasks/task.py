@@ -1,0 +1,156 @@
+"""What a task is: the socket that every other file of this room fits.
+
+A task owns its examples and how they become a model's inputs; the losses that a teacher and a student are trained with;
+the score of outputs, with its interval, and how far one model's lies below another's on the same rows; the head that
+stands behind the encoder; and what an exported folder says of itself, so that it answers what a user puts in.
+"""
+
+from __future__ import annotations
+
+from abc import ABC, abstractmethod
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any, ClassVar, Literal
+
+import numpy as np
+from numpy.typing import NDArray
+from torch import Tensor
+
+from autocompress.anatomy.heads import SEQUENCE
+from autocompress.core.data_spec import TaskSpec
+from autocompress.deploy.tokenizer import TokenizerFiles
+from autocompress.tasks.examples import Batch, Examples
+
+Outputs = NDArray[np.float32]
+"""What a model puts out for some rows, one a row."""
+
+Reduction = Literal["mean", "sum"]
+
+
+@dataclass(frozen=True, slots=True)
+class Score:
+    """A score with its 95 % interval."""
+
+    value: float
+    interval: tuple[float, float]
+
+
+@dataclass(frozen=True, slots=True)
+class Task(ABC):
+    """Rows in three splits that share none. `labels` are what the outputs mean, none where they are amounts.
+    `tokenizer` turns texts into their tokens, in the study and in every exported folder; `notes` is what there is to
+    say of the data."""
+
+    metric: str
+    labels: tuple[str, ...]
+    splits: Mapping[str, Examples]
+    tokenizer: TokenizerFiles
+    notes: tuple[str, ...] = ()
+
+    kind: ClassVar[str]
+    """What a study calls it."""
+    head: ClassVar[str] = SEQUENCE
+    """What stands behind the encoder (`anatomy.heads`)."""
+    answer: ClassVar[str]
+    """What an exported folder makes of outputs (`deploy.answers`)."""
+
+    @classmethod
+    @abstractmethod
+    def load(
+        cls,
+        spec: TaskSpec,
+        files: Mapping[str, Path],
+        tokenizer_folder: Path,
+        *,
+        labels: Sequence[str] | None = None,
+        rows: int | None = None,
+    ) -> Task:
+        """Reads, splits and tokenizes. `labels` fixes the order of the outputs (that of a model already fine-tuned),
+        `rows` are those of the model's embedding.
+
+        Raises SpecError when the data do not fit the spec, the labels, or are too few to split, and when the tokenizer
+        cannot be deployed, is not the model's, or knows next to nothing of the texts."""
+
+    @staticmethod
+    @abstractmethod
+    def classes(spec: TaskSpec, files: Mapping[str, Path]) -> tuple[str, ...]:
+        """The labels in the data, in their order: what the outputs of a model must mean. None where outputs are
+        amounts. Raises SpecError when the data do not fit the spec."""
+
+    @staticmethod
+    @abstractmethod
+    def unlabelled(spec: TaskSpec, texts: Sequence[str], tokenizer_folder: Path) -> Examples:
+        """Texts as the task's model reads them, without those that it reads nothing in. Their labels mean nothing."""
+
+    def examples(self, split: str) -> Examples:
+        return self.splits[split]
+
+    @property
+    def outputs(self) -> int:
+        """How many outputs the head has."""
+        return len(self.labels)
+
+    # Training
+
+    @abstractmethod
+    def loss(
+        self, outputs: Tensor, targets: Tensor, *, label_smoothing: float = 0.0, reduction: Reduction = "mean"
+    ) -> Tensor:
+        """Of outputs [rows, ...] beside what the data say: what a teacher is trained with, and a student by
+        `hard_weight`."""
+
+    @abstractmethod
+    def soft_loss(self, outputs: Tensor, teacher: Tensor, batch: Batch, *, temperature: float) -> Tensor:
+        """Of a student's outputs beside its teacher's for the same rows, a scalar, 0 where they agree."""
+
+    @abstractmethod
+    def taught(self, outputs: Outputs) -> NDArray[Any]:
+        """What the targets of rows are that nobody but the teacher labelled, by its outputs."""
+
+    def varied(self, examples: Examples, count: int) -> NDArray[np.int64]:
+        """So many rows that stand for all of them, the same every time: what calibration looks at."""
+        return np.random.default_rng(0).permutation(len(examples))[:count]
+
+    # Judging
+
+    @abstractmethod
+    def score(self, outputs: Outputs, examples: Examples) -> Score:
+        """How good outputs are."""
+
+    @abstractmethod
+    def drop(self, outputs: Outputs, reference: Outputs, examples: Examples) -> Score:
+        """By how much a model scores below another one on the same rows. Pairing takes out what makes a row hard for
+        both: the interval is narrower than the scores' own would have it."""
+
+    @abstractmethod
+    def chance(self, examples: Examples) -> float:
+        """What an answer that is the same for every row scores at best."""
+
+    @abstractmethod
+    def told(self, outputs: Outputs) -> tuple[str, float]:
+        """A single row's outputs in words, and how sure the model is of them, 0 to 1."""
+
+    @abstractmethod
+    def agreed(self, outputs: Outputs, others: Outputs) -> float:
+        """The share of rows for which both give the same answer."""
+
+    # Serving
+
+    @classmethod
+    def served(cls, about: Mapping[str, Any]) -> Task:
+        """The task of an exported folder by its manifest, without any rows: it scores, and trains nothing."""
+        tokenizer = TokenizerFiles("", {}, longest=int(about["max_length"]), pad=int(about.get("pad", 0)))
+        return cls(str(about["metric"]), tuple(about["labels"]), {}, tokenizer)
+
+    def about(self) -> dict[str, Any]:
+        """What the manifest of an exported folder says of its task: all that its loader and its example need."""
+        return {
+            "kind": self.kind,
+            "head": self.head,
+            "answer": self.answer,
+            "labels": list(self.labels),
+            "metric": self.metric,
+            "max_length": self.tokenizer.longest,
+            "pad": self.tokenizer.pad,
+        }
