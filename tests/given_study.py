@@ -37,6 +37,19 @@ CUTS: Final[dict[str, Any]] = {
 """A space in which every finalist is trained: one that is only rounded keeps the teacher's weights as they are."""
 
 
+BOARD: Final = """
+name: board
+version: 1
+source: datasheet
+description: a board that is not here
+fingerprint: {}
+runtime: {name: onnxruntime, version: any}
+measured_on: '2026-01-01'
+cost: {gmacs_fp32: 2.0, gbytes_per_second: 4.0, spread: 0.5, threads: 1, ms_per_layer: 0.2, ms_base: 0.1}
+"""
+"""A device that is not here: what is searched for is counted, and latency predicted."""
+
+
 def write_data(path: Path, *, rows: int = 240) -> None:
     """Texts whose class is that of the one telling word in them."""
     generator = random.Random(0)

@@ -30,7 +30,7 @@ import psutil
 import autocompress
 from autocompress.errors import AutocompressError
 from autocompress.store import Store
-from tests.given_study import write_data, write_model, write_study
+from tests.given_study import BOARD, write_data, write_model, write_study
 
 NAME: Final = "mine"
 ROOT: Final = Path(autocompress.__path__[0]).parent
@@ -74,18 +74,6 @@ class Seen:
     def __str__(self) -> str:
         verdict = "; ".join(self.wrong) or "ok"
         return f"{self.moment}: exit {self.code}, {self.state or 'not stored'} in {self.stage!r}, {verdict}"
-
-
-BOARD: Final = """
-name: board
-version: 1
-source: datasheet
-description: a board that is not here
-fingerprint: {}
-runtime: {name: onnxruntime, version: any}
-measured_on: '2026-01-01'
-cost: {gmacs_fp32: 2.0, gbytes_per_second: 4.0, spread: 0.5, threads: 1, ms_per_layer: 0.2, ms_base: 0.1}
-"""
 
 
 def write_project(folder: Path, *, measured: bool) -> None:

@@ -10,8 +10,7 @@ import pytest
 import autocompress
 from autocompress.errors import SpecError
 from autocompress.study import SilentObserver
-from tests.given_study import write_data, write_model, write_study
-from tests.interruptions import BOARD
+from tests.given_study import BOARD, write_data, write_model, write_study
 
 
 class Notes(SilentObserver):

@@ -1,0 +1,100 @@
+"""Strikes real studies with every fault that a machine knows, and counts what was lost, done twice or stuck.
+
+    python studies/benchmarks/faults.py [--only KIND ...] [--anew] [--spawned]
+
+Rows are kept as each part ends, with the commit that they were seen with, and a run that was cut off goes on with the
+parts that are missing; `--anew` begins those asked for again. A short form of it is `tests/test_faults.py`.
+"""
+
+from __future__ import annotations
+
+import argparse
+import datetime
+import os
+import sys
+import time
+from contextlib import ExitStack
+from pathlib import Path
+from typing import Any
+
+from record import RESULTS, commit, keep, kept
+
+ROOT = Path(__file__).parents[2]
+
+
+def column(row: dict[str, Any], name: str) -> str:
+    """A cell of the table."""
+    if name == "seconds":
+        found = row["seconds"]
+        return f"{found['median']:.1f} (at most {found['longest']:.1f})" if found else ""
+    if name == "wrong":
+        return str(len(row["wrong"]))
+    return str(row[name])
+
+
+COLUMNS = {
+    "kind of fault": "kind",
+    "how injected": "injected",
+    "database": "database",
+    "workers": "workers",
+    "times": "times",
+    "lost": "lost",
+    "twice": "twice",
+    "stuck": "stuck",
+    "else wrong": "wrong",
+    "seconds to go on": "seconds",
+    "commit": "commit",
+}
+
+
+def table(rows: list[dict[str, Any]]) -> str:
+    lines = ["| " + " | ".join(COLUMNS) + " |", "|---|---|---|---|" + "---:|" * 6 + "---|"]
+    lines += ["| " + " | ".join(column(row, name) for name in COLUMNS.values()) + " |" for row in rows]
+    return "\n".join(lines) + "\n"
+
+
+def main() -> None:
+    sys.path.insert(0, str(ROOT))
+    # threads that wait for a core must not keep it busy, and forked programs have it from this one
+    os.environ.setdefault("OMP_WAIT_POLICY", "passive")
+    os.environ["PYTHONPATH"] = str(ROOT)
+    from tests.faults.kinds import cells
+    from tests.faults.programs import forked, spawned
+    from tests.postgres import running_server
+
+    every = cells()
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("--only", nargs="+", metavar="KIND", choices=sorted({cell.kind for cell in every.values()}))
+    parser.add_argument("--anew", action="store_true")
+    parser.add_argument("--spawned", action="store_true", help="every process begins with its imports, as users' do")
+    options = parser.parse_args()
+    wanted = {name: cell for name, cell in every.items() if not options.only or cell.kind in options.only}
+    rows: list[dict[str, Any]] = kept("faults", {"rows": []})["rows"]
+    if options.anew:
+        rows = [row for row in rows if row["part"] not in wanted]
+    clean = True
+    with ExitStack() as resources:
+        server = None
+        for name, cell in wanted.items():
+            if any(row["part"] == name for row in rows):
+                continue
+            if cell.on_server and server is None:
+                server = resources.enter_context(running_server())
+            began = time.monotonic()
+            print(f"{name} ...", flush=True)
+            for row in cell.run(spawned if options.spawned else forked, server if cell.on_server else None):
+                clean &= row.is_clean
+                date = datetime.datetime.now(datetime.UTC).isoformat(timespec="seconds")
+                rows.append({**row.to_json(), "part": name, "commit": commit(), "date": date})
+                print(rows[-1], flush=True)
+            print(f"{name}: {time.monotonic() - began:.0f} s", flush=True)
+            order = list(every)
+            rows.sort(key=lambda row: order.index(row["part"]) if row["part"] in order else len(order))
+            keep("faults", {"rows": rows})
+            (RESULTS / "faults.md").write_text(table(rows), encoding="utf-8")
+    print(table(rows))
+    sys.exit(not clean)
+
+
+if __name__ == "__main__":
+    main()
