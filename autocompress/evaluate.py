@@ -15,7 +15,7 @@ from numpy.typing import NDArray
 
 from autocompress import operators
 from autocompress.anatomy import FAMILIES, Anatomy
-from autocompress.anatomy.calibration import Texts
+from autocompress.anatomy.calibration import Batches
 from autocompress.anatomy.heads import config_of, empty_model
 from autocompress.core.outcome import Evaluated, Failed, Measurement, Outcome, Stage
 from autocompress.core.policy import CompressionPolicy
@@ -71,7 +71,7 @@ class Setup:
         model.load_state_dict(tensors, assign=True)
         return Anatomy(model, FAMILIES, texts=self.calibration_texts())
 
-    def calibration_texts(self) -> Texts:
+    def calibration_texts(self) -> Batches:
         """Training texts, as unlike one another as the task can tell, on which ranges of activations are found."""
         examples = self.task.examples("train")
         some = examples.take(self.task.varied(examples, _CALIBRATED))

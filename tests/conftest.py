@@ -49,16 +49,24 @@ def _group(item: pytest.Item) -> str:
 
 
 def pytest_terminal_summary(terminalreporter: pytest.TerminalReporter) -> None:
-    """Says how much of the table of broken inputs held (`tests/broken/`)."""
-    name = "test_a_broken_input_is_refused_as_documented"
-    ended = {
-        outcome: sum(
-            name in str(report.nodeid) and report.when == "call" for report in terminalreporter.getreports(outcome)
-        )
-        for outcome in ("passed", "failed")
-    }
-    if any(ended.values()):
-        terminalreporter.write_line(f"broken inputs: {ended['passed']} of {sum(ended.values())} refused as documented")
+    """Says how much held of the table of broken inputs (`tests/broken/`) and of what is asked of every family
+    (`tests/families/`)."""
+    for name, line in _COUNTED.items():
+        ended = {
+            outcome: sum(
+                name in str(report.nodeid) and report.when == "call" for report in terminalreporter.getreports(outcome)
+            )
+            for outcome in ("passed", "failed")
+        }
+        if any(ended.values()):
+            terminalreporter.write_line(line.format(ended["passed"], sum(ended.values())))
+
+
+_COUNTED = {
+    "test_a_broken_input_is_refused_as_documented": "broken inputs: {} of {} refused as documented",
+    "TestContracts": "families: {} of {} pairs of a form and a contract held",
+}
+"""Part of the names of tests, and what is said of them."""
 
 
 def build_model(family: str, *, seed: int = 0, **settings: Any) -> Any:

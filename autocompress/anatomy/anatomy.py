@@ -10,7 +10,7 @@ import numpy as np
 import torch
 from torch import Tensor, nn
 
-from autocompress.anatomy.calibration import Inputs, Product, Texts, limits, observe, relief
+from autocompress.anatomy.calibration import Batches, Inputs, Product, limits, observe, relief
 from autocompress.anatomy.family import Family
 from autocompress.anatomy.finding import LayerParts, Slot, find_embeddings, find_parts, find_stack, head_slot
 from autocompress.anatomy.int8 import Int8Embedding, Int8Linear, tell_padding
@@ -57,7 +57,7 @@ class Anatomy:
         families: dict[str, Family],
         *,
         linked: bool = False,
-        texts: Texts = (),
+        texts: Batches = (),
         settled: Mapping[str, Tensor] | None = None,
     ) -> None:
         """Raises SpecError when the family is unknown or its parts are not where they belong.

@@ -9,11 +9,13 @@ from __future__ import annotations
 import math
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import replace
-from typing import Any, Final, final
+from typing import Any, Final, cast, final
 
 from torch import Tensor, nn
 
-from autocompress.core.parts import Matrix, Mixing, ModelParts, Part, Place, Table
+from autocompress.anatomy.int8 import Int8Embedding, Int8Linear
+from autocompress.core.parts import PLAIN, Matrix, Mixing, ModelParts, Part, Place, Storage, Table
+from autocompress.core.shape import Activations
 from autocompress.errors import SpecError, did_you_mean
 from autocompress.families import Block, Family, Front, Stack
 
@@ -21,39 +23,90 @@ _SHOWN: Final = 5
 _AT_SOURCES: Final = frozenset({"key", "value", "position_query", "position_key"})
 
 
-def read_parts(model: nn.Module, families: Mapping[str, Family]) -> ModelParts:
-    """The parts of a transformers model, with or without a head; one on the meta device will do.
+def read_parts(
+    model: nn.Module, families: Mapping[str, Family], *, kept: Mapping[str, Sequence[int]] | None = None
+) -> ModelParts:
+    """The parts of a transformers model, with or without a head; one on the meta device will do. `kept` are the layers
+    that its stacks still have, by their places in the uncompressed model; all of them where nothing is said.
 
     Raises SpecError for a family that is not among `families`, for products that a layer lacks, and for tensors that
     belong to no part.
     """
+    return _Reading(model, known_family(model, families), kept or {}).parts()
+
+
+def known_family(model: nn.Module, families: Mapping[str, Family]) -> Family:
+    """Raises SpecError where none of them is the model's."""
     model_type = str(getattr(getattr(model, "config", None), "model_type", type(model).__name__))
     if model_type not in families:
         raise SpecError(f"model: the family {model_type!r} is not known; {did_you_mean(model_type, families)}")
-    return _Reading(model, families[model_type]).parts()
+    return families[model_type]
+
+
+def base_of(model: nn.Module) -> nn.Module:
+    """What a head stands on, or the model itself where it has none: paths of families start there."""
+    base = getattr(model, str(getattr(model, "base_model_prefix", "")) or "_", model)
+    return base if isinstance(base, nn.Module) else model
+
+
+def stacks_of(model: nn.Module, family: Family) -> dict[str, nn.ModuleList]:
+    """Lists of layers by stack, of those stacks that the model has. Raises SpecError where it has none."""
+    base = base_of(model)
+    found = {
+        stack.name: cast(nn.ModuleList, one) for stack in family.stacks if (one := at(base, stack.path)) is not None
+    }
+    if not found:
+        paths = ", ".join(stack.path for stack in family.stacks)
+        raise SpecError(f"model: a {family.model_type} has its layers in {paths}, and here is no such module")
+    return found
+
+
+def blocks_of(family: Family, stack: Stack, layer: nn.Module, index: int) -> Iterator[Block]:
+    """The blocks of a layer: of those that share a name, the first whose products are all there. Raises SpecError."""
+    for name in dict.fromkeys(block.name for block in stack.blocks):
+        forms = [block for block in stack.blocks if block.name == name]
+        whole = [b for b in forms if all(at(layer, path) is not None for path in b.products.values())]
+        if not whole:
+            missing = [path for path in forms[0].products.values() if at(layer, path) is None]
+            raise SpecError(
+                f"model: layer {index} of {stack.path} has no {name} as a {family.model_type} has: it lacks "
+                f"{', '.join(missing)}"
+            )
+        yield whole[0]
+
+
+def products_of(block: Block, layer: nn.Module) -> Iterator[tuple[str, str, nn.Module]]:
+    """Roles, path and module of every product that a block has."""
+    for roles, path in (*block.products.items(), *block.optional.items()):
+        module = at(layer, path)
+        if isinstance(module, nn.Module):
+            yield roles, path, module
+
+
+def head_size_of(config: Any, stack: Stack) -> int:
+    """Channels of one head."""
+    given = getattr(config, stack.head_size, None) if stack.head_size else None
+    return int(given or config.hidden_size // getattr(config, stack.heads))
 
 
 @final
 class _Reading:
     """One model on its way: `claimed` are the parameters that have found their part."""
 
-    def __init__(self, model: nn.Module, family: Family) -> None:
-        self._model, self._family = model, family
+    def __init__(self, model: nn.Module, family: Family, kept: Mapping[str, Sequence[int]]) -> None:
+        self._model, self._family, self._kept = model, family, kept
         self._config: Any = model.config
-        base = getattr(model, str(getattr(model, "base_model_prefix", "")) or "_", model)
-        self._base: nn.Module = base if isinstance(base, nn.Module) else model
+        self._base = base_of(model)
         self._claimed: dict[int, str] = {}
 
     def parts(self) -> ModelParts:
         family = self._family
-        stacks = [stack for stack in family.stacks if _at(self._base, stack.path) is not None]
-        if not stacks:
-            paths = ", ".join(stack.path for stack in family.stacks)
-            raise SpecError(f"model: a {family.model_type} has its layers in {paths}, and here is no such module")
+        lists = stacks_of(self._model, family)
+        stacks = [stack for stack in family.stacks if stack.name in lists]
         found = [self._front(front) for front in family.fronts if not front.stack]
         for stack in stacks:
             found += [self._front(front) for front in family.fronts if front.stack == stack.name]
-            found += self._layers(stack)
+            found += self._layers(stack, lists[stack.name])
             found += self._common(stack)
         found += self._heads(stacks[-1].name)
         self._refuse_left_over()
@@ -88,44 +141,29 @@ class _Reading:
 
     # Layers
 
-    def _layers(self, stack: Stack) -> list[Part]:
-        modules = list(_at(self._base, stack.path).children())  # type: ignore[union-attr]
+    def _layers(self, stack: Stack, modules: nn.ModuleList) -> list[Part]:
         count = len(modules) if stack.shared is None else int(getattr(self._config, stack.shared))
+        places = self._kept.get(stack.name, range(count))
         found: list[Part] = []
         owners: dict[tuple[int, str], Part] = {}
-        for index in range(count):
-            place = index * len(modules) // count
-            for block in self._blocks(stack, modules[place], index):
+        for number, index in enumerate(places):
+            layer = modules[number * len(modules) // count]
+            for block in blocks_of(self._family, stack, layer, index):
                 name = f"{stack.name}.{index}.{block.name}"
-                owner = owners.get((place, block.name))
+                owner = owners.get((id(layer), block.name))
                 if owner is None:
-                    part = self._block(stack, block, modules[place], name, index)
-                    owners[place, block.name] = part
+                    part = self._block(stack, block, layer, name, index)
+                    owners[id(layer), block.name] = part
                 else:
                     part = replace(owner, name=name, owner=owner.name, layer=index)
                 found.append(part)
         return found
 
-    def _blocks(self, stack: Stack, module: nn.Module, index: int) -> Iterator[Block]:
-        """The blocks of a layer: of those that share a name, the first whose products are all there."""
-        for name in dict.fromkeys(block.name for block in stack.blocks):
-            forms = [block for block in stack.blocks if block.name == name]
-            whole = [b for b in forms if all(_at(module, path) is not None for path in b.products.values())]
-            if not whole:
-                missing = [path for path in forms[0].products.values() if _at(module, path) is None]
-                raise SpecError(
-                    f"model: layer {index} of {stack.path} has no {name} as a {self._family.model_type} has: it lacks "
-                    f"{', '.join(missing)}"
-                )
-            yield whole[0]
-
     def _block(self, stack: Stack, block: Block, layer: nn.Module, name: str, index: int) -> Part:
-        size = self._head_size(stack)
+        size = head_size_of(self._config, stack)
         matrices: list[Matrix] = []
-        for roles, path in (*block.products.items(), *block.optional.items()):
-            module = _at(layer, path)
-            if isinstance(module, nn.Module):
-                matrices += self._matrices(roles, module, name, self._split(stack, roles, size))
+        for roles, _, module in products_of(block, layer):
+            matrices += self._matrices(roles, module, name, self._split(stack, roles, size))
         mixing = None
         if block.kind in ("attention", "cross_attention"):
             outputs = {matrix.name: matrix.outputs for matrix in matrices}
@@ -143,10 +181,6 @@ class _Reading:
             layer=index,
         )
 
-    def _head_size(self, stack: Stack) -> int:
-        given = getattr(self._config, stack.head_size, None) if stack.head_size else None
-        return int(given or self._config.hidden_size // getattr(self._config, stack.heads))
-
     def _split(self, stack: Stack, roles: str, size: int) -> tuple[int, ...]:
         """How many outputs each role of a joined product has; nothing for those of equal sizes."""
         if roles != "query+key+value" or stack.key_value_heads is None:
@@ -156,7 +190,7 @@ class _Reading:
 
     def _common(self, stack: Stack) -> list[Part]:
         paths, name = self._family.ends.get(stack.name, ()), f"{stack.name}.common"
-        tables = [path for path in paths if isinstance(_at(self._base, path), nn.Embedding)]
+        tables = [path for path in paths if isinstance(at(self._base, path), nn.Embedding)]
         vectors = [path for path in paths if path not in tables]
         return [
             Part(
@@ -173,7 +207,7 @@ class _Reading:
     def _heads(self, stack: str) -> list[Part]:
         """What a pooler and a task add. A product with the weights of a table is a part of its own, owned by it."""
         inside = {id(module) for module in self._base.modules()} if self._base is not self._model else set()
-        poolers = [one for path in self._family.heads if isinstance(one := _at(self._base, path), nn.Module)]
+        poolers = [one for path in self._family.heads if isinstance(one := at(self._base, path), nn.Module)]
         added = [] if not inside else [m for m in self._model.modules() if id(m) not in inside and not _has_children(m)]
         own, tied, vectors = [], [], 0
         for place, module in enumerate((*poolers, *added)):
@@ -206,8 +240,9 @@ class _Reading:
         bias = getattr(module, "bias", None)
         self._claimed.update({id(tensor): part for tensor in (weight, bias) if isinstance(tensor, nn.Parameter)})
         shares = sizes or [outputs // len(names)] * len(names)
+        storage = _storage(module)
         return [
-            Matrix(name, inputs, share, _place(name), bias=bias is not None)
+            Matrix(name, inputs, share, _place(name), bias=bias is not None, storage=storage)
             for name, share in zip(names, shares, strict=True)
         ]
 
@@ -217,12 +252,13 @@ class _Reading:
     def _tables(self, within: nn.Module, paths: Sequence[str], part: str) -> tuple[Table, ...]:
         found = []
         for path in paths:
-            one = _at(within, path)
+            one = at(within, path)
             weight = one.weight if isinstance(one, nn.Module) else one
             if isinstance(weight, Tensor) and id(weight) not in self._claimed:
                 self._claimed[id(weight)] = part
                 width = int(weight.shape[-1])
-                found.append(Table(path.rpartition(".")[2], weight.numel() // width, width))
+                held = Storage(one.bits) if isinstance(one, Int8Embedding) else PLAIN
+                found.append(Table(path.rpartition(".")[2], weight.numel() // width, width, held))
         return tuple(found)
 
     def _numbers(self, one: nn.Module | Tensor, part: str) -> int:
@@ -242,7 +278,7 @@ class _Reading:
             )
 
 
-def _at(module: nn.Module, path: str) -> nn.Module | Tensor | None:
+def at(module: nn.Module, path: str) -> nn.Module | Tensor | None:
     """A module or parameter by path, or None."""
     found: Any = module
     for name in path.split("."):
@@ -254,15 +290,22 @@ def _matching(module: nn.Module, pattern: str) -> Iterator[tuple[str, nn.Module 
     """What lies at a path, in every module of a list where a star stands."""
     before, star, after = pattern.partition(".*.")
     if not star:
-        one = _at(module, pattern)
+        one = at(module, pattern)
         if one is not None:
             yield pattern, one
         return
-    listed = _at(module, before)
+    listed = at(module, before)
     for name, child in listed.named_children() if isinstance(listed, nn.Module) else ():
-        one = _at(child, after)
+        one = at(child, after)
         if one is not None:
             yield f"{before}.{name}.{after}", one
+
+
+def _storage(product: nn.Module) -> Storage:
+    if not isinstance(product, Int8Linear):
+        return PLAIN
+    activations: Activations = "dynamic" if product.limits is None else "static"
+    return Storage(product.bits, activations, product.calibration, product.smoothing)
 
 
 def _place(role: str) -> Place:

@@ -15,8 +15,8 @@ from autocompress.anatomy.int8 import LEVELS
 from autocompress.core.shape import Calibration
 from autocompress.errors import CandidateError
 
-Texts = Sequence[Mapping[str, Tensor]]
-"""Batches of a model's inputs by name, such as token ids and their attention mask, [texts, length] each."""
+Batches = Sequence[Mapping[str, Tensor]]
+"""What a model is called with, batch after batch, by the names of its arguments."""
 
 _BINS: Final = 2048
 _INSIDE: Final = 0.9999
@@ -27,10 +27,12 @@ _SHRINK: Final = 64
 
 @dataclass(frozen=True, slots=True)
 class Product:
-    """A product whose inputs are watched; with `first_token` those of that token alone are what is deployed."""
+    """A product whose inputs are watched; with `first_token` those of that token alone are what is deployed. The
+    model's argument `masked_by` says which of them are real."""
 
     module: nn.Module
     first_token: bool
+    masked_by: str = "attention_mask"
 
 
 @dataclass(frozen=True, slots=True)
@@ -45,14 +47,14 @@ class Inputs:
 
 
 def observe(
-    model: nn.Module, products: Mapping[str, Product], texts: Texts, reliefs: Mapping[str, Tensor]
+    model: nn.Module, products: Mapping[str, Product], batches: Batches, reliefs: Mapping[str, Tensor]
 ) -> dict[str, Inputs]:
-    """Runs a model over texts and watches what goes into its products, by name, each channel multiplied by its relief
-    where there is one. Padding does not count.
+    """Runs a model over examples and watches what goes into its products, by name, each channel multiplied by its
+    relief where there is one. Padding does not count.
 
-    Raises CandidateError when there are no texts.
+    Raises CandidateError when there are no examples.
     """
-    if not texts:
+    if not batches:
         raise CandidateError(
             "quantize: `activations: static` and `smoothing` are calibrated on training texts, and there are none"
         )
@@ -63,13 +65,13 @@ def observe(
         low[name], high[name] = torch.minimum(low[name], values.min()), torch.maximum(high[name], values.max())
         channels[name] = torch.maximum(channels[name], values.abs().amax(0))
 
-    _run(model, products, texts, reliefs, extremes)
+    _run(model, products, batches, reliefs, extremes)
     counts = {name: torch.zeros(_BINS) for name in products}
 
     def count(name: str, values: Tensor) -> None:
         counts[name] += torch.histc(values, _BINS, min=float(low[name]), max=float(high[name]))
 
-    _run(model, products, texts, reliefs, count)
+    _run(model, products, batches, reliefs, count)
     return {
         name: Inputs(float(low[name]), float(high[name]), counts[name].double().numpy(), channels[name])
         for name in products
@@ -79,16 +81,22 @@ def observe(
 def _run(
     model: nn.Module,
     products: Mapping[str, Product],
-    texts: Texts,
+    batches: Batches,
     reliefs: Mapping[str, Tensor],
     see: Callable[[str, Tensor], None],
 ) -> None:
     """`see` gets what goes into each product, [tokens, inputs], batch after batch."""
-    mask = torch.empty(0)
+    inputs: Mapping[str, Tensor] = {}
 
     def watch(name: str, product: Product) -> Callable[[nn.Module, tuple[Any, ...]], None]:
         def hook(_: nn.Module, given: tuple[Any, ...]) -> None:
-            values = given[0][:, 0] if product.first_token else given[0][mask]
+            mask = inputs.get(product.masked_by)
+            if product.first_token:
+                values = given[0][:, 0]
+            elif mask is not None and mask.shape == given[0].shape[:2]:
+                values = given[0][mask.bool()]
+            else:
+                values = given[0].flatten(0, -2)
             see(name, values.float() * reliefs[name] if name in reliefs else values.float())
 
         return hook
@@ -96,8 +104,7 @@ def _run(
     hooks = [one.module.register_forward_pre_hook(watch(name, one)) for name, one in products.items()]
     try:
         with torch.inference_mode():
-            for inputs in texts:
-                mask = inputs["attention_mask"].bool()
+            for inputs in batches:
                 model(**inputs)
     finally:
         for hook in hooks:

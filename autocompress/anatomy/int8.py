@@ -56,7 +56,8 @@ class Int8Linear(nn.Linear):
     straight-through estimator; Bengio et al. 2013), but not through values cut off by static limits.
 
     `mask` [texts, length] says which tokens are real: the padding of a batch must not widen a scale, as a text that is
-    served singly has none. `tell_padding` sets it.
+    served singly has none. `tell_padding` sets it to the model's argument `masked_by`. Inputs of another length than
+    the mask's are no tokens of these texts, such as tables of positions, and are real all.
     """
 
     def __init__(
@@ -69,6 +70,7 @@ class Int8Linear(nn.Linear):
         relief: Tensor | None = None,
         calibration: Calibration | None = None,
         smoothing: float | None = None,
+        masked_by: str = "attention_mask",
     ) -> None:
         """`calibration` and `smoothing` say how `limits` and `relief` were found."""
         nn.Module.__init__(self)  # the tensors are those of `linear`: none are made anew
@@ -76,6 +78,7 @@ class Int8Linear(nn.Linear):
         self.weight, self.bias = linear.weight, linear.bias
         self.bits, self.first_token = bits, first_token
         self.calibration, self.smoothing = calibration, smoothing
+        self.masked_by = masked_by
         self.mask: Tensor | None = None
         self.register_buffer("limits", limits, persistent=False)
         self.register_buffer("relief", relief, persistent=False)
@@ -99,7 +102,8 @@ class Int8Linear(nn.Linear):
             reached = (inputs / scale).clamp(-zero, LEVELS - zero)
             integers = reached + (integers - reached).detach()
         rows, scales = self._rows()
-        return functional.linear(integers, rows).float() * (scale * scales[:, 0]) + self.bias
+        product = functional.linear(integers, rows).float() * (scale * scales[:, 0])
+        return product if self.bias is None else product + self.bias
 
     def relieved(self) -> Tensor:
         """The weights [outputs, inputs] that are rounded."""
@@ -119,7 +123,7 @@ class Int8Linear(nn.Linear):
         """The least and the largest value of every text, 0 among them."""
         ranged = inputs[:, :1] if self.first_token else inputs
         low, high = ranged.amin(-1, keepdim=True), ranged.amax(-1, keepdim=True)
-        if self.mask is not None and not self.first_token:
+        if self.mask is not None and self.mask.shape == inputs.shape[:2] and not self.first_token:
             padding = self.mask[..., None] == 0  # a range holds 0 anyway
             low, high = low.masked_fill(padding, 0), high.masked_fill(padding, 0)
         return low.amin(1, keepdim=True).clamp(max=0), high.amax(1, keepdim=True).clamp(min=0)
@@ -132,10 +136,10 @@ def steps(low: Tensor, high: Tensor) -> tuple[Tensor, Tensor]:
 
 
 def tell_padding(model: nn.Module, _: tuple[Any, ...], inputs: dict[str, Any]) -> None:
-    """A forward pre-hook for a model: hands its attention mask to its int8 products."""
+    """A forward pre-hook for a model: hands its masks to its int8 products."""
     for module in model.modules():
         if isinstance(module, Int8Linear):
-            module.mask = inputs.get("attention_mask")
+            module.mask = inputs.get(module.masked_by)
 
 
 class Int8Embedding(nn.Embedding):

@@ -21,6 +21,7 @@ ALBERT = Family(
                         "output": "albert_layers.0.attention.dense",
                     },
                     vectors=("albert_layers.0.attention.LayerNorm",),
+                    counters={"num_attention_heads": "heads", "all_head_size": "channels"},
                 ),
                 Block(
                     name="feed_forward",

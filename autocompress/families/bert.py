@@ -18,6 +18,7 @@ LAYERS = Stack(
                 "output": "attention.output.dense",
             },
             vectors=("attention.output.LayerNorm",),
+            counters={"num_attention_heads": "heads", "all_head_size": "channels"},
         ),
         Block(
             name="feed_forward",

@@ -25,6 +25,7 @@ DEBERTA = Family(
                         "position_key": "attention.self.pos_key_proj",
                     },
                     vectors=("attention.output.LayerNorm",),
+                    counters={"num_attention_heads": "heads", "all_head_size": "channels"},
                 ),
                 Block(
                     name="feed_forward",

@@ -20,6 +20,7 @@ DISTILBERT = Family(
                         "output": "attention.out_lin",
                     },
                     vectors=("sa_layer_norm",),
+                    counters={"n_heads": "heads", "dim": "channels"},
                 ),
                 Block(
                     name="feed_forward",

@@ -15,6 +15,10 @@ from autocompress.core.parts import Kind
 Order = Literal["pre", "post"]
 """Whether a block normalises what goes in, or the sum of that and what comes out."""
 
+Counts = Literal["heads", "channels", "queries"]
+"""What an attention module counts in an attribute of its own: its heads, their channels together, the queries that
+share a key."""
+
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Block:
@@ -31,13 +35,18 @@ class Block:
     vectors: tuple[str, ...] = ()
     tables: tuple[str, ...] = ()
     optional: Mapping[str, str] = field(default_factory=dict)
+    counters: Mapping[str, Counts] = field(default_factory=dict)
+    position_bias: Literal["given", "found"] | None = None
+    bias_table: str = ""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Stack:
     """Layers of the same blocks. `heads` names the config's attribute with their number; `head_size` and
     `key_value_heads` theirs, where they do not follow from it. With `shared`, the list at `path` holds fewer modules
-    than the config's `shared` attribute says there are layers: each stands for equally many.
+    than the config's `shared` attribute says there are layers: each stands for equally many. `listed` is an attribute
+    of the config with one entry a layer that is read by their places. `masked_by` is the model's argument that says
+    which of the stack's positions are real, `memory_masked_by` which of those that its cross-attention attends to.
     """
 
     name: str
@@ -48,6 +57,9 @@ class Stack:
     head_size: str | None = None
     key_value_heads: str | None = None
     shared: str | None = None
+    listed: str = ""
+    masked_by: str = "attention_mask"
+    memory_masked_by: str = ""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -15,6 +15,7 @@ GPT2 = Family(
                     kind="attention",
                     products={"query+key+value": "attn.c_attn", "output": "attn.c_proj"},
                     vectors=("ln_1",),
+                    counters={"num_heads": "heads", "split_size": "channels", "embed_dim": "channels"},
                 ),
                 Block(
                     name="feed_forward",

@@ -1,6 +1,8 @@
 """LLaMA (Touvron et al. 2023) and what shares its modules: SmolLM2 is one, Qwen2 (Yang et al. 2024) has biases on
 queries, keys and values. RMS norms, rotary positions, grouped keys, gated feed-forward blocks."""
 
+from dataclasses import replace
+
 from autocompress.families.family import Block, Family, Front, Stack
 
 LAYERS = Stack(
@@ -20,6 +22,7 @@ LAYERS = Stack(
                 "output": "self_attn.o_proj",
             },
             vectors=("input_layernorm",),
+            counters={"num_key_value_groups": "queries"},
         ),
         Block(
             name="feed_forward",
@@ -33,7 +36,7 @@ LAYERS = Stack(
 LLAMA, QWEN2 = (
     Family(
         model_type=name,
-        stacks=(LAYERS,),
+        stacks=(replace(LAYERS, listed="layer_types" if name == "qwen2" else ""),),
         fronts=(Front(name="embeddings", kind="embedding", tables=("embed_tokens",)),),
         ends={"layers": ("norm",)},
     )

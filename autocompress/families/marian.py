@@ -5,9 +5,11 @@ from dataclasses import replace
 from autocompress.families.family import Family, Front
 from autocompress.families.whisper import WHISPER
 
+ENCODER, DECODER = (replace(stack, order="post") for stack in WHISPER.stacks)
+
 MARIAN = Family(
     model_type="marian",
-    stacks=tuple(replace(stack, order="post") for stack in WHISPER.stacks),
+    stacks=(replace(ENCODER, masked_by="attention_mask"), replace(DECODER, memory_masked_by="attention_mask")),
     fronts=(
         Front(name="embeddings", kind="embedding", tables=("shared",)),
         Front(

@@ -20,6 +20,8 @@ MPNET = Family(
                         "output": "attention.attn.o",
                     },
                     vectors=("attention.LayerNorm",),
+                    counters={"num_attention_heads": "heads", "all_head_size": "channels"},
+                    position_bias="given",
                 ),
                 Block(
                     name="feed_forward",

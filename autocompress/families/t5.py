@@ -1,7 +1,12 @@
 """T5 (Raffel et al. 2020) and T5 v1.1, whose feed-forward blocks are gated: relative positions in the first layer's
 scores, RMS norms, no biases, one table for both stacks."""
 
-from autocompress.families.family import Block, Family, Front, Stack
+from collections.abc import Mapping
+from typing import Final
+
+from autocompress.families.family import Block, Counts, Family, Front, Stack
+
+COUNTERS: Final[Mapping[str, Counts]] = {"n_heads": "heads", "inner_dim": "channels"}
 
 
 def attention(path: str) -> dict[str, str]:
@@ -19,18 +24,23 @@ def feed_forward(place: int) -> tuple[Block, Block]:
     )
 
 
+BIAS = "block.0.layer.0.SelfAttention.relative_attention_bias"
 SELF = Block(
     name="attention",
     kind="attention",
     products=attention("layer.0.SelfAttention"),
     vectors=("layer.0.layer_norm",),
-    tables=("layer.0.SelfAttention.relative_attention_bias",),
+    counters=COUNTERS,
+    position_bias="found",
+    bias_table="relative_attention_bias",
 )
 CROSS = Block(
     name="cross_attention",
     kind="cross_attention",
     products=attention("layer.1.EncDecAttention"),
     vectors=("layer.1.layer_norm",),
+    counters=COUNTERS,
+    position_bias="found",
 )
 
 T5 = Family(
@@ -48,6 +58,8 @@ T5 = Family(
             name="decoder.layers",
             path="decoder.block",
             order="pre",
+            masked_by="decoder_attention_mask",
+            memory_masked_by="attention_mask",
             heads="num_heads",
             head_size="d_kv",
             blocks=(SELF, CROSS, *feed_forward(2)),
@@ -55,8 +67,8 @@ T5 = Family(
     ),
     fronts=(Front(name="embeddings", kind="embedding", tables=("shared",)),),
     ends={
-        "encoder.layers": ("encoder.final_layer_norm",),
-        "decoder.layers": ("decoder.final_layer_norm",),
+        "encoder.layers": ("encoder.final_layer_norm", f"encoder.{BIAS}"),
+        "decoder.layers": ("decoder.final_layer_norm", f"decoder.{BIAS}"),
     },
     heads=("lm_head",),  # which stands beside the stacks, not around a base model
 )

@@ -1,7 +1,10 @@
 """ViT (Dosovitskiy et al. 2021), DeiT (Touvron et al. 2021) and DINOv2 (Oquab et al. 2023), whose layers scale what
 they add channel by channel (LayerScale; Touvron et al. 2021b)."""
 
-from autocompress.families.family import Block, Family, Front, Stack
+from collections.abc import Mapping
+from typing import Final
+
+from autocompress.families.family import Block, Counts, Family, Front, Stack
 
 ATTENTION = {
     "query": "attention.q_proj",
@@ -9,13 +12,14 @@ ATTENTION = {
     "value": "attention.v_proj",
     "output": "attention.o_proj",
 }
+HEADS: Final[Mapping[str, Counts]] = {"num_attention_heads": "heads"}
 MLP = {"up": "mlp.fc1", "down": "mlp.fc2"}
 LAYERS = Stack(
     name="layers",
     path="layers",
     order="pre",
     blocks=(
-        Block(name="attention", kind="attention", products=ATTENTION, vectors=("layernorm_before",)),
+        Block(name="attention", kind="attention", products=ATTENTION, vectors=("layernorm_before",), counters=HEADS),
         Block(name="feed_forward", kind="feed_forward", products=MLP, vectors=("layernorm_after",)),
     ),
 )
@@ -46,7 +50,13 @@ DINOV2 = Family(
             path="encoder.layer",
             order="pre",
             blocks=(
-                Block(name="attention", kind="attention", products=ATTENTION, vectors=("norm1", "layer_scale1")),
+                Block(
+                    name="attention",
+                    kind="attention",
+                    products=ATTENTION,
+                    vectors=("norm1", "layer_scale1"),
+                    counters=HEADS,
+                ),
                 Block(name="feed_forward", kind="feed_forward", products=MLP, vectors=("norm2", "layer_scale2")),
             ),
         ),

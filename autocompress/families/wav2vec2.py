@@ -1,7 +1,10 @@
 """wav2vec 2.0 (Baevski et al. 2020) and HuBERT (Hsu et al. 2021): convolutions over sound, and one more for
 positions."""
 
-from autocompress.families.family import Block, Family, Front, Stack
+from collections.abc import Mapping
+from typing import Final
+
+from autocompress.families.family import Block, Counts, Family, Front, Stack
 
 ATTENTION = {
     "query": "attention.q_proj",
@@ -9,12 +12,13 @@ ATTENTION = {
     "value": "attention.v_proj",
     "output": "attention.out_proj",
 }
+HEADS: Final[Mapping[str, Counts]] = {"num_heads": "heads", "embed_dim": "channels"}
 LAYERS = Stack(
     name="layers",
     path="encoder.layers",
     order="post",
     blocks=(
-        Block(name="attention", kind="attention", products=ATTENTION, vectors=("layer_norm",)),
+        Block(name="attention", kind="attention", products=ATTENTION, vectors=("layer_norm",), counters=HEADS),
         Block(
             name="feed_forward",
             kind="feed_forward",

@@ -1,6 +1,11 @@
 """Whisper (Radford et al. 2022): two convolutions over a spectrogram, an encoder, and a decoder that attends to it."""
 
-from autocompress.families.family import Block, Family, Front, Stack
+from collections.abc import Mapping
+from typing import Final
+
+from autocompress.families.family import Block, Counts, Family, Front, Stack
+
+HEADS: Final[Mapping[str, Counts]] = {"num_heads": "heads", "embed_dim": "channels"}
 
 
 def attention(path: str) -> dict[str, str]:
@@ -12,12 +17,19 @@ def attention(path: str) -> dict[str, str]:
     }
 
 
-SELF = Block(name="attention", kind="attention", products=attention("self_attn"), vectors=("self_attn_layer_norm",))
+SELF = Block(
+    name="attention",
+    kind="attention",
+    products=attention("self_attn"),
+    vectors=("self_attn_layer_norm",),
+    counters=HEADS,
+)
 CROSS = Block(
     name="cross_attention",
     kind="cross_attention",
     products=attention("encoder_attn"),
     vectors=("encoder_attn_layer_norm",),
+    counters=HEADS,
 )
 FEED_FORWARD = Block(
     name="feed_forward",
@@ -34,6 +46,7 @@ WHISPER = Family(
             path="encoder.layers",
             order="pre",
             heads="encoder_attention_heads",
+            masked_by="",  # frames are masked nowhere
             blocks=(SELF, FEED_FORWARD),
         ),
         Stack(
@@ -41,6 +54,7 @@ WHISPER = Family(
             path="decoder.layers",
             order="pre",
             heads="decoder_attention_heads",
+            masked_by="decoder_attention_mask",
             blocks=(SELF, CROSS, FEED_FORWARD),
         ),
     ),

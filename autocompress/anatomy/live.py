@@ -1,0 +1,328 @@
+"""A live model of any family, with surgery by the names of its parts."""
+
+from __future__ import annotations
+
+import collections
+import copy
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass
+from typing import Final, Literal, final
+
+import torch
+from torch import Tensor, nn
+
+from autocompress.anatomy.blueprint import base_of, blocks_of, head_size_of, known_family, read_parts, stacks_of
+from autocompress.anatomy.blueprint import products_of as products_in
+from autocompress.anatomy.calibration import Batches
+from autocompress.anatomy.finding import Slot
+from autocompress.anatomy.forms import count_layers, holder, into_plain_form, keep_bias_heads, put
+from autocompress.anatomy.int8 import Int8Embedding, Int8Linear, tell_padding
+from autocompress.anatomy.settling import Group, Settling, is_settled, settled
+from autocompress.core.parts import ModelParts, Storage
+from autocompress.errors import CandidateError
+from autocompress.families import FAMILIES, Block, Family, Stack
+
+_OUTPUTS: Final = frozenset({"query", "key", "value", "position_query", "position_key", "gate", "up"})
+"""Roles whose outputs belong to heads or channels; the inputs of the others do."""
+_KEYS: Final = frozenset({"key", "value"})
+_POSITIONS: Final = frozenset({"position_query", "position_key"})
+_INSIDE: Final = frozenset({"output", "down"})
+
+
+@dataclass(frozen=True, slots=True)
+class Place:
+    """Where a block of a layer is."""
+
+    stack: Stack
+    index: int
+    block: Block
+    layer: nn.Module
+
+
+@dataclass(frozen=True, slots=True)
+class Multiplied:
+    """A product of a block: the roles that are joined in it, and where it is."""
+
+    roles: tuple[str, ...]
+    slot: Slot
+
+
+@final
+class LiveModel:
+    """A transformer and its parts, by name: `layers.3.attention`. `model` is changed in place by what is kept and
+    quantized; tensors are never written to, so that copies may share them.
+
+    Cutting part of what several layers share cuts it for all of them, by the name of the first that is left.
+    """
+
+    def __init__(
+        self,
+        model: nn.Module,
+        families: Mapping[str, Family] = FAMILIES,
+        *,
+        linked: bool = False,
+        batches: Batches = (),
+        known: Mapping[str, Tensor] | None = None,
+    ) -> None:
+        """Puts the model into a form that cuts do not break (see `forms`); its answers stay what they are.
+
+        With `linked`, slices stay part of the tensors they are cut from: gradients reach those. What must be calibrated
+        is so on `batches`, or was once and is `known` (see `settled`).
+
+        Raises SpecError for a family that is not known, a part that is not where it belongs, or a form that cannot be
+        cut.
+        """
+        self.family = known_family(model, families)
+        self.model = model
+        self._families, self._linked = families, linked
+        self._settling = Settling(batches, known)
+        into_plain_form(model, self.family)
+        self._kept = {name: tuple(range(len(layers))) for name, layers in stacks_of(model, self.family).items()}
+        self.parts()
+
+    # Copies
+
+    def copy(self, *, linked: bool = False) -> LiveModel:
+        """The same model in new modules with the same tensors: milliseconds and no memory.
+
+        With `linked`, what is sliced off the copy stays connected to these tensors: gradients reach them.
+        """
+        tensors = {id(t): t for t in (*self.model.parameters(), *self.model.buffers())}
+        return self._over(copy.deepcopy(self.model, memo=dict(tensors)), linked=linked)
+
+    def own_copy(self) -> LiveModel:
+        """The same model with tensors of its own."""
+        return self._over(copy.deepcopy(self.model))
+
+    def _over(self, model: nn.Module, *, linked: bool = False) -> LiveModel:
+        copied = copy.copy(self)
+        copied.model, copied._linked = model, linked
+        copied._kept, copied._settling = dict(self._kept), self._settling.anew()
+        return copied
+
+    # What it is
+
+    def parts(self) -> ModelParts:
+        """What the model is now. Raises SpecError."""
+        return read_parts(self.model, self._families, kept=self._kept)
+
+    def state(self) -> dict[str, Tensor]:
+        """Its tensors by name, each once, and what calibration found. A model of the same config that was cut and
+        quantized alike takes it with `load`."""
+        named: dict[str, Tensor] = dict(self.model.named_parameters())
+        lasting = self.model.state_dict().keys()
+        named |= {name: tensor for name, tensor in self.model.named_buffers() if name in lasting}
+        return {**{name: tensor.detach() for name, tensor in named.items()}, **self.settled()}
+
+    def load(self, state: Mapping[str, Tensor]) -> None:
+        """Raises RuntimeError for tensors that are missing, left over or of other sizes."""
+        wanted = self.state().keys() - self.settled().keys()
+        given = {name: tensor for name, tensor in state.items() if not is_settled(name)}
+        if strange := wanted ^ given.keys():
+            raise RuntimeError(f"the state is of another model: {', '.join(sorted(strange)[:5])}")
+        self.model.load_state_dict(given, strict=False)
+
+    def products(self, name: str) -> list[Multiplied]:
+        """The products of a block. Raises KeyError for a part that is not there, or is no block."""
+        return _multiplied(self._place(name))
+
+    def layers(self, stack: str) -> tuple[int, ...]:
+        """The layers that a stack has left, by their places in the uncompressed model."""
+        return self._kept[stack]
+
+    # Surgery
+
+    def keep_layers(self, stack: str, indices: Iterable[int]) -> None:
+        """Only these layers of a stack stay, in their order. Raises CandidateError where none would."""
+        asked, before, layers = set(indices), self._kept[stack], stacks_of(self.model, self.family)[stack]
+        kept = [place for place, index in enumerate(before) if index in asked]
+        if not kept:
+            raise CandidateError(f"{stack}: one layer must stay")
+        left = nn.ModuleList([layers[place] for place in kept])
+        (data,) = (one for one in self.family.stacks if one.name == stack)
+        put(base_of(self.model), data.path, left)
+        count_layers(self.model, data, kept, left)
+        self._kept[stack] = tuple(before[place] for place in kept)
+
+    def keep_heads(self, name: str, heads: Sequence[int]) -> None:
+        """Only these of the heads that an attention has now stay, in the given order. Keys that are shared stay where
+        one of their queries does.
+
+        Raises CandidateError where keys would be shared by unequal numbers of queries, and KeyError for no attention.
+        """
+        place = self._own_place(name)
+        if place.block.kind not in ("attention", "cross_attention"):
+            raise KeyError(name)
+        size = head_size_of(self.model.config, place.stack)
+        products = self.products(name)
+        counts = self._head_counts(products, size)
+        keys, shared = _kept_keys(name, heads, *counts)
+        by_role = {"query": (heads, counts[0]), "key": (keys, counts[1])}
+        for product in products:
+            self._cut_roles(
+                product,
+                [by_role["key" if role in _KEYS else "query"] for role in product.roles],
+                size,
+            )
+        owner = holder(place.layer, place.block)
+        told = {"heads": len(heads), "channels": len(heads) * size, "queries": shared}
+        for attribute, counted in place.block.counters.items():
+            setattr(owner, attribute, told[counted])
+        keep_bias_heads(place.block, owner, torch.tensor(list(heads)))
+
+    def keep_channels(self, name: str, channels: Sequence[int]) -> None:
+        """Only these of a feed-forward block's channels stay, in the given order: of both products of its input where
+        it is gated. Raises KeyError for no such block."""
+        place = self._own_place(name)
+        if place.block.kind not in ("feed_forward", "gated"):
+            raise KeyError(name)
+        for product in self.products(name):
+            width = product.slot.linear.out_features // len(product.roles)
+            self._cut_roles(product, [(channels, width)] * len(product.roles), 1)
+
+    def _cut_roles(self, product: Multiplied, kept: Sequence[tuple[Sequence[int], int]], size: int) -> None:
+        """Of a product that joins several roles, for each of them the units kept and the number there is, in outputs or
+        inputs of `size` each."""
+        channels, start = [], 0
+        for units, count in kept:
+            channels += [start + unit * size + place for unit in units for place in range(size)]
+            start += count * size
+        wanted = torch.tensor(channels)
+        outputs = product.roles[0] in _OUTPUTS
+        product.slot.put(
+            self._cut(product.slot.linear, outputs=wanted) if outputs else self._cut(product.slot.linear, inputs=wanted)
+        )
+
+    def _cut(self, linear: nn.Linear, *, outputs: Tensor | None = None, inputs: Tensor | None = None) -> nn.Linear:
+        """The product with these outputs or inputs only."""
+        weight: Tensor = linear.weight
+        bias: Tensor | None = linear.bias
+        if outputs is not None:
+            weight, bias = weight[outputs], None if bias is None else bias[outputs]
+        if inputs is not None:
+            weight = weight[:, inputs]
+        # no memory is filled just to be replaced
+        cut = nn.Linear(weight.shape[1], weight.shape[0], bias=bias is not None, device="meta")
+        for name, tensor in (("weight", weight), ("bias", bias)):
+            if tensor is None:
+                continue
+            if self._linked:
+                delattr(cut, name)
+                setattr(cut, name, tensor)
+            else:
+                setattr(cut, name, nn.Parameter(tensor.detach().contiguous()))
+        return cut
+
+    @staticmethod
+    def _head_counts(products: Sequence[Multiplied], size: int) -> tuple[int, int]:
+        """Heads and key heads."""
+        found = {}
+        for product in products:
+            for role in product.roles:
+                found[role] = product.slot.linear.out_features // len(product.roles) // size
+        return found["query"], found["key"]
+
+    def _place(self, name: str) -> Place:
+        """Raises KeyError for a part that is not there, or is no block of a layer."""
+        for stack in self.family.stacks:
+            number, _, block_name = name.removeprefix(stack.name + ".").partition(".")
+            if not name.startswith(stack.name + ".") or not number.isdigit():
+                continue
+            if int(number) not in self._kept.get(stack.name, ()):
+                raise KeyError(name)
+            index = int(number)
+            layer = stacks_of(self.model, self.family)[stack.name][self._kept[stack.name].index(index)]
+            for block in blocks_of(self.family, stack, layer, index):
+                if block.name == block_name:
+                    return Place(stack, index, block, layer)
+        raise KeyError(name)
+
+    def _own_place(self, name: str) -> Place:
+        """Raises CandidateError for a part that has no weights of its own."""
+        place = self._place(name)
+        layers, kept = stacks_of(self.model, self.family)[place.stack.name], self._kept[place.stack.name]
+        first = next(index for index, layer in zip(kept, layers, strict=True) if layer is place.layer)
+        if first != place.index:
+            raise CandidateError(f"{name}: its weights are those of layer {first}; cut that one")
+        return place
+
+    # Precision
+
+    def quantize_embeddings(self, bits: Literal[4, 8]) -> None:
+        """The rows that tokens are looked up in are rounded from now on. Raises KeyError where there are none."""
+        table = self.model.get_input_embeddings()  # type: ignore[operator]
+        if not isinstance(table, nn.Embedding):
+            raise KeyError("embeddings")
+        for module in list(self.model.modules()):
+            for name, child in module.named_children():
+                if isinstance(child, nn.Embedding) and child.weight is table.weight:
+                    setattr(module, name, Int8Embedding(child, bits=bits))
+
+    def quantize(self, names: Iterable[str], storage: Storage) -> None:
+        """The products of these blocks compute in int8 from now on, with weights stored as the storage says. With a
+        calibration the range of their inputs is fixed by what the batches show, as the model is when the first product
+        is quantized so.
+
+        Raises CandidateError when that takes examples and there are none, KeyError for a part that is no block.
+        """
+        if storage.bits == 32:
+            return
+        if not any(isinstance(module, Int8Linear) for module in self.model.modules()):
+            self.model.register_forward_pre_hook(tell_padding, with_kwargs=True)
+        for place in [self._own_place(name) for name in names]:
+            for group in _groups(place):
+                self._settling.round(self.model, group, self._groups(), storage)
+
+    def settled(self) -> dict[str, Tensor]:
+        """What calibration found, by the names of products: with it the same storage gives the same answers where there
+        are no examples. Limits are two values, a relief is one for each input."""
+        return settled(self.model)
+
+    def _groups(self) -> list[Group]:
+        """All products of blocks, those of one input together."""
+        lists, found = stacks_of(self.model, self.family), []
+        for stack in self.family.stacks:
+            layers = dict(zip(map(id, lists.get(stack.name, ())), lists.get(stack.name, ()), strict=True))
+            for layer in layers.values():
+                for block in blocks_of(self.family, stack, layer, 0):
+                    found += _groups(Place(stack, 0, block, layer))
+        return found
+
+
+def _multiplied(place: Place) -> list[Multiplied]:
+    found = []
+    for roles, path, _ in products_in(place.block, place.layer):
+        owner, _, name = path.rpartition(".")
+        found.append(Multiplied(tuple(roles.split("+")), Slot(place.layer.get_submodule(owner), name)))
+    return found
+
+
+def _groups(place: Place) -> list[Group]:
+    """The products of a block, those of one input together."""
+    slots: dict[tuple[str, str], list[Slot]] = {}
+    for product in _multiplied(place):
+        slots.setdefault(_input(product.roles[0], place), []).append(product.slot)
+    return [Group(tuple(group), masked_by) for (_, masked_by), group in slots.items()]
+
+
+def _input(role: str, place: Place) -> tuple[str, str]:
+    """What goes into a product of this role, and the model's argument that masks it."""
+    if role in _POSITIONS:
+        return "positions", ""
+    if role in _KEYS and place.block.kind == "cross_attention":
+        return "memory", place.stack.memory_masked_by
+    return ("inside" if role in _INSIDE else "stream"), place.stack.masked_by
+
+
+def _kept_keys(name: str, heads: Sequence[int], count: int, keys: int) -> tuple[list[int], int]:
+    """The key heads that the kept queries read, and how many queries read each. Raises CandidateError."""
+    shared = count // keys
+    readers = collections.Counter(head // shared for head in heads)
+    order = list(dict.fromkeys(head // shared for head in heads))
+    runs = [head // shared for head in heads] == [key for key in order for _ in range(readers[key])]
+    if len(set(readers.values())) != 1 or not runs:
+        raise CandidateError(
+            f"{name}: {count} heads share {keys} keys, and equally many must stay of each key, side by side; got heads "
+            f"{', '.join(map(str, heads))}"
+        )
+    return order, readers[order[0]]
