@@ -228,7 +228,7 @@ def import_measurements(store: Store, name: str, file: Path) -> Imported:
         if shape is None or baseline is None or not exported:
             raise NotFoundError(f"study {name!r} has exported nothing yet; go on with `autocompress resume {name}`")
         _check_models(store, name, file, found, exported)
-        again = _Remeasuring(found, spec, shape, row.facts.get(ENERGY_FACT))
+        again = _Remeasuring(found, spec, shape, row.facts)
         remeasured = [again.latency(baseline, found.baseline)]
         remeasured += [again.judged(exported[digest], readings) for digest, readings in found.models.items()]
         store.remeasure(lease, remeasured)
@@ -250,8 +250,10 @@ def import_measurements(store: Store, name: str, file: Path) -> Imported:
 class _Remeasuring:
     """Finalists as they are with another machine's readings."""
 
-    def __init__(self, found: Document, spec: StudySpec, shape: ModelShape, energy: Mapping[str, Any] | None) -> None:
+    def __init__(self, found: Document, spec: StudySpec, shape: ModelShape, facts: Mapping[str, Any]) -> None:
         self._found, self._spec, self._shape = found, spec, shape
+        energy = facts.get(ENERGY_FACT)
+        self._chance = float(facts.get("task", {}).get("chance", 0.0))
         self._energy = EnergyModel(**energy) if energy else None
 
     def latency(self, one: Finalist, readings: Readings) -> Finalist:
@@ -270,7 +272,8 @@ class _Remeasuring:
         timed = self.latency(one, readings)
         reasons = objections(
             timed.measurements,
-            trained_quality=one.provenance.get("trained_quality", 0.0),
+            trained_quality=one.provenance.get("trained_quality", values(timed.measurements)["quality"]),
+            chance=self._chance,
             constraints=self._spec.constraints,
         )
         return replace(timed, state="rejected" if reasons else "verified", reason="; ".join(reasons))

@@ -15,6 +15,7 @@ from autocompress import config
 from autocompress.core.device import DeviceProfile
 from autocompress.core.outcome import Evaluated, Infeasible, Record
 from autocompress.core.ports import Observer
+from autocompress.core.scores import least_quality
 from autocompress.core.spec import StudySpec
 from autocompress.deploy.session import runtime
 from autocompress.devices.host import about, fingerprint, is_like_this
@@ -58,9 +59,11 @@ def take_over(
     """Gives a study's candidates the costs that they have on this machine, in one step: qualities stay, finalists wait
     to be verified here. What was infeasible elsewhere and fits here waits to be judged."""
     found = list(_here(store.records(spec.name), pricing))
+    known = store.study(spec.name).facts.get("task", {})
+    least = least_quality(spec.task.scored, known.get("chance"))
     facts = {
         "device": about(profile),
-        "reference_point": reference_point(pricing, spec.objectives),
+        "reference_point": reference_point(pricing, spec.objectives, quality=least),
         PROFILE_FACT: config.device_to_json(profile),
         ENVIRONMENT_FACT: environment(spec),
     }

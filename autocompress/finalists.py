@@ -16,6 +16,7 @@ from autocompress.anatomy import Anatomy
 from autocompress.core.outcome import Evaluated, Record, values
 from autocompress.core.policy import CompressionPolicy
 from autocompress.core.ports import Phase
+from autocompress.core.scores import above_chance
 from autocompress.core.shape import macs
 from autocompress.core.training_spec import FinalistSpec
 from autocompress.core.trust import Trust, trust
@@ -130,7 +131,7 @@ class Recovery:
             return trained
         operators.apply(policy, student, self.setup.importance, since=Phase.PRECISION)
         deployed = self._score(student.model)
-        if spec.quantization_aware == "lossy" and trained.score - deployed <= spec.quantization_loss:
+        if spec.quantization_aware == "lossy" and trained.score - deployed <= self._bearable(trained.score, spec):
             return trained
         aware = self._train_aware(student, spec, folder)
         logger.info("deployed %.4f, after quantization-aware training %.4f", deployed, aware.score)
@@ -140,6 +141,11 @@ class Recovery:
         if on_epoch:
             on_epoch(spec.training.epochs, aware.score, aware.score)
         return aware
+
+    def _bearable(self, quality: float, spec: FinalistSpec) -> float:
+        """How much of a trained student's quality its precision may take."""
+        task = self.setup.task
+        return spec.quantization_loss * above_chance(quality, task.chance(task.examples("validation")))
 
     def _origin(self, policy: CompressionPolicy) -> Setup:
         """What the policy's student is cut from: the teacher itself, where the student is large enough."""

@@ -242,7 +242,13 @@ class Offering:
         return _Part(number, policy, weights, shape, judged, same, history.score)
 
     def _decide(self, part: _Part, found: Measurements, reference: Measurements, timed: _Latencies) -> None:
-        reasons = objections(found, trained_quality=part.trained_quality, constraints=self._spec.constraints)
+        task = self._teacher.task
+        reasons = objections(
+            found,
+            trained_quality=part.trained_quality,
+            chance=task.chance(task.examples("validation")),
+            constraints=self._spec.constraints,
+        )
         if reasons:
             self._reject(part.number, "; ".join(reasons), found, timed.provenance)
         else:

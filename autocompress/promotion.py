@@ -10,9 +10,10 @@ from typing import Any
 from autocompress import operators
 from autocompress.core.interruption import Switch
 from autocompress.core.nomination import HEALED, choose
-from autocompress.core.outcome import values
+from autocompress.core.outcome import Evaluated, values
 from autocompress.core.policy import CompressionPolicy
 from autocompress.core.ports import Observer
+from autocompress.core.scores import above_chance
 from autocompress.core.spec import RENOMINATE_FACT, StudySpec
 from autocompress.core.trust import TRUST_FACT, tau_in_words
 from autocompress.errors import CandidateError, ExhaustedError
@@ -126,10 +127,19 @@ class Promotion:
             store.records(name),
             self._spec.objectives,
             count,
-            healed=math.inf if self._setup.elastic is None else HEALED,
+            healed=math.inf if self._setup.elastic is None else HEALED * self._teachers(),
             already=already,
         )
         return [record.candidate.number for record in chosen]
+
+    def _teachers(self) -> float:
+        """What the teacher has above chance, or the best candidate where it was not judged."""
+        task, records = self._setup.task, self._store.records(self._spec.name)
+        judged = {one.candidate.number: one.outcome for one in records if isinstance(one.outcome, Evaluated)}
+        scores = {number: values(outcome.measurements).get("quality") for number, outcome in judged.items()}
+        known = [score for score in scores.values() if score is not None]
+        best = scores.get(0) or max(known, default=0.0)
+        return above_chance(best, task.chance(task.examples("validation")))
 
     def _waiting(self) -> list[CompressionPolicy]:
         """The finalists that are not concluded."""

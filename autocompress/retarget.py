@@ -12,6 +12,7 @@ from autocompress import config
 from autocompress.assets import private_files
 from autocompress.core.device import DeviceProfile
 from autocompress.core.outcome import Evaluated
+from autocompress.core.scores import least_quality
 from autocompress.core.shape import ModelShape
 from autocompress.core.spec import Bound, StudySpec, check_study_name
 from autocompress.devices.host import about
@@ -135,10 +136,11 @@ def _target(spec: StudySpec, profile: DeviceProfile, device: str, name: str, bou
 def _facts(
     known: Mapping[str, Any], profile: DeviceProfile, pricing: Pricing, target: StudySpec, origin: Mapping[str, Any]
 ) -> dict[str, Any]:
+    least = least_quality(target.task.scored, known.get("task", {}).get("chance"))
     return {
         **{key: known[key] for key in ("shape", "task") if key in known},
         "device": about(profile),
-        "reference_point": reference_point(pricing, target.objectives),
+        "reference_point": reference_point(pricing, target.objectives, quality=least),
         "retargeted": dict(origin),
     }
 

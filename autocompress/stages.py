@@ -23,6 +23,7 @@ from autocompress.core.interruption import Switch
 from autocompress.core.pareto import costs
 from autocompress.core.policy import content_digest
 from autocompress.core.ports import Evaluate, Observer, Runner
+from autocompress.core.scores import SCORES, least_quality
 from autocompress.core.shape import ModelShape
 from autocompress.core.space import SearchSpace
 from autocompress.core.spec import POPULATION_FACT, WORKLOAD_FACT, StudySpec
@@ -226,7 +227,9 @@ class Conductor:
             )
         task = teacher.task
         sizes = {name: len(task.examples(name)) for name in ("train", "validation", "test")}
-        self._store.set_fact(self._lease, "task", {"metric": task.metric, "labels": list(task.labels), "texts": sizes})
+        about = {"metric": task.metric, "labels": list(task.labels), "texts": sizes}
+        chance = task.chance(task.examples("validation"))
+        self._store.set_fact(self._lease, "task", {**about, "chance": chance})
         for note in teacher.notes:
             self._observer.note(f"teacher: {note}")
         self._observer.note(
@@ -305,8 +308,11 @@ class Conductor:
         if problems:
             raise SpecError(*problems)
         if "reference_point" not in self._store.study(self._spec.name).facts:
-            point = reference_point(pricing, self._spec.objectives)
+            point = reference_point(pricing, self._spec.objectives, quality=self._least_quality())
             self._store.set_fact(self._lease, "reference_point", point)
+
+    def _least_quality(self) -> float:
+        return least_quality(self._spec.task.scored, self._store.study(self._spec.name).facts["task"].get("chance"))
 
     def _lessons(self, setup: Setup, texts: Sequence[str] | None) -> Lessons:
         spec, own = self._spec, len(setup.task.examples("train"))
@@ -409,6 +415,7 @@ class Conductor:
             objectives=spec.objectives,
             constraints=spec.constraints,
             seed=spec.seed,
+            worst={"quality": SCORES[spec.task.scored.name].worst},
             population=population_for(begun),
             history=[(proposal, outcomes[digest]) for proposal, digest in self._store.proposals(spec.name)],
         )

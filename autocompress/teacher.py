@@ -251,6 +251,8 @@ def _judged(spec: StudySpec, teacher: Teacher, names: Sequence[str], tried: str)
 def _task_identity(spec: StudySpec) -> dict[str, Any]:
     identity = asdict(spec.task)
     identity["data"] = spec.task.data.identity  # the content of files counts beside it, not where they came from
+    if spec.task.scored.label is None and spec.task.scored.k is None:
+        identity["metric"] = spec.task.scored.name
     if not spec.task.labels:
         identity.pop("labels")  # teachers of before there was such a key keep their digest
     return identity

@@ -57,6 +57,7 @@ HOMES = {
     "pandas": {"reading"},
     "pyarrow": {"reading"},
     "regex": {"reading"},
+    "sklearn": {"tasks"},
     "huggingface_hub": {"assets"},
     "transformers": {"tasks", "checkpoints", "anatomy"},
 }

@@ -54,7 +54,11 @@ def _measurements(heading: str, measurements: Measurements) -> Table:
         table.add_column(column)
     for one in measurements:
         samples = f", n = {len(one.samples)}" if one.samples else ""
-        row = (label(one.metric, {one.metric: one}), with_unit(one.metric, one.value), interval(one.metric, one))
+        row = (
+            label(one.metric, {one.metric: one}),
+            with_unit(one.metric, one.value, one.unit),
+            interval(one.metric, one),
+        )
         table.add_row(*row, f"{one.source}{samples}")
     return table
 

@@ -32,7 +32,8 @@ def retarget(
     of the new study trains and verifies its finalists.
     """
     from autocompress import report as reports
-    from autocompress.core.shares import share
+    from autocompress.core.scores import score_named
+    from autocompress.core.shares import amount
     from autocompress.core.spec import Bound
     from autocompress.errors import SpecError
     from autocompress.retarget import retarget as solve
@@ -44,12 +45,13 @@ def retarget(
         bounds = {metric: Bound(max=value) for metric, value in given.items() if value is not None}
     except ValueError as error:
         raise SpecError(str(error)) from error
-    try:
-        if min_quality is not None:
-            bounds["quality"] = Bound(min=share(min_quality))
-    except ValueError as error:
-        raise SpecError(f"--min-quality: {error}") from error
     with Store.open(storage, create=False) as store:
+        try:
+            if min_quality is not None:
+                unit = str(store.study(study).facts.get("task", {}).get("metric", ""))
+                bounds["quality"] = Bound(min=amount(min_quality, points=score_named(unit).points))
+        except ValueError as error:
+            raise SpecError(f"--min-quality: {error}") from error
         found = solve(store, study, device=device, new_name=name, bounds=bounds)
         report = reports.front_report(store, found.name)
     if json:

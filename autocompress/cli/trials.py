@@ -159,7 +159,10 @@ def _table(session: Session, rows: Sequence[dict[str, Any]]) -> None:
     found = []
     for row in rows:
         known = row["metrics"]
-        values = [with_unit(metric, known[metric]["value"]) if metric in known else "" for metric in metrics]
+        values = [
+            with_unit(metric, known[metric]["value"], known[metric]["unit"]) if metric in known else ""
+            for metric in metrics
+        ]
         detail = Text(one_line(_detail(row), width=90))
         state = Text(row["state"], style=styles.get(row["state"], ""))
         found.append(Row([str(row["number"]), *values, row["digest"][:8], state, row["summary"], detail]))

@@ -11,6 +11,7 @@ from autocompress.config.validation import adapter
 from autocompress.core.data_spec import SPLITS
 from autocompress.core.device import DeviceProfile
 from autocompress.core.metrics import METRICS
+from autocompress.core.scores import SCORES
 from autocompress.core.space import SearchSpace
 from autocompress.core.spec import StudySpec
 from autocompress.core.task_kinds import kinds
@@ -45,6 +46,13 @@ def json_schema(kind: Kind) -> dict[str, Any]:
         for name, key in (("Bound", "min"), ("Bound", "max"), *_SHARES):
             _allow_percentages(definitions[name]["properties"][key])
         definitions["TaskSpec"]["properties"]["kind"]["enum"] = list(kinds())
+        metric = definitions["TaskSpec"]["properties"]["metric"]
+        of_scores: dict[str, Any] = {"enum": list(SCORES)}
+        metric["anyOf"] = [of_scores, {"$ref": "#/$defs/MetricSpec"}]
+        definitions["MetricSpec"]["properties"]["name"] = {
+            **definitions["MetricSpec"]["properties"]["name"],
+            **of_scores,
+        }
         for part in ("objectives", "constraints"):
             properties[part]["propertyNames"] = {"enum": sorted(METRICS)}
         threads = definitions["Workload"]["properties"]

@@ -5,6 +5,7 @@ from __future__ import annotations
 from typing import Any, Final
 
 from autocompress.config.problems import Problems
+from autocompress.core.scores import score_named
 from autocompress.core.shares import share
 
 _QUALITY: Final = ("constraints", "quality")
@@ -16,10 +17,18 @@ _OTHERS: Final = (("budget", "failure_share"), ("finalists", "quantization_loss"
 def place_shares(tree: dict[str, Any], problems: Problems) -> None:
     """Puts the share in place of a percentage. A bare number of 1 or more, which may mean either, is a problem; so it
     is of the others where it is more than 1."""
-    for end in _ENDS:
+    for end in _ENDS if _has_points(tree) else ():
         _place(tree, (*_QUALITY, end), problems, whole=False)
     for place in _OTHERS:
         _place(tree, place, problems, whole=True)
+
+
+def _has_points(tree: dict[str, Any]) -> bool:
+    """Whether the study's metric is told in hundredths; others have bounds in their own unit."""
+    task = tree.get("task")
+    metric = task.get("metric") if isinstance(task, dict) else None
+    name = metric.get("name") if isinstance(metric, dict) else metric
+    return not isinstance(name, str) or score_named(name).points
 
 
 def _place(tree: dict[str, Any], place: tuple[str, ...], problems: Problems, *, whole: bool) -> None:

@@ -7,6 +7,7 @@ from collections.abc import Mapping
 from dataclasses import asdict, dataclass, field, fields, replace
 from typing import Any, ClassVar, Final, Literal
 
+from autocompress.core.scores import SCORES, MetricSpec
 from autocompress.core.task_kinds import OURS, kinds
 from autocompress.errors import did_you_mean
 
@@ -250,8 +251,10 @@ class TaskSpec:
     """Labelled texts."""
     kind: str = "text-classification"
     """What is asked of a text: its class."""
-    metric: Literal["accuracy", "macro-f1"] = "accuracy"
-    """What quality is: the share of right answers, or the F1 score averaged over classes."""
+    metric: str | MetricSpec | None = None
+    """What quality is: accuracy, f1 (of the class that `label` names), macro-f1, micro-f1, mcc or roc-auc of classes;
+    spearman, pearson or rmse of amounts; recall (among the `k` nearest); span-f1. Each task has one that is meant where
+    none is given. Quality is larger where it is better: rmse is taken negative."""
     max_length: int = 128
     """Tokens at which texts are cut."""
     labels: Mapping[str, str | int] = field(default_factory=dict)
@@ -262,8 +265,25 @@ class TaskSpec:
     def __post_init__(self) -> None:
         if self.kind not in OURS and self.kind not in (known := kinds()):
             raise ValueError(f"no task is called {self.kind!r}; {did_you_mean(self.kind, known)}")
+        self._settle_metric()
         if self.max_length < 8:
             raise ValueError(f"`max_length >= 8` must hold, got {self.max_length}")
+
+    def _settle_metric(self) -> None:
+        """Raises ValueError for a metric that the task does not know; those of a task from elsewhere are its own."""
+        known = OURS.get(self.kind, tuple(SCORES))
+        if self.metric is None:
+            object.__setattr__(self, "metric", known[0])
+        name = self.scored.name
+        if name not in known:
+            raise ValueError(f"`metric` must be one that scores {self.kind}, got {name!r}; {did_you_mean(name, known)}")
+
+    @property
+    def scored(self) -> MetricSpec:
+        """The metric, however it was written."""
+        if isinstance(self.metric, MetricSpec):
+            return self.metric
+        return MetricSpec(str(self.metric))
 
     @property
     def label_names(self) -> dict[str, str]:

@@ -11,6 +11,20 @@ _WRITTEN: Final = re.compile(
 )
 
 
+def amount(given: float | str, *, points: bool) -> float:
+    """How much of a quality: a share, as `share` reads it, where the metric is told in `points`; else a number in the
+    metric's own unit. Raises ValueError."""
+    if points:
+        return share(given)
+    try:
+        number = float(given)
+    except ValueError:
+        number = math.nan
+    if not math.isfinite(number):
+        raise ValueError(f"must be a number in the metric's own unit, which has no hundredths, got {given!r}")
+    return number
+
+
 def share(given: float | str) -> float:
     """The share that a text or a number stands for: hundredths where `%`, `pt`, `pp` or `points` stand behind it.
 

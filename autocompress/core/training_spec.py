@@ -289,7 +289,7 @@ class FinalistSpec:
     kept where it scores no less on validation data, deployed, than what it started from. A student in 4 bits gained
     nothing that one seed could show (studies/benchmarks/precision.py)."""
     quantization_loss: float = 0.005
-    """The loss of quality by precision, as a share, above which `lossy` trains on: 0.005 is half a point."""
+    """The loss by precision above which `lossy` trains on, as a share of what a student's quality has above chance."""
     quantization_epochs: int = 2
     """Epochs of that training."""
     __pydantic_config__: ClassVar[dict[str, str]] = _FORBID

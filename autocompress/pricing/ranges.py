@@ -49,13 +49,14 @@ def reachable(space: SearchSpace, pricing: Pricing, *, seed: int) -> dict[str, t
     return ends
 
 
-def reference_point(pricing: Pricing, objectives: Mapping[str, Direction]) -> dict[str, float]:
-    """The hypervolume's reference: a fifth above the baseline's predicted costs, at quality 0."""
+def reference_point(pricing: Pricing, objectives: Mapping[str, Direction], *, quality: float = 0.0) -> dict[str, float]:
+    """The hypervolume's reference: a fifth above the baseline's predicted costs, at the least `quality` that counts."""
     known = values(pricing(BASELINE).measurements)
-    return {
+    point = {
         metric: _REFERENCE * known[metric] if way == "minimize" and metric in known else METRICS[metric].worst
         for metric, way in objectives.items()
     }
+    return {**point, **({"quality": quality} if "quality" in point else {})}
 
 
 def cheapest_whole(space: SearchSpace, pricing: Pricing, costs: Sequence[str], *, seed: int) -> Point | None:

@@ -24,6 +24,8 @@ from autocompress.report.wording import (
     label,
     marked,
     number,
+    points_unit,
+    quality_unit,
     times,
     word,
 )
@@ -81,12 +83,12 @@ def _tiles(report: FrontReport) -> str:
     if knee is None or report.baseline is None:
         return ""
     known, relative = report.baseline.metrics, knee.relative
-    quality = label("quality", known)
+    quality, of = label("quality", known), quality_unit(known)
     predicted = "latency_ms" in knee.metrics and is_estimated(knee.metrics["latency_ms"])
     tiles = [
         (times(relative.speedup), f"faster at the knee{', predicted' if predicted else ''}"),
         (change(relative.size_ratio), "size on disk"),
-        (f"{drop(relative.quality_drop)} pt" if relative.quality_drop is not None else "", f"{quality}, validation"),
+        (f"{drop(relative.quality_drop, of)} {points_unit(of)}".strip(), f"{quality}, validation"),
         (f"{len(report.verified)}", "verified finalists to pick from"),
     ]
     return f'<section class="tiles">{"".join(_tile(*tile) for tile in tiles if tile[0])}</section>'
@@ -157,12 +159,13 @@ def _baseline_row(baseline: Baseline, pace: str, extra: Sequence[str]) -> str:
 
 def _row(member: Member, pace: str, extra: Sequence[str]) -> str:
     metrics, relative = member.metrics, member.relative
-    points = drop_within(relative.quality_drop, relative.quality_drop_interval)
+    of = quality_unit(metrics)
+    points = drop_within(relative.quality_drop, relative.quality_drop_interval, of)
     name = f"<code>{_safe(member.digest[:8])}</code>{' ◆' if member.knee else ''}"
     state = "" if member.verified and member.on_front else "dominated" if member.verified else member.state
     cells = [
         f"{name}{f'<small>{_safe(state)}</small>' if state not in ('', 'estimate') else ''}",
-        _cell("quality", metrics, f"{points} pt" if points else ""),
+        _cell("quality", metrics, f"{points} {points_unit(of)}".rstrip() if points else ""),
         _cell("test_quality", metrics, _interval_of("test_quality", metrics)),
         _cell(pace, metrics, _about_pace(pace, metrics, member.predicted)),
         _safe(times(relative.speedup)),

@@ -8,7 +8,18 @@ from collections.abc import Sequence
 from autocompress.report.front import FrontReport, Metrics
 from autocompress.report.notes import notes
 from autocompress.report.plain_text import one_line
-from autocompress.report.wording import change, drop_within, interval, label, marked, times, told, word
+from autocompress.report.wording import (
+    change,
+    drop_within,
+    interval,
+    label,
+    marked,
+    points_unit,
+    quality_unit,
+    times,
+    told,
+    word,
+)
 
 _SPECIAL = re.compile(r"([\\`*_\[\]<>|#~&])")
 
@@ -23,14 +34,23 @@ def as_markdown(report: FrontReport) -> str:
     pace = report.speed
     extra = [metric for metric in report.named if metric not in ("quality", "test_quality", pace, "size_mb")]
     paces = [label(pace, known), "faster"]
-    heads = ["candidate", _escaped(quality), "Δ points", f"{_escaped(test)} (95 %)", *paces, "size", "Δ"]
+    lost = "Δ points" if points_unit(quality_unit(known)) else f"Δ {_escaped(quality)}"
+    heads = [
+        "candidate",
+        _escaped(quality),
+        lost,
+        f"{_escaped(test)} (95 %)",
+        *paces,
+        "size",
+        "Δ",
+    ]
     heads += [_escaped(label(metric, known)) for metric in extra]
     lines += [f"| {' | '.join(heads)} | model |", f"|---|{'---:|' * (len(heads) - 1)}---|"]
     if report.baseline:
         lines.append(_row("baseline", report.baseline.metrics, ["", "", ""], (pace, *extra), report.baseline.summary))
     for member in report.verified:
         relative = member.relative
-        points = drop_within(relative.quality_drop, relative.quality_drop_interval)
+        points = drop_within(relative.quality_drop, relative.quality_drop_interval, quality_unit(known))
         compared = [points, times(relative.speedup), change(relative.size_ratio)]
         name = f"{member.digest[:8]}{' ◆' if member.knee else ''}"
         lines.append(_row(name, member.metrics, compared, (pace, *extra), member.summary))

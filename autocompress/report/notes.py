@@ -6,11 +6,12 @@ from collections.abc import Mapping
 from typing import Any, Final
 
 from autocompress.core.device import HOST
+from autocompress.core.scores import score_named
 from autocompress.core.trust import NO_ELASTIC_FACT, Trust, tau_in_words
 from autocompress.report.front import FrontReport
 from autocompress.report.prediction import Pace, Prediction
 from autocompress.report.ties import Tie
-from autocompress.report.wording import label, listed, number
+from autocompress.report.wording import label, listed, number, quality_unit
 
 _NOTICED: Final = 0.05
 """A pace that differs by less is not worth a line."""
@@ -39,7 +40,8 @@ def notes(report: FrontReport) -> list[str]:
         lines.append(f"Constraint: {metric} {ends}.")
     volume = report.hypervolume
     if volume.verified is not None and volume.reference:
-        at = ", ".join(f"{metric} {number(metric, value)}" for metric, value in volume.reference.items())
+        of = quality_unit(known)
+        at = ", ".join(f"{metric} {number(metric, value, of)}" for metric, value in volume.reference.items())
         lines.append(f"Hypervolume of the verified front: {volume.verified:.4g} (reference point: {at}).")
     if not report.verified and report.state != "complete":
         lines.append(f"Nothing is verified yet; go on with `autocompress resume {report.study}`.")
@@ -57,8 +59,13 @@ def _trusted(found: Trust, quality: str) -> str:
     """`Accuracy of 4 finalists before training against after it: Kendall's tau 0.67, +4.1 points by training.`"""
     return (
         f"{quality.capitalize()} of {found.n} finalists before training against after it: {tau_in_words(found.tau)}, "
-        f"{100 * found.gain:+.1f} points by training."
+        f"{_gained(found.gain, quality)} by training."
     )
+
+
+def _gained(gain: float, quality: str) -> str:
+    kind = score_named(quality)
+    return f"{100 * gain:+.1f} points" if kind.points else f"{gain:+.{kind.digits}f}"
 
 
 def _promoted(found: Mapping[str, Any]) -> str:

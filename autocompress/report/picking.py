@@ -10,12 +10,13 @@ from typing import Any, Final
 
 from autocompress.core.pareto import front, knee
 from autocompress.core.runtimes import named_runtime
-from autocompress.core.shares import share
+from autocompress.core.scores import score_named
+from autocompress.core.shares import amount
 from autocompress.errors import NotFoundError, SpecError, did_you_mean
 from autocompress.report.front import Baseline, FrontReport, Member, front_report, point
 from autocompress.report.plain_text import one_line
 from autocompress.report.ties import COMPARED, is_tied
-from autocompress.report.wording import label, listed, told, unit, word
+from autocompress.report.wording import label, listed, quality_unit, told, unit, word
 from autocompress.store import Store
 
 SCHEMA: Final = "autocompress.pick/1"
@@ -61,13 +62,22 @@ class PickBounds:
         for name in self.__slots__:
             value = getattr(self, name)
             if value is not None and name in _SHARES:
-                object.__setattr__(self, name, _share(name, value))
+                _read(name, value, points=not _is_large(value))
             elif value is not None and not math.isfinite(value):
                 raise SpecError(f"{_option(name)}: must be a finite number, got {value}")
 
+    def of(self, unit: str) -> PickBounds:
+        """With qualities and drops as numbers, by the unit of the study's, which names its metric. Raises SpecError."""
+        points = score_named(unit).points
+        given = {name: getattr(self, name) for name in _SHARES}
+        found: dict[str, Any] = {
+            name: _read(name, value, points=points) for name, value in given.items() if value is not None
+        }
+        return replace(self, **found) if found else self
+
     @property
     def drop(self) -> float | None:
-        """The largest drop allowed, as a share."""
+        """The largest drop allowed, once it is a number."""
         return None if self.max_quality_drop is None else float(self.max_quality_drop)
 
 
@@ -169,6 +179,7 @@ def pick(
     offered = _comparable([_named(report, candidate)] if candidate is not None else verified, verified)
     if runtime is not None:
         offered = _in_runtime(report, offered, named_runtime(runtime))
+    bounds = bounds.of(quality_unit(baseline.metrics))
     rule = _given() if candidate is not None else _rule(report, minimize, maximize)
     limits = _limits(bounds, baseline)
     _refuse_unknown(report, limits)
@@ -418,9 +429,17 @@ def _nothing_verified(report: FrontReport) -> str:
     )
 
 
-def _share(name: str, given: float | str) -> float:
+def _is_large(given: float | str) -> bool:
+    """Whether it may be an amount of something that has no hundredths; which, the study's metric says."""
     try:
-        return share(given)
+        return 1 <= abs(float(given)) < math.inf
+    except ValueError:
+        return False
+
+
+def _read(name: str, given: float | str, *, points: bool) -> float:
+    try:
+        return amount(given, points=points)
     except ValueError as error:
         raise SpecError(f"{_option(name)}: {error}") from error
 

@@ -15,7 +15,18 @@ from autocompress.report.layout import Cell, Column, Fitted, Row
 from autocompress.report.notes import notes
 from autocompress.report.picking import Picked
 from autocompress.report.plain_text import one_line
-from autocompress.report.wording import change, drop, drop_within, interval, label, marked, times, word
+from autocompress.report.wording import (
+    change,
+    drop,
+    drop_within,
+    interval,
+    label,
+    marked,
+    points_unit,
+    quality_unit,
+    times,
+    word,
+)
 
 ESTIMATES_SHOWN: Final = 8
 """Further ones are counted; all of them are in `--json` and `--csv`."""
@@ -86,10 +97,10 @@ class _Picked:
 
     def _table(self, gap: str) -> Fitted:
         member, baseline = self._picked.member, self._picked.baseline
-        one = member.relative
+        one, of = member.relative, quality_unit(member.metrics)
         changes = {
-            "quality": _points(one.quality_drop, one.quality_drop_interval, gap),
-            "test_quality": _points(one.test_quality_drop, one.test_quality_drop_interval, gap),
+            "quality": _points(one.quality_drop, one.quality_drop_interval, gap, of),
+            "test_quality": _points(one.test_quality_drop, one.test_quality_drop_interval, gap, of),
             "latency_ms": f"{times(one.speedup)} faster",
             "size_mb": change(one.size_ratio),
         }
@@ -101,12 +112,15 @@ class _Picked:
         return Fitted([Column(""), *(Column(name, "right") for name in ("picked", "baseline", "change"))], rows)
 
 
-def _points(drop: float | None, within: tuple[float, float] | None, gap: str) -> str:
+def _points(drop: float | None, within: tuple[float, float] | None, gap: str, of: str) -> str:
     """`−0.4 [−1.9 to +1.1] pt`; in two lines `−0.4 pt` and the interval."""
     if drop is None:
         return ""
-    text = drop_within(drop, within)
-    return f"{text} pt" if gap == " " else f"{text} pt".replace(" [", f" pt{gap}[", 1).removesuffix(" pt")
+    text, points = drop_within(drop, within, of), points_unit(of)
+    if gap == " ":
+        return f"{text} {points}".rstrip()
+    first, bracket, rest = text.partition(" [")
+    return f"{first} {points}".rstrip() + (f"{gap}[{rest}" if bracket else "")
 
 
 def _title(report: FrontReport) -> Text:
@@ -168,7 +182,7 @@ def _cells(member: Member, shown: _Shown) -> list[Cell]:
         Text("◆" if member.knee else "", style="bold magenta"),
         member.digest[:8],
         _value("quality", metrics),
-        drop(relative.quality_drop),
+        drop(relative.quality_drop, quality_unit(metrics)),
         _with_interval("test_quality", metrics),
         _speed(shown, metrics) if member.verified else _value(shown.speed, metrics),
         times(relative.speedup),

@@ -7,6 +7,7 @@ from collections.abc import Mapping
 from typing import Final
 
 from autocompress.core.outcome import Measurement
+from autocompress.core.scores import score_named
 
 _LABELS: Final = {
     "quality": "quality",
@@ -38,20 +39,32 @@ def label(metric: str, metrics: Mapping[str, Measurement]) -> str:
     return _LABELS.get(metric, metric)
 
 
-def unit(metric: str) -> str:
+def quality_unit(metrics: Mapping[str, Measurement]) -> str:
+    """The unit of a measured quality, which names its metric."""
+    return metrics["quality"].unit if "quality" in metrics else ""
+
+
+def unit(metric: str, of: str = "") -> str:
+    """`of` is the unit of a measured quality, which names the task's metric: only some are told in points."""
     if metric == "throughput":
         return "texts/s"
     if metric.endswith("_drop"):
-        return "pt"
+        return points_unit(of)
     return next((unit for ending, unit in _UNITS.items() if metric.endswith(ending)), "")
 
 
-def number(metric: str, value: float) -> str:
-    """A value without its unit. Qualities are shares, as `--min-quality` takes them, to a tenth of a point."""
+def points_unit(of: str) -> str:
+    """`pt` where differences of a quality are told in hundredths."""
+    return "pt" if score_named(of).points else ""
+
+
+def number(metric: str, value: float, of: str = "") -> str:
+    """A value without its unit. Qualities are written as `--min-quality` takes them, to a tenth of a point."""
     if metric in ("quality", "test_quality"):
-        return f"{value:.3f}"
+        return f"{value:.{score_named(of).digits}f}"
     if metric.endswith("_drop"):
-        return f"{100 * value:.1f}".replace("-", _MINUS)
+        kind = score_named(of)
+        return (f"{100 * value:.1f}" if kind.points else f"{value:.{kind.digits}f}").replace("-", _MINUS)
     if metric in ("parameters", "macs"):
         return _counted(value)
     if metric == "parity":
@@ -59,8 +72,8 @@ def number(metric: str, value: float) -> str:
     return f"{value:#.3g}" if abs(value) < 99.95 else f"{value:,.0f}"
 
 
-def with_unit(metric: str, value: float) -> str:
-    return f"{number(metric, value)} {unit(metric)}".rstrip()
+def with_unit(metric: str, value: float, of: str = "") -> str:
+    return f"{number(metric, value, of)} {unit(metric, of)}".rstrip()
 
 
 def word(metric: str, measurement: Measurement) -> str:
@@ -77,7 +90,7 @@ def is_estimated(measurement: Measurement) -> bool:
 
 def marked(metric: str, measurement: Measurement) -> str:
     """A value with its unit, with `~` in front of what was predicted or modelled rather than measured or counted."""
-    return f"{'~' if is_estimated(measurement) else ''}{with_unit(metric, measurement.value)}"
+    return f"{'~' if is_estimated(measurement) else ''}{with_unit(metric, measurement.value, measurement.unit)}"
 
 
 def told(metric: str, measurement: Measurement) -> str:
@@ -93,28 +106,29 @@ def interval(metric: str, measurement: Measurement) -> str:
     """`0.942–0.975`, or nothing without a 95 % interval."""
     if measurement.interval is None:
         return ""
-    low, high = measurement.interval
-    if metric.endswith("_drop"):
-        return f"{number(metric, low)} to {number(metric, high)}"
-    return f"{number(metric, low)}–{number(metric, high)}"
+    low, high = (number(metric, end, measurement.unit) for end in measurement.interval)
+    return f"{low} to {high}" if metric.endswith("_drop") or low.startswith("-") else f"{low}–{high}"
 
 
-def drop(value: float | None) -> str:
-    """A quality drop as the change in points (hundredths): a drop of 0.0123 is `−1.2`."""
+def drop(value: float | None, of: str = "") -> str:
+    """A quality drop as the change in points (hundredths): a drop of 0.0123 is `−1.2`; in the metric's own unit where
+    its quality `of` that name has no points."""
     if value is None:
         return ""
-    points = -100 * value
-    if abs(points) < 0.05:
-        return "±0.0"
-    return f"{'+' if points > 0 else _MINUS}{abs(points):.1f}"
+    kind = score_named(of)
+    digits = 1 if kind.points else kind.digits
+    change = -value * (100 if kind.points else 1)
+    if abs(change) < 0.5 * 10**-digits:
+        return f"±{0:.{digits}f}"
+    return f"{'+' if change > 0 else _MINUS}{abs(change):.{digits}f}"
 
 
-def drop_within(value: float | None, within: tuple[float, float] | None) -> str:
+def drop_within(value: float | None, within: tuple[float, float] | None, of: str = "") -> str:
     """The same with its 95 % interval, where there is one: `−1.2 [−2.4 to +0.1]`."""
     if within is None:
-        return drop(value)
+        return drop(value, of)
     low, high = within
-    return f"{drop(value)} [{drop(high)} to {drop(low)}]"
+    return f"{drop(value, of)} [{drop(high, of)} to {drop(low, of)}]"
 
 
 def change(ratio: float | None) -> str:

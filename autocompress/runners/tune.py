@@ -89,7 +89,8 @@ class _Heard:
         if name not in self.last or self.last[name]["node"] != result["node"]:
             self.on_place(name, str(result["node"]))
         self.last[name] = dict(result)
-        self.on_result(name, int(result["epoch"]), float(result["quality"]))
+        if not result.get("failure"):
+            self.on_result(name, int(result["epoch"]), float(result["quality"]))
 
     def check(self) -> None:
         """Raises KeyboardInterrupt, the one thing that Tune lets through, when somebody asked to stop, or nothing is
@@ -198,7 +199,7 @@ def _train_one(recovery: Recovery, policy: CompressionPolicy, settings: Settings
 
     torch.set_num_threads(1)
     node = platform.node() or platform.machine()
-    failed = {"quality": 0.0, "kept": -math.inf, "epoch": -1, "node": node}
+    failed = {"quality": math.nan, "kept": -math.inf, "epoch": -1, "node": node}
     with tempfile.TemporaryDirectory() as place:
         folder = Path(place)
         deposit.fetch(name, folder)

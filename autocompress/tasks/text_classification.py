@@ -3,10 +3,10 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
-from typing import ClassVar, final
+from typing import Any, ClassVar, final
 
 import numpy as np
 from numpy.typing import NDArray
@@ -14,16 +14,15 @@ from torch import Tensor
 from torch.nn import functional
 
 from autocompress.core.data_spec import TaskSpec
+from autocompress.core.scores import parsed_metric
 from autocompress.deploy.tokenizer import TokenizerFiles
 from autocompress.errors import SpecError
 from autocompress.reading import ALL, Rows, ordered, read_labelled
 from autocompress.tasks.examples import Batch, Examples
+from autocompress.tasks.metrics import Metric, of_classes
 from autocompress.tasks.splitting import Pool, split
 from autocompress.tasks.task import Outputs, Reduction, Score, Task
 from autocompress.tasks.tokenization import Tokenization, open_tokenization
-
-_RESAMPLES = 1000
-_Z = 1.959964
 
 
 @final
@@ -46,6 +45,7 @@ class TextClassification(Task):
     ) -> TextClassification:
         data = read_labelled(spec.data, files)
         names = tuple(labels or data.classes)
+        of_classes(spec.scored, names)
         known = set(names if labels else (data.parts.get("train") or data.parts[ALL]).labels)
         for part in data.parts.values():
             _check_labels(part, known, "the model" if labels else "the training texts")
@@ -59,7 +59,7 @@ class TextClassification(Task):
         splits = split(spec.data, pools, names)
         examples = {name: read[part].take(places) for name, (part, places) in splits.places.items()}
         cut = _about_cut(examples, tokenization.files)
-        return cls(spec.metric, names, examples, tokenization.files, (*notes, *splits.notes, *cut))
+        return cls(str(spec.scored), names, examples, tokenization.files, (*notes, *splits.notes, *cut))
 
     @staticmethod
     def classes(spec: TaskSpec, files: Mapping[str, Path]) -> tuple[str, ...]:
@@ -96,25 +96,24 @@ class TextClassification(Task):
             places[of_class] = np.arange(len(of_class))  # the first of every class, then the second of every class
         return order[np.argsort(places[order], kind="stable")][:count]
 
-    def score(self, outputs: Outputs, examples: Examples) -> Score:
-        """Accuracy with Wilson's interval, or macro-averaged F1 with a bootstrap interval."""
-        return self._score(outputs.argmax(axis=1), examples.labels)
+    @property
+    def scored(self) -> Metric:
+        return of_classes(parsed_metric(self.metric), self.labels)
 
-    def _score(self, predicted: NDArray[np.int64], truth: NDArray[np.int64]) -> Score:
-        if self.metric == "accuracy":
-            return accuracy(predicted, truth)
-        return macro_f1(predicted, truth, classes=len(self.labels))
+    def _predicted(self, outputs: Outputs) -> Any:
+        return outputs if self.scored.from_shares else outputs.argmax(axis=1)
+
+    def score(self, outputs: Outputs, examples: Examples) -> Score:
+        return self.scored.score(self._predicted(outputs), examples.labels)
 
     def drop(self, outputs: Outputs, reference: Outputs, examples: Examples) -> Score:
-        """For accuracy the interval is that of Bonett and Price (2012), for macro-averaged F1 a bootstrap of texts."""
-        predicted, theirs, truth = outputs.argmax(axis=1), reference.argmax(axis=1), examples.labels
-        if self.metric == "accuracy":
-            return accuracy_drop(predicted, theirs, truth)
-        return macro_f1_drop(predicted, theirs, truth, classes=len(self.labels))
+        return self.scored.drop(self._predicted(outputs), self._predicted(reference), examples.labels)
 
     def chance(self, examples: Examples) -> float:
-        truth = examples.labels
-        return self._score(np.full_like(truth, np.bincount(truth).argmax()), truth).value
+        same = np.eye(len(self.labels), dtype=np.float32)
+        answers = (np.repeat(row[None], len(examples), axis=0) for row in same)
+        found = [self.scored.value(self._predicted(one), examples.labels) for one in answers]
+        return max((value for value in found if math.isfinite(value)), default=0.0)
 
     def agreed(self, outputs: Outputs, others: Outputs) -> float:
         return float((outputs.argmax(axis=1) == others.argmax(axis=1)).mean())
@@ -174,56 +173,3 @@ def _about_cut(examples: Mapping[str, Examples], tokenizer: TokenizerFiles) -> l
 
 def _tokenized(tokenization: Tokenization, texts: Sequence[str], labels: Sequence[int]) -> Examples:
     return Examples(tuple(texts), tuple(tokenization(texts)), np.array(labels, dtype=np.int64), tokenization.files.pad)
-
-
-def accuracy(predicted: NDArray[np.int64], truth: NDArray[np.int64]) -> Score:
-    """Share of right answers, with Wilson's score interval (Wilson 1927)."""
-    right, n, z = int((predicted == truth).sum()), len(truth), _Z
-    share = right / n
-    centre = (share + z * z / (2 * n)) / (1 + z * z / n)
-    half = z / (1 + z * z / n) * math.sqrt(share * (1 - share) / n + z * z / (4 * n * n))
-    # at shares of 0 and 1 an end is the share itself, which rounding would miss by a bit
-    return Score(share, (min(share, max(0.0, centre - half)), max(share, min(1.0, centre + half))))
-
-
-def macro_f1(predicted: NDArray[np.int64], truth: NDArray[np.int64], *, classes: int) -> Score:
-    """F1 averaged over classes, with a percentile bootstrap interval of 1,000 resamples (fixed seed)."""
-    return _bootstrap(len(truth), lambda rows: _macro_f1(predicted[rows], truth[rows], classes))
-
-
-def accuracy_drop(predicted: NDArray[np.int64], reference: NDArray[np.int64], truth: NDArray[np.int64]) -> Score:
-    """Accuracy of the reference less that of the predictions, with the adjusted Wald interval of a difference of paired
-    proportions (Bonett and Price 2012): one text more on which either alone is right."""
-    lost = int(((reference == truth) & (predicted != truth)).sum())
-    won = int(((reference != truth) & (predicted == truth)).sum())
-    n = len(truth)
-    ours, theirs = (won + 1) / (n + 2), (lost + 1) / (n + 2)
-    half = _Z * math.sqrt((ours + theirs - (theirs - ours) ** 2) / (n + 2))
-    return Score((lost - won) / n, (max(-1.0, theirs - ours - half), min(1.0, theirs - ours + half)))
-
-
-def macro_f1_drop(
-    predicted: NDArray[np.int64], reference: NDArray[np.int64], truth: NDArray[np.int64], *, classes: int
-) -> Score:
-    """Macro-averaged F1 of the reference less that of the predictions, with the interval of `macro_f1`."""
-
-    def difference(rows: NDArray[np.int64]) -> float:
-        return _macro_f1(reference[rows], truth[rows], classes) - _macro_f1(predicted[rows], truth[rows], classes)
-
-    return _bootstrap(len(truth), difference)
-
-
-def _bootstrap(count: int, score: Callable[[NDArray[np.int64]], float]) -> Score:
-    """A score of all rows, with the percentiles of what it is of rows drawn from them (fixed seed)."""
-    drawn = np.random.default_rng(0).integers(0, count, (_RESAMPLES, count))
-    low, high = np.quantile([score(rows) for rows in drawn], [0.025, 0.975])
-    whole = score(np.arange(count))
-    return Score(whole, (min(whole, float(low)), max(whole, float(high))))
-
-
-def _macro_f1(predicted: NDArray[np.int64], truth: NDArray[np.int64], classes: int) -> float:
-    table = np.bincount(truth * classes + predicted, minlength=classes * classes).reshape(classes, classes)
-    hits = np.diag(table).astype(float)
-    totals = table.sum(0) + table.sum(1)
-    present = totals > 0
-    return float((2 * hits[present] / totals[present]).mean())

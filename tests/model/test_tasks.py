@@ -5,9 +5,11 @@ import pytest
 from sklearn.metrics import f1_score
 
 from autocompress.core.data_spec import Asset, DataSpec, TaskSpec, TextSpec
+from autocompress.core.scores import parsed_metric
 from autocompress.errors import SpecError
 from autocompress.reading import read_labelled, read_texts
-from autocompress.tasks.text_classification import TextClassification, accuracy, accuracy_drop, macro_f1, macro_f1_drop
+from autocompress.tasks import TextClassification
+from autocompress.tasks.metrics import Metric, accuracy, accuracy_drop, of_classes
 from tests.given_study import write_model
 
 
@@ -189,10 +191,14 @@ def test_accuracy_has_wilsons_interval() -> None:
     assert score.interval == (pytest.approx(0.8256, abs=1e-4), pytest.approx(0.9448, abs=1e-4))
 
 
+def macro_f1(classes: int) -> Metric:
+    return of_classes(parsed_metric("macro-f1"), [str(number) for number in range(classes)])
+
+
 def test_macro_f1_equals_that_of_an_independent_library() -> None:
     generator = np.random.default_rng(0)
     truth, predicted = generator.integers(0, 4, 200), generator.integers(0, 4, 200)
-    score = macro_f1(predicted, truth, classes=5)
+    score = macro_f1(5).score(predicted, truth)
     assert score.value == pytest.approx(f1_score(truth, predicted, average="macro"))
     assert score.interval[0] < score.value < score.interval[1]
 
@@ -225,9 +231,9 @@ def test_a_drop_in_macro_f1_is_the_difference_and_knows_that_texts_are_the_same(
     truth = generator.integers(0, 4, 200)
     reference = np.where(generator.random(200) < 0.9, truth, 0)
     predicted = np.where(generator.random(200) < 0.95, reference, 1)
-    drop = macro_f1_drop(predicted, reference, truth, classes=4)
-    scores = [macro_f1(one, truth, classes=4) for one in (reference, predicted)]
+    drop = macro_f1(4).drop(predicted, reference, truth)
+    scores = [macro_f1(4).score(one, truth) for one in (reference, predicted)]
     assert drop.value == pytest.approx(scores[0].value - scores[1].value)
     assert drop.interval[0] < drop.value < drop.interval[1]
     assert drop.interval[1] - drop.interval[0] < scores[0].interval[1] - scores[0].interval[0]
-    assert macro_f1_drop(reference, reference, truth, classes=4).interval == (0.0, 0.0)
+    assert macro_f1(4).drop(reference, reference, truth).interval == (0.0, 0.0)

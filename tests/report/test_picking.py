@@ -37,8 +37,8 @@ def test_one_point_may_be_written_in_every_way(store: Store, written: float | st
 
 def test_a_quality_may_be_written_in_hundredths(store: Store) -> None:
     assert pick(store, "quickstart", bounds=PickBounds(min_quality="96%")).member.number == 1
-    assert PickBounds(max_quality_drop="100%").drop == 1.0
-    assert PickBounds(max_quality_drop="-0.5%").drop == -0.005
+    assert PickBounds(max_quality_drop="100%").of("accuracy").drop == 1.0
+    assert PickBounds(max_quality_drop="-0.5%").of("accuracy").drop == -0.005
 
 
 @pytest.mark.parametrize(
@@ -58,7 +58,14 @@ def test_a_quality_may_be_written_in_hundredths(store: Store) -> None:
 )
 def test_a_share_that_may_be_a_percentage_is_asked_about(written: float | str, said: str) -> None:
     with pytest.raises(SpecError, match=said):
-        PickBounds(max_quality_drop=written)
+        PickBounds(max_quality_drop=written).of("accuracy")
+
+
+def test_a_bound_is_in_the_unit_of_the_studys_metric() -> None:
+    assert PickBounds(max_quality_drop=2.5, min_quality=-40).of("-rmse").drop == 2.5
+    assert PickBounds(max_quality_drop="1pt").of("spearman").drop == 0.01
+    with pytest.raises(SpecError, match="--max-quality-drop: must be a number in the metric's own unit, .* got '1%'"):
+        PickBounds(max_quality_drop="1%").of("-rmse")
 
 
 def test_what_the_texts_cannot_rule_out_is_said(store: Store) -> None:

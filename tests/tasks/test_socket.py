@@ -49,7 +49,7 @@ def installed(folder: Path) -> Path:
 
 
 def test_every_task_of_ours_is_named_once_and_has_a_form_of_answers() -> None:
-    assert tuple(TASKS) == OURS
+    assert tuple(TASKS) == tuple(OURS)
     assert all(task.answer in FORMS for task in TASKS.values())
 
 

@@ -1,0 +1,153 @@
+"""Scores of predictions by name, with their intervals, and how far two models' scores lie apart on the same rows.
+
+Scores are scikit-learn's and scipy's. Accuracy has intervals of closed form; the others have those of a bootstrap of
+rows, paired where two models are compared.
+"""
+
+from __future__ import annotations
+
+import math
+import warnings
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from typing import Any, Final
+
+import numpy as np
+from numpy.typing import NDArray
+from scipy import stats
+from sklearn import metrics
+
+from autocompress.core.scores import SCORES, MetricSpec
+from autocompress.errors import SpecError, did_you_mean
+from autocompress.tasks.task import Score
+
+_Z: Final = 1.959964
+_RESAMPLES: Final = 1000
+_FEW_RESAMPLES: Final = 200
+"""Of what a library computes: a call takes a millisecond, and every candidate of a search is scored."""
+
+Rows = NDArray[np.int64]
+Scoring = Callable[[Any, Any], float]
+"""(predictions, truth), rows first -> a score."""
+
+
+@dataclass(frozen=True, slots=True)
+class Metric:
+    """A score of predictions; `from_shares` where it wants what outputs say of every class [rows, classes], and not the
+    answers [rows] alone. Bootstraps draw `resamples` times from the rows."""
+
+    spec: MetricSpec
+    scoring: Scoring
+    from_shares: bool = False
+    resamples: int = _FEW_RESAMPLES
+
+    def value(self, predicted: Any, truth: Any) -> float:
+        """Larger is better: a metric of which less is better is taken negative."""
+        with warnings.catch_warnings(), np.errstate(all="ignore"):
+            warnings.simplefilter("ignore")  # a class that no row has, or constant answers
+            found = float(self.scoring(predicted, truth))
+        return found if SCORES[self.spec.name].direction == "maximize" else -found
+
+    def score(self, predicted: Any, truth: Any) -> Score:
+        if self.spec.name == "accuracy" and predicted.ndim == 1:
+            return accuracy(predicted, truth)
+        return bootstrap(len(truth), lambda rows: self.value(predicted[rows], truth[rows]), self.resamples)
+
+    def drop(self, predicted: Any, reference: Any, truth: Any) -> Score:
+        """The reference's score less that of the predictions, with an interval of paired rows."""
+        if self.spec.name == "accuracy" and predicted.ndim == 1:
+            return accuracy_drop(predicted, reference, truth)
+
+        def apart(rows: Rows) -> float:
+            return self.value(reference[rows], truth[rows]) - self.value(predicted[rows], truth[rows])
+
+        return bootstrap(len(truth), apart, self.resamples)
+
+
+def of_classes(spec: MetricSpec, labels: Sequence[str]) -> Metric:
+    """Of answers that are numbers of classes. Raises SpecError for a class that there is none of."""
+    if spec.label is not None and spec.label not in labels:
+        raise SpecError(f"task.metric.label: no class is called {spec.label!r}; {did_you_mean(spec.label, labels)}")
+    one = labels.index(spec.label) if spec.label is not None else len(labels) - 1
+    match spec.name:
+        case "macro-f1":
+            return Metric(spec, lambda predicted, truth: macro_f1(predicted, truth, len(labels)), resamples=_RESAMPLES)
+        case "micro-f1":
+            return Metric(spec, lambda predicted, truth: metrics.f1_score(truth, predicted, average="micro"))
+        case "f1":
+            return Metric(
+                spec,
+                lambda predicted, truth: metrics.f1_score(truth == one, predicted == one, zero_division=0.0),
+            )
+        case "mcc":
+            return Metric(spec, lambda predicted, truth: metrics.matthews_corrcoef(truth, predicted))
+        case "roc-auc":
+            wanted = [one] if spec.label is not None or len(labels) == 2 else range(len(labels))
+            return Metric(spec, lambda shares, truth: _area(shares, truth, wanted), from_shares=True)
+        case "accuracy":
+            return Metric(spec, lambda predicted, truth: metrics.accuracy_score(truth, predicted))
+    raise SpecError(f"task.metric: {spec.name} does not score classes")
+
+
+def _area(shares: NDArray[np.float32], truth: Rows, classes: Sequence[int]) -> float:
+    """Of each class against the rest, a mean over those that some rows have and some have not."""
+    areas = [
+        metrics.roc_auc_score(truth == label, shares[:, label])
+        for label in classes
+        if 0 < (truth == label).sum() < len(truth)
+    ]
+    return float(np.mean(areas)) if areas else math.nan
+
+
+def bootstrap(count: int, score: Callable[[Rows], float], resamples: int = _RESAMPLES) -> Score:
+    """A score of all rows, with the percentiles of what it is of rows drawn from them (fixed seed)."""
+    drawn = np.random.default_rng(0).integers(0, count, (resamples, count))
+    found = np.array([score(rows) for rows in drawn])
+    whole = score(np.arange(count))
+    whole = whole if math.isfinite(whole) else 0.0  # constant answers correlate with nothing
+    if not np.isfinite(found).any():
+        return Score(whole, (whole, whole))
+    low, high = np.nanquantile(found, [0.025, 0.975])
+    return Score(whole, (min(whole, float(low)), max(whole, float(high))))
+
+
+def accuracy(predicted: Rows, truth: Rows) -> Score:
+    """Share of right answers, with Wilson's score interval (Wilson 1927)."""
+    right, n, z = int((predicted == truth).sum()), len(truth), _Z
+    share = right / n
+    centre = (share + z * z / (2 * n)) / (1 + z * z / n)
+    half = z / (1 + z * z / n) * math.sqrt(share * (1 - share) / n + z * z / (4 * n * n))
+    # at shares of 0 and 1 an end is the share itself, which rounding would miss by a bit
+    return Score(share, (min(share, max(0.0, centre - half)), max(share, min(1.0, centre + half))))
+
+
+def accuracy_drop(predicted: Rows, reference: Rows, truth: Rows) -> Score:
+    """Accuracy of the reference less that of the predictions, with the adjusted Wald interval of a difference of paired
+    proportions (Bonett and Price 2012): one text more on which either alone is right."""
+    lost = int(((reference == truth) & (predicted != truth)).sum())
+    won = int(((reference != truth) & (predicted == truth)).sum())
+    n = len(truth)
+    ours, theirs = (won + 1) / (n + 2), (lost + 1) / (n + 2)
+    half = _Z * math.sqrt((ours + theirs - (theirs - ours) ** 2) / (n + 2))
+    return Score((lost - won) / n, (max(-1.0, theirs - ours - half), min(1.0, theirs - ours + half)))
+
+
+def macro_f1(predicted: Rows, truth: Rows, classes: int) -> float:
+    """F1 averaged over the classes that occur: scikit-learn's, a hundred times as fast, which a bootstrap needs."""
+    table = np.bincount(truth * classes + predicted, minlength=classes * classes).reshape(classes, classes)
+    hits = np.diag(table).astype(float)
+    totals = table.sum(0) + table.sum(1)
+    present = totals > 0
+    return float((2 * hits[present] / totals[present]).mean())
+
+
+def of_amounts(spec: MetricSpec) -> Metric:
+    """Of predicted amounts [rows] beside the true ones."""
+    scorings: dict[str, Scoring] = {
+        "spearman": lambda predicted, truth: stats.spearmanr(predicted, truth).statistic,
+        "pearson": lambda predicted, truth: stats.pearsonr(predicted, truth).statistic,
+        "rmse": lambda predicted, truth: metrics.root_mean_squared_error(truth, predicted),
+    }
+    if spec.name not in scorings:
+        raise SpecError(f"task.metric: {spec.name} does not score amounts")
+    return Metric(spec, scorings[spec.name])
