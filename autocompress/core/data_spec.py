@@ -264,7 +264,7 @@ class TaskSpec:
 
     def __post_init__(self) -> None:
         if self.kind not in OURS and self.kind not in (known := kinds()):
-            raise ValueError(f"no task is called {self.kind!r}; {did_you_mean(self.kind, known)}")
+            raise ValueError(f"task.kind: no task is called {self.kind!r}; {did_you_mean(self.kind, known)}")
         self._settle_metric()
         if self.max_length < 8:
             raise ValueError(f"`max_length >= 8` must hold, got {self.max_length}")
@@ -274,9 +274,15 @@ class TaskSpec:
         known = OURS.get(self.kind, tuple(SCORES))
         if self.metric is None:
             object.__setattr__(self, "metric", known[0])
-        name = self.scored.name
+        name = self.metric.name if isinstance(self.metric, MetricSpec) else str(self.metric)
         if name not in known:
-            raise ValueError(f"`metric` must be one that scores {self.kind}, got {name!r}; {did_you_mean(name, known)}")
+            raise ValueError(
+                f"task.metric: must be one that scores {self.kind}, got {name!r}; {did_you_mean(name, known)}"
+            )
+        try:
+            self.scored  # noqa: B018 - whether it can be read
+        except ValueError as error:
+            raise ValueError(f"task.metric: {error}") from error
 
     @property
     def scored(self) -> MetricSpec:

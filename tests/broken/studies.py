@@ -152,7 +152,7 @@ KEYS = (
         model={"path": "model", "sha256": "A"},
     ),
     _value("a format nobody knows", "task.data.format", "did you mean 'csv'", task__data__format="cvs"),
-    _value("a metric nobody knows", "task.metric", "accuracy", task__metric="f1"),
+    _value("a metric nobody knows", "task.metric", "accuracy", task__metric="f2"),
     _value(
         "a split that is no whole",
         "task.data.split: must be three positive shares that sum to 1",

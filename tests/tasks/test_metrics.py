@@ -89,10 +89,12 @@ def test_a_metric_that_lacks_something_is_refused(given: dict[str, object], mess
 
 
 def test_a_metric_must_score_the_task_and_its_class_be_one_of_the_data() -> None:
-    with pytest.raises(ValueError, match="`metric` must be one that scores text-classification, got 'rmse'"):
+    with pytest.raises(ValueError, match=r"task\.metric: must be one that scores text-classification, got 'rmse'"):
         TaskSpec(metric="rmse")
     with pytest.raises(SpecError, match=r"task\.metric\.label: no class is called 'spma'; did you mean 'spam'"):
         of_classes(MetricSpec("f1", "spma"), LABELS)
+    with pytest.raises(ValueError, match=r"task\.metric: `label` must name the class of f1"):
+        TaskSpec(metric="f1")
     assert TaskSpec().metric == "accuracy", "as studies of before have it"
 
 
