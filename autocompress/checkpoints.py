@@ -7,6 +7,7 @@ after loading. Whatever float type the weights come in, they are read as fp32.
 from __future__ import annotations
 
 import json
+import math
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
@@ -26,6 +27,8 @@ from autocompress.errors import SpecError
 _PURPOSE = "ForSequenceClassification"
 NEW_HEAD = "`teacher: {head: new}` in the study trains a new head for your labels on its encoder"
 _SHOWN = 5
+_SLACK = 2**20
+"""Parameters that a new head may have beside those of the weights."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -138,6 +141,7 @@ def load_model(checkpoint: Checkpoint, head: str, labels: Sequence[str], *, new_
     Raises SpecError when weights are missing, of another size, left over or not finite.
     """
     names = dict(enumerate(labels))
+    _check_sizes(checkpoint)
     with torch.random.fork_rng(), quiet():
         torch.manual_seed(0)
         with config_errors(checkpoint.folder):
@@ -153,6 +157,21 @@ def load_model(checkpoint: Checkpoint, head: str, labels: Sequence[str], *, new_
         if new_head and checkpoint.has_head:
             _renew_head(model, checkpoint.family)
     return model
+
+
+def _check_sizes(checkpoint: Checkpoint) -> None:
+    """Raises SpecError for a config whose model is far larger than its weights: seen before so much memory is taken.
+    Further differences are found, and named, when it is loaded."""
+    with config_errors(checkpoint.folder), torch.device("meta"), quiet():
+        asked = sum(
+            one.numel() for one in AutoModelForSequenceClassification.from_config(checkpoint.config).parameters()
+        )
+    held = sum(math.prod(shape) for shape in checkpoint.shapes.values())
+    if asked > 2 * held + _SLACK:
+        raise SpecError(
+            f"{checkpoint.folder / 'config.json'}: its sizes ask for {asked:,} parameters, and the weights beside it "
+            f"are {held:,}; put the config there that the model was saved with"
+        )
 
 
 def _check_loaded(checkpoint: Checkpoint, model: Any, info: Mapping[str, Any], *, new_head: bool) -> None:

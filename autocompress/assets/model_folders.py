@@ -33,7 +33,11 @@ _MOST = {
     **dict.fromkeys(("intermediate_size", "hidden_dim"), 2**20),
     **dict.fromkeys(("vocab_size", "max_position_embeddings"), 2**24),
 }
-"""The sizes of a model's config, and what each is at most."""
+_FEWER = {
+    **dict.fromkeys(("type_vocab_size", "task_type_vocab_size"), 2**16),
+    **dict.fromkeys(("embedding_size", "input_embedding_size", "output_embedding_size"), 2**16),
+}
+"""The sizes of a model's config, and what each is at most; those of `_FEWER` may be 0, or null."""
 
 
 def check_model_folder(path: Path) -> None:
@@ -236,10 +240,12 @@ def _meaning_problems(file: Path, config: Mapping[str, Any]) -> list[str]:
 def _size_problems(file: Path, config: Mapping[str, Any]) -> list[str]:
     """Sizes that no model has: what they would cost is seen before it is paid."""
     problems = []
-    for key, most in _MOST.items():
-        value = config.get(key, 1)
-        if isinstance(value, bool) or not isinstance(value, int) or not 1 <= value <= most:
-            problems.append(f"{file}: {key!r} must be a whole number from 1 to {most:,}, got {str(value)[:40]}")
+    for key, most in (_MOST | _FEWER).items():
+        value, least = config.get(key, 1), int(key in _MOST)
+        if value is None and not least:
+            continue
+        if isinstance(value, bool) or not isinstance(value, int) or not least <= value <= most:
+            problems.append(f"{file}: {key!r} must be a whole number from {least} to {most:,}, got {str(value)[:40]}")
     return problems
 
 

@@ -115,9 +115,9 @@ def write_text(path: Path, text: str) -> None:
 
 
 def _console(*, stderr: bool) -> Console:
-    from rich.console import Console
+    from autocompress.cli.consoles import PlainConsole
 
     stream = sys.stderr if stderr else sys.stdout
     columns = os.environ.get("COLUMNS", "")
     width = None if stream.isatty() or (columns.isdecimal() and int(columns)) else _PIPE_WIDTH
-    return Console(stderr=stderr, highlight=False, width=width)
+    return PlainConsole(stderr=stderr, highlight=False, width=width)

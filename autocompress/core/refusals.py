@@ -28,7 +28,6 @@ _OF_WRITING: Final = frozenset({*_FULL, errno.EROFS, errno.EFBIG})
 """What reading never ends with: whoever meets it was writing, wherever that was."""
 _SAID: Final = re.compile(r"\(os error (\d+)\)|\[Errno (\d+)\]|(No space left on device)|(Disk quota exceeded)")
 """How libraries tell it that are no OSErrors: `I/O error: ... (os error 28)` is what Rust says."""
-_MEGABYTE: Final = 1e6
 
 
 @contextlib.contextmanager
@@ -80,11 +79,14 @@ def free_bytes(path: Path) -> int:
 def room_in_words(path: Path, needed: int = 0) -> str:
     """` (3.1 MB are needed, 1.9 MB are free there: 1.2 MB are missing)`"""
     free = free_bytes(path)
-    there = f"{free / _MEGABYTE:,.1f} MB are free there"
+    there = f"{_size(free)} are free there"
     if needed <= free:
         return f" ({there})"
-    missing = (needed - free) / _MEGABYTE
-    return f" ({needed / _MEGABYTE:,.1f} MB are needed, {there}: {missing:,.1f} MB are missing)"
+    return f" ({_size(needed)} are needed, {there}: {_size(needed - free)} are missing)"
+
+
+def _size(count: int) -> str:
+    return f"{count / 1e6:,.1f} MB" if count >= 1e6 else f"{count / 1e3:,.1f} kB"
 
 
 def _told(number: int, path: Path | None, needed: int = 0) -> HostError:

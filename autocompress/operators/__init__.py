@@ -61,7 +61,8 @@ def cuts(steps: Iterable[Step | StepSpace]) -> bool:
 
 def only_rounded(policy: CompressionPolicy) -> bool:
     """Whether a policy changes how the model is stored and run, and nothing that training could heal."""
-    return all(OPERATORS[step.operator].phase > Phase.RECOVERY for step in policy.steps)
+    known = (OPERATORS.get(step.operator) for step in policy.steps)
+    return all(operator is not None and operator.phase > Phase.RECOVERY for operator in known)
 
 
 def apply(

@@ -11,7 +11,7 @@ import regex  # as `re`, but that it can be told to give up
 from autocompress.errors import SpecError
 from autocompress.reading.layout import Layout, Table
 
-_LINE_SECONDS: Final = 1.0
+_LINE_SECONDS: Final = 0.25
 _SECONDS: Final = 60.0
 """What the matching of one line, and of all together, may take: a pattern that backtracks would never end."""
 

@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import hashlib
 import json
+import sqlite3
+from contextlib import closing
 from pathlib import Path
 from typing import Any
 
@@ -83,3 +85,38 @@ def test_codes_of_others_do_not_reach_a_terminal(store: Store, run: Run, folder:
         assert "\x1b[2J" not in ended.out + ended.err
         assert "\x1b[31m" not in ended.out + ended.err
     assert "\x1b" not in ended.err
+
+
+def test_codes_in_a_stored_study_do_not_reach_a_terminal_either(store: Store, run: Run, folder: Path) -> None:
+    """A database is a file that others can have written: names, reasons, units and steps are shown, not obeyed."""
+    code = "\x1b[31mred\x1b]0;owned\x07\u202e"
+    named = f"quickstart{code}"
+    with closing(sqlite3.connect("autocompress.db")) as database:
+        for table, column in (
+            ("studies", "name"),
+            ("finalists", "reason"),
+            ("measurements", "unit"),
+            ("measurements", "device"),
+            ("candidates", "broken_constraint"),
+        ):
+            database.execute(f"UPDATE {table} SET {column} = {column} || ?", (code,))
+        told = json.dumps(code)[1:-1]
+        database.execute("UPDATE candidates SET policy = replace(policy, '\"prune_heads\"', ?)", (f'"heads{told}"',))
+        database.execute("UPDATE facts SET value = replace(value, 'accuracy', ?) WHERE key = 'task'", (told,))
+        database.commit()
+    page = folder / "page.html"
+    for command in (
+        ("list",),
+        ("doctor", "--storage", "autocompress.db"),
+        ("pareto", named),
+        ("pareto", named, "--markdown"),
+        ("pareto", named, "--html", "page.html"),
+        ("trials", named),
+        ("show", named, "1"),
+        ("show", named, "17"),
+        ("pick", named, "--knee"),
+    ):
+        ended = run(*command)
+        said = ended.out + ended.err + (page.read_text() if page.exists() else "")
+        assert ended.code in (0, 3, 4), (command, said)
+        assert not {"\x1b", "\x07", "\u202e"} & set(said), command
