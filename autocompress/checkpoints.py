@@ -163,9 +163,8 @@ def _check_sizes(checkpoint: Checkpoint) -> None:
     """Raises SpecError for a config whose model is far larger than its weights: seen before so much memory is taken.
     Further differences are found, and named, when it is loaded."""
     with config_errors(checkpoint.folder), torch.device("meta"), quiet():
-        asked = sum(
-            one.numel() for one in AutoModelForSequenceClassification.from_config(checkpoint.config).parameters()
-        )
+        model: Any = AutoModelForSequenceClassification.from_config(checkpoint.config)
+        asked = sum(parameter.numel() for parameter in model.parameters())
     held = sum(math.prod(shape) for shape in checkpoint.shapes.values())
     if asked > 2 * held + _SLACK:
         raise SpecError(
