@@ -19,7 +19,7 @@ from torch import nn
 from transformers.utils import logging as transformers_logging
 
 from autocompress.anatomy import FAMILIES, Family, family_of
-from autocompress.anatomy.heads import config_in, pretrained
+from autocompress.anatomy.heads import config_in, empty_model, pretrained
 from autocompress.assets import check_model_folder
 from autocompress.assets.model_folders import config_errors, numbered_names, tensor_shapes
 from autocompress.errors import SpecError
@@ -141,7 +141,7 @@ def load_model(checkpoint: Checkpoint, head: str, labels: Sequence[str], *, new_
     Raises SpecError when weights are missing, of another size, left over or not finite.
     """
     names = dict(enumerate(labels))
-    _check_sizes(checkpoint)
+    _check_sizes(checkpoint, head)
     with torch.random.fork_rng(), quiet():
         torch.manual_seed(0)
         with config_errors(checkpoint.folder):
@@ -159,12 +159,11 @@ def load_model(checkpoint: Checkpoint, head: str, labels: Sequence[str], *, new_
     return model
 
 
-def _check_sizes(checkpoint: Checkpoint) -> None:
+def _check_sizes(checkpoint: Checkpoint, head: str) -> None:
     """Raises SpecError for a config whose model is far larger than its weights: seen before so much memory is taken.
     Further differences are found, and named, when it is loaded."""
     with config_errors(checkpoint.folder), torch.device("meta"), quiet():
-        model: Any = AutoModelForSequenceClassification.from_config(checkpoint.config)
-        asked = sum(parameter.numel() for parameter in model.parameters())
+        asked = sum(parameter.numel() for parameter in empty_model(checkpoint.config, head).parameters())
     held = sum(math.prod(shape) for shape in checkpoint.shapes.values())
     if asked > 2 * held + _SLACK:
         raise SpecError(
