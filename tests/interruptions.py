@@ -1,6 +1,6 @@
 """Ctrl-C and SIGTERM at random moments of a small study, through all of its stages, and what is left of it.
 
-    python -m tests.interruptions [--moments 40] [--workers 0 2] [--twice] [--forked] [--chained 5] [--seed 1]
+    python -m tests.interruptions [--moments 40] [--workers 0 2] [--twice] [--forked] [--chained 5] [--group] [--seed 1]
 
 At every moment a fresh study is begun by the real command line, interrupted, looked at, and gone on with. It must end
 with 130 or 143, one line that says how to go on, no traceback, the state `interrupted`, no process left 15 seconds
@@ -21,7 +21,7 @@ import sys
 import tempfile
 import time
 from collections.abc import Callable, Iterator, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any, Final, Protocol
 
@@ -45,7 +45,7 @@ Front = dict[str, float | None]
 @dataclass(frozen=True)
 class Moment:
     """When which signal is sent, in seconds after the program can hear it, or after it says that a `stage` begins, and
-    how often."""
+    how often; to the program, or to all of its group, as a terminal's Ctrl-C is."""
 
     number: int
     after: float
@@ -53,9 +53,10 @@ class Moment:
     workers: int
     twice: bool = False
     stage: str = ""
+    group: bool = False
 
     def __str__(self) -> str:
-        often = ", twice" if self.twice else ""
+        often = f"{', twice' if self.twice else ''}{' to the group' if self.group else ''}"
         where = f"{self.stage!r} + " if self.stage else "after "
         return f"{self.number}: {self.signal.name}{often} {where}{self.after:.2f} s, {self.workers} workers"
 
@@ -257,7 +258,7 @@ def interrupted(start: Start, folder: Path, moment: Moment) -> Seen:
     sent = time.monotonic()
     for _ in range(1 + moment.twice if not too_late else 0):
         with contextlib.suppress(ProcessLookupError):
-            os.kill(process.pid, moment.signal)
+            (os.killpg if moment.group else os.kill)(process.pid, moment.signal)
         process.exit_code(random.Random(moment.number).uniform(0.0, 0.6) if moment.twice else 0.0)
         below += descendants(process)
     code = process.exit_code(PATIENCE)
@@ -335,10 +336,11 @@ def moments(many: int, seconds: float, *, workers: int, twice: bool, seed: int) 
     return [Moment(number, at, kinds[number % 2], workers, twice) for number, at in enumerate(places)]
 
 
-def in_stages(stages: Sequence[str], *, workers: int, seed: int) -> list[Moment]:
-    """Both signals, once and twice, within three seconds after each stage begins."""
+def in_stages(stages: Sequence[str], *, workers: int, seed: int, once: bool = False) -> list[Moment]:
+    """Both signals, once and (unless `once` is all) twice, within three seconds after each stage begins."""
     generator = random.Random(seed)
-    ways = [(number, twice) for number in (signal.SIGTERM, signal.SIGINT) for twice in (False, True)]
+    often = (False,) if once else (False, True)
+    ways = [(number, twice) for number in (signal.SIGTERM, signal.SIGINT) for twice in often]
     kinds = [(stage, number, twice) for stage in stages for number, twice in ways]
     return [
         Moment(place, generator.uniform(0.0, 3.0), number, workers, twice, stage)
@@ -385,10 +387,10 @@ def tried(start: Start, workers: int, options: argparse.Namespace) -> Iterator[S
         seconds, whole = left_alone(start, alone, 0 if options.stages else workers)
         print(f"left alone it takes {seconds:.1f} s", flush=True)
         if options.stages:
-            many = in_stages(options.stages, workers=workers, seed=options.seed)
+            many = in_stages(options.stages, workers=workers, seed=options.seed, once=options.once)
         else:
             many = moments(options.moments, seconds, workers=workers, twice=options.twice, seed=options.seed)
-        many = many[options.first : options.last]
+        many = [replace(one, group=options.group) for one in many[options.first : options.last]]
         if not options.chained:
             yield from series(start, many, whole, alone / "cache", measured=options.host)
             return
@@ -403,6 +405,8 @@ def main() -> None:
     parser.add_argument("--moments", type=int, default=40)
     parser.add_argument("--workers", type=int, nargs="+", default=[0, 2])
     parser.add_argument("--twice", action="store_true", help="each signal a second time, within 0.6 s")
+    parser.add_argument("--once", action="store_true", help="with --stages: each signal once alone")
+    parser.add_argument("--group", action="store_true", help="to the whole process group, as Ctrl-C in a terminal is")
     parser.add_argument("--forked", action="store_true", help="from a process that has imported everything")
     parser.add_argument(
         "--chained", type=int, default=0, metavar="N", help="interrupt each study N times before it is left to end"
