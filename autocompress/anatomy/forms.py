@@ -11,6 +11,7 @@ from typing import Any
 from torch import Tensor, nn
 
 from autocompress.anatomy.blueprint import at, base_of, blocks_of, products_of, stacks_of
+from autocompress.anatomy.int8 import SharedEmbedding
 from autocompress.errors import SpecError
 from autocompress.families import Block, Family, Stack
 
@@ -114,14 +115,12 @@ def _one_entry_a_layer(model: nn.Module, stack: Stack, layers: nn.ModuleList) ->
     return layers
 
 
-class HeadTable(nn.Embedding):
+class HeadTable(SharedEmbedding):
     """A table with one column a head, of which a layer reads those of the heads that it has left; the table itself is
     one for all layers."""
 
     def __init__(self, table: nn.Embedding) -> None:
-        nn.Module.__init__(self)
-        self.num_embeddings, self.embedding_dim, self.padding_idx = table.num_embeddings, table.embedding_dim, None
-        self.weight = table.weight
+        super().__init__(table)
         self.register_buffer(HEADS, None, persistent=False)
 
     def forward(self, positions: Tensor) -> Tensor:

@@ -142,17 +142,25 @@ def tell_padding(model: nn.Module, _: tuple[Any, ...], inputs: dict[str, Any]) -
             module.mask = inputs.get(module.masked_by)
 
 
-class Int8Embedding(nn.Embedding):
+class SharedEmbedding(nn.Embedding):
+    """An embedding over the table of another one: none is made anew."""
+
+    def __init__(self, embedding: nn.Embedding) -> None:
+        nn.Module.__init__(self)
+        self.num_embeddings, self.embedding_dim = embedding.num_embeddings, embedding.embedding_dim
+        self.weight, self.padding_idx = embedding.weight, embedding.padding_idx
+        self.max_norm, self.norm_type, self.scale_grad_by_freq, self.sparse = None, 2.0, False, False
+
+
+class Int8Embedding(SharedEmbedding):
     """An embedding table with rows in 8 bits, or 4; its `weight` is that of the fp32 table it was made of.
 
     Rows are quantized as they are looked up: a whole table would be quantized anew for every candidate.
     """
 
     def __init__(self, embedding: nn.Embedding, *, bits: Literal[4, 8] = 8) -> None:
-        nn.Module.__init__(self)  # the table is that of `embedding`: none is made anew
-        self.num_embeddings, self.embedding_dim = embedding.num_embeddings, embedding.embedding_dim
-        self.weight, self.bits = embedding.weight, bits
-        self.padding_idx = embedding.padding_idx
+        super().__init__(embedding)
+        self.bits = bits
 
     def forward(self, tokens: Tensor) -> Tensor:
         rows = functional.embedding(tokens, self.weight)

@@ -6,7 +6,7 @@ import collections
 import copy
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
-from typing import Final, Literal, final
+from typing import Final, Literal, cast, final
 
 import torch
 from torch import Tensor, nn
@@ -125,6 +125,20 @@ class LiveModel:
     def products(self, name: str) -> list[Multiplied]:
         """The products of a block. Raises KeyError for a part that is not there, or is no block."""
         return _multiplied(self._place(name))
+
+    def token_tables(self) -> dict[str, Slot]:
+        """Where token ids are looked up, by path: in one table all, which several modules may hold. Images and sounds
+        have none."""
+        try:
+            first = self.model.get_input_embeddings()  # type: ignore[operator]
+        except NotImplementedError:
+            return {}
+        found = {}
+        for path, module in self.model.named_modules():
+            if isinstance(first, nn.Embedding) and isinstance(module, nn.Embedding) and module.weight is first.weight:
+                owner, _, name = path.rpartition(".")
+                found[path] = Slot(self.model.get_submodule(owner), name)
+        return found
 
     def layers(self, stack: str) -> tuple[int, ...]:
         """The layers that a stack has left, by their places in the uncompressed model."""
@@ -250,13 +264,11 @@ class LiveModel:
 
     def quantize_embeddings(self, bits: Literal[4, 8]) -> None:
         """The rows that tokens are looked up in are rounded from now on. Raises KeyError where there are none."""
-        table = self.model.get_input_embeddings()  # type: ignore[operator]
-        if not isinstance(table, nn.Embedding):
+        tables = list(self.token_tables().values())
+        if not tables:
             raise KeyError("embeddings")
-        for module in list(self.model.modules()):
-            for name, child in module.named_children():
-                if isinstance(child, nn.Embedding) and child.weight is table.weight:
-                    setattr(module, name, Int8Embedding(child, bits=bits))
+        for slot in tables:
+            slot.put(Int8Embedding(cast(nn.Embedding, slot.module), bits=bits))
 
     def quantize(self, names: Iterable[str], storage: Storage) -> None:
         """The products of these blocks compute in int8 from now on, with weights stored as the storage says. With a

@@ -103,15 +103,16 @@ def live(form: str, *, attention: str | None = "eager", **settings: object) -> A
 
 LIVELY: Mapping[str, Mapping[str, object]] = {
     "WhisperForConditionalGeneration": {"max_source_positions": 10},
+    "WhisperForAudioClassification": {"max_source_positions": 10},
     "ModernBertForSequenceClassification": {"local_attention": 6, "global_attn_every_n_layers": 2},
     "Qwen2ForCausalLM": {"use_sliding_window": True, "sliding_window": 4, "max_window_layers": 1},
 }
 """What makes a form harder still: windows of different layers, an input that is short enough to be quick."""
 
 
-def telling(form: str, *, attention: str | None = "eager") -> Any:
+def telling(form: str, *, attention: str | None = "eager", **settings: object) -> Any:
     """In float64 and with weights so large that every unit of it matters to its answers."""
-    model = live(form, attention=attention, **LIVELY.get(form, {})).double()
+    model = live(form, attention=attention, **{**LIVELY.get(form, {}), **settings}).double()
     generator = torch.Generator().manual_seed(1)
     with torch.no_grad():
         for tensor in model.parameters():

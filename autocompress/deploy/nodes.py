@@ -1,0 +1,310 @@
+"""Nodes and initializers of an ONNX graph, as ONNX Runtime is quick with them: products in fp32, int8 or stored in 4
+bits, tables, normalisations, activations of every opset."""
+
+from __future__ import annotations
+
+import collections
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
+from importlib import metadata
+from typing import Any
+
+import numpy as np
+import onnx
+import torch
+from numpy.typing import NDArray
+from onnx import TensorProto, helper, numpy_helper
+
+from autocompress.anatomy.int4 import packed
+from autocompress.anatomy.int8 import quantize_rows, steps
+from autocompress.anatomy.weights import Linear, Norm
+from autocompress.core.lowering import Lowering
+from autocompress.core.opsets import ATTENTION_OPSET, OPSETS, PLAIN_OPSET
+from autocompress.core.shape import BLOCK, Bits
+
+NORM = "LayerNormalization"
+_BY_TANH = {"approximate": "tanh"}
+ACTIVATIONS: dict[str, tuple[str, dict[str, Any]]] = {
+    "gelu": ("Gelu", {}),
+    "gelu_new": ("Gelu", _BY_TANH),
+    "gelu_pytorch_tanh": ("Gelu", _BY_TANH),
+    "relu": ("Relu", {}),
+    "tanh": ("Tanh", {}),
+}
+"""The node of each activation (`anatomy.ACTIVATIONS` and those of heads), and its attributes."""
+
+
+class Graph:
+    """Nodes and initializers, named after the part of the model that they are in."""
+
+    def __init__(self, lowering: Lowering, opset: int | None) -> None:
+        """Raises ValueError for a lowering that the version of ONNX has no nodes for."""
+        rules = {*lowering.fp32, *lowering.int8}
+        if opset is not None and opset < ATTENTION_OPSET and "attention_node" in rules:
+            raise ValueError(f"an `Attention` node needs ONNX opset {ATTENTION_OPSET}, got {opset}")
+        self.lowering = lowering
+        self._asked, self._opset = opset, opset or PLAIN_OPSET
+        self._within: list[str] = []
+        self.nodes: list[onnx.NodeProto] = []
+        self._initializers: dict[str, onnx.TensorProto] = {}
+        self._small: dict[tuple[str, bytes], str] = {}
+        self._quantized: dict[tuple[str, ...], tuple[str, str, str]] = {}
+        self._multiplied: dict[str, tuple[str, NDArray[np.float32]]] = {}
+        self._uses: collections.Counter[str] = collections.Counter()
+        self._written: dict[tuple[str, ...], str] = {}
+
+    def node(self, operator: str, *inputs: str, outputs: int = 1, **attributes: Any) -> str:
+        first = f"{'.'.join(self._within)}/{operator}_{len(self.nodes)}"
+        names = [first + (f"_{i}" if i else "") for i in range(outputs)]
+        self.nodes.append(helper.make_node(operator, inputs, names, name=names[0], **attributes))
+        return names[0]
+
+    @contextmanager
+    def within(self, part: str) -> Iterator[None]:
+        """What is written meanwhile is named after this part of the model: `layers.0.attention.output.weight`."""
+        self._within.append(part)
+        yield
+        self._within.pop()
+
+    def split(self, tensor: str, parts: int) -> list[str]:
+        number = {"num_outputs": parts} if self._opset >= 18 else {}  # before, equal parts are what is meant
+        self.node("Split", tensor, outputs=parts, axis=-1, **number)
+        return list(self.nodes[-1].output)
+
+    def activation(self, name: str, tensor: str) -> str:
+        operator, attributes = ACTIVATIONS[name]
+        if operator != "Gelu" or self._opset >= 20:
+            return self.node(operator, tensor, **attributes)
+        if attributes:  # by tanh(sqrt(2 / pi) (x + 0.044715 x^3))
+            cube = self.node("Mul", self.node("Mul", tensor, tensor), tensor)
+            inner = self.node("Add", tensor, self.node("Mul", cube, self.scalar(0.044715)))
+            bent = self.node("Tanh", self.node("Mul", inner, self.scalar((2 / np.pi) ** 0.5)))
+        else:
+            bent = self.node("Erf", self.node("Div", tensor, self.scalar(2**0.5)))
+        both = self.node("Add", bent, self.scalar(1.0))
+        return self.node("Mul", self.node("Mul", tensor, both), self.scalar(0.5))
+
+    def array(self, array: NDArray[np.generic], name: str) -> str:
+        """A tensor of the part that is being written."""
+        return self._stored(array, ".".join((*self._within, name)))
+
+    def _stored(self, array: NDArray[np.generic], name: str) -> str:
+        tensor = numpy_helper.from_array(np.asarray(array, order="C"), name)
+        assert name not in self._initializers or self._initializers[name] == tensor, f"two tensors are called {name}"
+        self._initializers[name] = tensor
+        return name
+
+    def keep(self, tensor: onnx.TensorProto) -> None:
+        """A tensor that was stored elsewhere, under its name."""
+        assert tensor.name not in self._initializers, f"two tensors are called {tensor.name}"
+        self._initializers[tensor.name] = tensor
+
+    def _shared(self, array: NDArray[np.generic]) -> str:
+        key = (f"{array.dtype}{array.shape}", array.tobytes())
+        if key not in self._small:
+            self._small[key] = self._stored(array, f"constant_{len(self._small)}")
+        return self._small[key]
+
+    def ints(self, values: list[int]) -> str:
+        return self._shared(np.array(values, np.int64))
+
+    def integer(self, value: int) -> str:
+        return self._shared(np.array(value, np.int64))
+
+    def scalar(self, value: float) -> str:
+        return self._shared(np.array(value, np.float32))
+
+    def byte(self, value: int) -> str:
+        return self._shared(np.array(value, np.uint8))
+
+    def norm(self, tensor: str, norm: Norm) -> str:
+        with self.within("norm"):
+            scale, bias = self.array(norm.scale, "scale"), self.array(norm.bias, "bias")
+            return self.node(NORM, tensor, scale, bias, axis=-1, epsilon=norm.epsilon)
+
+    def first(self, tensor: str) -> str:
+        """[batch, length, ...] -> [batch, 1, ...]"""
+        return self.node("Slice", tensor, self.ints([0]), self.ints([1]), self.ints([1]))
+
+    def linear(self, name: str, tensor: str, parts: list[Linear], bits: Bits, *, first: bool = False) -> str:
+        """x W + b for several products of the same x at once, side by side in the last axis; of the `first` token
+        alone, if asked for."""
+        with self.within(name):
+            return self._linear(tensor, parts, bits, first=first)
+
+    def _linear(self, tensor: str, parts: list[Linear], bits: Bits, *, first: bool) -> str:
+        weight = np.concatenate([part.weight for part in parts], axis=1)
+        bias = np.concatenate([part.bias for part in parts])
+        relief, limits = parts[0].relief, parts[0].limits  # products of one input share them
+        return self.product(tensor, weight, bias, bits, limits=limits, relief=relief, first=first)
+
+    def product(
+        self,
+        tensor: str,
+        weight: NDArray[np.float32],
+        bias: NDArray[np.float32] | None,
+        bits: Bits,
+        *,
+        limits: tuple[float, float] | None = None,
+        relief: NDArray[np.float32] | None = None,
+        first: bool = False,
+        constant: bool = False,
+    ) -> str:
+        """x W + b with W [inputs, outputs], of the `first` token alone if asked for. In int8 with activations as they
+        come or between `limits`, and with a `relief` of the inputs. Written twice, it has one weight. A `constant` x
+        depends on no input."""
+        if bits == 32:
+            product = self.node("MatMul", self.first(tensor) if first else tensor, self.array(weight, "weight"))
+        else:
+            if relief is not None:
+                tensor, weight = self._once("Mul", tensor, self._shared(relief)), weight / relief[:, None]
+            columns, scales = self._columns(weight, bits)
+            if constant:
+                product = self._constant_product(tensor, columns, scales[:, 0], limits)
+            elif limits is None:
+                product = self._dynamic_product(tensor, columns, scales[:, 0], first=first)
+            else:
+                product = self._static_product(tensor, columns, scales[:, 0], limits, first=first)
+        return product if bias is None else self.node("Add", product, self.array(bias, "bias"))
+
+    def _columns(self, weight: NDArray[np.float32], bits: Bits) -> tuple[str, NDArray[np.float32]]:
+        """[inputs, outputs] -> int8 of the same shape, and scales [outputs, 1].
+
+        Of a weight that is used again, a slice that is all of it, and another one every time: ONNX Runtime makes
+        unsigned weights of signed ones where the CPU asks for it, and does so wrongly where several nodes share one.
+        """
+        place = ".".join(self._within)
+        if place not in self._multiplied:
+            self._multiplied[place] = self.integer_rows(np.ascontiguousarray(weight.T), bits)
+        rows, scales = self._multiplied[place]
+        self._uses[place] += 1
+        if (use := self._uses[place]) > 1:
+            rows = self.node("Slice", rows, self.ints([0]), self.ints([len(scales) + use]), self.ints([0]))
+        return self.node("Transpose", rows, perm=[1, 0]), scales
+
+    def _zero_points(self, count: int) -> str:
+        """Of weights, which are symmetric."""
+        use = self._uses[".".join(self._within)]
+        return self.array(np.zeros(count, np.int8), "zero_point" if use == 1 else f"zero_point.{use}")
+
+    def looked_up(self, table: NDArray[np.float32], bits: Bits, ids: str) -> str:
+        """Rows of a table, called `weight`, by token ids [batch, length]: [batch, length, columns]."""
+        if bits == 32:
+            return self.node("Gather", self.array(table, "weight"), ids)
+        if bits == 8:
+            rows, scales = quantize_rows(table)
+            found = self.node("Gather", self.array(rows, "weight"), ids)
+            found = self.node("Cast", found, to=TensorProto.FLOAT)
+            return self.node("Mul", found, self.node("Gather", self.array(scales, "scale"), ids))
+        tensors = zip(packed(torch.from_numpy(table)), ("codes", "multipliers", "scale"), strict=True)
+        codes, multipliers, steps_ = (self.array(tensor.numpy(), name) for tensor, name in tensors)
+        both = self.halves(self.node("Gather", codes, ids))
+        signed = self.node("DequantizeLinear", both, self.scalar(1.0), self.byte(8))
+        blocks = self.node("Reshape", signed, self.ints([0, 0, -1, BLOCK]))
+        by = self.node("Cast", self.node("Gather", multipliers, ids), to=TensorProto.FLOAT)
+        step = self.node("Mul", by, self.node("Gather", steps_, ids))
+        unpacked = self.node("Mul", blocks, self.node("Unsqueeze", step, self.ints([-1])))
+        unpacked = self.node("Reshape", unpacked, self.ints([0, 0, -1]))
+        if (columns := table.shape[1]) % BLOCK:
+            unpacked = self.node("Slice", unpacked, self.ints([0]), self.ints([columns]), self.ints([2]))
+        return unpacked
+
+    def integer_rows(self, table: NDArray[np.float32], bits: Bits) -> tuple[str, NDArray[np.float32]]:
+        """[rows, columns] -> int8 of the same shape, and scales [rows, 1].
+
+        What is stored in 4 bits is unpacked by nodes that depend on no input: a runtime runs them once, as it loads the
+        file, and none later.
+        """
+        if bits == 8:
+            integers, scales = quantize_rows(table)
+            return self.array(integers, "weight"), scales
+        codes, multipliers, scale = (tensor.numpy() for tensor in packed(torch.from_numpy(table)))
+        both = self.node("Cast", self.halves(self.array(codes, "codes")), to=TensorProto.INT32)
+        blocks = self.node("Reshape", both, self.ints([len(table), -1, BLOCK]))
+        signed = self.node("Sub", blocks, self._shared(np.array(8, np.int32)))
+        by = self.node("Cast", self.array(multipliers[..., None], "multipliers"), to=TensorProto.INT32)
+        whole = self.node("Reshape", self.node("Mul", signed, by), self.ints([len(table), -1]))
+        cut = self.node("Slice", whole, self.ints([0]), self.ints([table.shape[1]]), self.ints([1]))
+        return self.node("Cast", cut, to=TensorProto.INT8), scale
+
+    def halves(self, codes: str) -> str:
+        """uint8 [..., n] -> [..., 2 n]: the low halves of all, then the high ones."""
+        if self._opset >= 18:
+            low = self.node("BitwiseAnd", codes, self.byte(15))
+        else:  # what is shifted out of a byte is gone
+            left = self.node("BitShift", codes, self.byte(4), direction="LEFT")
+            low = self.node("BitShift", left, self.byte(4), direction="RIGHT")
+        return self.node("Concat", low, self.node("BitShift", codes, self.byte(4), direction="RIGHT"), axis=-1)
+
+    def _dynamic_product(self, tensor: str, columns: str, scales: NDArray[np.float32], *, first: bool) -> str:
+        """Activations in 8 bits as they come (one scale and zero point for the whole tensor), weights in signed 8 bits
+        with a scale an output channel. In this form ONNX Runtime fuses the four nodes into one kernel."""
+        if (tensor,) not in self._quantized:
+            self.node("DynamicQuantizeLinear", tensor, outputs=3)
+            values, scale, zero = self.nodes[-1].output
+            self._quantized[tensor,] = (values, scale, zero)
+        values, scale, zero = self._quantized[tensor,]
+        zeros = self._zero_points(len(scales))
+        product = self.node("MatMulInteger", self.first(values) if first else values, columns, zero, zeros)
+        product = self.node("Cast", product, to=TensorProto.FLOAT)
+        return self.node("Mul", product, self.node("Mul", scale, self.array(scales, "scale")))
+
+    def _constant_product(
+        self, tensor: str, columns: str, scales: NDArray[np.float32], limits: tuple[float, float] | None
+    ) -> str:
+        """The same integers multiplied in fp32: ONNX Runtime computes it once, as it loads the file, and with kernels
+        for whole numbers that overflow on CPUs without VNNI, whatever its session was told."""
+        if limits is None:
+            self.node("DynamicQuantizeLinear", tensor, outputs=3)
+            values, scale, zero = self.nodes[-1].output
+        else:
+            found = steps(*(torch.tensor(limit, dtype=torch.float32) for limit in limits))
+            scale, zero = self.scalar(float(found[0])), self._shared(found[1].numpy().astype(np.uint8))
+            values = self.node("QuantizeLinear", tensor, scale, zero)
+        whole, shift, weight = (self.node("Cast", one, to=TensorProto.FLOAT) for one in (values, zero, columns))
+        product = self.node("MatMul", self.node("Sub", whole, shift), weight)
+        return self.node("Mul", product, self.node("Mul", scale, self.array(scales, "scale")))
+
+    def _static_product(
+        self, tensor: str, columns: str, scales: NDArray[np.float32], limits: tuple[float, float], *, first: bool
+    ) -> str:
+        """The same with the scale and zero point of activations fixed, in the form of QuantizeLinear and
+        DequantizeLinear around a plain product: what runtimes agree to read as int8."""
+        found = steps(*(torch.tensor(limit, dtype=torch.float32) for limit in limits))
+        scale, zero = self.scalar(float(found[0])), self._shared(found[1].numpy().astype(np.uint8))
+        key = (tensor, scale, zero)
+        if key not in self._quantized:
+            self._quantized[key] = (self.node("QuantizeLinear", tensor, scale, zero), scale, zero)
+        values = self._quantized[key][0]
+        inputs = self.node("DequantizeLinear", self.first(values) if first else values, scale, zero)
+        zeros = self._zero_points(len(scales))
+        weight = self.node("DequantizeLinear", columns, self.array(scales, "scale"), zeros, axis=1)
+        return self.node("MatMul", inputs, weight)
+
+    def _once(self, operator: str, *inputs: str) -> str:
+        """A node that is written once for the same inputs."""
+        key = (operator, *inputs)
+        if key not in self._written:
+            self._written[key] = self.node(operator, *inputs)
+        return self._written[key]
+
+    def model(self, inputs: Sequence[onnx.ValueInfoProto], outputs: Sequence[onnx.ValueInfoProto]) -> onnx.ModelProto:
+        """What was written, as a file's content."""
+        graph = helper.make_graph(self.nodes, "encoder", inputs, outputs, list(self._initializers.values()))
+        needs_attention = any(node.op_type == "Attention" for node in self.nodes)
+        opset = self._asked or (ATTENTION_OPSET if needs_attention else PLAIN_OPSET)
+        model = helper.make_model(
+            graph,
+            opset_imports=[helper.make_opsetid("", opset)],
+            producer_name="autocompress",
+            producer_version=_version(),
+        )
+        model.ir_version = OPSETS[opset].form
+        return model
+
+
+def _version() -> str:
+    try:
+        return metadata.version("autocompress")
+    except metadata.PackageNotFoundError:  # run from a folder, without being installed
+        return ""
