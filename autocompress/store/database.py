@@ -27,6 +27,11 @@ BUSY_SECONDS = 30.0
 """How long a transaction waits for another process's lock on a SQLite file (`?timeout=` in the URL overrides it)."""
 PATIENCE_SECONDS = 30.0
 """How long a PostgreSQL server may be away in the middle of a study."""
+_LOCK_SECONDS = 30.0
+"""How long a statement waits for another process's lock on a PostgreSQL server."""
+_IDLE_SECONDS = 20.0
+"""After so many the server ends a transaction of ours in which nothing happens: that of a process which was stopped, or
+whose machine is gone. Else its locks would keep everybody out for as long as it sleeps."""
 _CREATION_LOCK = 0x6175746F  # any constant will do; all of autocompress must agree on it
 
 _SNAPSHOT = {"autocompress_snapshot": True}
@@ -142,7 +147,16 @@ def _engine(url: URL) -> Engine:
     if is_sqlite(url):
         event.listen(engine, "connect", _prepare_sqlite)
         event.listen(engine, "begin", _begin_sqlite)
+    else:
+        event.listen(engine, "connect", _prepare_postgres)
     return engine
+
+
+def _prepare_postgres(connection: Any, _record: Any) -> None:
+    with connection.cursor() as cursor:
+        cursor.execute(f"SET lock_timeout = {int(1000 * _LOCK_SECONDS)}")
+        cursor.execute(f"SET idle_in_transaction_session_timeout = {int(1000 * _IDLE_SECONDS)}")
+    connection.commit()
 
 
 def _prepare_sqlite(connection: Any, _record: Any) -> None:

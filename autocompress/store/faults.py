@@ -31,13 +31,14 @@ _NO_ROOM = 1 << 20
 """Bytes; with more than these free, it is a limit of the database's own, or a fault."""
 _POSTGRES = {
     "53100": "the server's disk is full; what was stored before is intact: free some space, then resume",
+    "55P03": "a row is locked by another process; wait for it to finish, or stop it",
     "53300": "the server has no connection left; close another client, or raise max_connections",
     "42501": "the user may not do this; grant it the right to create and use tables",
     "25006": "the server is read-only; connect to the primary",
 }
-# 57P01-57P03: shut down, crashed, starting up; class 08: connection exceptions.
+# 57P01-57P03: shut down, crashed, starting up; 25P03: idle for too long in a transaction; class 08: connections.
 _LEFT_OUT = "what it says is left out: it may show a part of the password"
-_GONE = ("57P01", "57P02", "57P03", "08")
+_GONE = ("57P01", "57P02", "57P03", "25P03", "08")
 
 
 class ConnectionLostError(StoreError):

@@ -5,11 +5,18 @@ from __future__ import annotations
 from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass
 from functools import partial
-from typing import Final
+from typing import Any, Final
 
 from tests.faults.counting import Row
+from tests.faults.disks import full_disks, full_elsewhere
 from tests.faults.drivers import killed_drivers
+from tests.faults.flips import flipped_caches, flipped_exports
+from tests.faults.lengths import long_search
 from tests.faults.programs import Start
+from tests.faults.rivals import drivers_at_once, split_brains
+from tests.faults.servers import lost_server, restarted_server
+from tests.faults.signals import signalled
+from tests.faults.workers import killed_workers
 from tests.postgres import Server
 
 SAMPLERS: Final = ("nsga2", "tpe", "random")
@@ -27,17 +34,28 @@ class Cell:
 def cells() -> Mapping[str, Cell]:
     """Every cell of the table by its name, in the order in which they are run."""
     found: dict[str, Cell] = {}
+
+    def both(kind: str, what: str, run: Callable[..., Iterator[Row]], **settings: Any) -> None:
+        for place, on_server in (("SQLite", False), ("PostgreSQL", True)):
+            name = ", ".join(part for part in (kind, what, place) if part)
+            found[name] = Cell(kind, on_server, partial(run, **settings))
+
     for workers in (0, 1, 2):
-        for on_server in (False, True):
-            found[f"drivers, {workers}, {_place(on_server)}"] = Cell(
-                "drivers", on_server, partial(_drivers, workers, 0 if workers else 8)
-            )
+        more = 0 if workers else 8
+        both("drivers", str(workers), killed_drivers, workers=workers, samplers=SAMPLERS, more=more)
+    for workers, times in ((1, 21), (2, 30)):
+        both("workers", str(workers), killed_workers, workers=workers, times=times)
+    for workers in (0, 1, 2):
+        both("signals", str(workers), signalled, workers=workers, more=0 if workers else 2)
+    both("at once", "", drivers_at_once, rounds=10, workers=(0, 1, 2))
+    both("split brain", "", split_brains, times=10)
+    for workers, times in ((0, 4), (1, 3), (2, 3)):
+        found[f"server, {workers}"] = Cell("server", True, partial(restarted_server, workers=workers, times=times))
+    found["server, gone"] = Cell("server", True, lost_server)
+    for place in ("cache", "artifacts", "everything"):
+        both("disk", place, full_disks, place=place)
+    found["disk, commands"] = Cell("disk", False, full_elsewhere)
+    found["flips, export"] = Cell("flips", False, partial(flipped_exports, times=1000))
+    found["flips, cache"] = Cell("flips", False, partial(flipped_caches, times=100))
+    both("long", "", long_search, workers=0, trials=2000)
     return found
-
-
-def _drivers(workers: int, more: int, start: Start, server: Server | None) -> Iterator[Row]:
-    return killed_drivers(start, server=server, workers=workers, samplers=SAMPLERS, more=more)
-
-
-def _place(on_server: bool) -> str:
-    return "PostgreSQL" if on_server else "SQLite"

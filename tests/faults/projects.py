@@ -3,8 +3,8 @@
 from __future__ import annotations
 
 import contextlib
-import functools
 import itertools
+import json
 import os
 import shutil
 import tempfile
@@ -64,9 +64,10 @@ class Found:
 
 @dataclass
 class Project:
-    """A user's folder with one study in it."""
+    """A user's folder with one study in it. Cache, database and artifacts lie in `kept`."""
 
     folder: Path
+    kept: Path
     storage: str
     start: Start
     ledger: Ledger = field(default_factory=Ledger)
@@ -74,18 +75,18 @@ class Project:
 
     @property
     def cache(self) -> Path:
-        return self.folder / "cache"
+        return self.kept / "cache"
 
     @property
     def artifacts(self) -> Path:
         is_file = self.storage.startswith("sqlite")
-        return self.folder / ("studies-artifacts" if is_file else "artifacts")
+        return self.kept / ("studies-artifacts" if is_file else "artifacts")
 
     def begin(self, *arguments: str, label: str = "") -> Program:
         environment = {
             "AUTOCOMPRESS_CACHE": str(self.cache),
             "AUTOCOMPRESS_STORAGE": self.storage,
-            "AUTOCOMPRESS_ARTIFACTS": str(self.folder / "artifacts"),
+            "AUTOCOMPRESS_ARTIFACTS": str(self.kept / "artifacts"),
             "PYTHONPATH": str(ROOT),
             "PYTHONUNBUFFERED": "1",
             "RAY_worker_niceness": "0",
@@ -98,7 +99,7 @@ class Project:
         return self.begin(*what, "--workers", str(workers), *more, label=label)
 
     def store(self) -> Store:
-        os.environ["AUTOCOMPRESS_ARTIFACTS"] = str(self.folder / "artifacts")  # of a server's; SQLite's lie beside it
+        os.environ["AUTOCOMPRESS_ARTIFACTS"] = str(self.kept / "artifacts")  # of a server's; SQLite's lie beside it
         return Store.open(self.storage, create=False)
 
     def state(self) -> str:
@@ -170,17 +171,18 @@ class Project:
 
 @contextlib.contextmanager
 def project(
-    start: Start, *, server: Server | None = None, cache: Path | None = None, folder: Path | None = None, **changes: Any
+    start: Start, *, server: Server | None = None, cache: Path | None = None, keeps: str = "", **changes: Any
 ) -> Iterator[Project]:
     """A fresh one on SQLite, or on a server's new database; another one's `cache` may save it the seconds that its
-    teacher takes. `changes` are those of the study file. It is made in `folder` where one is given."""
+    teacher takes. `changes` are those of the study file; what the study `keeps` lies in a folder of that name."""
     with tempfile.TemporaryDirectory(prefix="faults-") as name:
-        place = folder or Path(name)
-        write_project(place, **changes)
+        folder, kept = Path(name), Path(name) / keeps
+        kept.mkdir(exist_ok=True)
+        write_project(folder, **changes)
         if cache is not None:
-            shutil.copytree(cache, place / "cache")
-        file = f"sqlite:///{place / 'studies.db'}"
-        yield Project(place, file if server is None else server.create(f"faults_{next(_numbers)}"), start)
+            shutil.copytree(cache, kept / "cache")
+        file = f"sqlite:///{kept / 'studies.db'}"
+        yield Project(folder, kept, file if server is None else server.create(f"faults_{next(_numbers)}"), start)
 
 
 def database_of(server: Server | None) -> str:
@@ -215,11 +217,16 @@ def searched(sampler: str, workers: int) -> dict[str, Any]:
     return {"sampler": sampler, "space": NARROW}
 
 
-@functools.cache
-def left_alone(start: Start, sampler: str, *, several: bool) -> tuple[Found, Mapping[str, float]]:
-    """What such a study finds when nothing happens to it, and its seconds in each stage."""
-    with project(start, **searched(sampler, 1 + several)) as alone:
-        program = alone.go_on(0)
-        code = program.exit_code(PATIENCE)
-        assert code == 0, program.said
-        return alone.found(), alone.timings()
+def left_alone(start: Start, **changes: Any) -> tuple[Found, Mapping[str, float]]:
+    """What such a study finds when nothing happens to it, and its seconds in each stage. Found out once."""
+    key = json.dumps(changes, sort_keys=True)
+    if key not in _alone:
+        with project(start, **changes) as alone:
+            program = alone.go_on(0)
+            code = program.exit_code(PATIENCE)
+            assert code == 0, program.said
+            _alone[key] = alone.found(), alone.timings()
+    return _alone[key]
+
+
+_alone: dict[str, tuple[Found, Mapping[str, float]]] = {}

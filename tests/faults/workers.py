@@ -1,0 +1,87 @@
+"""SIGKILL of workers, while they evaluate, wait or start."""
+
+from __future__ import annotations
+
+import random
+import signal
+import time
+from collections.abc import Iterator
+from contextlib import suppress
+
+import psutil
+
+from tests.faults.counting import Row
+from tests.faults.programs import PATIENCE, Program, Start
+from tests.faults.projects import Project, database_of, left_alone, project
+from tests.postgres import Server
+
+_ACTOR = "ray::_Worker"
+_WITHIN = 1.0
+"""Seconds within which workers are killed after an outcome, or after they appear."""
+_AGAIN = 2
+_START_SECONDS = 60.0
+"""A worker appears within."""
+
+
+def killed_workers(start: Start, server: Server | None, *, workers: int, times: int) -> Iterator[Row]:
+    """One row. All workers are killed at once after an outcome, and so are those that start in their places, `_AGAIN`
+    times; then there are outcomes before the next kill, as a candidate that is lost twice counts as failed."""
+    row = Row("SIGKILL of workers", "all at once, and again as they start", database_of(server), str(workers))
+    # what is asked for hangs on no outcome with `random`, and with one worker on no order
+    sampler = "random" if workers > 1 else "nsga2"
+    rounds = -(-times // (workers * (1 + _AGAIN)))
+    changes = {"sampler": sampler, "budget": {"trials": 2 + rounds * _apart(workers), "recovery_steps": 4}}
+    whole, _ = left_alone(start, **changes)
+    while row.times < times:
+        with project(start, server=server, **changes) as one:
+            program = one.go_on(workers)
+            program.until_stage("search")
+            while row.times < times and _struck(row, program, one, workers):
+                pass
+            if program.exit_code(PATIENCE) != 0:
+                program.kill()
+                row.wrong.append(f"it ended with {program.exit_code()}: {program.said[-1000:]}")
+            one.brought_to_its_end(workers, whole, row)
+    yield row
+
+
+def _apart(workers: int) -> int:
+    """Outcomes between kills, so that what was in flight is judged."""
+    return 1 if workers == 1 else 2 * workers
+
+
+def _struck(row: Row, program: Program, one: Project, workers: int) -> bool:
+    """Kills all workers once there are new outcomes, and those that start then. False where the search is over."""
+    chance, before = random.Random(row.times), one.judged()
+    program.until(lambda: one.judged() >= before + _apart(workers) or program.stage != "search")
+    time.sleep(chance.uniform(0.0, _WITHIN))
+    if program.stage != "search":
+        return False
+    for again in range(1 + _AGAIN):
+        if again:
+            program.until(lambda: len(_actors(program)) == workers, _START_SECONDS)
+            time.sleep(chance.uniform(0.0, _WITHIN))
+        killed = sum(map(_is_killed, _actors(program)))
+        row.times += killed
+        row.found["as they start" if again else "after an outcome"] += killed
+    struck, before = time.monotonic(), one.judged()
+    one.look(row)
+    if program.until(lambda: one.judged() > before or program.stage != "search"):
+        row.seconds.append(time.monotonic() - struck)
+    return True
+
+
+def _actors(program: Program) -> list[psutil.Process]:
+    found = []
+    for process in program.below():
+        with suppress(psutil.Error):
+            if " ".join(process.cmdline()).startswith(_ACTOR):
+                found.append(process)
+    return found
+
+
+def _is_killed(process: psutil.Process) -> bool:
+    with suppress(psutil.Error):
+        process.send_signal(signal.SIGKILL)
+        return True
+    return False
