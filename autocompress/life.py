@@ -87,8 +87,10 @@ def conduct(
             if not isinstance(told or error, _OF_THE_MACHINE):
                 _leave(store, lease, "failed")
                 raise
-            if _leave(store, lease, "interrupted"):
-                observer.note(f"go on with `autocompress resume {spec.name}`, once that is put right")
+            _leave(store, lease, "interrupted")
+            observer.note(
+                f"everything finished is stored; go on with `autocompress resume {spec.name}` when this is mended"
+            )
             if told is None or told is error:
                 raise
             raise told from error
@@ -109,16 +111,13 @@ _OF_THE_MACHINE: Final = (HostError, StoreError, OSError, MemoryError)
 """What ends a run and says nothing against the study: it waits to be gone on with."""
 
 
-def _leave(store: Store, lease: Lease, state: StudyState) -> bool:
-    """Whether the state is stored. The error that ended the study matters more than one of the database that cannot be
-    told of it."""
+def _leave(store: Store, lease: Lease, state: StudyState) -> None:
+    """The error that ended the study matters more than one of the database that cannot be told of it."""
     with shielded():
         try:
             store.set_state(lease, state)
         except AutocompressError as error:
             logger.warning("study %s: its state could not be stored: %s", lease.study, error)
-            return False
-    return True
 
 
 def check_workers(observer: Observer, *, workers: int | None, ray_address: str | None) -> None:

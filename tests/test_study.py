@@ -519,6 +519,10 @@ def test_killed_with_real_ray_workers_and_resumed_it_ends_complete(project: Path
         assert (counts.evaluated, counts.running, counts.pending) == (14, 0, 0)
         assert counts.verified >= 1
         assert study.store.check("mine") == []
+    files = [one for one in (tmp_path / "autocompress-artifacts").rglob("*") if one.is_file()]
+    assert files
+    pickled = [one for one in files if one.suffix == ".pkl" or one.read_bytes()[:1] == b"\x80"]
+    assert pickled == [], "what Ray Tune writes of its own lies in a folder that is gone"
 
 
 class Impatient(SilentObserver):

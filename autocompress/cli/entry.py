@@ -15,7 +15,7 @@ from typing import TYPE_CHECKING
 from autocompress.cli.command_line import hide_secrets
 from autocompress.cli.session import Session
 from autocompress.cli.streams import careful_streams
-from autocompress.core.interruption import interruptible, leave_quietly
+from autocompress.core.interruption import exit_code_keeper, interruptible, leave_quietly
 from autocompress.core.refusals import host_error
 from autocompress.core.secrets import masked, secrets_of
 from autocompress.errors import AutocompressError, HostError, Interrupted, NotFoundError
@@ -34,12 +34,15 @@ _QUIET = {"HF_HUB_DISABLE_PROGRESS_BARS": "1", "TRANSFORMERS_VERBOSITY": "error"
 
 def main(arguments: Sequence[str] | None = None) -> int:
     """The exit code of one command line, by default the process's own."""
+    keep = exit_code_keeper() if arguments is None else None
     with interruptible() as switch:
         code = _run(arguments)
         if switch.thrown is not None and code == INTERRUPTED:
             code = switch.exit_code
-    if arguments is None:
+    if keep is not None:
         leave_quietly(code)
+        if switch.thrown is not None:
+            keep(code)
     return code
 
 

@@ -1,11 +1,16 @@
 """Ctrl-C and SIGTERM: noted at once, acted on where nothing breaks."""
 
+import os
 import signal
+import subprocess
+import sys
 import threading
 from collections.abc import Iterator
+from pathlib import Path
 
 import pytest
 
+import autocompress
 from autocompress.core.interruption import SIGNALS, Switch, interruptible, reinstall, shielded
 
 
@@ -102,3 +107,24 @@ def test_other_threads_neither_hear_signals_nor_shield_the_main_one(switch: Swit
     finally:
         ended.set()
         thread.join()
+
+
+def test_an_interrupt_that_passed_through_exec_does_not_change_the_exit_code(tmp_path: Path) -> None:
+    (tmp_path / "program.py").write_text(
+        "import sys\n"
+        "from autocompress.core.interruption import exit_code_keeper\n"
+        "keep = exit_code_keeper()\n"
+        "try:\n    exec('raise KeyboardInterrupt')\nexcept KeyboardInterrupt:\n    pass\n"
+        "print('all of it')\n"
+        "keep(143)\n"
+        "sys.exit(143)\n"
+    )
+    done = subprocess.run(
+        [sys.executable, "-m", "program"],
+        cwd=tmp_path,
+        env={**os.environ, "PYTHONPATH": str(Path(autocompress.__path__[0]).parent)},
+        capture_output=True,
+        text=True,
+        check=False,
+    )
+    assert (done.returncode, done.stdout, done.stderr) == (143, "all of it\n", "")
