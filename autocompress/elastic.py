@@ -259,7 +259,7 @@ class ElasticTraining:
     def _gradients(self, batch: Batch, policy: CompressionPolicy) -> tuple[float, tuple[Tensor | None, ...]]:
         """A sub-network's loss, and its gradients with respect to the whole. Runs beside others of its kind."""
         student = self._whole.copy(linked=True)
-        operators.apply(policy, student, self._setup.importance, before=Phase.RANK)
+        operators.apply(policy, student, self._setup.importance, before=Phase.PRECISION, elastic_alone=True)
         teacher = self._teacher.copy() if self._teacher else None  # what is recorded of it is this thread's alone
         objective = Objective.of(student, teacher, self._answers, self._distillation, task=self._setup.task)
         with autocast(self._setup.precision):
@@ -353,7 +353,7 @@ def prepare_elastic(
     training goes on. `texts` is the digest of the unlabelled texts among the lessons.
     """
     wanted = spec.elastic
-    if wanted.steps == 0 or not operators.cuts(space.steps):
+    if wanted.steps == 0 or not operators.elastic(space.steps):
         return None
     taught, distillation = curriculum(wanted, space, pricing, seed=spec.seed), spec.finalists.distillation
     policies = [policy for sampling in taught for policy in (*sampling.always, *sampling.drawn)]

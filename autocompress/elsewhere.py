@@ -16,21 +16,22 @@ from typing import Any, Final
 
 from autocompress import config
 from autocompress.assets import copy_listed, earlier_export, file_digest, new_export
+from autocompress.core.cost import weight_bytes
 from autocompress.core.device import EnergyModel, Estimate
 from autocompress.core.metrics import METRICS
 from autocompress.core.outcome import Measurement, Measurements, values
+from autocompress.core.parts import ModelParts
 from autocompress.core.runtimes import DEFAULT_RUNTIME, RUNTIMES, named_runtime
-from autocompress.core.shape import ModelShape, activation_bytes, weight_bytes
 from autocompress.core.spec import StudySpec
+from autocompress.core.stored_parts import parts_from_json
 from autocompress.core.workload import Workload
 from autocompress.deploy import measure
 from autocompress.deploy.folder import MODEL, read_manifest
 from autocompress.devices.timing import Timed
 from autocompress.errors import IntegrityError, NotFoundError, SpecError
 from autocompress.operators import OPERATORS, effective
-from autocompress.pricing import throughput
+from autocompress.pricing import peak_bytes, throughput
 from autocompress.proof import stored_files
-from autocompress.report.policies import shape_from_json
 from autocompress.report.prediction import PACE
 from autocompress.report.ties import PAIRS_FACT
 from autocompress.store import Finalist, Store
@@ -68,13 +69,13 @@ def latency_of(measurements: Measurements) -> Measurement:
 
 
 def consequences(
-    latency: Measurement, shape: ModelShape, workload: Workload, energy: EnergyModel | None
+    latency: Measurement, shape: ModelParts, workload: Workload, energy: EnergyModel | None
 ) -> Measurements:
     """What follows from a latency: throughput, and millijoules where there is a model of them; and the memory that the
     shape needs, which is counted."""
     low, high = latency.interval or (latency.value, latency.value)
     time = Estimate(latency.value, low, high)
-    held = weight_bytes(shape) + activation_bytes(shape, batch=workload.batch, length=workload.longest.length)
+    held = weight_bytes(shape) + peak_bytes(shape, workload)
     rate = throughput(time, workload)
     found = [
         Measurement(
@@ -104,7 +105,7 @@ def bundle(store: Store, name: str, out: Path) -> Path:
     earlier_export(out, keep=store.places)  # before the work
     row = store.study(name)
     spec = config.study_from_json(row.resolved, operators=OPERATORS).as_served(row.facts)
-    shape = shape_from_json(row.facts.get("shape"))
+    shape = parts_from_json(row.facts.get("shape"))
     verified = [one for one in store.finalists(name) if one.state == "verified"]
     members = [one.candidate.digest for one in verified]
     if not members or shape is None:
@@ -129,7 +130,7 @@ def bundle(store: Store, name: str, out: Path) -> Path:
             "study": name,
             "device": str((row.facts.get("device") or {}).get("name", spec.device)),
             "workload": spec.workload.to_json(),
-            "rows": shape.word_rows,
+            "rows": shape.vocabulary,
             "baseline": measure.BASELINE,
             "members": {digest: digest for digest in members},
             "files": {
@@ -215,7 +216,7 @@ def import_measurements(store: Store, name: str, file: Path) -> Imported:
         raise SpecError(f"{file}: measurements of study {found.study!r}, not of {name!r}; import them there")
     row = store.study(name)
     spec = config.study_from_json(row.resolved, operators=OPERATORS).as_served(row.facts)
-    shape = shape_from_json(row.facts.get("shape"))
+    shape = parts_from_json(row.facts.get("shape"))
     if found.workload != spec.workload:
         raise SpecError(
             f"{file}: measured under {found.workload}, the study asks for {spec.workload}; make the bundle anew with "
@@ -250,7 +251,7 @@ def import_measurements(store: Store, name: str, file: Path) -> Imported:
 class _Remeasuring:
     """Finalists as they are with another machine's readings."""
 
-    def __init__(self, found: Document, spec: StudySpec, shape: ModelShape, facts: Mapping[str, Any]) -> None:
+    def __init__(self, found: Document, spec: StudySpec, shape: ModelParts, facts: Mapping[str, Any]) -> None:
         self._found, self._spec, self._shape = found, spec, shape
         energy = facts.get(ENERGY_FACT)
         self._chance = float(facts.get("task", {}).get("chance", 0.0))

@@ -17,10 +17,10 @@ import torch
 from torch import Tensor
 
 from autocompress.anatomy import FAMILIES, Anatomy
+from autocompress.core.parts import ModelParts
 from autocompress.core.policy import CompressionPolicy
 from autocompress.core.ports import Observer
 from autocompress.core.runtimes import DEFAULT_RUNTIME
-from autocompress.core.shape import ModelShape, layer_index
 from autocompress.core.spec import StudySpec
 from autocompress.deploy.folder import MODEL, read_manifest
 from autocompress.distill import predict
@@ -157,13 +157,14 @@ def explain(
     return Explanation(spec.name, member.digest if member else "", summary, tuple(sections), tuple(notes))
 
 
-def kept_heads(policy: CompressionPolicy, shape: ModelShape, importance: Importance) -> dict[int, list[int]]:
+def kept_heads(policy: CompressionPolicy, shape: ModelParts, importance: Importance) -> dict[int, list[int]]:
     """The heads of the uncompressed model that a policy keeps, by layer; removed layers are left out."""
-    pruned = {layer_index(step.target): step for step in policy.steps if step.operator == PruneHeads.name}
+    pruned = {step.target: step for step in policy.steps if step.operator == PruneHeads.name}
     kept = {}
-    for layer in effective(policy, shape)[1].layers:
-        step = pruned.get(layer.index)
-        kept[layer.index] = PruneHeads.kept(step, importance) if step else list(range(layer.attention.heads))
+    for part in effective(policy, shape)[1].blocks():
+        if part.mixing is not None and part.layer is not None:
+            step, heads = pruned.get(part.name), part.mixing.heads
+            kept[part.layer] = PruneHeads.kept(step, part.layer, importance) if step else list(range(heads))
     return kept
 
 
@@ -237,7 +238,7 @@ def _layer(index: int, kept: list[int], scores: Scores, teacher: Tensor, student
 
 
 def _parts(
-    spec: StudySpec, facts: Mapping[str, Any], member: VerifiedMember, shape: ModelShape, observer: Observer
+    spec: StudySpec, facts: Mapping[str, Any], member: VerifiedMember, shape: ModelParts, observer: Observer
 ) -> tuple[list[Section], list[str]]:
     """Where the member's time goes, and what must be said of that; `shape` is the teacher's."""
     if away := why_not_here(facts):

@@ -17,9 +17,10 @@ from autocompress.core.device import DeviceProfile
 from autocompress.core.lowering import Lowering
 from autocompress.core.opsets import ATTENTION_OPSET, OPSETS, PLAIN_OPSET
 from autocompress.core.outcome import Measurements
+from autocompress.core.parts import ModelParts
 from autocompress.core.policy import CompressionPolicy
-from autocompress.core.shape import ModelShape, describe
 from autocompress.core.spec import StudySpec
+from autocompress.core.wording import describe
 from autocompress.deploy.card import model_card, step_line
 from autocompress.deploy.folder import (
     CARD,
@@ -42,10 +43,12 @@ from autocompress.verification import deploy, required
 _CHECK_TEXTS: Final = 100
 
 
-def opset_note(spec: StudySpec, profile: DeviceProfile, shape: ModelShape) -> str:
+def opset_note(spec: StudySpec, profile: DeviceProfile, shape: ModelParts) -> str:
     """That the device's profile chose a form of files which only newer runtimes read, or would have; else nothing."""
-    head_size, asked, newest = shape.layers[0].attention.head_size, spec.export.opset, OPSETS[ATTENTION_OPSET]
-    form = profile.lowering(hidden=shape.hidden, head_size=head_size, workload=spec.workload, runtime=shape.runtime)
+    asked, newest = spec.export.opset, OPSETS[ATTENTION_OPSET]
+    form = profile.lowering(
+        hidden=shape.width, head_size=shape.head_size, workload=spec.workload, runtime=shape.runtime
+    )
     if not form.has_attention_node:
         return ""
     begin = f"device {profile.name!r} is faster with `Attention` nodes"
@@ -80,16 +83,16 @@ class Exporting:
 
     def __post_init__(self) -> None:
         shape = self.teacher.anatomy.shape()
-        object.__setattr__(self, "head_size", shape.layers[0].attention.head_size)
+        object.__setattr__(self, "head_size", shape.head_size)
 
-    def lowering(self, shape: ModelShape) -> Lowering:
+    def lowering(self, shape: ModelParts) -> Lowering:
         """The form of the graph that the device runs fastest, of those that the study's version of ONNX can say."""
         found = self.profile.lowering(
-            hidden=shape.hidden, head_size=self.head_size, workload=self.spec.workload, runtime=shape.runtime
+            hidden=shape.width, head_size=self.head_size, workload=self.spec.workload, runtime=shape.runtime
         )
         return found if self.spec.export.has_attention else found.without_attention_node()
 
-    def begin(self, folder: Path, policy: CompressionPolicy, shape: ModelShape, student: Anatomy) -> None:
+    def begin(self, folder: Path, policy: CompressionPolicy, shape: ModelParts, student: Anatomy) -> None:
         """A folder that answers, and knows nothing of how well yet. Whatever stood there is replaced."""
         with atomic_folder(folder, replace=True) as draft:
             deploy(student, draft / MODEL, self.lowering(shape), opset=self.spec.export.opset)
@@ -104,7 +107,7 @@ class Exporting:
         folder: Path,
         begun: Path,
         policy: CompressionPolicy,
-        shape: ModelShape,
+        shape: ModelParts,
         weights: Mapping[str, torch.Tensor],
         known: Known,
     ) -> None:
@@ -130,7 +133,7 @@ class Exporting:
         tokens = tuple(exported.tokens(some.texts))
         write_check(draft, Checked(some.texts, tokens, some.labels, exported.logits(some.texts)), readings)
 
-    def _manifest(self, policy: CompressionPolicy, shape: ModelShape, known: Known, *, requires: str) -> Manifest:
+    def _manifest(self, policy: CompressionPolicy, shape: ModelParts, known: Known, *, requires: str) -> Manifest:
         """What the folder will say of itself, but for its files."""
         spec, task, profile = self.spec, self.teacher.task, self.profile
         lowering = self.lowering(shape)

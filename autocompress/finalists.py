@@ -13,13 +13,15 @@ import torch
 
 from autocompress import operators
 from autocompress.anatomy import Anatomy
+from autocompress.core.cost import macs, passes
 from autocompress.core.outcome import Evaluated, Record, values
+from autocompress.core.parts import ModelParts
 from autocompress.core.policy import CompressionPolicy
 from autocompress.core.ports import Phase
 from autocompress.core.scores import above_chance
-from autocompress.core.shape import macs
 from autocompress.core.training_spec import FinalistSpec
 from autocompress.core.trust import Trust, trust
+from autocompress.core.workload import Workload
 from autocompress.distill import (
     AWARE,
     CHECKPOINT,
@@ -90,6 +92,11 @@ def deployed_student(setup: Setup, policy: CompressionPolicy, weights: Mapping[s
     return student
 
 
+def _work(shape: ModelParts) -> int:
+    """Multiply-accumulates, all positions of the last layer among them."""
+    return macs(shape, passes(shape, Workload(length=_LENGTH), whole=True))
+
+
 def _is_quantized(policy: CompressionPolicy) -> bool:
     return any(operators.OPERATORS[step.operator].phase == Phase.PRECISION for step in policy.steps)
 
@@ -151,7 +158,7 @@ class Recovery:
         """What the policy's student is cut from: the teacher itself, where the student is large enough."""
         whole = self.setup.teacher().shape()
         _, kept = operators.effective(policy, whole)
-        share = macs(kept, batch=1, length=_LENGTH) / macs(whole, batch=1, length=_LENGTH)
+        share = _work(kept) / _work(whole)
         return replace(self.setup, elastic=None) if share >= self.spec.from_teacher else self.setup
 
     def _train_aware(self, quantized: Anatomy, spec: FinalistSpec, folder: Path) -> Trained:

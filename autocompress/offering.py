@@ -16,9 +16,9 @@ from autocompress.assets import file_digest, new_file, write_atomically
 from autocompress.core.device import DeviceProfile
 from autocompress.core.opsets import PLAIN_OPSET
 from autocompress.core.outcome import Measurement, Measurements, values
+from autocompress.core.parts import ModelParts
 from autocompress.core.policy import CompressionPolicy
 from autocompress.core.ports import Observer
-from autocompress.core.shape import ModelShape
 from autocompress.core.spec import StudySpec
 from autocompress.deploy.export import export_stock
 from autocompress.deploy.folder import MODEL
@@ -64,7 +64,7 @@ class _Part:
     number: int
     policy: CompressionPolicy
     weights: Mapping[str, torch.Tensor]
-    shape: ModelShape
+    shape: ModelParts
     judged: Judged
     parity: Measurement
     trained_quality: float
@@ -168,9 +168,9 @@ class Offering:
         merged = {metric: {**known.get(metric, {}), **pairs} for metric, pairs in found.items()}
         self._store.set_fact(self._lease, PAIRS_FACT, merged)
 
-    def _time(self, files: Sequence[Judged], shapes: Sequence[ModelShape]) -> _Latencies:
+    def _time(self, files: Sequence[Judged], shapes: Sequence[ModelParts]) -> _Latencies:
         """On the device where it can be reached. Raises HostError when it was reached and then lost."""
-        profile, load, rows = self._profile, self._spec.workload, self._shape.word_rows
+        profile, load, rows = self._profile, self._spec.workload, self._shape.vocabulary
         if is_this_machine(profile):
             return self._time_here(files, rows)
         if self._ray is not None and has_device(self._ray, profile.name):
@@ -200,7 +200,7 @@ class Offering:
         load, device, found = self._spec.workload, fingerprint_digest(self._profile.fingerprint), []
         if (meter := find_meter()) is not None:
             with timing_lane():
-                run = workload_run(file.session, load.typical, rows=self._shape.word_rows)
+                run = workload_run(file.session, load.typical, rows=self._shape.vocabulary)
                 found.append(energy_of(run, meter, device=device))
         if (peak := self._peak_memory(file)) is not None:
             found.append(Measurement("peak_memory_mib", peak, "MiB", "measured", device=device))

@@ -13,21 +13,10 @@ from typing import Any, Final
 import numpy as np
 
 from autocompress import config
+from autocompress.core.cost import block_bytes, row_bytes, unpacked
 from autocompress.core.device import Ceilings
-from autocompress.core.shape import (
-    PRECISION,
-    Arithmetic,
-    Bits,
-    ModelShape,
-    attention_bytes,
-    feed_forward_bytes,
-    head_parameters,
-    macs_by_bits,
-    norm_bytes,
-    projection_parameters,
-    row_bytes,
-    unpacked,
-)
+from autocompress.core.parts import ModelParts, Part
+from autocompress.core.storage import PRECISION, Arithmetic, Bits
 from autocompress.core.workload import Workload
 from autocompress.deploy.node_times import ExecutedNode, NodeTimes, WatchedModel
 from autocompress.deploy.probes import idle_graph
@@ -36,7 +25,7 @@ from autocompress.devices.ceilings import measure_ceilings
 from autocompress.devices.host import is_like_this, is_this_machine
 from autocompress.devices.timing import time_side_by_side, timing_lane, workload_run
 from autocompress.errors import AutocompressError
-from autocompress.report.ceilings import layer_alone, rate
+from autocompress.report.ceilings import part_macs, rate
 from autocompress.report.parts_section import PartsSection, PartTime
 from autocompress.report.plain_text import one_line
 
@@ -68,29 +57,34 @@ class Work:
         return "/".join(name for bits, name in PRECISION.items() if bits in used)
 
 
-def works(shape: ModelShape, workload: Workload) -> tuple[Work, ...]:
+def works(shape: ModelParts, workload: Workload) -> tuple[Work, ...]:
     """A model's work in the order of the blocks of its graph (`deploy.graph.Place`), and last of all that of the
     normalisations, which stand between them and count together."""
     shape = unpacked(shape)
-    tokens, hidden = workload.batch * workload.length, shape.hidden
-    width = shape.row_width
-    rows = tokens * row_bytes(width, shape.embedding_bits) + workload.length * row_bytes(width, 32)
-    projected: dict[Arithmetic, int] = {32: tokens * width * hidden} if shape.table_width else {}
-    found = [Work("embeddings", shape.embedding_bits, projected, rows + 4 * projection_parameters(shape))]
-    for place, layer in enumerate(shape.layers):
-        every, attention, wide = place < shape.depth - 1, layer.attention, layer.feed_forward
-        macs = [
-            macs_by_bits(one, batch=workload.batch, length=workload.length, every_token=every)
-            for one in (layer_alone(hidden, attention, None), layer_alone(hidden, None, wide))
-        ]
-        name = f"layer {layer.index}"
-        found.append(Work(f"{name} attention", attention.bits, macs[0], attention_bytes(hidden, attention)))
-        found.append(Work(f"{name} feed-forward", wide.bits, macs[1], feed_forward_bytes(hidden, wide)))
-    bare = ModelShape("", hidden, 0, 0, 0, (), shape.head_widths)
-    head = macs_by_bits(bare, batch=workload.batch, length=workload.length)
-    found.append(Work("classifier", 32, head, 4 * head_parameters(shape)))
-    found.append(Work(NORMALISATION, 32, {}, norm_bytes(shape)))
-    return tuple(found)
+    last = {stack: shape.layers(stack)[-1:] for stack in shape.stacks}
+    found = []
+    for part in shape.parts:
+        few = part.kind == "head" or (part.layer is not None and part.layer in last[part.stack])
+        macs = part_macs(part, workload, read=shape.read if few else None) if part.matrices else {}
+        bits = part.storages[0].bits if part.storages else 32
+        found.append(Work(_named(part), bits, macs, block_bytes(part) + _looked_up(part, workload)))
+    norms = 4 * sum(part.vectors for part in shape.parts)
+    return (*found, Work(NORMALISATION, 32, {}, norms))
+
+
+def _named(part: Part) -> str:
+    if part.kind == "head":
+        return "classifier"
+    return part.name if part.layer is None else f"layer {part.layer} {part.kind.replace('_', '-')}"
+
+
+def _looked_up(part: Part, workload: Workload) -> int:
+    """Bytes of the rows that a batch reads of a part's tables: of the first one for every token, of positions once for
+    all texts. What is the same for every token was added to these before."""
+    if not part.tables:
+        return 0
+    first, *others = (row_bytes(table) for table in part.tables)
+    return workload.batch * workload.length * first + workload.length * sum(others[:1])
 
 
 _REST: Final = (Work(OTHER), Work(RUNTIME))
@@ -129,7 +123,7 @@ def machine_ceilings(device: str) -> tuple[Ceilings, str]:
 
 def measure_parts(
     model: Path,
-    shape: ModelShape,
+    shape: ModelParts,
     workload: Workload,
     ceilings: Ceilings,
     *,
@@ -144,7 +138,7 @@ def measure_parts(
         watched = WatchedModel(model, threads=workload.threads, folder=Path(folder), switches=switches)
         sessions = Session(model, threads=workload.threads, switches=switches), watched.session
         idle, number = Session(idle_graph(len(watched.nodes))), {"x": np.ones(1, np.float32)}
-        runs = [workload_run(session, workload, rows=shape.word_rows) for session in sessions]
+        runs = [workload_run(session, workload, rows=shape.vocabulary) for session in sessions]
         with timing_lane():
             timed = time_side_by_side([*runs, lambda: idle.raw(number)], rounds=_ROUNDS, seconds=_SECONDS)
         times = watched.node_times().of(timed[1].calls)

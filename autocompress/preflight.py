@@ -13,9 +13,10 @@ from autocompress import config
 from autocompress.assets import file_digest
 from autocompress.assets.model_folders import model_folder_problems, tensor_shapes
 from autocompress.core.data_spec import Asset
+from autocompress.core.encoders import encoder, encoder_layer
+from autocompress.core.parts import ModelParts
 from autocompress.core.paths import expanded
 from autocompress.core.prediction import predictor_of
-from autocompress.core.shape import AttentionShape, FeedForwardShape, LayerShape, ModelShape
 from autocompress.core.spec import StudySpec
 from autocompress.errors import AutocompressError
 from autocompress.operators import bound
@@ -111,18 +112,16 @@ def _told(read: Any) -> list[str]:
     return []
 
 
-def _unmeasured(spec: StudySpec, shape: ModelShape) -> list[str]:
+def _unmeasured(spec: StudySpec, shape: ModelParts) -> list[str]:
     profile = config.load_device(spec.device)
     try:
-        predictor_of(
-            profile, hidden=shape.hidden, head_size=shape.layers[0].attention.head_size, workload=spec.workload
-        )
+        predictor_of(profile, hidden=shape.width, head_size=shape.head_size, workload=spec.workload)
     except ValueError as error:
         return [f"{error}; measure it with `autocompress profile`, or write `device: host`"]
     return []
 
 
-def _shape(settings: Mapping[str, Any]) -> ModelShape | None:
+def _shape(settings: Mapping[str, Any]) -> ModelParts | None:
     """By a model's settings; None where they leave out what their family has a default for."""
     found: dict[str, int] = {}
     for size, names in _SIZES.items():
@@ -132,20 +131,12 @@ def _shape(settings: Mapping[str, Any]) -> ModelShape | None:
         found[size] = value
     if found["layers"] > 1000 or found["hidden"] % found["heads"]:
         return None
-    head = found["hidden"] // found["heads"]
-    layers = tuple(
-        LayerShape(index, AttentionShape(found["heads"], head), FeedForwardShape(found["width"]))
+    width, heads = found["hidden"], found["heads"]
+    layers = (
+        encoder_layer(index, width, heads=heads, head_size=width // heads, channels=found["width"])
         for index in range(found["layers"])
     )
-    return ModelShape(
-        family=str(settings.get("model_type")),
-        hidden=found["hidden"],
-        word_rows=found["rows"],
-        other_rows=1,
-        lookups=1,
-        layers=layers,
-        head_widths=(2,),
-    )
+    return encoder(width, layers, family=str(settings.get("model_type")), words=found["rows"], others=1, head=(2,))
 
 
 def _local(asset: Asset) -> Path | None:

@@ -13,11 +13,12 @@ from autocompress import config
 from autocompress.assets import Mark, cache_folder, check_file, find_entry, new_entry, write_atomically
 from autocompress.core.cores import usable_cores
 from autocompress.core.device import DeviceProfile, KernelTable
+from autocompress.core.parts import ModelParts
 from autocompress.core.policy import content_digest
 from autocompress.core.runtimes import DEFAULT_RUNTIME, RuntimeName, named_runtime
-from autocompress.core.shape import ModelShape
 from autocompress.core.space import Choice, SearchSpace
 from autocompress.core.spec import StudySpec
+from autocompress.core.wording import units
 from autocompress.core.workload import Workload
 from autocompress.deploy.session import runtime
 from autocompress.devices.host import fingerprint, is_this_machine
@@ -39,7 +40,7 @@ PROFILE: Final = Mark("a device profile", lambda head: re.search(rb"(?m)^measure
 """A profile says when it was measured, which no other file of ours does."""
 
 
-def device_profile(spec: StudySpec, shape: ModelShape, *, progress: Progress) -> DeviceProfile:
+def device_profile(spec: StudySpec, shape: ModelParts, *, progress: Progress) -> DeviceProfile:
     """The named profile; for `host`, this machine's, measured once for this kind of model, workload and runtime.
 
     Raises SpecError when this machine has fewer cores than the workload has threads.
@@ -55,16 +56,16 @@ def device_profile(spec: StudySpec, shape: ModelShape, *, progress: Progress) ->
     )
 
 
-def _host_path(name: str, spec: StudySpec, shape: ModelShape) -> Path:
+def _host_path(name: str, spec: StudySpec, shape: ModelParts) -> Path:
     """Where the profile of this machine in one runtime is kept."""
-    here, load, head_size = fingerprint(), spec.workload, shape.layers[0].attention.head_size
+    here, load, head_size = fingerprint(), spec.workload, shape.head_size
     measured, static = loads_to_measure(load), _asks_for_static(spec.space)
     lengths = "-".join(str(one.length) for one in measured)
-    sizes = f"h{shape.hidden}x{head_size}-b{load.batch}l{lengths}t{load.threads}{'-static' if static else ''}"
+    sizes = f"h{shape.width}x{head_size}-b{load.batch}l{lengths}t{load.threads}{'-static' if static else ''}"
     return cache_folder() / "profiles" / f"{content_digest([here, asdict(runtime(name)), RECIPE])}-{sizes}.yaml"
 
 
-def _host_profile(name: str, spec: StudySpec, shape: ModelShape, progress: Progress) -> DeviceProfile:
+def _host_profile(name: str, spec: StudySpec, shape: ModelParts, progress: Progress) -> DeviceProfile:
     """In one runtime, from the cache where it is known."""
     load, path = spec.workload, _host_path(name, spec, shape)
     if load.threads > usable_cores():
@@ -82,7 +83,7 @@ def _host_profile(name: str, spec: StudySpec, shape: ModelShape, progress: Progr
     return config.load_device(path)
 
 
-def set_aside(spec: StudySpec, shape: ModelShape) -> bool:
+def set_aside(spec: StudySpec, shape: ModelParts) -> bool:
     """Renames this machine's profile, which turned out wrong, so that the next study measures it anew; whether there
     was one of this study."""
     if spec.device != config.HOST:
@@ -102,7 +103,7 @@ def _asks_for_static(space: SearchSpace) -> bool:
 
 def profile_to(
     out: Path,
-    largest: ModelShape,
+    largest: ModelParts,
     workloads: Sequence[Workload],
     *,
     effort: Effort = FULL,
@@ -146,7 +147,7 @@ def profile_to(
 
 
 def _kept(
-    part: Path, largest: ModelShape, workloads: Sequence[Workload], runtimes: Sequence[RuntimeName]
+    part: Path, largest: ModelParts, workloads: Sequence[Workload], runtimes: Sequence[RuntimeName]
 ) -> list[KernelTable]:
     """The tables of an interrupted run, where it was of this machine, these runtimes and this kind of model."""
     if not part.exists():
@@ -162,8 +163,7 @@ def _kept(
     return [
         table
         for table in found.tables
-        if table.workload in workloads
-        and (table.hidden, table.head_size) == (largest.hidden, largest.layers[0].attention.head_size)
+        if table.workload in workloads and (table.hidden, table.head_size) == (largest.width, largest.head_size)
     ]
 
 
@@ -199,9 +199,8 @@ def validate_file(
     return profile
 
 
-def _about(largest: ModelShape) -> str:
-    attention, feed_forward = largest.layers[0].attention, largest.layers[0].feed_forward
+def _about(largest: ModelParts) -> str:
     return (
-        f"models of hidden size {largest.hidden}, up to {attention.heads} heads of {attention.head_size} and "
-        f"feed-forward width {feed_forward.width}"
+        f"models of hidden size {largest.width}, up to {max(units(largest, 'heads'))} heads of {largest.head_size} and "
+        f"feed-forward width {max(units(largest, 'channels'))}"
     )

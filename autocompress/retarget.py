@@ -12,14 +12,14 @@ from autocompress import config
 from autocompress.assets import private_files
 from autocompress.core.device import DeviceProfile
 from autocompress.core.outcome import Evaluated
+from autocompress.core.parts import ModelParts
 from autocompress.core.scores import least_quality
-from autocompress.core.shape import ModelShape
 from autocompress.core.spec import Bound, StudySpec, check_study_name
+from autocompress.core.stored_parts import parts_from_json
 from autocompress.devices.host import about
 from autocompress.errors import SpecError
 from autocompress.operators import OPERATORS
 from autocompress.pricing import Pricing, reference_point, repriced
-from autocompress.report import shape_from_json
 from autocompress.store import Store
 
 logger = logging.getLogger(__name__)
@@ -72,7 +72,7 @@ def retarget(
     """
     row = store.study(name)
     spec = config.study_from_json(row.resolved, operators=OPERATORS).as_served(row.facts)
-    shape = shape_from_json(row.facts.get("shape"))
+    shape = parts_from_json(row.facts.get("shape"))
     if shape is None:
         raise SpecError(f"study {name!r} has judged nothing yet; go on with `autocompress resume {name}`")
     profile = _profile(device, spec, shape)
@@ -116,7 +116,7 @@ def retarget(
     return result
 
 
-def _profile(device: str, spec: StudySpec, shape: ModelShape) -> DeviceProfile:
+def _profile(device: str, spec: StudySpec, shape: ModelParts) -> DeviceProfile:
     """The named one; this machine is measured where it is not known yet."""
     if device != config.HOST:
         return config.load_device(device)

@@ -21,12 +21,13 @@ from autocompress.core.data_spec import Asset
 from autocompress.core.device import DeviceProfile
 from autocompress.core.interruption import Switch
 from autocompress.core.pareto import costs
+from autocompress.core.parts import ModelParts
 from autocompress.core.policy import content_digest
 from autocompress.core.ports import Evaluate, Observer, Runner
 from autocompress.core.scores import SCORES, least_quality
-from autocompress.core.shape import ModelShape
 from autocompress.core.space import SearchSpace
 from autocompress.core.spec import POPULATION_FACT, WORKLOAD_FACT, StudySpec
+from autocompress.core.stored_parts import parts_to_json
 from autocompress.core.trust import NO_ELASTIC_FACT
 from autocompress.deploy.session import runtime
 from autocompress.devices.host import about, is_this_machine
@@ -142,7 +143,7 @@ class Conductor:
             importance = prepare_importance(self._spec, teacher)
         self._store.set_fact(self._lease, "importance", importance.to_json())
         shape = teacher.anatomy.shape()
-        self._store.set_fact(self._lease, "shape", asdict(shape))
+        self._store.set_fact(self._lease, "shape", parts_to_json(shape))
         self._serve_lengths(teacher)
         profile, pricing = self._device(shape)
         space = self._bound_space(shape)
@@ -245,7 +246,7 @@ class Conductor:
             self._observer.note(f"workload: {served}")
         self._store.set_fact(self._lease, WORKLOAD_FACT, served.to_json())
 
-    def _device(self, shape: ModelShape) -> tuple[DeviceProfile, Pricing]:
+    def _device(self, shape: ModelParts) -> tuple[DeviceProfile, Pricing]:
         spec = self._spec
         with self._stage("device"):
             profile = self._profile(shape)
@@ -270,7 +271,7 @@ class Conductor:
             self._store.set_fact(self._lease, "device", about(profile))
         return profile, pricing
 
-    def _profile(self, shape: ModelShape) -> DeviceProfile:
+    def _profile(self, shape: ModelParts) -> DeviceProfile:
         """The one that the study began with, whatever became of the cache or the file: a front has one. It is kept with
         the study's environment."""
         spec = self._spec
@@ -283,7 +284,7 @@ class Conductor:
             self._store.set_fact(self._lease, ENVIRONMENT_FACT, environment(spec))
         return profile
 
-    def _bound_space(self, shape: ModelShape) -> SearchSpace:
+    def _bound_space(self, shape: ModelParts) -> SearchSpace:
         try:
             return operators.bound(self._spec.policies, shape)
         except ValueError as error:
@@ -420,7 +421,7 @@ class Conductor:
             history=[(proposal, outcomes[digest]) for proposal, digest in self._store.proposals(spec.name)],
         )
 
-    def _doubt_profile(self, shape: ModelShape) -> None:
+    def _doubt_profile(self, shape: ModelParts) -> None:
         """A profile of this machine that was far off is not kept for the next study."""
         found = front_report(self._store, self._spec.name).prediction
         if found is not None and found.is_far and set_aside(self._spec, shape):

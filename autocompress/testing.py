@@ -157,7 +157,7 @@ def operator_contract(operator: Operator, steps: Sequence[Step], anatomy: Any, i
             student = anatomy.copy()
             expected = operator.reshape(student.shape(), step)
             operator.apply(student, step, importance)
-            assert student.shape() == expected, f"{step}: apply and reshape disagree"
+            assert student.shape() == (expected or anatomy.shape()), f"{step}: apply and reshape disagree"
             with torch.inference_mode():
                 twins.append(student.model(**{IDS: ids, MASK: torch.ones_like(ids)}).logits)
         assert torch.isfinite(twins[0]).all(), f"{step}: the model no longer answers"
@@ -172,8 +172,8 @@ def family_contract(model: Any, families: Mapping[str, Any]) -> None:
     import torch
 
     from autocompress.anatomy import Anatomy
+    from autocompress.core.cost import parameters
     from autocompress.core.lowering import PLAIN, RULES, Lowering
-    from autocompress.core.shape import parameters
     from autocompress.deploy.graph import write_graph
     from autocompress.deploy.session import Session
 

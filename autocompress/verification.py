@@ -16,13 +16,14 @@ import torch
 from numpy.typing import NDArray
 
 from autocompress.anatomy import Anatomy
+from autocompress.core.cost import macs, parameters, passes
 from autocompress.core.lowering import PLAIN, Lowering
 from autocompress.core.metrics import METRICS
 from autocompress.core.opsets import OPSETS
 from autocompress.core.outcome import Measurement, Measurements, values
+from autocompress.core.parts import ModelParts
 from autocompress.core.runtimes import DEFAULT_RUNTIME, RUNTIMES, named_runtime
 from autocompress.core.scores import above_chance
-from autocompress.core.shape import ModelShape, macs, parameters
 from autocompress.core.spec import Bound
 from autocompress.core.workload import Workload
 from autocompress.deploy.folder import MODEL, read_manifest
@@ -102,7 +103,7 @@ class Judged:
     switches: Mapping[str, str] = field(default_factory=dict)
 
 
-def judge_file(path: Path, task: Task, shape: ModelShape, workload: Workload) -> Judged:
+def judge_file(path: Path, task: Task, shape: ModelParts, workload: Workload) -> Judged:
     """Quality of the baseline's stock export, in batches as it will be served, on validation and test data, and its
     sizes. It runs in the default runtime and computes every token in every layer; ours leave out what the head does not
     read."""
@@ -114,7 +115,7 @@ def judge_file(path: Path, task: Task, shape: ModelShape, workload: Workload) ->
     return _judged(path, session, answered, task, shape, workload, stock=True)
 
 
-def judge_folder(folder: Path, task: Task, shape: ModelShape) -> Judged:
+def judge_folder(folder: Path, task: Task, shape: ModelParts) -> Judged:
     """Quality of an exported folder as its user gets it, on validation and test data: texts go in, through the folder's
     own loader, and answers come out. And its sizes.
 
@@ -137,7 +138,7 @@ def _judged(
     session: Session,
     answered: Callable[[Examples], NDArray[np.float32]],
     task: Task,
-    shape: ModelShape,
+    shape: ModelParts,
     workload: Workload,
     *,
     stock: bool = False,
@@ -150,7 +151,7 @@ def _judged(
         outputs[split] = answered(examples)
         score = task.score(outputs[split], examples)
         found.append(Measurement(metric, score.value, task.metric, "measured", score.interval))
-    count = macs(shape, batch=workload.batch, length=workload.typical.length, every_token=stock)
+    count = macs(shape, passes(shape, workload.typical, whole=stock))
     found += [
         Measurement("size_mb", path.stat().st_size / 1e6, METRICS["size_mb"].unit, "measured"),
         Measurement("parameters", parameters(shape), "count", "counted"),

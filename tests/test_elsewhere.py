@@ -16,7 +16,7 @@ import autocompress
 from autocompress import config
 from autocompress.core.device import Block, DeviceProfile, EnergyModel, KernelRow, KernelTable, Runtime
 from autocompress.core.outcome import RUNG_FINALIST, Measurement
-from autocompress.core.shape import Bits
+from autocompress.core.storage import Bits
 from autocompress.core.workload import Workload
 from autocompress.deploy import measure
 from autocompress.elsewhere import ENERGY_FACT

@@ -11,8 +11,11 @@ import pytest
 
 from autocompress.anatomy.weights import random_weights
 from autocompress.config import dump_device, load_device
+from autocompress.core.cost import macs, passes, weight_bytes
 from autocompress.core.device import Ceilings
-from autocompress.core.shape import AttentionShape, FeedForwardShape, LayerShape, ModelShape, macs, weight_bytes
+from autocompress.core.encoders import encoder, encoder_layer
+from autocompress.core.parts import ModelParts
+from autocompress.core.storage import Storage
 from autocompress.core.workload import Workload
 from autocompress.deploy.graph import Place, write_graph, written_places
 from autocompress.deploy.node_times import ExecutedNode, NodeTimes, WatchedModel
@@ -39,32 +42,30 @@ from autocompress.report.parts_section import PartTime
 LOAD = Workload(1, 32, 1)
 LARGEST = bert_shape(hidden=64, heads=4, head_size=16, width=128, layers=4)
 SHAPES = random_shapes(LARGEST, count=6, seed=0)
-TINY = ModelShape(
-    family="bert",
-    hidden=4,
-    word_rows=10,
-    other_rows=8,
-    lookups=3,
-    layers=(
-        LayerShape(1, AttentionShape(heads=1, head_size=2, bits=8), FeedForwardShape(width=6, bits=8)),
-        LayerShape(5, AttentionShape(heads=2, head_size=2, bits=32), FeedForwardShape(width=8, bits=32)),
-    ),
-    head_widths=(4, 3),
-    embedding_bits=8,
+TINY = encoder(
+    4,
+    [
+        encoder_layer(1, 4, heads=1, head_size=2, channels=6, held=Storage(8)),
+        encoder_layer(5, 4, heads=2, head_size=2, channels=8),
+    ],
+    words=10,
+    others=8,
+    head=(4, 3),
+    words_in=Storage(8),
 )
 ROUND = Ceilings(gflops_fp32=2.0, gops_int8=8.0, gbytes_per_second=0.5)
 """A core with 10^6 fp32 and 4 * 10^6 int8 MACs, and half a million bytes, a millisecond."""
 
 
-def written(shape: ModelShape, folder: Path) -> Path:
+def written(shape: ModelParts, folder: Path) -> Path:
     path = folder / "model.onnx"
     path.write_bytes(write_graph(random_weights(shape, positions=40, seed=0)).SerializeToString())
     return path
 
 
-def watched(shape: ModelShape, folder: Path, *, inferences: int = 5) -> NodeTimes:
+def watched(shape: ModelParts, folder: Path, *, inferences: int = 5) -> NodeTimes:
     model = WatchedModel(written(shape, folder), threads=1, folder=folder)
-    run = workload_run(model.session, LOAD, rows=shape.word_rows)
+    run = workload_run(model.session, LOAD, rows=shape.vocabulary)
     for _ in range(inferences):
         run()
     return model.node_times()
@@ -205,9 +206,9 @@ def test_nodes_that_do_nothing_are_all_called(tmp_path: Path) -> None:
 @pytest.mark.parametrize("place", range(len(SHAPES)))
 def test_the_parts_hold_all_of_the_models_work(place: int) -> None:
     found = works(SHAPES[place], LOAD)
-    assert sum(sum(work.macs.values()) for work in found) == macs(SHAPES[place], batch=1, length=32, every_token=False)
+    assert sum(sum(work.macs.values()) for work in found) == macs(SHAPES[place], passes(SHAPES[place], LOAD))
     lookups = found[0].weight_bytes
-    assert sum(work.weight_bytes for work in found) - lookups == weight_bytes(SHAPES[place], embeddings=False)
+    assert sum(work.weight_bytes for work in found) - lookups == weight_bytes(SHAPES[place], tables=False)
 
 
 def test_the_parts_of_a_measured_model_add_up_to_the_inference(tmp_path: Path) -> None:

@@ -7,12 +7,13 @@ from pathlib import Path
 import pytest
 
 from autocompress.anatomy import Anatomy
+from autocompress.core.cost import macs, passes
 from autocompress.core.data_spec import Asset, DataSpec, TaskSpec
 from autocompress.core.device import Estimate
 from autocompress.core.metrics import Direction
 from autocompress.core.outcome import RUNG_SLICED, Evaluated, Measurement, Proposal
+from autocompress.core.parts import ModelParts
 from autocompress.core.policy import CompressionPolicy, Step
-from autocompress.core.shape import ModelShape, macs
 from autocompress.core.space import SearchSpace, StepSpace
 from autocompress.core.spec import Budget, StudySpec
 from autocompress.core.training_spec import DistillationSpec, FinalistSpec, TrainingSpec, TransferSpec
@@ -133,8 +134,8 @@ class Given:
         return dict(self.store.study("mine").facts[TRUST_FACT])
 
     @staticmethod
-    def _latency(shape: ModelShape) -> Estimate:
-        cost = macs(shape, batch=1, length=8, every_token=True) / 1e6
+    def _latency(shape: ModelParts) -> Estimate:
+        cost = macs(shape, passes(shape, Workload(1, 8), whole=True)) / 1e6
         return Estimate(cost, cost, cost)
 
 

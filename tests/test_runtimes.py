@@ -19,9 +19,12 @@ import autocompress
 from autocompress import config
 from autocompress.anatomy.weights import random_weights
 from autocompress.core.device import DeviceProfile, KernelRow, KernelTable, Runtime
+from autocompress.core.encoders import held_in
+from autocompress.core.parts import ModelParts
 from autocompress.core.policy import CompressionPolicy, Step
 from autocompress.core.prediction import predictor_of
-from autocompress.core.shape import BITS, ModelShape, describe
+from autocompress.core.storage import BITS, Storage
+from autocompress.core.wording import describe
 from autocompress.core.workload import Workload
 from autocompress.deploy.folder import read_manifest
 from autocompress.deploy.graph import write_graph
@@ -43,16 +46,8 @@ SMALL = bert_shape(hidden=32, heads=4, head_size=8, width=64, layers=2)
 IN_OPENVINO = CompressionPolicy((Step("runtime", "*", {"runtime": "openvino"}),))
 
 
-def graph_of(shape: ModelShape = SMALL, *, bits: int = 32) -> bytes:
-    layers = tuple(
-        dataclasses.replace(
-            layer,
-            attention=dataclasses.replace(layer.attention, bits=bits),
-            feed_forward=dataclasses.replace(layer.feed_forward, bits=bits),
-        )
-        for layer in shape.layers
-    )
-    shape = dataclasses.replace(shape, layers=layers, embedding_bits=bits)  # type: ignore[arg-type]
+def graph_of(shape: ModelParts = SMALL, *, bits: int = 32) -> bytes:
+    shape = held_in(shape, Storage(bits))  # type: ignore[arg-type]
     written: bytes = write_graph(random_weights(shape, positions=64, seed=0)).SerializeToString()
     return written
 

@@ -585,7 +585,7 @@ def test_a_study_explains_what_matters_and_what_a_member_kept(study: autocompres
     tree = found.to_json()
     model = autocompress.load_torch(study.store.folder(study.name) / found.member)
     shape = Anatomy(model, FAMILIES).shape()
-    kept = {layer.index: layer.attention.heads for layer in shape.layers}
+    kept = {part.layer: part.mixing.heads for part in shape.blocks() if part.mixing}
     assert {int(layer): len(heads) for layer, heads in tree["importance"]["kept_heads"].items()} == kept
     assert [row["layer"] for row in tree["attention"]["layers"]] == list(kept)
     assert set(tree["importance"]["heads"]) == set(CRITERIA), "also those that the search did without"

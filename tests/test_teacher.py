@@ -123,7 +123,7 @@ def test_data_that_lack_a_class_keep_the_outputs_of_the_model(project: Path) -> 
     relabel(project, {"food": "food", "travel": "travel"})
     teacher = prepared(project)
     assert teacher.task.labels == tuple(NAMES)
-    assert teacher.anatomy.shape().head_widths[-1] == 3
+    assert teacher.anatomy.shape().classes == 3
     assert teacher.validation == 1.0
 
 
@@ -174,7 +174,7 @@ def test_a_head_for_something_else_is_replaced_where_the_study_says_so(project: 
     relabel(project, {"food": "b", "sports": "a", "travel": "a"})
     teacher = prepared(project, head="new", epochs=8)
     assert teacher.task.labels == ("a", "b")
-    assert teacher.anatomy.shape().head_widths[-1] == 2
+    assert teacher.anatomy.shape().classes == 2
     assert teacher.validation > 0.9
     with pytest.raises(SpecError, match=r"task\.labels: must be left out, as .* gets a new head"):
         prepared(project, head="new", labels={0: "a"})

@@ -24,16 +24,10 @@ from autocompress.anatomy.weights import (
     Linear,
     Norm,
 )
+from autocompress.core.encoders import STACK
+from autocompress.core.parts import Matrix, Mixing, ModelParts, Part, Place, Table
 from autocompress.core.runtimes import DEFAULT_RUNTIME
-from autocompress.core.shape import (
-    Activations,
-    AttentionShape,
-    Bits,
-    Calibration,
-    FeedForwardShape,
-    LayerShape,
-    ModelShape,
-)
+from autocompress.core.storage import PLAIN, Activations, Bits, Calibration, Storage
 from autocompress.errors import SpecError
 
 ACTIVATIONS: Final = ("gelu", "gelu_new", "gelu_pytorch_tanh", "relu")
@@ -112,23 +106,41 @@ class Anatomy:
         parts = self._embeddings
         return parts.word.owner if parts.projection is None else parts.projection.module
 
-    def shape(self) -> ModelShape:
-        """What the model is now."""
+    def shape(self) -> ModelParts:
+        """What the model is now, as numbers."""
+        parts = (self._front(), *(part for layer in self.layers for part in _layer_parts(layer)))
+        dense = tuple(_matrix(f"dense.{place}", slot, "targets") for place, slot in enumerate(self._head))
+        head = Part("head", "head", dense, stack=STACK)
+        return ModelParts(self.family.model_type, self._width, (*parts, head), self.runtime)
+
+    @property
+    def _width(self) -> int:
+        """Of what goes into the layers."""
+        parts = self._embeddings
+        if parts.projection is not None:
+            return int(parts.projection.linear.out_features)
+        return int(parts.norm.normalized_shape[0])
+
+    def _front(self) -> Part:
         parts, table = self._embeddings, self.word_embeddings
-        rows = [slot.module for slot in (parts.position, *parts.constant)]
-        width = int(parts.norm.normalized_shape[0])
-        return ModelShape(
-            family=self.family.model_type,
-            hidden=width if parts.projection is None else parts.projection.linear.out_features,
-            word_rows=table.num_embeddings,
-            other_rows=sum(cast(nn.Embedding, module).num_embeddings for module in rows),
-            lookups=1 + len(rows),
-            layers=tuple(_layer_shape(layer) for layer in self.layers),
-            head_widths=tuple(slot.linear.out_features for slot in self._head),
-            embedding_bits=table.bits if isinstance(table, Int8Embedding) else 32,
-            runtime=self.runtime,
-            table_width=None if parts.projection is None else width,
-        )
+        storage = Storage(table.bits) if isinstance(table, Int8Embedding) else PLAIN
+        modules = [cast(nn.Embedding, slot.module) for slot in (parts.word, parts.position, *parts.constant)]
+        tables = [
+            Table(f"rows.{place}", rows.num_embeddings, rows.embedding_dim, PLAIN if place else storage)
+            for place, rows in enumerate(modules)
+        ]
+        projection = () if parts.projection is None else (_matrix("projection", parts.projection, "sources"),)
+        norm = 2 * int(parts.norm.normalized_shape[0])
+        return Part("embeddings", "embedding", projection, vectors=norm, tables=tuple(tables))
+
+    def layer_of(self, target: str) -> int:
+        """The place in the uncompressed model of the layer that a step's target names or lies in. Raises KeyError once
+        it is removed."""
+        for layer in self.layers:
+            name = f"{STACK}.{layer.index}"
+            if target in (name, *(f"{name}.{block}" for block in ("attention", "feed_forward"))):
+                return layer.index
+        raise KeyError(target)
 
     def layer(self, index: int) -> LayerParts:
         """The layer at this place of the uncompressed model. Raises KeyError once it is removed."""
@@ -275,46 +287,66 @@ class Anatomy:
 
     def weights(self) -> EncoderWeights:
         """The model as plain arrays, to be deployed."""
-        parts, shape = self._embeddings, self.shape()
+        parts, table = self._embeddings, self.word_embeddings
         positions = _table(parts.position)[self.family.first_position(self.model.config) :]
         for slot in parts.constant:
             positions = positions + _table(slot)[0]
         projection = None if parts.projection is None else _linear(parts.projection)
         return EncoderWeights(
             EmbeddingWeights(
-                _array(self.word_embeddings.weight), positions, _norm(parts.norm), shape.embedding_bits, projection
+                _array(table.weight),
+                positions,
+                _norm(parts.norm),
+                table.bits if isinstance(table, Int8Embedding) else 32,
+                projection,
             ),
-            tuple(_layer_weights(parts, layer) for parts, layer in zip(self.layers, shape.layers, strict=True)),
+            tuple(map(_layer_weights, self.layers)),
             self.family.activation(self.model.config),
             tuple(_linear(slot) for slot in self._head),
             self.family.head_activation,
         )
 
 
-def _layer_shape(layer: LayerParts) -> LayerShape:
-    def precision(slots: tuple[Slot, ...]) -> tuple[Bits, Activations, Calibration | None, float | None]:
-        found = [slot.module for slot in slots if isinstance(slot.module, Int8Linear)]
-        if len(found) < len(slots):
-            return 32, "dynamic", None, None
-        activations: Activations = "dynamic" if found[0].limits is None else "static"
-        return found[0].bits, activations, found[0].calibration, found[0].smoothing
-
-    return LayerShape(
-        layer.index,
-        AttentionShape(layer.heads, layer.head_size, *precision(layer.attention)),
-        FeedForwardShape(layer.width, *precision(layer.feed_forward)),
+def _layer_parts(layer: LayerParts) -> tuple[Part, Part]:
+    where: Mapping[str, Any] = {"stack": STACK, "layer": layer.index}
+    norms = [2 * int(norm.normalized_shape[0]) for norm in (layer.attention_norm, layer.output_norm)]
+    names = ("query", "key", "value", "output"), ("up", "down")
+    attention, feed_forward = (
+        tuple(
+            _matrix(name, slot, "sources" if name in ("key", "value") else "targets")
+            for name, slot in zip(roles, slots, strict=True)
+        )
+        for roles, slots in zip(names, (layer.attention, layer.feed_forward), strict=True)
+    )
+    mixing, name = Mixing(layer.heads, layer.head_size, layer.heads), f"{STACK}.{layer.index}"
+    return (
+        Part(f"{name}.attention", "attention", attention, norms[0], mixing=mixing, **where),
+        Part(f"{name}.feed_forward", "feed_forward", feed_forward, norms[1], **where),
     )
 
 
-def _layer_weights(parts: LayerParts, shape: LayerShape) -> LayerWeights:
+def _matrix(name: str, slot: Slot, at: Place) -> Matrix:
+    linear, storage = slot.linear, PLAIN
+    if isinstance(slot.module, Int8Linear):
+        found = slot.module
+        activations: Activations = "dynamic" if found.limits is None else "static"
+        storage = Storage(found.bits, activations, found.calibration, found.smoothing)
+    return Matrix(name, linear.in_features, linear.out_features, at, storage=storage)
+
+
+def _layer_weights(parts: LayerParts) -> LayerWeights:
     query, key, value, output = (_linear(slot) for slot in parts.attention)
     up, down = (_linear(slot) for slot in parts.feed_forward)
     return LayerWeights(
-        AttentionWeights(
-            query, key, value, output, _norm(parts.attention_norm), shape.attention.heads, shape.attention.bits
-        ),
-        FeedForwardWeights(up, down, _norm(parts.output_norm), shape.feed_forward.bits),
+        AttentionWeights(query, key, value, output, _norm(parts.attention_norm), parts.heads, _bits(parts.attention)),
+        FeedForwardWeights(up, down, _norm(parts.output_norm), _bits(parts.feed_forward)),
     )
+
+
+def _bits(slots: Sequence[Slot]) -> Bits:
+    """Of a block: 32 unless all of its products are quantized."""
+    found = [slot.module.bits for slot in slots if isinstance(slot.module, Int8Linear)]
+    return found[0] if len(found) == len(slots) else 32
 
 
 def _array(tensor: Tensor) -> np.ndarray[tuple[int, ...], np.dtype[np.float32]]:

@@ -15,7 +15,7 @@ from torch import Tensor, nn
 
 from autocompress.anatomy.int8 import Int8Embedding, Int8Linear
 from autocompress.core.parts import PLAIN, Matrix, Mixing, ModelParts, Part, Place, Storage, Table
-from autocompress.core.shape import Activations
+from autocompress.core.storage import Activations
 from autocompress.errors import SpecError, did_you_mean
 from autocompress.families import Block, Family, Front, Stack
 

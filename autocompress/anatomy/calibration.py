@@ -12,7 +12,7 @@ from numpy.typing import NDArray
 from torch import Tensor, nn
 
 from autocompress.anatomy.int8 import LEVELS
-from autocompress.core.shape import Calibration
+from autocompress.core.storage import Calibration
 from autocompress.errors import CandidateError
 
 Batches = Sequence[Mapping[str, Tensor]]

@@ -17,7 +17,7 @@ from __future__ import annotations
 import torch
 from torch import Tensor
 
-from autocompress.core.shape import BLOCK
+from autocompress.core.storage import BLOCK
 
 _LOWEST, _HIGHEST = -8, 7
 _MOST = 15

@@ -18,7 +18,7 @@ from torch import Tensor, nn
 from torch.nn import functional
 
 from autocompress.anatomy.int4 import multiplied
-from autocompress.core.shape import Calibration
+from autocompress.core.storage import Calibration
 
 LARGEST = 127
 LEVELS = 255

@@ -7,7 +7,9 @@ from dataclasses import dataclass
 import numpy as np
 from numpy.typing import NDArray
 
-from autocompress.core.shape import Activations, AttentionShape, Bits, FeedForwardShape, ModelShape
+from autocompress.core.encoders import STACK
+from autocompress.core.parts import Matrix, ModelParts, Part
+from autocompress.core.storage import Bits
 
 Array = NDArray[np.float32]
 
@@ -88,48 +90,49 @@ class EncoderWeights:
     head_activation: str
 
 
-def random_weights(shape: ModelShape, *, positions: int, seed: int) -> EncoderWeights:
-    """Weights of a shape with nothing learned: a model's speed depends on its shape alone, so this is what profiling
-    runs. The vocabulary is that of the shape."""
+def random_weights(shape: ModelParts, *, positions: int, seed: int) -> EncoderWeights:
+    """Weights of an encoder with nothing learned: a model's speed depends on its sizes alone, so this is what profiling
+    runs. The vocabulary is that of the shape; a layer may lack a block."""
     generator = np.random.default_rng(seed)
 
     def array(*sizes: int) -> Array:
         return (0.02 * generator.standard_normal(sizes, dtype=np.float32)).astype(np.float32)
 
-    def linear(inputs: int, outputs: int, activations: Activations = "dynamic") -> Linear:
-        limits = (-4.0, 4.0) if activations == "static" else None
-        return Linear(array(inputs, outputs), array(outputs), limits)
+    def linear(matrix: Matrix) -> Linear:
+        limits = (-4.0, 4.0) if matrix.storage.activations == "static" else None
+        return Linear(array(matrix.inputs, matrix.outputs), array(matrix.outputs), limits)
 
-    def norm(width: int = shape.hidden) -> Norm:
+    def norm(width: int = shape.width) -> Norm:
         return Norm(np.ones(width, np.float32), array(width), 1e-12)
 
-    def attention(block: AttentionShape) -> AttentionWeights | None:
-        inner = block.heads * block.head_size
-        if not inner:
+    def attention(part: Part | None) -> AttentionWeights | None:
+        if part is None or part.mixing is None:
             return None
-        query, key, value = (linear(shape.hidden, inner, block.activations) for _ in range(3))
-        output = linear(inner, shape.hidden, block.activations)
-        return AttentionWeights(query, key, value, output, norm(), block.heads, block.bits)
+        query, key, value, output = map(linear, part.matrices)
+        return AttentionWeights(query, key, value, output, norm(), part.mixing.heads, part.storages[0].bits)
 
-    def feed_forward(block: FeedForwardShape) -> FeedForwardWeights | None:
-        if not block.width:
+    def feed_forward(part: Part | None) -> FeedForwardWeights | None:
+        if part is None:
             return None
-        up = linear(shape.hidden, block.width, block.activations)
-        down = linear(block.width, shape.hidden, block.activations)
-        return FeedForwardWeights(up, down, norm(), block.bits)
+        up, down = map(linear, part.matrices)
+        return FeedForwardWeights(up, down, norm(), part.storages[0].bits)
 
-    layers = [LayerWeights(attention(layer.attention), feed_forward(layer.feed_forward)) for layer in shape.layers]
-    widths = (shape.hidden, *shape.head_widths)
+    layers = []
+    for index in shape.layers(STACK):
+        blocks = {part.kind: part for part in shape.of_layer(STACK, index)}
+        layers.append(LayerWeights(attention(blocks.get("attention")), feed_forward(blocks.get("feed_forward"))))
+    front = shape["embeddings"]
+    table = front.tables[0]
     return EncoderWeights(
         EmbeddingWeights(
-            array(shape.word_rows, shape.row_width),
-            array(positions, shape.row_width),
-            norm(shape.row_width),
-            shape.embedding_bits,
-            linear(shape.table_width, shape.hidden) if shape.table_width else None,
+            array(table.rows, table.width),
+            array(positions, table.width),
+            norm(table.width),
+            table.storage.bits,
+            *map(linear, front.matrices),
         ),
         tuple(layers),
         "gelu",
-        tuple(linear(a, b) for a, b in zip(widths, widths[1:], strict=False)),
+        tuple(map(linear, shape["head"].matrices)),
         "tanh",
     )

@@ -8,7 +8,7 @@ from rich.table import Table
 from rich.text import Text
 
 from autocompress.core.outcome import Failed, Infeasible, Measurements, Record
-from autocompress.core.shape import PRECISION
+from autocompress.core.storage import PRECISION
 from autocompress.report import Explained
 from autocompress.report.plain_text import one_line, plain
 from autocompress.report.wording import interval, label, with_unit

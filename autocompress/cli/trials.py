@@ -13,7 +13,7 @@ from autocompress.cli.session import Session, session_of
 
 if TYPE_CHECKING:
     from autocompress.core.outcome import Measurements, Record
-    from autocompress.core.shape import ModelShape
+    from autocompress.core.parts import ModelParts
     from autocompress.store import Finalist
 
 SCHEMA: Final = "autocompress.trials/1"
@@ -30,8 +30,8 @@ def trials(
     storage: Storage = None,
 ) -> None:
     """List the candidates that a search judged."""
+    from autocompress.core.stored_parts import parts_from_json
     from autocompress.errors import SpecError, did_you_mean
-    from autocompress.report import shape_from_json
     from autocompress.report.spreadsheet import csv_text
     from autocompress.store import Store
 
@@ -39,7 +39,7 @@ def trials(
     if state is not None and state not in STATES:
         raise SpecError(f"--state: unknown state {state!r}; {did_you_mean(state, STATES)}")
     with Store.open(storage, create=False) as store:
-        shape = shape_from_json(store.study(study).facts.get("shape"))
+        shape = parts_from_json(store.study(study).facts.get("shape"))
         records = [one for one in store.records(study) if state in (None, state_of(one))]
     rows = [_as_json(record, shape) for record in records]
     if json:
@@ -59,13 +59,14 @@ def show(
     Its policy, what was measured in the search and of the exported file, how it failed.
     """
     from autocompress.cli.candidate_view import candidate_view
-    from autocompress.report import explain_policy, shape_from_json
+    from autocompress.core.stored_parts import parts_from_json
+    from autocompress.report import explain_policy
     from autocompress.store import Store
 
     session = session_of(context)
     with Store.open(storage, create=False) as store:
         record = store.record(study, reference(candidate))
-        shape = shape_from_json(store.study(study).facts.get("shape"))
+        shape = parts_from_json(store.study(study).facts.get("shape"))
         number = record.candidate.number
         finalist = next((one for one in store.finalists(study) if one.candidate.number == number), None)
     explained = explain_policy(record.candidate.policy, shape)
@@ -94,7 +95,7 @@ def metrics_json(measurements: Measurements) -> dict[str, Any]:
     return {one.metric: one.to_json() for one in measurements}
 
 
-def _as_json(record: Record, shape: ModelShape | None) -> dict[str, Any]:
+def _as_json(record: Record, shape: ModelParts | None) -> dict[str, Any]:
     from autocompress.core.outcome import Failed, Infeasible
     from autocompress.report import explain_policy
 

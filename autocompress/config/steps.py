@@ -4,13 +4,20 @@ from __future__ import annotations
 
 import fnmatch
 from collections.abc import Mapping
+from typing import Final
 
 from autocompress.config.document import Place
 from autocompress.config.problems import Problems
+from autocompress.core.parts import WHOLE
 from autocompress.core.policy import Setting
 from autocompress.core.ports import Operator, Phase, SettingRule
-from autocompress.core.space import WHOLE, Choice, Integer, Knob, Real, SearchSpace, Share, StepSpace
+from autocompress.core.space import Choice, Integer, Knob, Real, SearchSpace, Share, StepSpace
 from autocompress.errors import did_you_mean
+from autocompress.families import FAMILIES
+
+_USUAL: Final = "layers"
+"""What globs of operators call a stack."""
+_STACKS: Final = frozenset(stack.name for family in FAMILIES.values() for stack in family.stacks)
 
 
 def check_steps(space: SearchSpace, operators: Mapping[str, Operator], problems: Problems, *, at: Place = ()) -> None:
@@ -27,10 +34,10 @@ def check_steps(space: SearchSpace, operators: Mapping[str, Operator], problems:
             problems.add((*place, "operator"), _backwards(operator, latest))
         else:
             latest = operator
-        if not any(_fits(step.target, part) for part in operator.parts):
+        if not any(_fits(step.target, glob) for glob in operator.targets):
             problems.add(
                 (*place, "target"),
-                f"{operator.name!r} cannot work on {step.target!r}; {did_you_mean(step.target, operator.parts)}",
+                f"{operator.name!r} cannot work on {step.target!r}; {did_you_mean(step.target, operator.targets)}",
             )
         _check_settings(step, operator, problems, at=place)
 
@@ -47,10 +54,14 @@ def _word(phase: Phase) -> str:
     return phase.name.lower().replace("_", " ")
 
 
-def _fits(target: str, part: str) -> bool:
-    if WHOLE in (target, part):
-        return target == part
-    return target.count(".") == part.count(".") and fnmatch.fnmatchcase(target, part)
+def _fits(target: str, glob: str) -> bool:
+    """Whether a target is one of those that a glob stands for, in a stack of whichever name a family gives it."""
+    if WHOLE in (target, glob):
+        return target == glob
+    stack, dot, rest = target.partition(".")
+    if dot and stack in _STACKS:
+        target = f"{_USUAL}.{rest}"
+    return target.count(".") == glob.count(".") and fnmatch.fnmatchcase(target, glob)
 
 
 def _check_settings(step: StepSpace, operator: Operator, problems: Problems, *, at: Place) -> None:

@@ -9,8 +9,9 @@ from __future__ import annotations
 from collections.abc import Iterable
 from dataclasses import replace
 
-from autocompress.core.parts import Matrix, ModelParts, Part, Pass, Storage, Table
-from autocompress.core.shape import BLOCK, Arithmetic, Bits
+from autocompress.core.parts import Matrix, ModelParts, Part, Pass, Table
+from autocompress.core.storage import BLOCK, Arithmetic, Bits, arithmetic
+from autocompress.core.workload import Workload
 
 # Weights
 
@@ -43,13 +44,36 @@ def part_bytes(part: Part, *, tables: bool = True) -> int:
     return sum(matrix_bytes(one) for one in part.matrices) + 4 * part.vectors + held
 
 
+def block_bytes(part: Part) -> int:
+    """Bytes of a part's matrices with their biases, its vectors apart."""
+    return sum(matrix_bytes(one) for one in part.matrices) if part.owner is None else 0
+
+
 def matrix_bytes(matrix: Matrix) -> int:
     bias = 4 * matrix.outputs * matrix.bias
     return matrix.outputs * _row_bytes(matrix.inputs, matrix.storage.bits) + bias
 
 
 def table_bytes(table: Table) -> int:
-    return table.rows * _row_bytes(table.width, table.storage.bits)
+    return table.rows * row_bytes(table)
+
+
+def row_bytes(table: Table) -> int:
+    """Of one row."""
+    return _row_bytes(table.width, table.storage.bits)
+
+
+def unpacked(model: ModelParts) -> ModelParts:
+    """The model as it is computed: layers stored in 4 bits are in 8 once they are loaded, tables stay packed."""
+    packed = [part for part in model.blocks() if any(one.storage.bits == 4 for one in part.matrices)]
+    if not packed:
+        return model
+    return replace(model, parts=tuple(_unpacked(part) if part in packed else part for part in model.parts))
+
+
+def _unpacked(part: Part) -> Part:
+    matrices = (replace(one, storage=replace(one.storage, bits=arithmetic(one.storage))) for one in part.matrices)
+    return replace(part, matrices=tuple(matrices))
 
 
 def _row_bytes(count: int, bits: Bits) -> int:
@@ -60,6 +84,15 @@ def _row_bytes(count: int, bits: Bits) -> int:
 
 
 # Work
+
+
+def passes(model: ModelParts, load: Workload, *, whole: bool = False) -> tuple[Pass, ...]:
+    """What a model of one stack walks through for a batch of texts, all of the workload's `length`; `whole` in graphs
+    whose last layer computes what nobody reads. Raises ValueError for a model of several stacks, or of none."""
+    if len(model.stacks) != 1:
+        raise ValueError(f"a workload is texts of one length, and the model has {len(model.stacks)} stacks")
+    read = None if model.read is None else min(model.read, load.length)
+    return (Pass(model.stacks[0], load.length, load.length, load.batch, read, whole=whole),)
 
 
 def macs(model: ModelParts, passes: Iterable[Pass]) -> int:
@@ -80,23 +113,27 @@ def macs_by_arithmetic(model: ModelParts, passes: Iterable[Pass]) -> dict[Arithm
 
 def activation_bytes(model: ModelParts, one: Pass) -> int:
     """Bytes of the largest set of fp32 activations alive at once: a block's input, its residual, and what lies between
-    its first and its last product, attention probabilities among it."""
+    its first and its last product, attention probabilities among it. The last layer's count as the others'."""
+    one = replace(one, whole=True)
     widest = max((_between(part, at) for part, at in placed(model, one) if part.layer is not None), default=0)
     return 4 * (2 * one.batch * one.targets * model.width + widest)
 
 
 def placed(model: ModelParts, one: Pass) -> list[tuple[Part, Pass]]:
     """The parts that a pass walks through, each with the positions that it computes: those of the stack, or before its
-    first and behind its last layer. The last layer and the head compute what is `read`."""
+    first and behind its last layer. The last layer and the head compute what is `read`, the head alone in a `whole`
+    pass."""
     walked = [part for part in model.parts if part.stack in (one.stack, "")]
     last = max((part.layer for part in walked if part.layer is not None), default=None)
-    ends = one if one.read is None else replace(one, targets=one.read)
-    return [(part, ends if part.kind == "head" or part.layer == last is not None else one) for part in walked]
+    ends = one if one.read is None else replace(one, targets=one.read, read=None)
+    above = one if one.whole else ends
 
+    def at(part: Part) -> Pass:
+        if part.kind == "head":
+            return ends
+        return above if part.layer == last is not None else one
 
-def arithmetic(storage: Storage) -> Arithmetic:
-    """What is held in 4 bits is computed in 8."""
-    return 32 if storage.bits == 32 else 8
+    return [(part, at(part)) for part in walked]
 
 
 def _rows(part: Part, matrix: Matrix, at: Pass) -> int:

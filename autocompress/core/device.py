@@ -6,19 +6,14 @@ import math
 import re
 from collections.abc import Mapping
 from dataclasses import dataclass, field
-from typing import ClassVar, Final, Literal, get_args
+from typing import ClassVar, Final, Literal
 
+from autocompress.core.cost import macs_by_arithmetic, passes, unpacked, weight_bytes
 from autocompress.core.lowering import PLAIN, Lowering, Tried
+from autocompress.core.parts import Kind, ModelParts
 from autocompress.core.runtimes import DEFAULT_RUNTIME, RuntimeName
-from autocompress.core.shape import (
-    Activations,
-    Arithmetic,
-    Bits,
-    ModelShape,
-    macs_by_bits,
-    unpacked,
-    weight_bytes,
-)
+from autocompress.core.signature import Signature
+from autocompress.core.storage import Activations, Arithmetic, Bits, Storage
 from autocompress.core.workload import Workload
 
 _FORBID = {"extra": "forbid"}
@@ -30,7 +25,29 @@ SCHEMA: Final = 2
 """Version of the form of a profile."""
 
 ProfileSource = Literal["measured", "fitted", "datasheet"]
-Block = Literal["base", "attention", "feed_forward", "last_attention", "last_feed_forward"]
+Block = Literal[
+    "base",
+    "attention",
+    "feed_forward",
+    "gated",
+    "cross_attention",
+    "last_attention",
+    "last_feed_forward",
+    "last_gated",
+    "last_cross_attention",
+]
+_LAST: Final = "last_"
+KINDS: Final[Mapping[Block, Kind]] = {
+    "attention": "attention",
+    "feed_forward": "feed_forward",
+    "gated": "gated",
+    "cross_attention": "cross_attention",
+    "last_attention": "attention",
+    "last_feed_forward": "feed_forward",
+    "last_gated": "gated",
+    "last_cross_attention": "cross_attention",
+}
+"""What kind of part a block is, of those that lie in layers."""
 
 
 _LONGEST_MS: Final = 1e6
@@ -73,6 +90,12 @@ class KernelRow:
     """Their upper quartile."""
     activations: Activations = "dynamic"
     """How activations of int8 blocks get their scale: `dynamic` as they come, `static` fixed beforehand."""
+    queries_per_key: int = 1
+    """How many heads of an attention block share a key and a value."""
+    width: int | None = None
+    """The width of the stream that the block reads, where it is not the table's `hidden`."""
+    head_size: int | None = None
+    """The width of a head of an attention block, where it is not the table's."""
     __pydantic_config__: ClassVar[dict[str, str]] = _FORBID
 
     def __post_init__(self) -> None:
@@ -81,7 +104,9 @@ class KernelRow:
             if not math.isfinite(value) or value < 0:
                 raise ValueError(f"`{name}` must be a finite number of milliseconds >= 0, got {value}")
         ends = (0.0, _LONGEST_MS)
+        sizes = (1, _MOST_CHANNELS)
         _check_ranges(self, size=(0, _MOST_CHANNELS), milliseconds=ends, low=ends, high=ends)
+        _check_ranges(self, queries_per_key=sizes, width=sizes, head_size=sizes)
         if not self.low <= self.milliseconds <= self.high:
             raise ValueError(
                 f"`low <= milliseconds <= high` must hold, got {self.low}, {self.milliseconds}, {self.high}"
@@ -189,16 +214,15 @@ class KernelTable:
         _check_ranges(self, hidden=(1, _MOST_CHANNELS), head_size=(1, _MOST_CHANNELS))
         if self.workload.threads > _MOST_THREADS:
             raise ValueError(f"`workload.threads <= {_MOST_THREADS}` must hold, got {self.workload.threads:,}")
-        seen: set[tuple[Block, Bits, Activations, int]] = set()
+        seen: set[tuple[object, ...]] = set()
         for row in self.rows:
-            key = (row.block, row.bits, row.activations, row.size)
+            key = (row.block, row.bits, row.activations, row.size, self.signature(row))
             if key in seen:
                 raise ValueError(
                     f"`rows` hold {row.block} of size {row.size} in {named_precision(row.bits, row.activations)} twice"
                 )
             seen.add(key)
-        missing = set(get_args(Block)) - {row.block for row in self.rows}
-        if missing:
+        if missing := _missing({row.block for row in self.rows}):
             raise ValueError(f"`rows` lack {', '.join(sorted(missing))}")
         if not any(row.milliseconds for row in self.rows):
             raise ValueError("`rows` take 0 ms, all of them; a model that takes no time was not measured")
@@ -206,6 +230,15 @@ class KernelTable:
     def __str__(self) -> str:
         """What it was measured under; the runtime is told where it is not the default."""
         return str(self.workload) if self.runtime == DEFAULT_RUNTIME else f"{self.workload}, {self.runtime}"
+
+    def signature(self, row: KernelRow) -> Signature | None:
+        """What blocks a row of the table is about; None for `base`."""
+        kind = KINDS.get(row.block)
+        if kind is None:
+            return None
+        storage, few = Storage(row.bits, row.activations), row.block.startswith(_LAST)
+        size, queries = (row.head_size or self.head_size, row.queries_per_key) if "attention" in kind else (0, 0)
+        return Signature(kind, row.width or self.hidden, size, queries, storage, few)
 
     @property
     def is_static(self) -> bool:
@@ -218,6 +251,17 @@ class KernelTable:
         return sorted(
             (row.size, row.milliseconds) for row in self.rows if (row.block, row.bits, row.activations) == kind
         )
+
+
+def _missing(known: set[Block]) -> set[Block]:
+    """Blocks without which no model is predicted: a form of attention and one of what follows it, each as it is in
+    the last layer too."""
+    needed: set[Block] = {"base"}
+    kinds = {KINDS[block] for block in known if block in KINDS}
+    for forms in (("attention", "cross_attention"), ("feed_forward", "gated")):
+        wanted = kinds.intersection(forms) or forms[:1]
+        needed |= {block for block, kind in KINDS.items() if kind in wanted}
+    return needed - known
 
 
 def named_precision(bits: Bits, activations: Activations) -> str:
@@ -320,13 +364,13 @@ class EnergyModel:
         if not self.source.strip():
             raise ValueError("`source` must say where the constants are from")
 
-    def __call__(self, shape: ModelShape, workload: Workload, milliseconds: Estimate) -> Estimate:
+    def __call__(self, shape: ModelParts, workload: Workload, milliseconds: Estimate) -> Estimate:
         """Modelled millijoules of one inference that takes so long."""
         busy = min(workload.threads, self.cores) / self.cores
         watts = self.idle_watts + busy * (self.active_watts - self.idle_watts)
-        by_bits = macs_by_bits(shape, batch=workload.batch, length=workload.typical.length, every_token=False)
+        by_bits = macs_by_arithmetic(shape, passes(shape, workload.typical))
         picojoules = by_bits[32] * self.pj_per_mac_fp32 + by_bits[8] * self.pj_per_mac_int8
-        picojoules += weight_bytes(unpacked(shape), embeddings=False) * self.pj_per_byte
+        picojoules += weight_bytes(unpacked(shape), tables=False) * self.pj_per_byte
         value = watts * milliseconds.value + 1e-9 * picojoules
         return Estimate.around(value, math.hypot(self.spread, milliseconds.spread))
 

@@ -12,7 +12,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass, replace
 from typing import ClassVar, Final, Literal, get_args
 
-from autocompress.core.shape import Bits
+from autocompress.core.storage import Bits
 
 _FORBID = {"extra": "forbid"}
 

@@ -15,7 +15,12 @@ from collections.abc import Callable, Iterator
 from dataclasses import dataclass, replace
 from typing import Final, Literal
 
-from autocompress.core.shape import Activations, Bits, Calibration
+from autocompress.core.runtimes import DEFAULT_RUNTIME
+from autocompress.core.storage import PLAIN as PLAIN
+from autocompress.core.storage import Storage as Storage  # a part is read together with how it is held
+
+WHOLE: Final = "*"
+"""The target of a step that is about the model as a whole."""
 
 Place = Literal["sources", "targets"]
 """The positions that a matrix is computed at."""
@@ -33,23 +38,6 @@ Kind = Literal[
 ]
 """What a part does. `gated` feed-forward blocks multiply two products of their input (Shazeer 2020, "GLU variants");
 a `cross_attention` attends to another stack's output; `common` is what all layers of a stack share or end in."""
-
-
-@dataclass(frozen=True, slots=True)
-class Storage:
-    """How the numbers of a matrix are held, and what its products compute in: all settings that change the result.
-
-    In 32 bits as they were trained; in 8 as whole numbers with one scale an output; in 4 in blocks that share a
-    multiplier, computed in 8. `activations`, `calibration` and `smoothing` are `operators.quantize`'s.
-    """
-
-    bits: Bits = 32
-    activations: Activations = "dynamic"
-    calibration: Calibration | None = None
-    smoothing: float | None = None
-
-
-PLAIN: Final = Storage()
 
 
 @dataclass(frozen=True, slots=True)
@@ -124,16 +112,21 @@ class Part:
         return {}
 
     @property
-    def signature(self) -> tuple[object, ...]:
-        """What a kernel's time depends on, and nothing else: parts of one signature share a row of a profile."""
-        stored = tuple(
-            (one.inputs, one.outputs, one.at, one.each, one.storage.bits, one.storage.activations)
-            for one in self.matrices
-        )
-        return (self.kind, self.mixing, stored, tuple((t.rows, t.width, t.storage.bits) for t in self.tables))
+    def storages(self) -> tuple[Storage, ...]:
+        """The ways in which it is held (see `with_storage`): one, unless somebody mixed them."""
+        looked_up = self.tables and not self.layer_name
+        return tuple(dict.fromkeys(one.storage for one in (self.tables[:1] if looked_up else self.matrices)))
+
+    @property
+    def layer_name(self) -> str:
+        """What a step calls the layer that it lies in: `layers.3`; empty outside of layers."""
+        return "" if self.layer is None else f"{self.stack}.{self.layer}"
 
     def with_storage(self, storage: Storage) -> Part:
-        """All of its matrices held so."""
+        """All of its matrices held so; of a part that is looked up, its first table."""
+        if self.tables and not self.layer_name:
+            first, *others = self.tables
+            return replace(self, tables=(replace(first, storage=storage), *others))
         return replace(self, matrices=tuple(replace(one, storage=storage) for one in self.matrices))
 
 
@@ -141,16 +134,21 @@ class Part:
 class ModelParts:
     """A model of a `family`: its parts in the order in which data flows, with a stream of `width` numbers a position.
 
+    `runtime` is a name of `core.runtimes`, what it is deployed in. Its head reads the answer at `read` positions, and
+    its last layer computes no others (None: at all of them).
     Raises ValueError for two parts of one name, and for an owner that is not there.
     """
 
     family: str
     width: int
     parts: tuple[Part, ...]
+    runtime: str = DEFAULT_RUNTIME
+    read: int | None = 1
 
     def __post_init__(self) -> None:
         counted = collections.Counter(part.name for part in self.parts)
-        if twice := [name for name, times in counted.items() if times > 1]:
+        if len(counted) < len(self.parts):
+            twice = [name for name, times in counted.items() if times > 1]
             raise ValueError(f"parts must have names of their own, got {', '.join(twice)} more than once")
         if lost := [part for part in self.parts if part.owner is not None and part.owner not in counted]:
             raise ValueError(f"{lost[0].name}: its owner {lost[0].owner!r} is no part of the model")
@@ -169,18 +167,56 @@ class ModelParts:
     def stacks(self) -> tuple[str, ...]:
         return tuple(dict.fromkeys(part.stack for part in self.parts if part.stack))
 
+    @property
+    def depth(self) -> int:
+        """How many layers it has, of all stacks."""
+        return len({(part.stack, part.layer) for part in self.parts if part.layer is not None})
+
+    @property
+    def head_size(self) -> int:
+        """Channels of a head, of the first part that has any. Raises ValueError where none has."""
+        for part in self.parts:
+            if part.mixing is not None:
+                return part.mixing.head_size
+        raise ValueError("the model has no attention")
+
+    @property
+    def vocabulary(self) -> int:
+        """Rows of its first table, which words are looked up in; 0 where there is none."""
+        return next((table.rows for part in self.parts for table in part.tables), 0)
+
+    @property
+    def classes(self) -> int:
+        """How many numbers its head answers with; 0 without one."""
+        return next((part.matrices[-1].outputs for part in reversed(self.parts) if part.kind == "head"), 0)
+
     def layers(self, stack: str) -> tuple[int, ...]:
         """The layers that a stack has left, by their places in the uncompressed model."""
         found = (part.layer for part in self.parts if part.stack == stack and part.layer is not None)
         return tuple(dict.fromkeys(found))
 
-    def blocks(self, stack: str) -> Iterator[Part]:
-        """The parts of a stack's layers, in order."""
-        return (part for part in self.parts if part.stack == stack and part.layer is not None)
+    def blocks(self, stack: str | None = None) -> Iterator[Part]:
+        """The parts of a stack's layers, or of all, in order."""
+        return (part for part in self.parts if part.layer is not None and stack in (None, part.stack))
+
+    def of_layer(self, stack: str, layer: int) -> tuple[Part, ...]:
+        """The parts of one layer; none once it is removed."""
+        return tuple(part for part in self.parts if part.layer == layer and part.stack == stack)
+
+    def targeted(self, target: str) -> tuple[Part, ...]:
+        """The parts that a step's target names: one, those of a layer, or with `*` all; none once they are removed."""
+        if target == WHOLE:
+            return self.parts
+        return tuple(part for part in self.parts if target in (part.name, part.layer_name))
+
+    def names(self) -> tuple[str, ...]:
+        """Every layer and part a step may target, in the order in which data flows."""
+        both = ((part.layer_name, part.name) for part in self.parts)
+        return tuple(dict.fromkeys(name for names in both for name in names if name))
 
     def with_part(self, name: str, change: Callable[[Part], Part]) -> ModelParts:
         """The model with one part changed; the same model where there is no such part."""
-        return self._of(tuple(change(part) if part.name == name else part for part in self.parts))
+        return replace(self, parts=tuple(change(part) if part.name == name else part for part in self.parts))
 
     def without(self, names: frozenset[str]) -> ModelParts:
         """The model without these parts. The first part left of those that shared a removed one's weights owns them
@@ -194,18 +230,16 @@ class ModelParts:
                 heir = heirs.setdefault(part.owner, part.name)
                 part = replace(part, owner=None if part.name == heir else heir)
             kept.append(part)
-        return self._of(tuple(kept))
-
-    def _of(self, parts: tuple[Part, ...]) -> ModelParts:
-        return ModelParts(self.family, self.width, parts)
+        return replace(self, parts=tuple(kept))
 
 
 @dataclass(frozen=True, slots=True)
 class Pass:
     """One walk through a `stack` and what stands before and behind it: `batch` texts, `sources` positions attended to,
     of which `cached` have their keys and values already, and `targets` positions computed. The stack's last layer and
-    the head compute `read` of these alone where the head reads no more. A stack with cross-attention attends to
-    `memory` positions of another, of which `memory_cached` were seen before. It happens `times` times an inference.
+    the head compute `read` of these alone where the head reads no more; in a `whole` pass the last layer computes all
+    of them, as in graphs that nobody rewrote. A stack with cross-attention attends to `memory` positions of another, of
+    which `memory_cached` were seen before. It happens `times` times an inference.
 
     An encoder under a classifier that reads one token: Pass("layers", sources=128, targets=128, read=1).
     A decoder's 100th token: Pass("layers", sources=100, cached=99, targets=1, read=1).
@@ -220,6 +254,7 @@ class Pass:
     memory: int = 0
     memory_cached: int = 0
     times: int = 1
+    whole: bool = False
 
     def __post_init__(self) -> None:
         for name in ("sources", "targets", "batch", "times"):

@@ -11,8 +11,8 @@ from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any, Protocol
 
 from autocompress.core.outcome import Outcome, Proposal
+from autocompress.core.parts import ModelParts, Part
 from autocompress.core.policy import CompressionPolicy, Setting, Step
-from autocompress.core.shape import ModelShape
 
 if TYPE_CHECKING:
     from autocompress.anatomy.anatomy import Anatomy
@@ -62,14 +62,16 @@ class SettingRule:
 
 
 class Operator(Protocol):
-    """One way to make a model smaller. `parts` are the kinds of part it may target: `layers.*`, `layers.*.attention`,
-    `layers.*.feed_forward`, `embeddings`, or `*`, the model as a whole.
+    """One way to make a model smaller. `targets` are what a step of it may name, as globs of a model whose stack is
+    called `layers`: a kind of part (`layers.*.attention`, `embeddings`), whole layers (`layers.*`), or `*`, the model.
 
-    `reshape` says what the step does to the model's shape; a step whose shape comes back equal does nothing and is
-    dropped, but for one of the recovery phase: that decides how the student is trained. `apply` does it to the model,
-    physically, in place; weights it does not keep are gone, weights it keeps are never written to (they may be shared
-    between workers). `apply` and `reshape` must agree: `anatomy.shape()` after `apply` equals `reshape` of the shape
+    `reshape` says what a step does to a model as numbers, or None where it does nothing: such a step is dropped. What
+    it changes must be seen in the parts it gives back, which a field of `Storage` or `Part` is enough for. `apply` does
+    it to the model, physically, in place; weights it does not keep are gone, weights it keeps are never written to
+    (they may be shared between workers). Both must agree: `anatomy.shape()` after `apply` equals `reshape` of the one
     before.
+
+    Most operators treat each part alone: they are an `operators.PartOperator`, which asks them for no more than that.
     """
 
     @property
@@ -79,16 +81,24 @@ class Operator(Protocol):
     def phase(self) -> Phase: ...
 
     @property
-    def parts(self) -> tuple[str, ...]: ...
+    def elastic(self) -> bool:
+        """Whether what `apply` leaves of a `copy(linked=True)` stays connected to the tensors it was cut from, so that
+        the elastic model is trained for it."""
+
+    @property
+    def targets(self) -> tuple[str, ...]: ...
 
     @property
     def rules(self) -> Mapping[str, SettingRule]: ...
 
-    def size_of(self, shape: ModelShape, target: str, setting: str) -> int | None:
-        """How many units the target has, for settings that are sizes; None otherwise."""
+    def fits(self, part: Part) -> bool:
+        """Whether a step may name this part, or its layer, as far as `targets` hold such."""
 
-    def reshape(self, shape: ModelShape, step: Step) -> ModelShape:
-        """The shape afterwards. Raises CandidateError when the step cannot be applied to this shape."""
+    def size_of(self, part: Part, setting: str) -> int | None:
+        """How many units the part has, for settings that are sizes; None otherwise."""
+
+    def reshape(self, model: ModelParts, step: Step) -> ModelParts | None:
+        """The model afterwards. Raises CandidateError when the step cannot be applied to it."""
 
     def apply(self, anatomy: Anatomy, step: Step, importance: Importance) -> None:
         """Shrink the model in place."""

@@ -7,32 +7,16 @@ from collections.abc import Callable, Mapping, Sequence
 from dataclasses import replace
 from typing import Final
 
-from autocompress.core.device import (
-    COST_FEATURES,
-    Block,
-    CostModel,
-    DeviceProfile,
-    Estimate,
-    KernelTable,
-    named_precision,
-)
+from autocompress.core.cost import block_bytes, macs_by_arithmetic, passes, unpacked, weight_bytes
+from autocompress.core.device import COST_FEATURES, CostModel, DeviceProfile, Estimate, KernelTable, named_precision
+from autocompress.core.parts import ModelParts, Part
 from autocompress.core.runtimes import DEFAULT_RUNTIME
-from autocompress.core.shape import (
-    Activations,
-    AttentionShape,
-    Bits,
-    FeedForwardShape,
-    LayerShape,
-    ModelShape,
-    attention_bytes,
-    feed_forward_bytes,
-    macs_by_bits,
-    unpacked,
-    weight_bytes,
-)
+from autocompress.core.signature import Signature, signature
+from autocompress.core.storage import Bits
+from autocompress.core.wording import table_bits
 from autocompress.core.workload import Workload
 
-Predictor = Callable[[ModelShape], Estimate]
+Predictor = Callable[[ModelParts], Estimate]
 """Milliseconds of one inference of a shape. Raises ValueError outside of what was measured."""
 
 
@@ -102,7 +86,7 @@ class _ByRuntime:
     def __init__(self, device: str, predictors: Mapping[str, Predictor]) -> None:
         self._device, self._predictors = device, predictors
 
-    def __call__(self, shape: ModelShape) -> Estimate:
+    def __call__(self, shape: ModelParts) -> Estimate:
         known = self._predictors.get(shape.runtime)
         if known is None:
             raise ValueError(
@@ -122,6 +106,10 @@ _BETWEEN: Final = 0.03
 """What interpolating between two lengths may add: attention grows with the square of the length, the rest does not."""
 
 
+_Kind = Signature | Bits
+"""What a curve of a table is about: blocks of one signature, or all outside of them by the bits of the first table."""
+
+
 class LatencyPredictor:
     """Whole-model latency as the sum of its blocks, interpolated within the measured sizes, and corrected.
 
@@ -130,68 +118,70 @@ class LatencyPredictor:
     """
 
     def __init__(self, table: KernelTable) -> None:
-        self._curves: dict[tuple[Block, Bits, Activations], tuple[list[int], list[float]]] = {}
+        curves: dict[_Kind, dict[int, float]] = {}
         for row in table.rows:
-            curve = table.curve(row.block, row.bits, row.activations)
-            self._curves[row.block, row.bits, row.activations] = ([size for size, _ in curve], [ms for _, ms in curve])
-        self._known: dict[tuple[Block, Bits, Activations, int], float] = {}
+            curves.setdefault(table.signature(row) or row.bits, {})[row.size] = row.milliseconds
+        self._curves = {
+            kind: (sorted(curve), [curve[size] for size in sorted(curve)]) for kind, curve in curves.items()
+        }
+        self._known: dict[tuple[_Kind, int], float] = {}
         correction = table.correction
         self._spread = correction.spread if correction else _UNCORRECTED
         given = correction.weights if correction else SUM_OF_BLOCKS
         self._weights = tuple(given.get(name, 0.0) for name in COST_FEATURES)
 
-    def __call__(self, shape: ModelShape) -> Estimate:
+    def __call__(self, shape: ModelParts) -> Estimate:
         """Predicted milliseconds. Raises ValueError outside the measured range."""
         value = sum(weight * part for weight, part in zip(self._weights, self.features(shape), strict=True))
         return Estimate.around(value, self._spread)
 
-    def features(self, shape: ModelShape) -> tuple[float, ...]:
+    def features(self, shape: ModelParts) -> tuple[float, ...]:
         """The values of `COST_FEATURES`."""
-        shape = unpacked(shape)
         inner, last = {8: [0.0, 0.0], 32: [0.0, 0.0]}, {8: [0.0, 0.0], 32: [0.0, 0.0]}
-        for layer in shape.layers[:-1]:
-            attention, feed_forward = layer.attention, layer.feed_forward
-            inner[attention.bits][0] += self._block("attention", attention, attention.heads)
-            inner[feed_forward.bits][1] += self._block("feed_forward", feed_forward, feed_forward.width)
-        for layer in shape.layers[-1:]:
-            attention, feed_forward = layer.attention, layer.feed_forward
-            last[attention.bits][0] += self._block("last_attention", attention, attention.heads)
-            last[feed_forward.bits][1] += self._block("last_feed_forward", feed_forward, feed_forward.width)
-        ends = last[32][0], last[8][0], last[32][1], last[8][1]
-        sums = inner[32][0] + ends[0], inner[8][0] + ends[1], inner[32][1] + ends[2], inner[8][1] + ends[3]
-        base = self._at(("base", shape.embedding_bits, "dynamic", 0))
-        return (base, *sums, float(shape.depth), *ends, self._megabytes(shape))
+        ends = {stack: shape.layers(stack)[-1:] for stack in shape.stacks}
+        for part in shape.blocks():
+            few = shape.read is not None and part.layer in ends[part.stack]
+            kind, size = signature(part, few=few)
+            sums = last if few else inner
+            sums[kind.storage.bits][0 if part.mixing else 1] += self._at(kind, size)
+        read = last[32][0], last[8][0], last[32][1], last[8][1]
+        sums_of = inner[32][0] + read[0], inner[8][0] + read[1], inner[32][1] + read[2], inner[8][1] + read[3]
+        return (self._at(table_bits(shape), 0), *sums_of, float(shape.depth), *read, self._megabytes(shape))
 
-    def _megabytes(self, shape: ModelShape) -> float:
-        """Of the weights of all layers."""
-        hidden = shape.hidden
-        blocks = [attention_bytes(hidden, layer.attention) for layer in shape.layers]
-        return sum(blocks, sum(feed_forward_bytes(hidden, layer.feed_forward) for layer in shape.layers)) / 1e6
+    def _megabytes(self, shape: ModelParts) -> float:
+        """Of the weights of all layers, as they are computed with."""
+        return sum(block_bytes(part) for part in unpacked(shape).blocks()) / 1e6
 
-    def _block(self, block: Block, part: AttentionShape | FeedForwardShape, size: int) -> float:
-        return self._at((block, part.bits, part.activations, size))
-
-    def _at(self, key: tuple[Block, Bits, Activations, int]) -> float:
-        known = self._known.get(key)
+    def _at(self, kind: _Kind, size: int) -> float:
+        known = self._known.get((kind, size))
         if known is None:
-            known = self._known[key] = self._interpolated(*key)
+            known = self._known[kind, size] = self._interpolated(kind, size)
         return known
 
-    def _interpolated(self, block: Block, bits: Bits, activations: Activations, size: int) -> float:
-        sizes, milliseconds = self._curves.get((block, bits, activations), ([], []))
+    def _interpolated(self, kind: _Kind, size: int) -> float:
+        sizes, milliseconds = self._curves.get(kind, ([], []))
         if not sizes or not sizes[0] <= size <= sizes[-1]:
             measured = f"{sizes[0]} to {sizes[-1]}" if sizes else "nothing"
-            precision = named_precision(bits, activations)
-            raise ValueError(
-                f"{block} of size {size} in {precision} was not measured (measured: {measured}); "
-                f"profile the device again with `autocompress profile{' --static' if activations == 'static' else ''}`"
-            )
+            raise ValueError(f"{_named(kind, size)} was not measured (measured: {measured}); {_again(kind)}")
         right = bisect.bisect_left(sizes, size)
         if sizes[right] == size:
             return milliseconds[right]
         span = sizes[right] - sizes[right - 1]
         share = (size - sizes[right - 1]) / span
         return milliseconds[right - 1] + share * (milliseconds[right] - milliseconds[right - 1])
+
+
+def _named(kind: _Kind, size: int) -> str:
+    if not isinstance(kind, Signature):
+        return f"base of size {size} in {kind} bits"
+    precision = named_precision(kind.storage.bits, kind.storage.activations)
+    shared = f" with {kind.queries_per_key} queries a key" if kind.queries_per_key > 1 else ""
+    return f"{'last_' if kind.few else ''}{kind.kind} of size {size} in {precision}{shared}"
+
+
+def _again(kind: _Kind) -> str:
+    is_static = isinstance(kind, Signature) and kind.storage.activations == "static"
+    return f"profile the device again with `autocompress profile{' --static' if is_static else ''}`"
 
 
 class WeightedSum:
@@ -202,7 +192,7 @@ class WeightedSum:
         """`more_spread` is what interpolating adds to the widest interval."""
         self._parts, self._more = tuple(parts), more_spread
 
-    def __call__(self, shape: ModelShape) -> Estimate:
+    def __call__(self, shape: ModelParts) -> Estimate:
         found = [(part(shape), share) for part, share in self._parts]
         value = sum(one.value * share for one, share in found)
         return Estimate.around(value, max(one.spread for one, _ in found) + self._more)
@@ -213,25 +203,30 @@ class RooflinePredictor:
 
     def __init__(self, cost: CostModel, workload: Workload) -> None:
         self._cost, self._workload = cost, workload
-        self._known: dict[tuple[int, AttentionShape, FeedForwardShape, bool], float] = {}
+        self._known: dict[tuple[int, tuple[Part, ...], bool], float] = {}
 
-    def __call__(self, shape: ModelShape) -> Estimate:
+    def __call__(self, shape: ModelParts) -> Estimate:
         """Raises ValueError for another runtime than the default: a cost model tells none from another."""
         if shape.runtime != DEFAULT_RUNTIME:
             raise ValueError(
                 f"runtime {shape.runtime!r} was not measured there: a cost model knows {DEFAULT_RUNTIME!r} alone"
             )
-        total = self._cost.ms_base + sum(self._layer(shape, layer, last=False) for layer in shape.layers[:-1])
-        total += sum(self._layer(shape, layer, last=True) for layer in shape.layers[-1:])
+        fronts = tuple(part for part in shape.parts if part.layer is None and part.kind not in ("head", "common"))
+        layers = [(stack, layer) for stack in shape.stacks for layer in shape.layers(stack)]
+        total = self._cost.ms_base
+        total += sum(self._layer(shape, fronts, *layer, last=False) for layer in layers[:-1])
+        total += sum(self._layer(shape, fronts, *layer, last=True) for layer in layers[-1:])
         return Estimate.around(total, self._cost.spread)
 
-    def _layer(self, shape: ModelShape, layer: LayerShape, *, last: bool) -> float:
-        key = (shape.hidden, layer.attention, layer.feed_forward, last)
+    def _layer(self, shape: ModelParts, fronts: tuple[Part, ...], stack: str, layer: int, *, last: bool) -> float:
+        found = enumerate(shape.of_layer(stack, layer))
+        parts = tuple(replace(part, name=str(i), layer=0, owner=None) for i, part in found)
+        key = (shape.width, parts, last)
         if key not in self._known:
-            cost, load = self._cost, self._workload
-            alone = unpacked(replace(shape, layers=(layer,), head_widths=()))
-            by_bits = macs_by_bits(alone, batch=load.batch, length=load.length, every_token=not last)
+            cost = self._cost
+            alone = unpacked(replace(shape, parts=(*fronts, *parts), read=shape.read if last else None))
+            by_bits = macs_by_arithmetic(alone, passes(alone, self._workload))
             arithmetic = sum(count / cost.rate(bits) for bits, count in by_bits.items())
-            traffic = weight_bytes(alone, embeddings=False) / (1e6 * cost.gbytes_per_second)
+            traffic = weight_bytes(alone, tables=False) / (1e6 * cost.gbytes_per_second)
             self._known[key] = max(arithmetic, traffic) + cost.ms_per_layer
         return self._known[key]

@@ -1,7 +1,7 @@
 """Search spaces: knobs, the steps that hold them, and how a point of the space becomes a policy.
 
 A space is written for no model in particular: targets are globs (`layers.*.attention`) and sizes may be shares
-(`50%`). `SearchSpace.bind` resolves both against a `ModelShape`; only a bound space can be sampled.
+(`50%`). `SearchSpace.bind` resolves both against a model's parts; only a bound space can be sampled.
 """
 
 from __future__ import annotations
@@ -12,12 +12,11 @@ from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from typing import ClassVar, Literal
 
+from autocompress.core.parts import WHOLE
 from autocompress.core.policy import CompressionPolicy, Setting, Step
 from autocompress.errors import did_you_mean
 
 _FORBID = {"extra": "forbid"}
-WHOLE = "*"
-"""The target of a step that is about the model as a whole: one part, which every model has."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -108,6 +107,8 @@ Knob = Choice | Integer | Real
 Suggest = Callable[[str, Knob], Setting]
 SizeOf = Callable[[str, str, str], int | None]
 """(operator, target, knob) -> the size the model has there, or None where a share means nothing."""
+Suits = Callable[[str, str], bool]
+"""(operator, target) -> whether the operator can work there."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -185,15 +186,15 @@ class SearchSpace:
                 if self.steps.index(asked_once[key]) >= position:
                     raise ValueError(f"steps[{position}].when: {key!r} must belong to an earlier step")
 
-    def bind(self, names: tuple[str, ...], size_of: SizeOf) -> SearchSpace:
-        """Resolve globs and shares against a model's parts.
+    def bind(self, names: tuple[str, ...], size_of: SizeOf, *, suits: Suits = lambda _, __: True) -> SearchSpace:
+        """Resolve globs and shares against the names of a model's layers and parts, as far as they suit the operators.
 
         Raises ValueError when a target matches nothing, or when a size is larger than the model's own.
         """
         return SearchSpace(
             self.name,
             self.version,
-            tuple(_bind_step(step, position, names, size_of) for position, step in enumerate(self.steps)),
+            tuple(_bind_step(step, position, names, size_of, suits) for position, step in enumerate(self.steps)),
             self.description,
         )
 
@@ -232,9 +233,10 @@ def _when_name(key: str) -> str:
     return knob_name(step, "", knob)
 
 
-def _bind_step(step: StepSpace, position: int, names: tuple[str, ...], size_of: SizeOf) -> StepSpace:
+def _bind_step(step: StepSpace, position: int, names: tuple[str, ...], size_of: SizeOf, suits: Suits) -> StepSpace:
     where = f"steps[{position}] ({step.name})"
-    targets = tuple(name for name in (WHOLE, *names) if _is_target(name, step.target))
+    matched = (name for name in (WHOLE, *names) if _is_target(name, step.target))
+    targets = tuple(name for name in matched if suits(step.operator, name))
     if not targets:
         raise ValueError(
             f"{where}.target: {step.target!r} fits no part of the model; {did_you_mean(step.target, names)}"

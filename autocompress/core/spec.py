@@ -10,8 +10,9 @@ from typing import Any, ClassVar, Final, Literal
 from autocompress.core.data_spec import Asset, ModelAsset, TaskSpec
 from autocompress.core.metrics import METRICS, Direction
 from autocompress.core.opsets import ExportSpec
+from autocompress.core.parts import WHOLE
 from autocompress.core.runtimes import DEFAULT_RUNTIME, RUNTIME_STEP, RuntimeName
-from autocompress.core.space import WHOLE, Choice, SearchSpace, StepSpace
+from autocompress.core.space import Choice, SearchSpace, StepSpace
 from autocompress.core.training_spec import ElasticSpec, FinalistSpec, TeacherSpec
 from autocompress.core.workload import Workload
 from autocompress.errors import did_you_mean

@@ -7,7 +7,7 @@ import onnx
 from onnx import TensorProto, helper, numpy_helper
 
 from autocompress.core.opsets import OPSETS, PLAIN_OPSET
-from autocompress.core.shape import Bits
+from autocompress.core.storage import Bits
 
 
 def product_graph(size: int, *, bits: Bits) -> bytes:

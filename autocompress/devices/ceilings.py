@@ -8,7 +8,7 @@ from typing import Final
 import numpy as np
 
 from autocompress.core.device import Ceilings
-from autocompress.core.shape import Bits
+from autocompress.core.storage import Bits
 from autocompress.deploy.probes import product_graph
 from autocompress.deploy.session import Session
 from autocompress.devices.timing import time_side_by_side, timing_lane

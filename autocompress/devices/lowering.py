@@ -28,8 +28,11 @@ from typing import Final, TypeVar
 import numpy as np
 
 from autocompress.anatomy.weights import random_weights
+from autocompress.core.encoders import encoder_layer, with_layers
 from autocompress.core.lowering import RULES, SWITCHES, Lowering, Rule, Switch, Tried
-from autocompress.core.shape import AttentionShape, Bits, FeedForwardShape, LayerShape, ModelShape
+from autocompress.core.parts import ModelParts
+from autocompress.core.storage import Bits, Storage
+from autocompress.core.wording import units
 from autocompress.core.workload import Workload
 from autocompress.deploy.graph import write_graph
 from autocompress.deploy.session import Session
@@ -44,7 +47,7 @@ Choice = TypeVar("Choice", Rule, Switch)
 
 
 def choose_lowering(
-    largest: ModelShape, workload: Workload, *, rounds: int, seconds: float
+    largest: ModelParts, workload: Workload, *, rounds: int, seconds: float
 ) -> tuple[Lowering, tuple[Tried, ...]]:
     """What pays for models up to `largest`, and all that was tried; `seconds` bounds each of two or four comparisons.
 
@@ -75,22 +78,24 @@ def _subsets(names: Iterable[Choice]) -> Iterator[tuple[Choice, ...]]:
     return itertools.chain.from_iterable(itertools.combinations(known, size) for size in range(len(known) + 1))
 
 
-def _models(largest: ModelShape, bits: Bits) -> tuple[ModelShape, ModelShape]:
+def _models(largest: ModelParts, bits: Bits) -> tuple[ModelParts, ModelParts]:
     """The largest blocks, and those of a model that a search would pick: half the heads, a quarter of the width."""
-    head_size = largest.layers[0].attention.head_size
-    heads = max(layer.attention.heads for layer in largest.layers)
-    width = max(layer.feed_forward.width for layer in largest.layers)
+    heads, channels = max(units(largest, "heads")), max(units(largest, "channels"))
+    width, size, held = largest.width, largest.head_size, Storage(bits)
 
-    def model(heads: int, width: int) -> ModelShape:
-        layer = LayerShape(0, AttentionShape(heads, head_size, bits), FeedForwardShape(width, bits))
-        return replace(largest, layers=(layer,) * _LAYERS, embedding_bits=bits)
+    def model(heads: int, channels: int) -> ModelParts:
+        layers = (
+            encoder_layer(index, width, heads=heads, head_size=size, channels=channels, held=held)
+            for index in range(_LAYERS)
+        )
+        return with_layers(largest, layers, words_in=held)
 
-    return model(heads, width), model(max(1, heads // 2), max(1, width // 4))
+    return model(heads, channels), model(max(1, heads // 2), max(1, channels // 4))
 
 
 def _shares(
     ways: Mapping[tuple[Choice, ...], Lowering],
-    models: Iterable[ModelShape],
+    models: Iterable[ModelParts],
     workload: Workload,
     *,
     rounds: int,
@@ -103,7 +108,7 @@ def _shares(
         for lowering in ways.values():
             file = write_graph(weights, lowering=lowering).SerializeToString()
             session = Session(file, threads=workload.threads, switches=lowering.session)
-            runs.append(workload_run(session, workload, rows=shape.word_rows))
+            runs.append(workload_run(session, workload, rows=shape.vocabulary))
     with timing_lane():
         timed = time_side_by_side(runs, rounds=rounds, seconds=seconds)
     groups = [timed[start : start + len(ways)] for start in range(0, len(timed), len(ways))]

@@ -6,8 +6,9 @@ from dataclasses import dataclass, replace
 
 from autocompress.anatomy.weights import random_weights
 from autocompress.core.device import DeviceProfile
+from autocompress.core.encoders import with_vocabulary
+from autocompress.core.parts import ModelParts
 from autocompress.core.runtimes import DEFAULT_RUNTIME
-from autocompress.core.shape import ModelShape
 from autocompress.core.workload import Workload
 from autocompress.deploy.graph import write_graph
 from autocompress.deploy.session import Session
@@ -28,10 +29,10 @@ class Reference:
         return now.median / self.then_ms
 
 
-def reference_of(profile: DeviceProfile, shape: ModelShape, workload: Workload) -> Reference | None:
+def reference_of(profile: DeviceProfile, shape: ModelParts, workload: Workload) -> Reference | None:
     """The model that was timed beside those that the profile was corrected by, of the table nearest to a workload; None
     where no table for models like `shape` was corrected."""
-    sizes = shape.hidden, shape.layers[0].attention.head_size, DEFAULT_RUNTIME
+    sizes = shape.width, shape.head_size, DEFAULT_RUNTIME
     threads = workload.batch, workload.threads
     fitting = [
         (table, table.correction.reference_ms)
@@ -44,8 +45,8 @@ def reference_of(profile: DeviceProfile, shape: ModelShape, workload: Workload) 
     if not fitting:
         return None
     table, then_ms = min(fitting, key=lambda one: abs(one[0].workload.length - workload.length))
-    small = reference_shape(replace(shape, word_rows=VOCABULARY, runtime=DEFAULT_RUNTIME))
+    small = reference_shape(with_vocabulary(replace(shape, runtime=DEFAULT_RUNTIME), VOCABULARY))
     weights = random_weights(small, positions=max(8, table.workload.length), seed=0)
     graph = write_graph(weights, lowering=table.lowering).SerializeToString()
     session = Session(graph, threads=workload.threads, switches=table.lowering.session)
-    return Reference(workload_run(session, table.workload, rows=small.word_rows), then_ms)
+    return Reference(workload_run(session, table.workload, rows=small.vocabulary), then_ms)

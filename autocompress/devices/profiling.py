@@ -17,18 +17,20 @@ import numpy as np
 from autocompress.anatomy.weights import random_weights
 from autocompress.core.cores import usable_cores
 from autocompress.core.device import Block, DeviceProfile, KernelRow, KernelTable
-from autocompress.core.lowering import PLAIN, Lowering, Tried
-from autocompress.core.runtimes import DEFAULT_RUNTIME, RuntimeName
-from autocompress.core.shape import (
-    BITS,
-    Activations,
-    AttentionShape,
-    Bits,
-    FeedForwardShape,
-    LayerShape,
-    ModelShape,
-    precisions,
+from autocompress.core.encoders import (
+    Layer,
+    attention,
+    encoder,
+    encoder_layer,
+    feed_forward,
+    with_layers,
+    with_vocabulary,
 )
+from autocompress.core.lowering import PLAIN, Lowering, Tried
+from autocompress.core.parts import ModelParts
+from autocompress.core.runtimes import DEFAULT_RUNTIME, RuntimeName
+from autocompress.core.storage import BITS, Activations, Bits, Storage, precisions
+from autocompress.core.wording import units
 from autocompress.core.workload import Workload
 from autocompress.deploy.graph import write_graph
 from autocompress.deploy.session import Session, runtime
@@ -88,22 +90,14 @@ Progress = Callable[[str, float], None]
 """What is being measured, and the share of the whole that is done."""
 
 
-def bert_shape(*, hidden: int, heads: int, head_size: int, width: int, layers: int) -> ModelShape:
+def bert_shape(*, hidden: int, heads: int, head_size: int, width: int, layers: int) -> ModelParts:
     """The largest model that a profile is to predict: a BERT-like encoder, every layer alike."""
-    layer = LayerShape(0, AttentionShape(heads, head_size), FeedForwardShape(width))
-    return ModelShape(
-        family="bert",
-        hidden=hidden,
-        word_rows=VOCABULARY,
-        other_rows=514,
-        lookups=3,
-        layers=tuple(replace(layer, index=index) for index in range(layers)),
-        head_widths=(hidden, 2),
-    )
+    found = (encoder_layer(index, hidden, heads=heads, head_size=head_size, channels=width) for index in range(layers))
+    return encoder(hidden, found, words=VOCABULARY, others=514, head=(hidden, 2))
 
 
 def profile_host(
-    largest: ModelShape,
+    largest: ModelParts,
     workloads: Sequence[Workload],
     *,
     effort: Effort = STUDY,
@@ -144,7 +138,7 @@ def profile_host(
 
     def measure(name: RuntimeName, load: Workload, done: float) -> None:
         progress(f"kernels, {load}, {name}", done)
-        small = replace(largest, word_rows=VOCABULARY)
+        small = with_vocabulary(largest, VOCABULARY)
         lowering: Lowering = PLAIN
         tried: tuple[Tried, ...] = ()
         if name == DEFAULT_RUNTIME:
@@ -184,7 +178,7 @@ def loads_to_measure(workload: Workload) -> list[Workload]:
     return [Workload(workload.batch, length, workload.threads) for length in sorted(wanted)]
 
 
-def _fitted_on(small: ModelShape, way: _Way) -> Seen:
+def _fitted_on(small: ModelParts, way: _Way) -> Seen:
     """The whole models that a table is corrected by, of a small vocabulary."""
     return measure_models(
         random_shapes(small, count=way.effort.models, seed=_FIT_SEED, static=way.static),
@@ -197,9 +191,9 @@ def _fitted_on(small: ModelShape, way: _Way) -> Seen:
     )
 
 
-def _pace(largest: ModelShape, way: _Way) -> float:
+def _pace(largest: ModelParts, way: _Way) -> float:
     """Milliseconds of the reference model, now."""
-    small = replace(largest, word_rows=VOCABULARY)
+    small = with_vocabulary(largest, VOCABULARY)
     return measure_models(
         [small], way.workload, runtime=way.runtime, lowering=way.lowering, rounds=10, seconds=2.0
     ).reference_ms
@@ -216,7 +210,7 @@ def busy_note(table: KernelTable) -> str:
 
 def validate(
     profile: DeviceProfile,
-    largest: ModelShape,
+    largest: ModelParts,
     *,
     models: int,
     seed: int = _CHECK_SEED,
@@ -226,12 +220,10 @@ def validate(
 
     Raises ValueError when the profile holds no table for models like `largest`.
     """
-    head_size = largest.layers[0].attention.head_size
-    fitting = [table for table in profile.tables if (table.hidden, table.head_size) == (largest.hidden, head_size)]
+    width, head_size = largest.width, largest.head_size
+    fitting = [table for table in profile.tables if (table.hidden, table.head_size) == (width, head_size)]
     if not fitting:
-        raise ValueError(
-            f"device {profile.name!r} holds no kernel table for hidden {largest.hidden}, heads of {head_size}"
-        )
+        raise ValueError(f"device {profile.name!r} holds no kernel table for hidden {width}, heads of {head_size}")
     judged = {}
     today = datetime.datetime.now(datetime.UTC).date().isoformat()
     notes = [note for note in profile.notes if not note.startswith(_PACE)]
@@ -255,7 +247,7 @@ def validate(
     return replace(profile, tables=tables, notes=tuple(dict.fromkeys(notes)))
 
 
-def largest_shape(table: KernelTable, *, layers: int = 6) -> ModelShape:
+def largest_shape(table: KernelTable, *, layers: int = 6) -> ModelParts:
     """The largest model that a table can predict."""
     heads = max(size for bits in BITS for size, _ in table.curve("attention", bits))
     width = max(size for bits in BITS for size, _ in table.curve("feed_forward", bits))
@@ -274,7 +266,7 @@ class _Way:
     static: bool = False
 
 
-def _table(largest: ModelShape, way: _Way) -> tuple[KernelTable, bool]:
+def _table(largest: ModelParts, way: _Way) -> tuple[KernelTable, bool]:
     """The kernel table of one workload in one runtime, without a correction, and whether others were at work."""
     workload, effort = way.workload, way.effort
     bare, *stacks = _stacks(largest, effort.shares, static=way.static)
@@ -287,10 +279,8 @@ def _table(largest: ModelShape, way: _Way) -> tuple[KernelTable, bool]:
         some = group if rows else [bare, *group]
         rows += [_row(stack, found, timed[0]) for stack, found in zip(some, timed[-len(some) :], strict=True)]
         noticed += timed[0].noticed
-    head_size = largest.layers[0].attention.head_size
-    table = KernelTable(
-        largest.hidden, head_size, workload, tuple(_monotone(rows)), lowering=way.lowering, runtime=way.runtime
-    )
+    found = tuple(_monotone(rows))
+    table = KernelTable(largest.width, largest.head_size, workload, found, lowering=way.lowering, runtime=way.runtime)
     return table, noticed > len(groups) / 2
 
 
@@ -312,39 +302,41 @@ def _time_stacks(stacks: Sequence[_Stack], way: _Way, *, seconds: float) -> list
 
 @dataclass(frozen=True, slots=True)
 class _Stack:
-    """A block of one size and precision, `copies` times in a row in a graph that holds nothing else."""
+    """A block of one size, held in one way, `copies` times in a row in a graph that holds nothing else."""
 
     block: Block
-    bits: Bits
+    storage: Storage
     size: int
     copies: int
-    shape: ModelShape
-    activations: Activations = "dynamic"
+    shape: ModelParts
 
 
-def _stacks(largest: ModelShape, shares: Sequence[float], *, static: bool) -> list[_Stack]:
+def _stacks(largest: ModelParts, shares: Sequence[float], *, static: bool) -> list[_Stack]:
     """Every block at every size and precision; first the bare graph, the reference of all. There is one last layer in
     a model, so its blocks come once."""
-    heads = max(layer.attention.heads for layer in largest.layers)
-    width = max(layer.feed_forward.width for layer in largest.layers)
-    head_size = largest.layers[0].attention.head_size
-    bare = replace(largest, word_rows=VOCABULARY, layers=())
-    found = [_Stack("base", bits, 0, 1, replace(bare, embedding_bits=bits)) for bits in _STORED]
+    width, head_size = largest.width, largest.head_size
+    bare = with_layers(with_vocabulary(largest, VOCABULARY), ())
+    found = [
+        _Stack("base", storage, 0, 1, with_layers(bare, (), words_in=storage)) for storage in map(Storage, _STORED)
+    ]
+    heads, channels = max(units(largest, "heads")), max(units(largest, "channels"))
+
+    def layer(block: Block, index: int, size: int, storage: Storage) -> Layer:
+        if block.endswith("attention"):
+            return (attention(index, width, size, head_size, storage),)
+        return (feed_forward(index, width, size, storage),)
+
     blocks: tuple[tuple[Block, int, int], ...] = (
         ("attention", heads, _COPIES),
-        ("feed_forward", width, _COPIES),
+        ("feed_forward", channels, _COPIES),
         ("last_attention", heads, 1),
-        ("last_feed_forward", width, 1),
+        ("last_feed_forward", channels, 1),
     )
     for block, most, copies in blocks:
-        for bits, activations in precisions(static=static):
+        for storage in precisions(static=static):
             for size in _sizes(most, shares):
-                layer = LayerShape(0, AttentionShape(0, 1), FeedForwardShape(0))
-                if block.endswith("attention"):
-                    layer = replace(layer, attention=AttentionShape(size, head_size, bits, activations))
-                else:
-                    layer = replace(layer, feed_forward=FeedForwardShape(size, bits, activations))
-                found.append(_Stack(block, bits, size, copies, replace(bare, layers=(layer,) * copies), activations))
+                layers = (layer(block, index, size, storage) for index in range(copies))
+                found.append(_Stack(block, storage, size, copies, with_layers(bare, layers)))
     return found
 
 
@@ -359,7 +351,8 @@ def _row(stack: _Stack, found: Timed, base: Timed) -> KernelRow:
     if stack.block != "base":
         readings = (readings - np.asarray(base.turns)) / stack.copies  # same round, same machine state
     low, middle, high = (round(max(0.0, float(np.quantile(readings, share))), 5) for share in (0.25, 0.5, 0.75))
-    return KernelRow(stack.block, stack.bits, stack.size, middle, low, high, stack.activations)
+    storage = stack.storage
+    return KernelRow(stack.block, storage.bits, stack.size, middle, low, high, storage.activations)
 
 
 def _monotone(rows: Iterable[KernelRow]) -> list[KernelRow]:

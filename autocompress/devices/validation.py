@@ -16,10 +16,14 @@ from numpy.typing import NDArray
 
 from autocompress.anatomy.weights import random_weights
 from autocompress.core.device import COST_FEATURES, Accuracy, Correction, KernelTable
+from autocompress.core.encoders import STACK, Layer, encoder_layer, with_layers
 from autocompress.core.lowering import PLAIN, Lowering
+from autocompress.core.parts import ModelParts
 from autocompress.core.prediction import SUM_OF_BLOCKS, LatencyPredictor
 from autocompress.core.runtimes import DEFAULT_RUNTIME
-from autocompress.core.shape import BITS, AttentionShape, FeedForwardShape, LayerShape, ModelShape, precisions
+from autocompress.core.storage import BITS, Storage, precisions
+from autocompress.core.storage import PLAIN as AS_TRAINED
+from autocompress.core.wording import units
 from autocompress.core.workload import Workload
 from autocompress.deploy.graph import write_graph
 from autocompress.deploy.session import Session
@@ -41,30 +45,30 @@ _LEAST_SPREAD: Final = 0.02
 """No prediction is held for surer than a repeated measurement is."""
 
 
-def random_shapes(largest: ModelShape, *, count: int, seed: int, static: bool = False) -> list[ModelShape]:
+def random_shapes(largest: ModelParts, *, count: int, seed: int, static: bool = False) -> list[ModelParts]:
     """Shapes that random policies lead to: any number of layers, any heads, widths in steps of 16, each part in fp32 or
     int8; in `static` int8 too, if asked for."""
-    draw, arithmetics = random.Random(seed), precisions(static=static)
-    heads = max(layer.attention.heads for layer in largest.layers)
-    width = max(layer.feed_forward.width for layer in largest.layers)
-    head_size = largest.layers[0].attention.head_size
+    draw, held = random.Random(seed), precisions(static=static)
+    heads, channels = max(units(largest, "heads")), max(units(largest, "channels"))
+    depth = len(largest.layers(STACK))
 
-    def layer(index: int) -> LayerShape:
-        wide = _WIDTH_STEP * draw.randint(1, width // _WIDTH_STEP)
-        return LayerShape(
+    def layer(index: int) -> Layer:
+        wide = _WIDTH_STEP * draw.randint(1, channels // _WIDTH_STEP)
+        return encoder_layer(
             index,
-            AttentionShape(draw.randint(1, heads), head_size, *draw.choice(arithmetics)),
-            FeedForwardShape(wide, *draw.choice(arithmetics)),
+            largest.width,
+            heads=draw.randint(1, heads),
+            head_size=largest.head_size,
+            held=draw.choice(held),
+            channels=wide,
+            feed_forward_held=draw.choice(held),
         )
 
-    return [
-        replace(
-            largest,
-            layers=tuple(layer(index) for index in range(draw.randint(1, largest.depth))),
-            embedding_bits=draw.choice(BITS),
-        )
-        for _ in range(count)
-    ]
+    def model() -> ModelParts:
+        layers = [layer(index) for index in range(draw.randint(1, depth))]
+        return with_layers(largest, layers, words_in=Storage(draw.choice(BITS)))
+
+    return [model() for _ in range(count)]
 
 
 @dataclass(frozen=True, slots=True)
@@ -73,7 +77,7 @@ class Seen:
     each of them."""
 
     workload: Workload
-    shapes: tuple[ModelShape, ...]
+    shapes: tuple[ModelParts, ...]
     timed: tuple[Timed, ...]
     references: tuple[Timed, ...]
 
@@ -96,7 +100,7 @@ class Seen:
 
 
 def measure_models(
-    shapes: Sequence[ModelShape],
+    shapes: Sequence[ModelParts],
     workload: Workload,
     *,
     lowering: Lowering = PLAIN,
@@ -115,7 +119,7 @@ def measure_models(
     """
     groups = [shapes[start : start + _GROUP] for start in range(0, len(shapes), _GROUP)]
 
-    def timed_once(group: Sequence[ModelShape]) -> list[Timed]:
+    def timed_once(group: Sequence[ModelParts]) -> list[Timed]:
         return _time_group(group, workload, lowering, runtime=runtime, rounds=rounds, seconds=seconds, tight=tight)
 
     found = []
@@ -138,7 +142,7 @@ def measure_models(
 
 
 def _time_group(
-    group: Sequence[ModelShape],
+    group: Sequence[ModelParts],
     workload: Workload,
     lowering: Lowering,
     *,
@@ -155,18 +159,17 @@ def _time_group(
             weights = random_weights(shape, positions=max(8, workload.length), seed=place)
             path.write_bytes(write_graph(weights, lowering=lowering).SerializeToString())
             session = Session(path, threads=workload.threads, runtime=runtime, switches=lowering.session)
-            runs.append(workload_run(session, workload, rows=shape.word_rows))
+            runs.append(workload_run(session, workload, rows=shape.vocabulary))
         with timing_lane():
             return time_side_by_side(runs, rounds=rounds, seconds=seconds, tight=tight)
 
 
-def reference_shape(shape: ModelShape) -> ModelShape:
+def reference_shape(shape: ModelParts) -> ModelParts:
     """A middling model, the same for every group of models like this one."""
-    head_size = shape.layers[0].attention.head_size
-    layer = LayerShape(
-        0, AttentionShape(max(1, shape.hidden // (2 * head_size)), head_size), FeedForwardShape(2 * shape.hidden)
-    )
-    return replace(shape, layers=(layer,) * 2, embedding_bits=32)
+    width, size = shape.width, shape.head_size
+    heads, channels = max(1, width // (2 * size)), 2 * width
+    layers = (encoder_layer(index, width, heads=heads, head_size=size, channels=channels) for index in range(2))
+    return with_layers(shape, layers, words_in=AS_TRAINED)
 
 
 def correct(table: KernelTable, seen: Seen) -> KernelTable:

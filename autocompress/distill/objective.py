@@ -76,7 +76,7 @@ class Objective(nn.Module):
         if teacher is None:
             return
         teacher.model.eval()  # what it teaches must not depend on dropout
-        sizes = student.shape().hidden, teacher.shape().hidden
+        sizes = student.shape().width, teacher.shape().width
         for name in ("hidden", "embeddings"):
             if name in self._weights:
                 self.projections[name] = _projection(*sizes)
@@ -104,7 +104,7 @@ class Objective(nn.Module):
         Raises CandidateError when the two cannot be compared: other classes, another vocabulary, a student that is
         deeper than its teacher or has layers that were not cut from it.
         """
-        classes = student.shape().head_widths[-1]
+        classes = student.shape().classes
         if teacher_logits.shape[-1] != classes:
             raise CandidateError(
                 f"distillation: the teacher tells {teacher_logits.shape[-1]} classes apart and the student {classes}; "

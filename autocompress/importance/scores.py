@@ -9,7 +9,7 @@ from typing import Any, Final
 import numpy as np
 from numpy.typing import NDArray
 
-from autocompress.core.shape import ModelShape
+from autocompress.core.parts import ModelParts
 
 Scores = NDArray[np.float64]
 
@@ -66,11 +66,13 @@ def importance_from_json(tree: Mapping[str, Any]) -> Importance:
     return Importance(heads, {}, layers)
 
 
-def no_preference(shape: ModelShape) -> Importance:
+def no_preference(shape: ModelParts) -> Importance:
     """Every unit alike, under every criterion: the first ones are kept. For models whose weights come afterwards."""
-    heads = {layer.index: np.zeros(layer.attention.heads) for layer in shape.layers}
-    channels = {layer.index: np.zeros(layer.feed_forward.width) for layer in shape.layers}
-    layers = {layer.index: 0.0 for layer in shape.layers}
+    blocks = [(part.layer or 0, part.units) for part in shape.blocks()]
+    heads, channels = (
+        {layer: np.zeros(units[axis]) for layer, units in blocks if axis in units} for axis in ("heads", "channels")
+    )
+    layers = dict.fromkeys((layer for layer, _ in blocks), 0.0)
     return Importance(
         dict.fromkeys(CRITERIA, heads), dict.fromkeys(CRITERIA, channels), dict.fromkeys(LAYER_CRITERIA, layers)
     )

@@ -1,4 +1,4 @@
-"""The compression operators, and what a policy does to a shape and to a model.
+"""The compression operators, and what a policy does to a model, as numbers and as tensors.
 
 To add one: write its file, pass `autocompress.testing.operator_contract`, add a line to `OPERATORS`.
 """
@@ -8,9 +8,9 @@ from __future__ import annotations
 from collections.abc import Iterable, Mapping
 from typing import TYPE_CHECKING, Final
 
+from autocompress.core.parts import WHOLE, ModelParts
 from autocompress.core.policy import CompressionPolicy, Step
 from autocompress.core.ports import Operator, Phase
-from autocompress.core.shape import ModelShape
 from autocompress.core.space import SearchSpace, StepSpace
 from autocompress.operators.choose_runtime import ChooseRuntime
 from autocompress.operators.distill import Distill
@@ -29,34 +29,57 @@ OPERATORS: Final[Mapping[str, Operator]] = {
 }
 
 
-def bound(space: SearchSpace, shape: ModelShape) -> SearchSpace:
+def bound(space: SearchSpace, model: ModelParts) -> SearchSpace:
     """A space over the parts of one model, its shares as numbers. Raises ValueError where it does not fit."""
 
     def size_of(operator: str, target: str, knob: str) -> int | None:
-        return OPERATORS[operator].size_of(shape, target, knob)
+        return OPERATORS[operator].size_of(model[target], knob) if target in model else None
 
-    return space.bind(shape.names(), size_of)
+    def suits(operator: str, target: str) -> bool:
+        return _suits(OPERATORS[operator], model, target)
+
+    return space.bind(model.names(), size_of, suits=suits)
 
 
-def effective(policy: CompressionPolicy, shape: ModelShape) -> tuple[CompressionPolicy, ModelShape]:
-    """The policy without the steps that change nothing, and the shape it leads to.
+def _suits(operator: Operator, model: ModelParts, target: str) -> bool:
+    """Whether a step of an operator may name this: the model, a layer that has a part for it, or such a part."""
+    if target == WHOLE:
+        return WHOLE in operator.targets
+    is_layer = target not in model
+    if not any(_is_layer_glob(glob) == is_layer for glob in operator.targets if glob != WHOLE):
+        return False
+    return any(operator.fits(part) for part in model.targeted(target))
+
+
+def _is_layer_glob(glob: str) -> bool:
+    """Whether it names whole layers: `layers.*`."""
+    return glob.endswith(".*")
+
+
+def effective(policy: CompressionPolicy, model: ModelParts) -> tuple[CompressionPolicy, ModelParts]:
+    """The policy without the steps that change nothing, and the model it leads to.
 
     A step on a removed layer, or one that keeps all heads, leaves no trace: policies that do the same to the model get
-    the same digest and are evaluated once. Steps of the recovery phase change no shape but what the model learns; they
-    stay where they say anything. Raises CandidateError when a step cannot be applied.
+    the same digest and are evaluated once. Raises CandidateError when a step cannot be applied.
     """
     kept = []
     for step in policy.steps:
-        after = OPERATORS[step.operator].reshape(shape, _with_defaults(step))
-        if after != shape or (_is_recovery(step) and step.settings):
-            kept.append(_with_defaults(step))
-        shape = after
-    return CompressionPolicy(tuple(kept)), shape
+        whole = _with_defaults(step)
+        after = OPERATORS[step.operator].reshape(model, whole)
+        if after is not None:
+            kept.append(whole)
+            model = after
+    return CompressionPolicy(tuple(kept)), model
 
 
 def cuts(steps: Iterable[Step | StepSpace]) -> bool:
     """Whether any of these steps takes anything away from a model, before it is trained and quantized."""
     return any(OPERATORS[step.operator].phase < Phase.RECOVERY for step in steps)
+
+
+def elastic(steps: Iterable[Step | StepSpace]) -> bool:
+    """Whether the elastic model learns to be cut by any of these steps."""
+    return any(OPERATORS[step.operator].elastic for step in steps)
 
 
 def only_rounded(policy: CompressionPolicy) -> bool:
@@ -72,17 +95,17 @@ def apply(
     *,
     since: Phase = Phase.DEPTH,
     before: Phase | None = None,
+    elastic_alone: bool = False,
 ) -> None:
     """Shrink a model in place by an effective policy, or by those of its steps that belong to the phases from `since`
-    to just before `before`: training happens between two of them."""
+    to just before `before`: training happens between two of them. Of these, by those that the elastic model learns
+    alone where only they are asked for."""
     for step in policy.steps:
         operator = OPERATORS[step.operator]
-        if operator.phase >= since and (before is None or operator.phase < before):
+        if operator.phase < since or (before is not None and operator.phase >= before):
+            continue
+        if operator.elastic or not elastic_alone:
             operator.apply(anatomy, step, importance)
-
-
-def _is_recovery(step: Step) -> bool:
-    return OPERATORS[step.operator].phase == Phase.RECOVERY
 
 
 def _with_defaults(step: Step) -> Step:

@@ -6,10 +6,10 @@ from collections.abc import Mapping
 from dataclasses import replace
 from typing import TYPE_CHECKING, Final, final
 
+from autocompress.core.parts import ModelParts, Part
 from autocompress.core.policy import CompressionPolicy, Step
 from autocompress.core.ports import Phase, SettingRule
 from autocompress.core.runtimes import DEFAULT_RUNTIME, RUNTIME_STEP, RUNTIMES
-from autocompress.core.shape import ModelShape
 
 if TYPE_CHECKING:
     from autocompress.anatomy import Anatomy
@@ -23,14 +23,19 @@ class ChooseRuntime:
 
     name: Final = RUNTIME_STEP
     phase: Final = Phase.DEPLOYMENT
-    parts: Final = ("*",)
+    elastic: Final = False
+    targets: Final = ("*",)
     rules: Final[Mapping[str, SettingRule]] = {RUNTIME_STEP: SettingRule(values=tuple(RUNTIMES))}
 
-    def size_of(self, shape: ModelShape, target: str, setting: str) -> int | None:
+    def fits(self, part: Part) -> bool:
+        return False
+
+    def size_of(self, part: Part, setting: str) -> int | None:
         return None
 
-    def reshape(self, shape: ModelShape, step: Step) -> ModelShape:
-        return replace(shape, runtime=str(step.settings[RUNTIME_STEP]))
+    def reshape(self, model: ModelParts, step: Step) -> ModelParts | None:
+        runtime = str(step.settings[RUNTIME_STEP])
+        return None if runtime == model.runtime else replace(model, runtime=runtime)
 
     def apply(self, anatomy: Anatomy, step: Step, importance: Importance) -> None:
         anatomy.runtime = str(step.settings[RUNTIME_STEP])

@@ -6,9 +6,9 @@ from collections.abc import Mapping
 from dataclasses import replace
 from typing import TYPE_CHECKING, Any, Final, final, get_args
 
+from autocompress.core.parts import ModelParts, Part
 from autocompress.core.policy import CompressionPolicy, Step
 from autocompress.core.ports import Phase, SettingRule
-from autocompress.core.shape import ModelShape
 from autocompress.core.training_spec import AttentionForm, FinalistSpec, LayerMap
 
 if TYPE_CHECKING:
@@ -28,7 +28,8 @@ class Distill:
 
     name: Final = "distill"
     phase: Final = Phase.RECOVERY
-    parts: Final = ("*",)
+    elastic: Final = False
+    targets: Final = ("*",)
     rules: Final[Mapping[str, SettingRule]] = {
         "temperature": SettingRule(low=0.1, high=100.0, real=True, optional=True),
         "hard_weight": SettingRule(low=0.0, high=1.0, real=True, optional=True),
@@ -43,11 +44,14 @@ class Distill:
         "adaptive": SettingRule(values=(False, True), optional=True),
     }
 
-    def size_of(self, shape: ModelShape, target: str, setting: str) -> int | None:
+    def fits(self, part: Part) -> bool:
+        return False
+
+    def size_of(self, part: Part, setting: str) -> int | None:
         return None
 
-    def reshape(self, shape: ModelShape, step: Step) -> ModelShape:
-        return shape
+    def reshape(self, model: ModelParts, step: Step) -> ModelParts | None:
+        return model if step.settings else None
 
     def apply(self, anatomy: Anatomy, step: Step, importance: Importance) -> None:
         return

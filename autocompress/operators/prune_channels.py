@@ -7,10 +7,11 @@ from collections.abc import Mapping
 from dataclasses import replace
 from typing import TYPE_CHECKING, Final, final
 
-from autocompress.core.policy import Step
+from autocompress.core.parts import Part
+from autocompress.core.policy import Setting, Step
 from autocompress.core.ports import Phase, SettingRule
-from autocompress.core.shape import LayerShape, ModelShape, layer_index
 from autocompress.errors import CandidateError
+from autocompress.operators.part_operator import PartOperator
 
 if TYPE_CHECKING:
     from autocompress.anatomy import Anatomy
@@ -18,35 +19,35 @@ if TYPE_CHECKING:
 
 
 @final
-class PruneChannels:
+class PruneChannels(PartOperator):
     """Keeps the `channels` most important channels of a feed-forward block."""
 
     name: Final = "prune_channels"
     phase: Final = Phase.WIDTH
-    parts: Final = ("layers.*.feed_forward",)
+    elastic: Final = True
+    targets: Final = ("layers.*.feed_forward",)
     rules: Final[Mapping[str, SettingRule]] = {
         "channels": SettingRule(low=1, size=True),
         "importance": SettingRule(values=("fisher", "taylor", "magnitude", "combined"), default="fisher"),
     }
 
-    def size_of(self, shape: ModelShape, target: str, setting: str) -> int | None:
-        layer = shape.layer(layer_index(target))
-        return layer.feed_forward.width if layer and setting == "channels" else None
+    def fits(self, part: Part) -> bool:
+        return "channels" in part.units and part.owner is None
 
-    def reshape(self, shape: ModelShape, step: Step) -> ModelShape:
-        channels = int(step.settings["channels"])
+    def size_of(self, part: Part, setting: str) -> int | None:
+        return part.units["channels"] if setting == "channels" else None
 
-        def pruned(layer: LayerShape) -> LayerShape:
-            if channels > layer.feed_forward.width:
-                raise CandidateError(
-                    f"{step.operator} on {step.target}: `channels <= {layer.feed_forward.width}` must hold, "
-                    f"got {channels}"
-                )
-            return replace(layer, feed_forward=replace(layer.feed_forward, width=channels))
-
-        return shape.with_layer(layer_index(step.target), pruned)
+    def reshaped(self, part: Part, settings: Mapping[str, Setting]) -> Part | None:
+        channels, before = int(settings["channels"]), part.units["channels"]
+        if channels > before:
+            raise CandidateError(f"{self.name} on {part.name}: `channels <= {before}` must hold, got {channels}")
+        if channels == before:
+            return None
+        *first, last = part.matrices
+        narrow = (*(replace(one, outputs=channels) for one in first), replace(last, inputs=channels))
+        return replace(part, matrices=narrow)
 
     def apply(self, anatomy: Anatomy, step: Step, importance: Importance) -> None:
-        index, channels = layer_index(step.target), int(step.settings["channels"])
+        index, channels = anatomy.layer_of(step.target), int(step.settings["channels"])
         if channels < anatomy.layer(index).width:
             anatomy.keep_channels(index, importance.best_channels(str(step.settings["importance"]), index, channels))

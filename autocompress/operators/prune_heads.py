@@ -7,10 +7,11 @@ from collections.abc import Mapping
 from dataclasses import replace
 from typing import TYPE_CHECKING, Final, final
 
-from autocompress.core.policy import Step
+from autocompress.core.parts import Matrix, Mixing, Part
+from autocompress.core.policy import Setting, Step
 from autocompress.core.ports import Phase, SettingRule
-from autocompress.core.shape import LayerShape, ModelShape, layer_index
 from autocompress.errors import CandidateError
+from autocompress.operators.part_operator import PartOperator
 
 if TYPE_CHECKING:
     from autocompress.anatomy import Anatomy
@@ -18,12 +19,13 @@ if TYPE_CHECKING:
 
 
 @final
-class PruneHeads:
-    """Keeps the `heads` most important heads of a layer."""
+class PruneHeads(PartOperator):
+    """Keeps the `heads` most important heads of a layer. Where several share a key they go together."""
 
     name: Final = "prune_heads"
     phase: Final = Phase.WIDTH
-    parts: Final = ("layers.*.attention",)
+    elastic: Final = True
+    targets: Final = ("layers.*.attention", "layers.*.cross_attention")
     rules: Final[Mapping[str, SettingRule]] = {
         "heads": SettingRule(low=1, size=True),
         "importance": SettingRule(
@@ -41,29 +43,46 @@ class PruneHeads:
         ),
     }
 
-    def size_of(self, shape: ModelShape, target: str, setting: str) -> int | None:
-        layer = shape.layer(layer_index(target))
-        return layer.attention.heads if layer and setting == "heads" else None
+    def fits(self, part: Part) -> bool:
+        return part.mixing is not None and part.owner is None
 
-    def reshape(self, shape: ModelShape, step: Step) -> ModelShape:
-        heads = int(step.settings["heads"])
+    def size_of(self, part: Part, setting: str) -> int | None:
+        return part.units["heads"] if setting == "heads" else None
 
-        def pruned(layer: LayerShape) -> LayerShape:
-            if heads > layer.attention.heads:
-                raise CandidateError(
-                    f"{step.operator} on {step.target}: `heads <= {layer.attention.heads}` must hold, got {heads}"
-                )
-            return replace(layer, attention=replace(layer.attention, heads=heads))
-
-        return shape.with_layer(layer_index(step.target), pruned)
+    def reshaped(self, part: Part, settings: Mapping[str, Setting]) -> Part | None:
+        heads, mixing = int(settings["heads"]), part.mixing
+        assert mixing is not None, "only what has heads fits"
+        if heads > mixing.heads:
+            raise CandidateError(f"{self.name} on {part.name}: `heads <= {mixing.heads}` must hold, got {heads}")
+        shared = mixing.heads // mixing.key_value_heads
+        if heads % shared:
+            raise CandidateError(
+                f"{self.name} on {part.name}: `heads` must be a multiple of {shared}, the heads that share a key, "
+                f"got {heads}"
+            )
+        if heads == mixing.heads:
+            return None
+        kept = replace(mixing, heads=heads, key_value_heads=heads // shared)
+        return replace(part, mixing=kept, matrices=tuple(_narrowed(one, kept) for one in part.matrices))
 
     def apply(self, anatomy: Anatomy, step: Step, importance: Importance) -> None:
-        index, heads = layer_index(step.target), int(step.settings["heads"])
+        index, heads = anatomy.layer_of(step.target), int(step.settings["heads"])
         if heads < anatomy.layer(index).heads:
-            anatomy.keep_heads(index, self.kept(step, importance))
+            anatomy.keep_heads(index, self.kept(step, index, importance))
 
     @staticmethod
-    def kept(step: Step, importance: Importance) -> list[int]:
+    def kept(step: Step, layer: int, importance: Importance) -> list[int]:
         """The heads of the uncompressed layer that a step keeps, in their order in the model."""
-        index, heads = layer_index(step.target), int(step.settings["heads"])
-        return importance.best_heads(str(step.settings["importance"]), index, heads)
+        return importance.best_heads(str(step.settings["importance"]), layer, int(step.settings["heads"]))
+
+
+def _narrowed(matrix: Matrix, kept: Mixing) -> Matrix:
+    queries, keys = kept.heads * kept.head_size, kept.key_value_heads * kept.head_size
+    match matrix.name:
+        case "query" | "position_query":
+            return replace(matrix, outputs=queries)
+        case "key" | "value" | "position_key":
+            return replace(matrix, outputs=keys)
+        case "output":
+            return replace(matrix, inputs=queries)
+    return matrix

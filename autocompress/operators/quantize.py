@@ -3,12 +3,13 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import replace
-from typing import TYPE_CHECKING, Any, Final, cast, final, get_args
+from typing import TYPE_CHECKING, Final, cast, final, get_args
 
-from autocompress.core.policy import Step
+from autocompress.core.parts import Part
+from autocompress.core.policy import Setting, Step
 from autocompress.core.ports import Phase, SettingRule
-from autocompress.core.shape import Activations, Bits, Calibration, LayerShape, ModelShape, layer_index
+from autocompress.core.storage import Activations, Bits, Calibration, Storage
+from autocompress.operators.part_operator import PartOperator
 
 if TYPE_CHECKING:
     from autocompress.anatomy import Anatomy
@@ -16,7 +17,7 @@ if TYPE_CHECKING:
 
 
 @final
-class Quantize:
+class Quantize(PartOperator):
     """Gives a part `bits`: 32 leaves it as it is, 8 computes its products in int8 and stores its weights so, 4 computes
     them in int8 too and stores them in 4. Embeddings are only stored so; a looked-up row is scaled back to fp32.
 
@@ -26,7 +27,14 @@ class Quantize:
 
     name: Final = "quantize"
     phase: Final = Phase.PRECISION
-    parts: Final = ("embeddings", "layers.*", "layers.*.attention", "layers.*.feed_forward")
+    elastic: Final = False
+    targets: Final = (
+        "embeddings",
+        "layers.*",
+        "layers.*.attention",
+        "layers.*.cross_attention",
+        "layers.*.feed_forward",
+    )
     rules: Final[Mapping[str, SettingRule]] = {
         "bits": SettingRule(values=(4, 8, 32)),
         "activations": SettingRule(values=get_args(Activations), optional=True),
@@ -34,65 +42,47 @@ class Quantize:
         "smoothing": SettingRule(low=0.0, high=1.0, real=True, optional=True),
     }
 
-    def size_of(self, shape: ModelShape, target: str, setting: str) -> int | None:
-        return None
+    def fits(self, part: Part) -> bool:
+        in_layer = "heads" in part.units or "channels" in part.units
+        return in_layer or (part.kind == "embedding" and bool(part.tables))
 
-    def reshape(self, shape: ModelShape, step: Step) -> ModelShape:
-        bits = _bits(step)
-        if bits == 32:
-            return shape
-        if step.target == "embeddings":
-            return replace(shape, embedding_bits=bits)
-
-        held: dict[str, Any] = {
-            "bits": bits,
-            "activations": "static" if _is_static(step) else "dynamic",
-            "calibration": _calibration(step),
-            "smoothing": _smoothing(step),
-        }
-
-        def quantized(layer: LayerShape) -> LayerShape:
-            if not step.target.endswith(".feed_forward"):
-                layer = replace(layer, attention=replace(layer.attention, **held))
-            if not step.target.endswith(".attention"):
-                layer = replace(layer, feed_forward=replace(layer.feed_forward, **held))
-            return layer
-
-        return shape.with_layer(layer_index(step.target), quantized)
+    def reshaped(self, part: Part, settings: Mapping[str, Setting]) -> Part | None:
+        bits = _bits(settings)
+        storage = Storage(bits) if part.layer is None else _storage(settings)
+        return None if bits == 32 or part.storages == (storage,) else part.with_storage(storage)
 
     def apply(self, anatomy: Anatomy, step: Step, importance: Importance) -> None:
-        bits = _bits(step)
-        if bits == 32:
+        storage = _storage(step.settings)
+        if storage.bits == 32:
             return
         if step.target == "embeddings":
-            anatomy.quantize_embeddings(bits=bits)
+            anatomy.quantize_embeddings(bits=storage.bits)
             return
-        layer = anatomy.layer(layer_index(step.target))
+        layer = anatomy.layer(anatomy.layer_of(step.target))
         slots = (
             *(() if step.target.endswith(".feed_forward") else layer.attention),
             *(() if step.target.endswith(".attention") else layer.feed_forward),
         )
-        anatomy.quantize(slots, bits=bits, calibration=_calibration(step), smoothing=_smoothing(step))
+        anatomy.quantize(slots, bits=storage.bits, calibration=storage.calibration, smoothing=storage.smoothing)
 
 
-def _is_static(step: Step) -> bool:
-    return step.settings.get("activations") == "static"
+def _storage(settings: Mapping[str, Setting]) -> Storage:
+    is_static, smoothing = settings.get("activations") == "static", settings.get("smoothing")
+    return Storage(
+        _bits(settings),
+        "static" if is_static else "dynamic",
+        _calibration(settings) if is_static else None,
+        None if smoothing is None else float(smoothing),
+    )
 
 
-def _calibration(step: Step) -> Calibration | None:
-    """How static ranges are found; None where they are not static."""
-    if not _is_static(step):
-        return None
-    asked = step.settings.get("calibration", "min-max")
+def _calibration(settings: Mapping[str, Setting]) -> Calibration:
+    """How static ranges are found."""
+    asked = settings.get("calibration", "min-max")
     (calibration,) = (one for one in get_args(Calibration) if one == asked)
     return cast(Calibration, calibration)
 
 
-def _smoothing(step: Step) -> float | None:
-    smoothing = step.settings.get("smoothing")
-    return None if smoothing is None else float(smoothing)
-
-
-def _bits(step: Step) -> Bits:
-    (bits,) = (bits for bits in get_args(Bits) if bits == step.settings["bits"])
+def _bits(settings: Mapping[str, Setting]) -> Bits:
+    (bits,) = (bits for bits in get_args(Bits) if bits == settings["bits"])
     return cast(Bits, bits)

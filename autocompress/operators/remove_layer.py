@@ -3,12 +3,11 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import replace
 from typing import TYPE_CHECKING, Final, final
 
+from autocompress.core.parts import ModelParts, Part
 from autocompress.core.policy import Step
 from autocompress.core.ports import Phase, SettingRule
-from autocompress.core.shape import ModelShape, layer_index
 from autocompress.errors import CandidateError
 
 if TYPE_CHECKING:
@@ -22,20 +21,24 @@ class RemoveLayer:
 
     name: Final = "remove_layer"
     phase: Final = Phase.DEPTH
-    parts: Final = ("layers.*",)
+    elastic: Final = True
+    targets: Final = ("layers.*",)
     rules: Final[Mapping[str, SettingRule]] = {}
 
-    def size_of(self, shape: ModelShape, target: str, setting: str) -> int | None:
+    def fits(self, part: Part) -> bool:
+        return part.layer is not None
+
+    def size_of(self, part: Part, setting: str) -> int | None:
         return None
 
-    def reshape(self, shape: ModelShape, step: Step) -> ModelShape:
-        index = layer_index(step.target)
-        if shape.layer(index) is None:
-            return shape
-        if shape.depth == 1:
+    def reshape(self, model: ModelParts, step: Step) -> ModelParts | None:
+        gone = model.targeted(step.target)
+        if not gone:
+            return None
+        if len(model.layers(gone[0].stack)) == 1:
             raise CandidateError(f"{step.operator} on {step.target}: the last layer must stay")
-        return replace(shape, layers=tuple(layer for layer in shape.layers if layer.index != index))
+        return model.without(frozenset(part.name for part in gone))
 
     def apply(self, anatomy: Anatomy, step: Step, importance: Importance) -> None:
-        gone = layer_index(step.target)
+        gone = anatomy.layer_of(step.target)
         anatomy.keep_layers([layer.index for layer in anatomy.layers if layer.index != gone])

@@ -1,6 +1,6 @@
 """Rung 0: what a policy costs, and what a space can reach, from shapes and a device profile alone."""
 
-from autocompress.pricing.prices import Pricing, throughput
+from autocompress.pricing.prices import Pricing, peak_bytes, throughput
 from autocompress.pricing.ranges import Known, Point, cheapest_whole, draw, furthest, reachable, reference_point
 from autocompress.pricing.repricing import repriced
 
@@ -11,6 +11,7 @@ __all__ = [
     "cheapest_whole",
     "draw",
     "furthest",
+    "peak_bytes",
     "reachable",
     "reference_point",
     "repriced",

@@ -6,13 +6,14 @@ from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, replace
 
 from autocompress import operators
+from autocompress.core.cost import activation_bytes, macs, parameters, passes, weight_bytes
 from autocompress.core.device import DeviceProfile, EnergyModel, Estimate
 from autocompress.core.metrics import METRICS
 from autocompress.core.outcome import Measurement, Measurements, Priced, Source
+from autocompress.core.parts import ModelParts
 from autocompress.core.policy import CompressionPolicy
 from autocompress.core.prediction import Predictor, predictor_of
 from autocompress.core.runtimes import DEFAULT_RUNTIME
-from autocompress.core.shape import ModelShape, activation_bytes, macs, parameters, weight_bytes
 from autocompress.core.spec import Bound
 from autocompress.core.workload import Workload
 from autocompress.errors import CandidateError, SpecError
@@ -25,7 +26,7 @@ class Pricing:
     `wanted` are the metrics that the study names, beside those that every candidate has.
     """
 
-    shape: ModelShape
+    shape: ModelParts
     workload: Workload
     predictor: Predictor
     constraints: Mapping[str, Bound]
@@ -35,7 +36,7 @@ class Pricing:
     @staticmethod
     def of(
         profile: DeviceProfile,
-        shape: ModelShape,
+        shape: ModelParts,
         *,
         workload: Workload,
         objectives: Iterable[str],
@@ -51,9 +52,7 @@ class Pricing:
                 "profile, or leave energy_mj out of the study"
             )
         try:
-            predictor = predictor_of(
-                profile, hidden=shape.hidden, head_size=shape.layers[0].attention.head_size, workload=workload
-            )
+            predictor = predictor_of(profile, hidden=shape.width, head_size=shape.head_size, workload=workload)
             for runtime in runtimes:
                 predictor(replace(shape, runtime=runtime))
         except ValueError as error:
@@ -72,7 +71,7 @@ class Pricing:
                 return Priced(kept, known, f"{measurement.metric} {bound}")
         return Priced(kept, known)
 
-    def count(self, shape: ModelShape) -> Measurements:
+    def count(self, shape: ModelParts) -> Measurements:
         """Counted, predicted and modelled metrics of a shape. Raises SpecError outside of what the profile knows."""
         try:
             load, latency = self.workload, self.predictor(shape)
@@ -90,13 +89,12 @@ class Pricing:
         if "throughput" in self.wanted:
             found.append(_estimated("throughput", throughput(latency, load), "predicted"))
         if "peak_memory_mib" in self.wanted:
-            held = size + activation_bytes(shape, batch=load.batch, length=load.longest.length)
+            held = size + peak_bytes(shape, load)
             found.append(Measurement("peak_memory_mib", held / 2**20, METRICS["peak_memory_mib"].unit, "counted"))
         return tuple(found)
 
-    def _macs(self, shape: ModelShape) -> int:
-        load = self.workload.typical
-        return macs(shape, batch=load.batch, length=load.length, every_token=False)
+    def _macs(self, shape: ModelParts) -> int:
+        return macs(shape, passes(shape, self.workload.typical))
 
 
 def _to_measure(workload: Workload, runtimes: Sequence[str]) -> str:
@@ -106,6 +104,11 @@ def _to_measure(workload: Workload, runtimes: Sequence[str]) -> str:
     if set(runtimes) != {DEFAULT_RUNTIME}:
         options += "".join(f" --runtime {runtime}" for runtime in runtimes)
     return f"profile it with `autocompress profile --batch {workload.batch} --threads {workload.threads}{options}`"
+
+
+def peak_bytes(shape: ModelParts, load: Workload) -> int:
+    """Bytes of the activations that are alive at once, under the longest batch of a workload."""
+    return max(activation_bytes(shape, one) for one in passes(shape, load.longest))
 
 
 def throughput(latency: Estimate, workload: Workload) -> Estimate:

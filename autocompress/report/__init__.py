@@ -5,7 +5,7 @@ from autocompress.report.html import as_html
 from autocompress.report.markdown import as_markdown
 from autocompress.report.picking import PickBounds, Picked, pick
 from autocompress.report.png import as_png
-from autocompress.report.policies import Explained, LayerRow, explain_policy, shape_from_json
+from autocompress.report.policies import Explained, LayerRow, explain_policy
 from autocompress.report.spreadsheet import as_csv
 from autocompress.report.table import as_picked, as_table
 from autocompress.report.ties import Tie
@@ -30,5 +30,4 @@ __all__ = [
     "explain_policy",
     "front_report",
     "pick",
-    "shape_from_json",
 ]

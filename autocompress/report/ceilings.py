@@ -2,36 +2,36 @@
 
 from __future__ import annotations
 
-from dataclasses import replace
-
-from autocompress.core.device import Block, Ceilings, KernelRow, KernelTable
-from autocompress.core.shape import (
-    Arithmetic,
-    AttentionShape,
-    Bits,
-    FeedForwardShape,
-    LayerShape,
-    ModelShape,
-    macs_by_bits,
-)
+from autocompress.core.cost import macs_by_arithmetic
+from autocompress.core.device import KINDS, Block, Ceilings, KernelRow, KernelTable
+from autocompress.core.encoders import STACK, attention, feed_forward
+from autocompress.core.parts import ModelParts, Part, Pass
+from autocompress.core.storage import Arithmetic, Bits, Storage
 from autocompress.core.workload import Workload
-
-_NOTHING = ModelShape("", hidden=1, word_rows=0, other_rows=0, lookups=0, layers=(), head_widths=())
-
-
-def layer_alone(hidden: int, attention: AttentionShape | None, feed_forward: FeedForwardShape | None) -> ModelShape:
-    """A model of one layer, or of one of its blocks, and nothing else."""
-    layer = LayerShape(0, attention or AttentionShape(0, 1), feed_forward or FeedForwardShape(0))
-    return replace(_NOTHING, hidden=hidden, layers=(layer,))
 
 
 def block_macs(table: KernelTable, block: Block, bits: Bits, size: int) -> dict[Arithmetic, int]:
     """Multiply-accumulates of one block under the table's workload, by the precision they run in; none for `base`."""
-    load = table.workload
-    attention = AttentionShape(size, table.head_size, bits) if block.endswith("attention") else None
-    feed_forward = FeedForwardShape(size, bits) if block.endswith("feed_forward") else None
-    layer = layer_alone(table.hidden, attention, feed_forward)
-    return macs_by_bits(layer, batch=load.batch, length=load.length, every_token=not block.startswith("last_"))
+    part = _part(table, block, bits, size)
+    if part is None:
+        return {8: 0, 32: 0}
+    return part_macs(part, table.workload, read=1 if block.startswith("last_") else None)
+
+
+def part_macs(part: Part, load: Workload, *, read: int | None = None) -> dict[Arithmetic, int]:
+    """Multiply-accumulates of one block for a batch, by the precision they run in: at every position, or at those that
+    are `read` alone."""
+    alone = ModelParts("", part.matrices[0].inputs, (part,))
+    return macs_by_arithmetic(alone, [Pass(part.stack or STACK, load.length, load.length, load.batch, read)])
+
+
+def _part(table: KernelTable, block: Block, bits: Bits, size: int) -> Part | None:
+    match KINDS.get(block):
+        case "attention" | "cross_attention":
+            return attention(0, table.hidden, size, table.head_size, Storage(bits))
+        case "feed_forward" | "gated" as kind:
+            return feed_forward(0, table.hidden, size, Storage(bits), gated=kind == "gated")
+    return None
 
 
 def least_ms(table: KernelTable, ceilings: Ceilings, block: Block, bits: Bits, size: int) -> float:

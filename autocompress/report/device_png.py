@@ -9,11 +9,12 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Final
 
 from autocompress.core.device import Block, CostModel, DeviceProfile, KernelTable
+from autocompress.core.encoders import encoder, encoder_layer
 from autocompress.core.prediction import RooflinePredictor
-from autocompress.core.shape import AttentionShape, Bits, FeedForwardShape, macs
+from autocompress.core.storage import Bits, Storage
 from autocompress.core.workload import Workload
 from autocompress.report.canvas import POINTS, new_figure, save
-from autocompress.report.ceilings import layer_alone, least_ms, rate
+from autocompress.report.ceilings import least_ms, part_macs, rate
 from autocompress.report.devices import BLOCKS, NO_INT8
 from autocompress.report.palette import BASELINE, INK, MUTED, RULE, VERIFIED
 from autocompress.report.plain_text import one_line
@@ -233,7 +234,11 @@ def _rate(value: float) -> str:
 
 def _speed(cost: CostModel, bits: Bits, length: int) -> float:
     """10^9 multiply-accumulates a second in a layer that is not the last, which computes less."""
-    one = layer_alone(_HIDDEN, AttentionShape(_HEADS, _HEAD_SIZE, bits), FeedForwardShape(_INNER, bits))
-    predict = RooflinePredictor(cost, Workload(length=length, threads=cost.threads))
-    milliseconds = predict(replace(one, layers=one.layers * 2)).value - predict(one).value
-    return macs(one, batch=1, length=length) / 1e6 / milliseconds
+    first, second = (
+        encoder_layer(index, _HIDDEN, heads=_HEADS, head_size=_HEAD_SIZE, channels=_INNER, held=Storage(bits))
+        for index in range(2)
+    )
+    load = Workload(length=length, threads=cost.threads)
+    predict = RooflinePredictor(cost, load)
+    milliseconds = predict(encoder(_HIDDEN, (first, second))).value - predict(encoder(_HIDDEN, (first,))).value
+    return sum(sum(part_macs(part, load).values()) for part in first) / 1e6 / milliseconds

@@ -24,8 +24,9 @@ from autocompress.core.device import (
     KernelRow,
     KernelTable,
 )
+from autocompress.core.encoders import encoder, encoder_layer
 from autocompress.core.prediction import LatencyPredictor
-from autocompress.core.shape import BITS, AttentionShape, Bits, FeedForwardShape, LayerShape, ModelShape
+from autocompress.core.storage import BITS, Bits, Storage
 from autocompress.report.ceilings import share_of_ceiling
 from autocompress.report.layout import Cell, Column, Fitted, Row
 from autocompress.report.plain_text import one_line
@@ -38,7 +39,13 @@ BLOCKS: Final[Mapping[Block, str]] = {
     "feed_forward": "feed-forward",
     "last_attention": "attention, last layer",
     "last_feed_forward": "feed-forward, last layer",
+    "gated": "gated feed-forward",
+    "cross_attention": "cross-attention",
+    "last_gated": "gated feed-forward, last layer",
+    "last_cross_attention": "cross-attention, last layer",
 }
+_USUAL: Final[tuple[Block, ...]] = ("base", "attention", "feed_forward", "last_attention", "last_feed_forward")
+"""Those of an encoder's layers."""
 
 
 def age_days(profile: DeviceProfile, today: datetime.date) -> int | None:
@@ -135,11 +142,21 @@ def largest_models(table: KernelTable) -> dict[Bits, Estimate]:
     in a precision that was not measured for every block."""
     found: dict[Bits, Estimate] = {}
     for bits in BITS:
-        sizes = [max((size for size, _ in table.curve(block, bits)), default=0) for block in BLOCKS]
-        if all(table.curve(block, bits) for block in BLOCKS):
-            layer = LayerShape(0, AttentionShape(sizes[1], table.head_size, bits), FeedForwardShape(sizes[2], bits))
-            shape = ModelShape("", table.hidden, 0, 0, 0, (layer,) * _LAYERS, (), embedding_bits=bits)
-            found[bits] = LatencyPredictor(table)(shape)
+        curves = {block: table.curve(block, bits) for block in _USUAL}
+        if all(curves.values()):
+            heads, channels = (max(size for size, _ in curves[block]) for block in _USUAL[1:3])
+            layers = (
+                encoder_layer(
+                    index,
+                    table.hidden,
+                    heads=heads,
+                    head_size=table.head_size,
+                    channels=channels,
+                    held=Storage(bits),
+                )
+                for index in range(_LAYERS)
+            )
+            found[bits] = LatencyPredictor(table)(encoder(table.hidden, layers, words=1, words_in=Storage(bits)))
     return found
 
 
@@ -209,7 +226,8 @@ def _kernels(table: KernelTable, ceilings: Ceilings | None) -> Iterator[Renderab
             cells += _kernel(table, ceilings, rows.get(bits))
         shown.append(Row(cells))
     yield Fitted(columns, shown)
-    missing = [BLOCKS[block] for block in order if not table.curve(block, 8)]
+    known = {*_USUAL, *(row.block for row in table.rows)}
+    missing = [BLOCKS[block] for block in order if block in known and not table.curve(block, 8)]
     if missing:
         yield Text(f"Not measured in int8: {', '.join(missing)}.")
     yield Text(lowering_in_words(table))
@@ -220,7 +238,7 @@ def _kernels(table: KernelTable, ceilings: Ceilings | None) -> Iterator[Renderab
 def _size(block: Block, size: int) -> str:
     if block == "base":
         return ""
-    return f"{size} wide" if block.endswith("feed_forward") else f"{size} head{'' if size == 1 else 's'}"
+    return f"{size} head{'' if size == 1 else 's'}" if block.endswith("attention") else f"{size} wide"
 
 
 def _kernel(table: KernelTable, ceilings: Ceilings | None, row: KernelRow | None) -> list[Cell]:

@@ -18,13 +18,14 @@ from autocompress.core.outcome import (
     values,
 )
 from autocompress.core.pareto import Point, hypervolume, knee, oriented
+from autocompress.core.parts import ModelParts
 from autocompress.core.policy import CompressionPolicy
-from autocompress.core.shape import ModelShape
+from autocompress.core.stored_parts import parts_from_json
 from autocompress.core.trust import TRUST_FACT, Trust, trust
 from autocompress.errors import NotFoundError
 from autocompress.operators import only_rounded
 from autocompress.operators.choose_runtime import runtime_of
-from autocompress.report.policies import explain_policy, shape_from_json
+from autocompress.report.policies import explain_policy
 from autocompress.report.prediction import PACE, Pace, Prediction, common_pace, compare
 from autocompress.report.ties import Tie, ties
 from autocompress.store import Counts, Finalist, Store, StudyRow
@@ -207,7 +208,7 @@ def speed_of(named: Iterable[str]) -> str:
 def front_report(store: Store, name: str) -> FrontReport:
     """Reads a study's fronts. Raises NotFoundError for an unknown study."""
     row = store.study(name)
-    shape = shape_from_json(row.facts.get("shape"))
+    shape = parts_from_json(row.facts.get("shape"))
     finalists = store.finalists(name)
     searched = [store.record(name, number) for number in store.front(name, rung=RUNG_SLICED)]
     baseline = _baseline(store, name, finalists, shape)
@@ -275,7 +276,7 @@ def relative(metrics: Metrics, baseline: Metrics) -> Relative:
     )
 
 
-def _baseline(store: Store, name: str, finalists: Sequence[Finalist], shape: ModelShape | None) -> Baseline | None:
+def _baseline(store: Store, name: str, finalists: Sequence[Finalist], shape: ModelParts | None) -> Baseline | None:
     try:
         record = store.record(name, 0)
     except NotFoundError:  # the study was created, and nothing more
@@ -318,7 +319,7 @@ def _pace(one: Finalist) -> Pace | None:
 
 
 def _finalist(
-    known: _Timed, pace: Pace | None, baseline: Baseline | None, shape: ModelShape | None, front: Sequence[int]
+    known: _Timed, pace: Pace | None, baseline: Baseline | None, shape: ModelParts | None, front: Sequence[int]
 ) -> Member:
     one, searched = known.finalist, known.searched
     metrics = _by_name(one.measurements)
@@ -345,7 +346,7 @@ def _estimates(
     concluded: Sequence[Finalist],
     searched: Sequence[Record],
     baseline: Baseline | None,
-    shape: ModelShape | None,
+    shape: ModelParts | None,
     pace: Pace | None,
 ) -> list[Member]:
     """The front of the search and every finalist that is not verified, as the search knows them, at the pace that the

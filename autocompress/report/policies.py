@@ -4,13 +4,15 @@ from __future__ import annotations
 
 import collections
 import dataclasses
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any
 
+from autocompress.core.parts import ModelParts, Part
 from autocompress.core.policy import CompressionPolicy
 from autocompress.core.runtimes import DEFAULT_RUNTIME
-from autocompress.core.shape import PRECISION, AttentionShape, Bits, FeedForwardShape, LayerShape, ModelShape
+from autocompress.core.storage import PRECISION, Bits
+from autocompress.core.wording import table_bits, units
 from autocompress.errors import CandidateError
 from autocompress.operators import OPERATORS, effective
 
@@ -46,7 +48,7 @@ class Explained:
         }
 
 
-def explain_policy(policy: CompressionPolicy, shape: ModelShape | None) -> Explained:
+def explain_policy(policy: CompressionPolicy, shape: ModelParts | None) -> Explained:
     """What a policy leaves of a model of this shape, e.g. `4 layers · heads 6,6,3,9 · ffn 768 · int8`.
 
     The shape after the policy comes from the operators themselves, so a new operator needs nothing here. Without a
@@ -58,35 +60,21 @@ def explain_policy(policy: CompressionPolicy, shape: ModelShape | None) -> Expla
         _, after = effective(policy, shape)
     except (CandidateError, KeyError, ValueError):
         return Explained(_steps(policy))
-    rows = tuple(_row(layer, after.layer(layer.index)) for layer in shape.layers)
-    return Explained(_summary(after), rows, after.embedding_bits)
+    layers = [(stack, layer) for stack in shape.stacks for layer in shape.layers(stack)]
+    rows = tuple(_row(place[1], shape.of_layer(*place), after.of_layer(*place)) for place in layers)
+    return Explained(_summary(after), rows, table_bits(after))
 
 
-def shape_from_json(tree: Mapping[str, Any] | None) -> ModelShape | None:
-    """A `ModelShape` from `dataclasses.asdict` of one, as studies store it; None for nothing, or for another form."""
-    if not tree:
-        return None
-    try:
-        layers = tuple(
-            LayerShape(layer["index"], AttentionShape(**layer["attention"]), FeedForwardShape(**layer["feed_forward"]))
-            for layer in tree["layers"]
-        )
-        return ModelShape(**{**tree, "layers": layers, "head_widths": tuple(tree["head_widths"])})
-    except (KeyError, TypeError):
-        return None
+def _summary(model: ModelParts) -> str:
+    heads, channels = (_joined(units(model, axis)) for axis in ("heads", "channels"))
+    layers = f"{model.depth} layer{'' if model.depth == 1 else 's'}"
+    runtime = [] if model.runtime == DEFAULT_RUNTIME else [model.runtime]
+    return " · ".join([layers, f"heads {heads}", f"ffn {channels}", _precision(model), *runtime])
 
 
-def _summary(shape: ModelShape) -> str:
-    heads = _joined([layer.attention.heads for layer in shape.layers])
-    widths = _joined([layer.feed_forward.width for layer in shape.layers])
-    layers = f"{shape.depth} layer{'' if shape.depth == 1 else 's'}"
-    runtime = [] if shape.runtime == DEFAULT_RUNTIME else [shape.runtime]
-    return " · ".join([layers, f"heads {heads}", f"ffn {widths}", _precision(shape), *runtime])
-
-
-def _precision(shape: ModelShape) -> str:
-    blocks = [bits for layer in shape.layers for bits in (layer.attention.bits, layer.feed_forward.bits)]
-    table = PRECISION[shape.embedding_bits]
+def _precision(model: ModelParts) -> str:
+    blocks = [_bits(part) for part in model.blocks()]
+    table = PRECISION[table_bits(model)]
     if len(set(blocks)) < 2:
         (layers,) = {PRECISION[bits] for bits in blocks} or {table}
         return table if layers == table else f"{layers}, embeddings {table}"
@@ -94,25 +82,37 @@ def _precision(shape: ModelShape) -> str:
     return f"{counted} of {len(blocks)} blocks, embeddings {table}"
 
 
+def _bits(part: Part) -> Bits:
+    """Of its matrices, the most that any has."""
+    return max(one.storage.bits for one in part.matrices)
+
+
 def _joined(sizes: Sequence[int]) -> str:
     """`12` for a size that all layers share, `6,6,3,9` otherwise."""
     return ",".join(map(str, sizes if len(set(sizes)) > 1 else sizes[:1])) or "none"
 
 
-def _row(before: LayerShape, after: LayerShape | None) -> LayerRow:
+def _row(layer: int, before: Sequence[Part], after: Sequence[Part]) -> LayerRow:
+    had, left = _units(before), _units(after)
     return LayerRow(
-        layer=before.index,
-        heads=after.attention.heads if after else None,
-        heads_before=before.attention.heads,
-        channels=after.feed_forward.width if after else None,
-        channels_before=before.feed_forward.width,
-        bits="removed" if after is None else _layer_bits(after),
+        layer=layer,
+        heads=left.get("heads"),
+        heads_before=had.get("heads", 0),
+        channels=left.get("channels"),
+        channels_before=had.get("channels", 0),
+        bits=_layer_bits(after) if after else "removed",
     )
 
 
-def _layer_bits(layer: LayerShape) -> str:
-    attention, feed_forward = PRECISION[layer.attention.bits], PRECISION[layer.feed_forward.bits]
-    return attention if attention == feed_forward else f"attention {attention}, feed-forward {feed_forward}"
+def _units(parts: Sequence[Part]) -> dict[str, int]:
+    """Of the first block that has any."""
+    return {axis: count for part in reversed(parts) for axis, count in part.units.items()}
+
+
+def _layer_bits(parts: Sequence[Part]) -> str:
+    bits = {part.kind.replace("_", "-"): PRECISION[_bits(part)] for part in parts}
+    one, *others = dict.fromkeys(bits.values())
+    return ", ".join(f"{kind} {held}" for kind, held in bits.items()) if others else one
 
 
 def _steps(policy: CompressionPolicy) -> str:

@@ -20,8 +20,10 @@ import numpy as np
 from numpy.typing import NDArray
 
 from autocompress.config import dump_device
+from autocompress.core.cost import macs, passes, weight_bytes
 from autocompress.core.device import CostModel, DeviceProfile, EnergyModel, Runtime
-from autocompress.core.shape import AttentionShape, FeedForwardShape, LayerShape, ModelShape, macs, weight_bytes
+from autocompress.core.encoders import encoder, encoder_layer
+from autocompress.core.parts import ModelParts
 from autocompress.core.workload import Workload
 from autocompress.devices.accuracy import accuracy
 from autocompress.devices.energy_constants import OPERATIONS, PJ_PER_BYTE, PJ_PER_MAC_FP32, PJ_PER_MAC_INT8
@@ -152,10 +154,10 @@ def encoders(path: Path) -> Samples:
 def fitted_profile(device: Device, samples: Samples, workload: Workload) -> DeviceProfile:
     shapes = [shape_of(dict(zip(samples.names, map(float, row), strict=True))) for row in samples.features]
     work = np.array(
-        [macs(shape, batch=workload.batch, length=workload.length, every_token=True) for shape in shapes],
+        [macs(shape, passes(shape, workload, whole=True)) for shape in shapes],
         dtype=np.float64,
     )
-    traffic = np.array([weight_bytes(shape, embeddings=False) for shape in shapes], dtype=np.float64)
+    traffic = np.array([weight_bytes(shape, tables=False) for shape in shapes], dtype=np.float64)
     layers = np.array([shape.depth for shape in shapes], dtype=np.float64)
     measured = samples.milliseconds
 
@@ -228,12 +230,14 @@ def fitted_profile(device: Device, samples: Samples, workload: Workload) -> Devi
     )
 
 
-def shape_of(features: dict[str, float]) -> ModelShape:
+def shape_of(features: dict[str, float]) -> ModelParts:
     """An encoder of HAT's; heads share 512 channels, so that their number does not matter here."""
     hidden, width = int(features["encoder_embed_dim"]), round(features["encoder_ffn_embed_dim_avg"])
-    layer = (AttentionShape(1, QKV), FeedForwardShape(width))
-    layers = tuple(LayerShape(index, *layer) for index in range(int(features["encoder_layer_num"])))
-    return ModelShape("hat", hidden, word_rows=1, other_rows=0, lookups=1, layers=layers, head_widths=())
+    layers = (
+        encoder_layer(index, hidden, heads=1, head_size=QKV, channels=width)
+        for index in range(int(features["encoder_layer_num"]))
+    )
+    return encoder(hidden, layers, family="hat", words=1)
 
 
 def constants(work: Array, layers: Array, measured: Array, most: float) -> tuple[float, float]:

@@ -80,7 +80,7 @@ def main() -> None:
         for workload in workloads:
             lowering, tried = choose_lowering(teacher.anatomy.shape(), workload, rounds=20, seconds=options.seconds / 6)
             files = {**stock, **our_files(teacher, Path(folder), lowering)}
-            row = side_by_side(files, workload, rows=teacher.anatomy.shape().word_rows, seconds=options.seconds)
+            row = side_by_side(files, workload, rows=teacher.anatomy.shape().vocabulary, seconds=options.seconds)
             row |= {"lowering": asdict(lowering), "tried": [asdict(one) for one in tried]}
             figures["workloads"].append(row)
             print(f"{workload}: {lowering}\n{told(row)}", flush=True)

@@ -21,8 +21,10 @@ from scipy import stats
 from students import SIX, Job, mean_of_both, side_by_side
 
 from autocompress import operators
+from autocompress.core.cost import macs, passes
+from autocompress.core.parts import ModelParts
 from autocompress.core.policy import CompressionPolicy
-from autocompress.core.shape import ModelShape, macs
+from autocompress.core.workload import Workload
 from autocompress.finalists import Recovery
 from autocompress.lessons import Lessons
 
@@ -30,10 +32,11 @@ ORIGINS = {"teacher": 0.0, "elastic": 2.0}
 """The share of the work from which on a student starts from the teacher: all of them, or none."""
 
 
-def work(policy: CompressionPolicy, whole: ModelShape) -> float:
+def work(policy: CompressionPolicy, whole: ModelParts) -> float:
     """A student's multiply-accumulates, as a share of its teacher's."""
     _, shape = operators.effective(policy, whole)
-    return macs(shape, batch=1, length=128) / macs(whole, batch=1, length=128)
+    load = Workload(length=128)
+    return macs(shape, passes(shape, load, whole=True)) / macs(whole, passes(whole, load, whole=True))
 
 
 def table(rows: list[dict[str, Any]]) -> str:

@@ -93,7 +93,7 @@ def teacher_variants(setup: Setup) -> list[dict[str, Any]]:
             print(rows[-1], flush=True)
     int8 = list(VARIANTS).index("int8")
     for length in LENGTHS:
-        runs = [workload_run(one, Workload(1, length, 1), rows=shape.word_rows) for one in sessions]
+        runs = [workload_run(one, Workload(1, length, 1), rows=shape.vocabulary) for one in sessions]
         with timing_lane():
             timed = time_side_by_side(runs, rounds=30, seconds=90, reference=int8)
         for row, one in zip(rows, timed, strict=True):

@@ -13,7 +13,6 @@ from __future__ import annotations
 import argparse
 import tempfile
 from collections.abc import Mapping
-from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -22,7 +21,9 @@ from onnxruntime.quantization import CalibrationDataReader, QuantType, quantize_
 from record import keep
 
 from autocompress.anatomy.weights import random_weights
-from autocompress.core.shape import Bits, ModelShape
+from autocompress.core.encoders import held_in
+from autocompress.core.parts import ModelParts
+from autocompress.core.storage import Bits, Storage
 from autocompress.core.workload import Workload
 from autocompress.deploy.graph import write_graph
 from autocompress.deploy.session import Session
@@ -57,12 +58,8 @@ class Texts(CalibrationDataReader):  # type: ignore[misc]
 
 
 def graph_of(layers: int, heads: int, width: int, bits: Bits) -> bytes:
-    shape: ModelShape = bert_shape(hidden=384, heads=heads, head_size=32, width=width, layers=layers)
-    kept = tuple(
-        replace(one, attention=replace(one.attention, bits=bits), feed_forward=replace(one.feed_forward, bits=bits))
-        for one in shape.layers
-    )
-    shape = replace(shape, layers=kept, embedding_bits=bits)
+    shape: ModelParts = bert_shape(hidden=384, heads=heads, head_size=32, width=width, layers=layers)
+    shape = held_in(shape, Storage(bits))
     written: bytes = write_graph(random_weights(shape, positions=128, seed=0)).SerializeToString()
     return written
 

@@ -19,8 +19,8 @@ from record import RESULTS, keep, kept, mean_with_interval
 from students import SIX, SPLITS, Job, Row, deployed_scores, mean_of_both, side_by_side, trained_weights
 
 from autocompress import operators
+from autocompress.core.cost import weight_bytes
 from autocompress.core.policy import CompressionPolicy, Step
-from autocompress.core.shape import weight_bytes
 from autocompress.finalists import Recovery
 from autocompress.lessons import Lessons
 

@@ -37,7 +37,7 @@ def operators() -> str:
     sections = []
     for name, operator in OPERATORS.items():
         about = " ".join((operator.__class__.__doc__ or "").split())
-        targets = ", ".join(f"`{part}`" for part in operator.parts)
+        targets = ", ".join(f"`{part}`" for part in operator.targets)
         rows = [f"| `{setting}` | {_rule(rule)} |" for setting, rule in operator.rules.items()]
         table = ["", "| setting | values |", "|---|---|", *rows] if rows else []
         sections.append("\n".join([f"### `{name}`", "", f"{about} Targets: {targets}.", *table]))

@@ -1,86 +1,51 @@
 """The algebra of parts: what is counted today for encoders, exactly, and what a decoder's passes cost."""
 
-import random
+import json
 from dataclasses import replace
+from pathlib import Path
+from typing import Any
 
 import pytest
 
-from autocompress.core import cost, shape
-from autocompress.core.parts import Matrix, Mixing, ModelParts, Part, Pass, Storage, Table
-from autocompress.core.shape import AttentionShape, FeedForwardShape, LayerShape, ModelShape
+from autocompress.core import cost
+from autocompress.core.device import Block, KernelRow, KernelTable
+from autocompress.core.encoders import attention, encoder, feed_forward
+from autocompress.core.parts import Matrix, Mixing, ModelParts, Part, Pass, Table
+from autocompress.core.prediction import LatencyPredictor
+from autocompress.core.signature import signature
+from autocompress.core.storage import Storage
+from autocompress.core.stored_parts import parts_from_json, parts_to_json
+from autocompress.core.wording import describe
+from autocompress.core.workload import Workload
+
+STORED = [json.loads(line) for line in (Path(__file__).parent / "stored_shapes.jsonl").read_text("utf-8").splitlines()]
+"""Encoders as studies stored them until November 2026, as sizes of layers, and what was counted of them then."""
 
 
-def storage(block: AttentionShape | FeedForwardShape) -> Storage:
-    return Storage(block.bits, block.activations, block.calibration, block.smoothing)
+@pytest.mark.parametrize("known", STORED, ids=map(str, range(len(STORED))))
+def test_an_encoder_that_was_stored_as_layers_costs_what_it_did(known: dict[str, Any]) -> None:
+    model = parts_from_json(known["shape"])
+    assert model is not None
+    load = Workload(known["batch"], known["length"])
+    assert cost.parameters(model) == known["parameters"]
+    assert cost.weight_bytes(model) == known["bytes"]
+    assert cost.weight_bytes(model, tables=False) == known["bytes_without_tables"]
+    assert cost.weight_bytes(cost.unpacked(model)) == known["unpacked_bytes"]
+    for name, whole in (("macs", False), ("macs_whole", True)):
+        counted = cost.macs_by_arithmetic(model, cost.passes(model, load, whole=whole))
+        assert {str(bits): count for bits, count in counted.items()} == known[name]
+    (one,) = cost.passes(model, load)
+    assert cost.activation_bytes(model, one) == known["activation_bytes"]
+    assert describe(model) == known["described"]
 
 
-def parts_of(model: ModelShape) -> ModelParts:
-    """A shape of today as parts."""
-    hidden, norm = model.hidden, 2 * model.hidden
-    tables = (
-        Table("words", model.word_rows, hidden, Storage(model.embedding_bits)),
-        Table("others", model.other_rows, hidden),
-    )
-    found = [Part("embeddings", "embedding", vectors=norm, tables=tables)]
-    for layer in model.layers:
-        attention, name = layer.attention, f"layers.{layer.index}"
-        inner, held = attention.heads * attention.head_size, storage(attention)
-        matrices = (
-            Matrix("query", hidden, inner, storage=held),
-            Matrix("key", hidden, inner, at="sources", storage=held),
-            Matrix("value", hidden, inner, at="sources", storage=held),
-            Matrix("output", inner, hidden, storage=held),
-        )
-        mixing = Mixing(attention.heads, attention.head_size, attention.heads)
-        where = {"stack": "layers", "layer": layer.index, "vectors": norm}
-        found.append(Part(f"{name}.attention", "attention", matrices, mixing=mixing, **where))  # type: ignore[arg-type]
-        width, held = layer.feed_forward.width, storage(layer.feed_forward)
-        both = (Matrix("up", hidden, width, storage=held), Matrix("down", width, hidden, storage=held))
-        found.append(Part(f"{name}.feed_forward", "feed_forward", both, **where))  # type: ignore[arg-type]
-    widths = (hidden, *model.head_widths)
-    dense = tuple(Matrix(f"dense.{i}", a, b) for i, (a, b) in enumerate(zip(widths, widths[1:], strict=False)))
-    return ModelParts(model.family, hidden, (*found, Part("head", "head", dense, stack="layers")))
-
-
-def random_shape(draw: random.Random) -> ModelShape:
-    head_size = draw.choice((16, 32, 64))
-    layers = tuple(
-        LayerShape(
-            index,
-            AttentionShape(draw.randint(1, 12), head_size, draw.choice((4, 8, 32))),
-            FeedForwardShape(draw.randint(1, 3072), draw.choice((4, 8, 32))),
-        )
-        for index in sorted(draw.sample(range(12), draw.randint(1, 12)))
-    )
-    return ModelShape(
-        "bert",
-        head_size * draw.randint(1, 12),
-        word_rows=draw.randint(100, 50_000),
-        other_rows=draw.randint(2, 514),
-        lookups=3,
-        layers=layers,
-        head_widths=(*draw.choice(((), (384,))), draw.randint(2, 150)),
-        embedding_bits=draw.choice((4, 8, 32)),
-    )
-
-
-def test_five_hundred_random_encoders_cost_what_they_do_today() -> None:
-    draw = random.Random(0)
-    for _ in range(500):
-        today = random_shape(draw)
-        model = parts_of(today)
-        batch, length = draw.randint(1, 32), draw.randint(1, 512)
-        every = Pass("layers", sources=length, targets=length, batch=batch)
-        assert cost.parameters(model) == shape.parameters(today)
-        for tables in (True, False):
-            assert cost.weight_bytes(model, tables=tables) == shape.weight_bytes(today, embeddings=tables)
-        head = batch * (length - 1) * sum(one.inputs * one.outputs for one in model["head"].matrices)
-        for every_token in (True, False):
-            one = every if every_token else replace(every, read=1)
-            counted = shape.macs_by_bits(today, batch=batch, length=length, every_token=every_token)
-            counted[32] += head if every_token else 0  # today's heads read one token, whatever else is computed
-            assert cost.macs_by_arithmetic(model, [one]) == counted
-        assert cost.activation_bytes(model, every) == shape.activation_bytes(today, batch=batch, length=length)
+@pytest.mark.parametrize("known", STORED[:5], ids=map(str, range(5)))
+def test_parts_survive_being_stored(known: dict[str, Any]) -> None:
+    model = parts_from_json(known["shape"])
+    assert model is not None
+    stored = json.dumps(parts_to_json(model))
+    assert parts_from_json(json.loads(stored)) == model
+    assert parts_from_json(json.loads(json.dumps(parts_to_json(decoder())))) == decoder()
 
 
 def decoder() -> ModelParts:
@@ -125,12 +90,61 @@ def test_keys_of_another_stack_are_computed_once() -> None:
 
 
 def test_parts_of_one_signature_are_one_kernel() -> None:
-    model = parts_of(random_shape(random.Random(3)))
-    first = next(part for part in model.parts if part.kind == "attention")
-    assert first.signature == replace(first, name="other", layer=11).signature
-    assert first.signature != first.with_storage(Storage(8 if first.matrices[0].storage.bits == 32 else 32)).signature
-    smoothed = replace(first.matrices[0].storage, smoothing=0.5)
-    assert first.with_storage(smoothed).signature == first.with_storage(replace(smoothed, smoothing=0.7)).signature
+    first = attention(0, 64, heads=4, head_size=16, storage=Storage(8))
+    assert signature(first) == signature(replace(first, name="other", layer=11)) != signature(first, few=True)
+    assert signature(first) != signature(first.with_storage(Storage(32)))
+    assert signature(first) != signature(attention(0, 64, 4, 16, Storage(8), key_value_heads=2))
+    smoothed = Storage(8, "static", "min-max", 0.5)
+    assert signature(first.with_storage(smoothed)) == signature(first.with_storage(replace(smoothed, smoothing=0.7)))
+    assert signature(first.with_storage(Storage(4))) == signature(first), "packed numbers are unpacked before"
+
+
+def test_a_block_of_another_form_was_not_measured() -> None:
+    first = attention(0, 64, heads=4, head_size=16)
+    factors = (Matrix("up.0", 64, 8), Matrix("up.1", 8, 64), Matrix("down", 64, 64))
+    with pytest.raises(ValueError, match="layers.0.feed_forward: a block of 3 products of its sizes was not measured"):
+        signature(replace(feed_forward(0, 64, 64), matrices=factors))
+    mixed = (replace(first.matrices[0], storage=Storage(8)), *first.matrices[1:])
+    with pytest.raises(ValueError, match="layers.0.attention: its matrices are held in several ways"):
+        signature(replace(first, matrices=mixed))
+
+
+def row(block: Block, size: int, milliseconds: float, **form: Any) -> KernelRow:
+    return KernelRow(block, 32, size, milliseconds, 0.0, 1e3, **form)
+
+
+GATED = KernelTable(
+    64,
+    8,
+    Workload(),
+    (
+        row("base", 0, 1.0),
+        *(row("attention", 8, ms, **form) for ms, form in ((0.8, {}), (0.5, {"queries_per_key": 4}))),
+        *(row("last_attention", 8, ms, **form) for ms, form in ((0.4, {}), (0.3, {"queries_per_key": 4}))),
+        *(row("gated", size, size / 10) for size in (32, 64)),
+        *(row("last_gated", size, size / 100) for size in (32, 64)),
+        row("attention", 8, 0.2, width=32),
+    ),
+)
+
+
+@pytest.mark.parametrize(("keys", "expected"), [(8, 0.8 + 0.4), (2, 0.5 + 0.3)])
+def test_gated_blocks_and_shared_keys_are_rows_of_a_table_like_any(keys: int, expected: float) -> None:
+    layers = [
+        (attention(i, 64, 8, 8, key_value_heads=keys), feed_forward(i, 64, channels, gated=True))
+        for i, channels in enumerate((64, 48))
+    ]
+    assert LatencyPredictor(GATED)(encoder(64, layers)).value == pytest.approx(1.0 + expected + 6.4 + 0.48)
+
+
+def test_a_form_that_has_no_rows_is_never_priced_as_another() -> None:
+    predict = LatencyPredictor(GATED)
+    with pytest.raises(ValueError, match="attention of size 8 in 32 bits with 2 queries a key was not measured"):
+        predict(encoder(64, [(attention(i, 64, 8, 8, key_value_heads=4),) for i in range(2)]))
+    with pytest.raises(ValueError, match="feed_forward of size 64 in 32 bits was not measured"):
+        predict(encoder(64, [(feed_forward(i, 64, 64),) for i in range(2)]))
+    with pytest.raises(ValueError, match="`rows` lack last_gated"):
+        replace(GATED, rows=tuple(one for one in GATED.rows if one.block != "last_gated"))
 
 
 def test_units_are_what_can_be_taken_away() -> None:

@@ -4,18 +4,18 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from autocompress.core.encoders import encoder, encoder_layer
 from autocompress.core.policy import BASELINE, CompressionPolicy, Step
-from autocompress.core.shape import AttentionShape, FeedForwardShape, LayerShape, ModelShape
 from autocompress.core.space import Choice, Integer, Real, SearchSpace, Share, StepSpace
 from autocompress.operators import OPERATORS, effective
 from autocompress.testing import draw
 
-LAYERS = tuple(LayerShape(i, AttentionShape(12, 32), FeedForwardShape(1536)) for i in range(3))
-SHAPE = ModelShape("bert", 384, 1000, 514, 3, LAYERS, (384, 6))
+LAYERS = [encoder_layer(i, 384, heads=12, head_size=32, channels=1536) for i in range(3)]
+SHAPE = encoder(384, LAYERS, words=1000, others=514, head=(384, 6))
 
 
 def size_of(operator: str, target: str, knob: str) -> int | None:
-    return OPERATORS[operator].size_of(SHAPE, target, knob)
+    return OPERATORS[operator].size_of(SHAPE[target], knob) if target in SHAPE else None
 
 
 def space(*steps: StepSpace) -> SearchSpace:

@@ -5,13 +5,13 @@ from typing import Any
 import pytest
 
 from autocompress.core.device import CostModel, DeviceProfile, KernelTable, Runtime
+from autocompress.core.encoders import encoder, encoder_layer
 from autocompress.core.prediction import RooflinePredictor, predictor_of
-from autocompress.core.shape import AttentionShape, FeedForwardShape, LayerShape, ModelShape
 from autocompress.core.workload import Workload
 
 REAL = Workload(8, 128, 2, "real", (10, 14, 20))
-LAYER = LayerShape(0, AttentionShape(4, 16), FeedForwardShape(256))
-SHAPE = ModelShape("bert", 64, 100, 10, 3, (LAYER, LAYER), (64, 2))
+LAYERS = [encoder_layer(i, 64, heads=4, head_size=16, channels=256) for i in range(2)]
+SHAPE = encoder(64, LAYERS, words=100, others=10, head=(64, 2))
 
 
 def test_padded_texts_make_one_batch_and_real_ones_several() -> None:

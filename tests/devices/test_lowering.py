@@ -13,8 +13,10 @@ import pytest
 from autocompress import config
 from autocompress.anatomy.weights import random_weights
 from autocompress.core.device import DeviceProfile
+from autocompress.core.encoders import held_in
 from autocompress.core.lowering import PLAIN, RULES, SWITCHES, Lowering, Tried
-from autocompress.core.shape import ModelShape
+from autocompress.core.parts import ModelParts
+from autocompress.core.storage import Storage
 from autocompress.core.workload import Workload
 from autocompress.deploy.folder import MANIFEST, Manifest, read_manifest, write_manifest
 from autocompress.deploy.graph import write_graph
@@ -29,19 +31,8 @@ MINILM = bert_shape(hidden=384, heads=12, head_size=32, width=1536, layers=2)
 EVERYTHING = Lowering(fp32=tuple(RULES), int8=tuple(RULES), switches=tuple(SWITCHES))
 
 
-def in_int8(shape: ModelShape) -> ModelShape:
-    return dataclasses.replace(
-        shape,
-        embedding_bits=8,
-        layers=tuple(
-            dataclasses.replace(
-                layer,
-                attention=dataclasses.replace(layer.attention, bits=8),
-                feed_forward=dataclasses.replace(layer.feed_forward, bits=8),
-            )
-            for layer in shape.layers
-        ),
-    )
+def in_int8(shape: ModelParts) -> ModelParts:
+    return held_in(shape, Storage(8))
 
 
 def profile(*, lengths: dict[int, Lowering]) -> DeviceProfile:
@@ -92,7 +83,7 @@ def test_an_unmeasured_length_takes_the_choice_of_the_nearest() -> None:
 
 @pytest.mark.parametrize("lowering", [PLAIN, EVERYTHING])
 @pytest.mark.parametrize("shape", [MINILM, in_int8(MINILM)])
-def test_the_runtime_adds_no_slow_fusion_of_its_own(shape: ModelShape, lowering: Lowering, tmp_path: Path) -> None:
+def test_the_runtime_adds_no_slow_fusion_of_its_own(shape: ModelParts, lowering: Lowering, tmp_path: Path) -> None:
     """Its SkipLayerNormalization takes four times what the addition and the normalisation take."""
     graph = write_graph(random_weights(shape, positions=16, seed=0), lowering=lowering)
     Session(graph.SerializeToString(), switches=lowering.session, watch=tmp_path).end_watch()

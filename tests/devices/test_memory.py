@@ -3,28 +3,25 @@
 from __future__ import annotations
 
 import sys
-from dataclasses import replace
 from pathlib import Path
 
 import pytest
 
 from autocompress.anatomy.weights import random_weights
-from autocompress.core.shape import AttentionShape, FeedForwardShape, LayerShape, ModelShape
+from autocompress.core.encoders import encoder, encoder_layer, with_vocabulary
+from autocompress.core.parts import ModelParts
 from autocompress.core.workload import Workload
 from autocompress.deploy.graph import write_graph
 from autocompress.devices.memory import peak_memory_mib
 from autocompress.errors import HostError
 
-SMALL = ModelShape(
-    family="bert", hidden=64, word_rows=1000, other_rows=34, lookups=3,
-    layers=(LayerShape(0, AttentionShape(2, 32), FeedForwardShape(128)),), head_widths=(3,),
-)  # fmt: skip
+SMALL = encoder(64, [encoder_layer(0, 64, heads=2, head_size=32, channels=128)], words=1000, others=34, head=(3,))
 
 linux = pytest.mark.skipif(not sys.platform.startswith("linux"), reason="the kernel's peak is read from /proc")
 
 
-def exported(folder: Path, shape: ModelShape) -> Path:
-    path = folder / f"{shape.word_rows}.onnx"
+def exported(folder: Path, shape: ModelParts) -> Path:
+    path = folder / f"{shape.vocabulary}.onnx"
     path.write_bytes(write_graph(random_weights(shape, positions=32, seed=0)).SerializeToString())
     return path
 
@@ -32,7 +29,7 @@ def exported(folder: Path, shape: ModelShape) -> Path:
 @linux
 def test_a_larger_file_takes_more_memory_and_no_less_than_its_weights(tmp_path: Path) -> None:
     load = Workload(length=32)
-    large = exported(tmp_path, replace(SMALL, word_rows=200_000))
+    large = exported(tmp_path, with_vocabulary(SMALL, 200_000))
     small_mib, large_mib = peak_memory_mib(exported(tmp_path, SMALL), load), peak_memory_mib(large, load)
     assert small_mib is not None
     assert large_mib is not None

@@ -18,8 +18,10 @@ import pytest
 from autocompress import config
 from autocompress.anatomy.weights import random_weights
 from autocompress.core.device import COST_FEATURES, DeviceProfile, Estimate, KernelRow, KernelTable
+from autocompress.core.encoders import encoder_layer, with_layers
+from autocompress.core.parts import ModelParts
 from autocompress.core.prediction import LatencyPredictor, predictor_of
-from autocompress.core.shape import AttentionShape, FeedForwardShape, LayerShape, ModelShape
+from autocompress.core.storage import PLAIN, Storage
 from autocompress.core.workload import Workload
 from autocompress.deploy.graph import write_graph
 from autocompress.deploy.session import Session
@@ -219,7 +221,7 @@ def test_a_size_outside_the_table_is_refused() -> None:
         LatencyPredictor(table())(wider)
 
 
-def seen_by_law(shapes: list[ModelShape], law: dict[str, float], noise: float, seed: int = 0) -> Seen:
+def seen_by_law(shapes: list[ModelParts], law: dict[str, float], noise: float, seed: int = 0) -> Seen:
     """Models whose latency follows a law over the table's features, up to noise."""
     draw, plain = random.Random(seed), LatencyPredictor(table())
     weights = [law[name] for name in COST_FEATURES]
@@ -264,15 +266,16 @@ def test_the_interval_of_a_prediction_holds_what_it_promises() -> None:
 
 def test_random_shapes_use_every_size_and_both_precisions() -> None:
     shapes = random_shapes(MINILM, count=300, seed=0)
-    layers = [layer for shape in shapes for layer in shape.layers]
+    blocks = [part for shape in shapes for part in shape.blocks()]
     assert {shape.depth for shape in shapes} == set(range(1, 7))
-    assert {layer.attention.heads for layer in layers} == set(range(1, 13))
-    assert {layer.attention.bits for layer in layers} == {layer.feed_forward.bits for layer in layers} == {8, 32}
-    assert {layer.attention.activations for layer in layers} == {"dynamic"}
+    assert {part.units["heads"] for part in blocks if part.mixing} == set(range(1, 13))
+    for kind in ("attention", "feed_forward"):
+        assert {part.storages for part in blocks if part.kind == kind} == {(Storage(8),), (PLAIN,)}
     assert shapes == random_shapes(MINILM, count=300, seed=0) != random_shapes(MINILM, count=300, seed=1)
-    static = [layer for shape in random_shapes(MINILM, count=300, seed=0, static=True) for layer in shape.layers]
-    for parts in ([layer.attention for layer in static], [layer.feed_forward for layer in static]):
-        assert {(part.bits, part.activations) for part in parts} == {(8, "dynamic"), (32, "dynamic"), (8, "static")}
+    static = [part for shape in random_shapes(MINILM, count=300, seed=0, static=True) for part in shape.blocks()]
+    for kind in ("attention", "feed_forward"):
+        held = {part.storages for part in static if part.kind == kind}
+        assert held == {(Storage(8),), (PLAIN,), (Storage(8, "static"),)}
 
 
 def test_an_estimate_never_reaches_below_zero() -> None:
@@ -280,8 +283,9 @@ def test_an_estimate_never_reaches_below_zero() -> None:
 
 
 def test_layers_of_unequal_precision_are_summed_by_block() -> None:
-    mixed = LayerShape(0, AttentionShape(12, 32, 8), FeedForwardShape(1536, 32))
-    shape = dataclasses.replace(MINILM, layers=(mixed, mixed), embedding_bits=8)
+    sizes = {"heads": 12, "head_size": 32, "channels": 1536}
+    mixed = [encoder_layer(i, 384, **sizes, held=Storage(8), feed_forward_held=PLAIN) for i in range(2)]
+    shape = with_layers(MINILM, mixed, words_in=Storage(8))
     assert LatencyPredictor(table())(shape).value == pytest.approx(0.05 + (0.65 + 3.2) + (0.3 + 0.15))
 
 

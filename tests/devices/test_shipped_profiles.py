@@ -9,8 +9,10 @@ import autocompress
 from autocompress import operators
 from autocompress.config import dump_device, load_device, load_space
 from autocompress.core.device import DeviceProfile
+from autocompress.core.encoders import encoder, encoder_layer
+from autocompress.core.parts import ModelParts
 from autocompress.core.prediction import predictor_of
-from autocompress.core.shape import AttentionShape, Bits, FeedForwardShape, LayerShape, ModelShape
+from autocompress.core.storage import Bits, Storage
 from autocompress.core.workload import Workload
 from autocompress.errors import CandidateError
 from autocompress.pricing import draw
@@ -31,10 +33,10 @@ PLAUSIBLE = {
 """Milliseconds of MiniLM in fp32 at 128 tokens, with the profile's threads: an order of magnitude, by hand."""
 
 
-def minilm(bits: Bits) -> ModelShape:
-    layer = (AttentionShape(12, 32, bits), FeedForwardShape(1536, bits))
-    layers = tuple(LayerShape(index, *layer) for index in range(6))
-    return ModelShape("bert", 384, 30522, 514, 3, layers, head_widths=(384, 2), embedding_bits=bits)
+def minilm(bits: Bits) -> ModelParts:
+    held = Storage(bits)
+    layers = (encoder_layer(i, 384, heads=12, head_size=32, channels=1536, held=held) for i in range(6))
+    return encoder(384, layers, words=30522, others=514, head=(384, 2), words_in=held)
 
 
 def workload(profile: DeviceProfile) -> Workload:

@@ -5,7 +5,10 @@ import torch
 from torch import nn
 
 from autocompress.anatomy import FAMILIES, Anatomy, family_of
-from autocompress.core.shape import AttentionShape, macs, weight_bytes
+from autocompress.core.cost import macs, passes, weight_bytes
+from autocompress.core.encoders import attention
+from autocompress.core.parts import ModelParts
+from autocompress.core.workload import Workload
 from autocompress.deploy.graph import write_graph
 from autocompress.errors import SpecError
 from autocompress.testing import family_contract
@@ -19,9 +22,14 @@ def test_every_family_passes_the_contract(family: str) -> None:
 
 def test_shape_says_what_the_model_is(anatomy: Anatomy) -> None:
     shape = anatomy.shape()
-    assert (shape.depth, shape.hidden, shape.word_rows) == (3, 64, 100)
-    assert shape.layers[1].attention == AttentionShape(4, 16, 32)
-    assert shape.head_widths == (64, 3)
+    assert (shape.depth, shape.width, shape.vocabulary) == (3, 64, 100)
+    assert shape["layers.1.attention"] == attention(1, 64, heads=4, head_size=16)
+    assert [one.outputs for one in shape["head"].matrices] == [64, 3]
+
+
+def work(shape: ModelParts) -> int:
+    """Of a batch of two texts of ten tokens, as the model itself computes it."""
+    return macs(shape, passes(shape, Workload(2, 10), whole=True))
 
 
 def test_macs_equal_those_that_torch_counts_on_eager_attention(bert: Anatomy) -> None:
@@ -32,7 +40,7 @@ def test_macs_equal_those_that_torch_counts_on_eager_attention(bert: Anatomy) ->
     ids = torch.ones((2, 10), dtype=torch.int64)
     with FlopCounterMode(display=False) as counter, torch.no_grad():
         model(input_ids=ids, attention_mask=torch.ones_like(ids))
-    assert counter.get_total_flops() == 2 * macs(bert.shape(), batch=2, length=10)
+    assert counter.get_total_flops() == 2 * work(bert.shape())
 
 
 @pytest.mark.parametrize("family", sorted(FAMILIES))
@@ -75,10 +83,10 @@ def test_a_table_that_no_text_has_a_row_of_is_refused(bert: Anatomy) -> None:
 
 def test_embeddings_narrower_than_the_layers_are_counted_as_they_are() -> None:
     narrow = Anatomy(build_model("electra"), FAMILIES).shape()
-    assert (narrow.hidden, narrow.table_width) == (64, 32)
+    assert (narrow.width, {table.width for table in narrow["embeddings"].tables}) == (64, {32})
     wide = Anatomy(build_model("bert"), FAMILIES).shape()
-    assert wide.table_width is None
-    assert macs(narrow, batch=2, length=10) - macs(wide, batch=2, length=10) == 2 * 10 * 32 * 64
+    assert wide["embeddings"].matrices == ()
+    assert work(narrow) - work(wide) == 2 * 10 * 32 * 64
 
 
 def test_a_model_whose_layers_are_not_plain_is_refused(bert: Anatomy) -> None:

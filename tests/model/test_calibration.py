@@ -72,7 +72,7 @@ def test_a_static_file_is_in_the_form_that_runtimes_read_as_int8(
     kept, shape = effective(policy(bits=8, activations="static"), anatomy.shape())
     apply(kept, anatomy, importance_of(bert))
     assert anatomy.shape() == shape
-    assert shape.layers[0].attention.activations == "static"
+    assert shape["layers.0.attention"].storages[0].activations == "static"
     written = write_graph(anatomy.weights())
     operators = [node.op_type for node in written.graph.node]
     assert operators.count("QuantizeLinear") == 4 * 3
@@ -107,7 +107,7 @@ def test_a_later_step_with_another_calibration_or_smoothing_counts_and_travels_t
     first = {"bits": 8, "activations": "static", "calibration": "min-max", "smoothing": 0.5}
     for second in ({**first, "calibration": "percentile"}, {**first, "smoothing": 0.9}, {"bits": 8}):
         steps = (
-            *(Step("quantize", f"layers.{layer.index}", first) for layer in shape.layers),
+            *(Step("quantize", f"layers.{layer}", first) for layer in shape.layers("layers")),
             Step("quantize", "layers.0.attention", second),
         )
         kept, expected = effective(CompressionPolicy(steps), shape)
@@ -115,7 +115,8 @@ def test_a_later_step_with_another_calibration_or_smoothing_counts_and_travels_t
         student = with_texts(bert, make_examples(24)).copy()
         apply(kept, student, importance)
         assert student.shape() == expected
-        assert student.shape().layers[0].attention != student.shape().layers[1].attention
+        first_one, second_one = (student.shape()[f"layers.{layer}.attention"].storages for layer in (0, 1))
+        assert first_one != second_one
         again = Anatomy(bert.copy().model, FAMILIES, settled=student.settled())
         apply(kept, again, importance)
         (batch,) = batches(make_examples(8, seed=2), 8)

@@ -14,13 +14,15 @@ from torch.nn import functional
 
 from autocompress import operators
 from autocompress.anatomy import FAMILIES, Anatomy
+from autocompress.core.cost import macs, passes
 from autocompress.core.data_spec import Asset, DataSpec, TaskSpec, TextSpec
 from autocompress.core.device import Estimate
+from autocompress.core.parts import ModelParts
 from autocompress.core.policy import BASELINE, CompressionPolicy, Step
-from autocompress.core.shape import ModelShape, macs
 from autocompress.core.space import Choice, Knob, SearchSpace, StepSpace
 from autocompress.core.spec import Bound, Budget, StudySpec
 from autocompress.core.training_spec import DistillationSpec, ElasticSpec, FinalistSpec, TrainingSpec, TransferSpec
+from autocompress.core.wording import table_bits
 from autocompress.core.workload import Workload
 from autocompress.deploy.graph import write_graph
 from autocompress.deploy.session import Session
@@ -222,15 +224,19 @@ def small_space(bert: Anatomy) -> SearchSpace:
     ).bind(bert.shape().names(), lambda *_: 96)
 
 
-def size(policy: CompressionPolicy, shape: ModelShape) -> float:
-    return macs(operators.effective(policy, shape)[1], batch=1, length=8, every_token=False)
+def size(policy: CompressionPolicy, shape: ModelParts) -> float:
+    return work(operators.effective(policy, shape)[1])
 
 
-def priced_by_macs(shape: ModelShape, *, most: float) -> Pricing:
+def work(shape: ModelParts, *, whole: bool = False) -> int:
+    return macs(shape, passes(shape, Workload(1, 8), whole=whole))
+
+
+def priced_by_macs(shape: ModelParts, *, most: float) -> Pricing:
     """`most` is a share of what the whole model costs."""
 
-    def cost(some: ModelShape) -> Estimate:
-        found = macs(some, batch=1, length=8, every_token=False) / 1e6
+    def cost(some: ModelParts) -> Estimate:
+        found = work(some) / 1e6
         return Estimate(found, found, found)
 
     return Pricing(shape, Workload(1, 8), cost, {"latency_ms": Bound(max=most * cost(shape).value)})
@@ -279,7 +285,7 @@ def test_the_cheapest_whole_point_takes_nothing_off_and_saves_what_it_can(
     assert point is not None
     policy = space.policy(lambda name, _: point[name])
     assert operators.only_rounded(pricing(policy).policy)
-    assert operators.effective(policy, shape)[1].embedding_bits == 4
+    assert table_bits(operators.effective(policy, shape)[1]) == 4
     assert cheapest_whole(plain, pricing, ["latency_ms"], seed=0) is None, "that is the uncompressed model"
 
 
@@ -330,7 +336,7 @@ def test_a_progressive_training_begins_with_the_widths(bert: Anatomy) -> None:
         for part in (widths, everything):
             assert (len(part.always), len(part.drawn)) == (always, 20 * (4 - always))
         kept = [
-            [len(operators.effective(policy, shape)[1].layers) for policy in (*part.always, *part.drawn)]
+            [operators.effective(policy, shape)[1].depth for policy in (*part.always, *part.drawn)]
             for part in (widths, everything)
         ]
         assert set(kept[0]) == {3}
@@ -419,8 +425,8 @@ def test_only_feasible_policies_are_drawn_where_there_are_some(bert: Anatomy) ->
     def price(most: float) -> Pricing:
         return Pricing(shape, Workload(), by_macs, {"latency_ms": Bound(max=most)})
 
-    def by_macs(some: ModelShape) -> Estimate:
-        cost = macs(some, batch=1, length=8, every_token=True) / 1e6
+    def by_macs(some: ModelParts) -> Estimate:
+        cost = work(some, whole=True) / 1e6
         return Estimate(cost, cost, cost)
 
     full = by_macs(shape).value

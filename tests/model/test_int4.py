@@ -13,7 +13,10 @@ import torch
 from autocompress.anatomy import Anatomy
 from autocompress.anatomy.int4 import multiplied, packed, quantize_blocks
 from autocompress.anatomy.weights import random_weights
-from autocompress.core.shape import AttentionShape, FeedForwardShape, LayerShape, ModelShape, unpacked, weight_bytes
+from autocompress.core.cost import unpacked, weight_bytes
+from autocompress.core.encoders import encoder, encoder_layer
+from autocompress.core.parts import ModelParts
+from autocompress.core.storage import Storage
 from autocompress.deploy.graph import write_graph
 from autocompress.deploy.session import Session
 from autocompress.tasks import Examples
@@ -72,18 +75,20 @@ def test_scoring_numerics_in_4_bits_are_those_of_the_deployed_graph(
 
 
 def test_layers_in_4_bits_run_the_kernels_of_8_and_their_file_is_as_large_as_counted(tmp_path: Path) -> None:
-    def shape(bits: int, embeddings: int) -> ModelShape:
-        layer = LayerShape(0, AttentionShape(2, 32, bits), FeedForwardShape(128, bits))  # type: ignore[arg-type]
-        return ModelShape("bert", 64, 3000, 66, 3, (layer,) * 2, (64, 3), embeddings)  # type: ignore[arg-type]
+    def shape(bits: int, embeddings: int) -> ModelParts:
+        held = Storage(bits)  # type: ignore[arg-type]
+        layers = (encoder_layer(i, 64, heads=2, head_size=32, channels=128, held=held) for i in range(2))
+        words_in = Storage(embeddings)  # type: ignore[arg-type]
+        return encoder(64, layers, words=3000, others=66, head=(64, 3), words_in=words_in)
 
-    def executed(which: ModelShape) -> Counter[str]:
+    def executed(which: ModelParts) -> Counter[str]:
         path = tmp_path / "executed.onnx"
         options = onnxruntime.SessionOptions()
         options.optimized_model_filepath = str(path)
         onnxruntime.InferenceSession(file(which), options)
         return Counter(node.op_type for node in onnx.load(path).graph.node)
 
-    def file(which: ModelShape) -> bytes:
+    def file(which: ModelParts) -> bytes:
         return write_graph(random_weights(which, positions=64, seed=0)).SerializeToString()
 
     assert executed(shape(4, 8)) == executed(shape(8, 8)), "all unpacking is done once, when the file is loaded"

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import itertools
-from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
@@ -14,9 +13,12 @@ from numpy.typing import NDArray
 
 from autocompress.anatomy import Anatomy
 from autocompress.anatomy.weights import random_weights
+from autocompress.core.encoders import held_in, with_layers
 from autocompress.core.lowering import RULES, Lowering, Rule
 from autocompress.core.opsets import OPSETS, ExportSpec
-from autocompress.core.shape import ModelShape
+from autocompress.core.parts import ModelParts
+from autocompress.core.storage import PLAIN as UNROUNDED
+from autocompress.core.storage import Storage
 from autocompress.deploy.export import export_stock
 from autocompress.deploy.graph import write_graph
 from autocompress.deploy.session import Session
@@ -31,7 +33,7 @@ CHOICES: list[tuple[Rule, ...]] = [
 EVERYTHING = Lowering(fp32=tuple(RULES), int8=tuple(RULES))
 
 
-def written(shape: ModelShape, seed: int, lowering: Lowering, *, every_token: bool = False) -> onnx.ModelProto:
+def written(shape: ModelParts, seed: int, lowering: Lowering, *, every_token: bool = False) -> onnx.ModelProto:
     weights = random_weights(shape, positions=40, seed=seed)
     return write_graph(weights, every_token=every_token, lowering=lowering)
 
@@ -48,12 +50,8 @@ def logits(model: onnx.ModelProto, seed: int) -> list[NDArray[np.float32]]:
     return found
 
 
-def in_fp32(shape: ModelShape) -> ModelShape:
-    plain = [
-        replace(x, attention=replace(x.attention, bits=32), feed_forward=replace(x.feed_forward, bits=32))
-        for x in shape.layers
-    ]
-    return replace(shape, layers=tuple(plain), embedding_bits=32)
+def in_fp32(shape: ModelParts) -> ModelParts:
+    return held_in(shape, UNROUNDED)
 
 
 @pytest.mark.parametrize("rules", CHOICES, ids="+".join)
@@ -69,11 +67,9 @@ def test_no_rule_changes_an_answer(seed: int, rules: tuple[Rule, ...]) -> None:
 
 @pytest.mark.parametrize("every_token", [False, True])
 def test_a_model_of_both_precisions_takes_the_rules_of_each(every_token: bool) -> None:
-    layers = tuple(
-        replace(layer, attention=replace(layer.attention, bits=bits))
-        for layer, bits in zip(LARGEST.layers, (8, 32, 8, 32), strict=True)
-    )
-    shape = replace(LARGEST, layers=layers)
+    shape = LARGEST
+    for layer in (0, 2):
+        shape = shape.with_part(f"layers.{layer}.attention", lambda part: part.with_storage(Storage(8)))
     model = written(shape, 0, Lowering(int8=("attention_node",)), every_token=every_token)
     operators = [node.op_type for node in model.graph.node]
     assert operators.count("Attention") == 2
@@ -97,10 +93,10 @@ def test_a_graph_is_valid_in_the_opset_that_it_names(opset: int, lowering: Lower
 def test_an_older_opset_answers_alike(opset: int) -> None:
     """What it has no node for, it has several for: halves of bytes, GELU, a split into equal parts."""
     for bits in (8, 4):
-        layers = tuple(
-            replace(one, attention=replace(one.attention, bits=bits)) for one in (LARGEST.layers[0], LARGEST.layers[3])
-        )
-        shape = replace(LARGEST, layers=layers, embedding_bits=bits)
+        held = Storage(bits)  # type: ignore[arg-type]
+        some = [LARGEST.of_layer("layers", index) for index in (0, 3)]
+        layers = [(attention.with_storage(held), wide) for attention, wide in some]
+        shape = with_layers(LARGEST, layers, words_in=held)
         weights = random_weights(shape, positions=40, seed=0)
         model = write_graph(weights, opset=opset)
         onnx.checker.check_model(model, full_check=True)
@@ -148,7 +144,7 @@ def test_tensors_are_called_after_the_parts_that_they_are_of() -> None:
 
 def test_a_graph_without_layers_or_with_one_asks_for_no_mask_of_every_query() -> None:
     for layers in (0, 1):
-        shape = replace(LARGEST, layers=LARGEST.layers[:layers])
+        shape = with_layers(LARGEST, [LARGEST.of_layer("layers", index) for index in range(layers)])
         model = written(shape, 0, EVERYTHING)
         assert "Expand" not in {node.op_type for node in model.graph.node}
         assert np.isfinite(logits(model, 0)[-1]).all()

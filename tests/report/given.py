@@ -2,11 +2,11 @@
 
 from __future__ import annotations
 
-import dataclasses
 import hashlib
 from collections.abc import Callable, Mapping, Sequence
 from typing import Any
 
+from autocompress.core.encoders import encoder, encoder_layer
 from autocompress.core.metrics import Direction
 from autocompress.core.outcome import (
     RUNG_SLICED,
@@ -19,21 +19,19 @@ from autocompress.core.outcome import (
     Proposal,
 )
 from autocompress.core.policy import CompressionPolicy, Step
-from autocompress.core.shape import AttentionShape, FeedForwardShape, LayerShape, ModelShape
+from autocompress.core.stored_parts import parts_to_json
 from autocompress.store import Artifact, Lease, Store
 
 OBJECTIVES: Mapping[str, Direction] = {"quality": "maximize", "latency_ms": "minimize", "size_mb": "minimize"}
-SHAPE = ModelShape(
-    family="bert",
-    hidden=384,
-    word_rows=30522,
-    other_rows=514,
-    lookups=3,
-    layers=tuple(LayerShape(index, AttentionShape(12, 32), FeedForwardShape(1536)) for index in range(6)),
-    head_widths=(384, 6),
+SHAPE = encoder(
+    384,
+    [encoder_layer(index, 384, heads=12, head_size=32, channels=1536) for index in range(6)],
+    words=30522,
+    others=514,
+    head=(384, 6),
 )
 FACTS: Mapping[str, Any] = {
-    "shape": dataclasses.asdict(SHAPE),
+    "shape": parts_to_json(SHAPE),
     "reachable": {"latency_ms": [0.6, 14.1], "size_mb": [12.0, 91.0]},
     "search_seconds": 71.5,
     "reference_point": {"quality": 0.0, "latency_ms": 20.0, "size_mb": 100.0},

@@ -14,7 +14,7 @@ from autocompress.core.device import (
     KernelTable,
     Runtime,
 )
-from autocompress.core.shape import Bits
+from autocompress.core.storage import Bits
 from autocompress.core.workload import Workload
 
 CEILINGS = Ceilings(gflops_fp32=20.0, gops_int8=80.0, gbytes_per_second=5.0)

@@ -2,11 +2,11 @@
 
 from __future__ import annotations
 
-import dataclasses
 import json
 
 from autocompress.core.policy import BASELINE, CompressionPolicy, Step
-from autocompress.report import explain_policy, shape_from_json
+from autocompress.core.stored_parts import parts_from_json, parts_to_json
+from autocompress.report import explain_policy
 
 from . import given
 
@@ -39,7 +39,8 @@ def test_a_step_of_an_unknown_operator_is_counted_too() -> None:
 
 
 def test_a_shape_survives_being_stored() -> None:
-    stored = json.loads(json.dumps(dataclasses.asdict(given.SHAPE)))
-    assert shape_from_json(stored) == given.SHAPE
-    assert shape_from_json(None) is None
-    assert shape_from_json({"layers": "?"}) is None
+    stored = json.loads(json.dumps(parts_to_json(given.SHAPE)))
+    assert parts_from_json(stored) == given.SHAPE
+    assert parts_from_json(None) is None
+    assert parts_from_json({"layers": "?"}) is None
+    assert parts_from_json({**stored, "parts": [{"name": "x", "kind": "y", "wheels": 4}]}) is None

@@ -35,7 +35,8 @@ def in_int8(job: Job) -> Deployed:
     with clock.running():
         anatomy = Anatomy(AutoModelForSequenceClassification.from_pretrained(job.teacher).eval(), FAMILIES)
         shape = anatomy.shape()
-        layers = [Step("quantize", f"layers.{layer.index}", {"bits": 8}) for layer in shape.layers]
+        names = dict.fromkeys(part.layer_name for part in shape.blocks())
+        layers = [Step("quantize", name, {"bits": 8}) for name in names]
         policy = CompressionPolicy((*layers, Step("quantize", "embeddings", {"bits": 4})))
         operators.apply(policy, anatomy, no_preference(shape))
         lowering, _ = choose_lowering(anatomy.shape(), Workload(), rounds=20, seconds=10)

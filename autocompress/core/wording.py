@@ -1,0 +1,42 @@
+"""A model in words."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+from autocompress.core.parts import ModelParts
+from autocompress.core.runtimes import DEFAULT_RUNTIME
+from autocompress.core.storage import PRECISION, Bits
+
+
+def describe(model: ModelParts) -> str:
+    """In one line: `4 layers (0, 1, 3, 5), heads 6 6 3 9, feed-forward 768 384 768 1536, int8`."""
+    bits = {one.storage.bits for part in model.blocks() for one in part.matrices}
+    layers = "/".join(PRECISION[b] for b in sorted(bits)) or "fp32"
+    if any(one.storage.activations == "static" for part in model.blocks() for one in part.matrices):
+        layers += " (static)"
+    table = "" if {table_bits(model)} == bits else f", {PRECISION[table_bits(model)]} embeddings"
+    runtime = "" if model.runtime == DEFAULT_RUNTIME else f", in {model.runtime}"
+    heads, channels = (_sizes(units(model, axis)) for axis in ("heads", "channels"))
+    return f"{_kept(model)}, heads {heads}, feed-forward {channels}, {layers}{table}{runtime}"
+
+
+def units(model: ModelParts, axis: str) -> list[int]:
+    """How many heads or channels each block has that has any, in order."""
+    return [part.units[axis] for part in model.blocks() if axis in part.units]
+
+
+def table_bits(model: ModelParts) -> Bits:
+    """Of the first table, 32 where there is none."""
+    return next((part.tables[0].storage.bits for part in model.parts if part.tables), 32)
+
+
+def _kept(model: ModelParts) -> str:
+    one, *others = [(stack, model.layers(stack)) for stack in model.stacks] or [("", ())]
+    found = [f"{len(layers)} layers ({', '.join(map(str, layers))})" for _, layers in (one, *others)]
+    named = (f"{stack} {text}" for (stack, _), text in zip((one, *others), found, strict=True))
+    return ", ".join(named) if others else found[0]
+
+
+def _sizes(values: Sequence[int]) -> str:
+    return str(values[0]) if len(set(values)) == 1 else " ".join(map(str, values))
