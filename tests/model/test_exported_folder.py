@@ -328,11 +328,11 @@ def test_a_study_may_ask_for_an_older_opset(made: Exported, tmp_path: Path) -> N
 
 def test_a_profile_that_chooses_a_newer_form_says_so(made: Exported) -> None:
     spec, shape = made.exporting.spec, made.teacher.anatomy.shape()
-    profile, head_size = made.exporting.profile, shape.layers[0].attention.head_size
+    profile, head_size = made.exporting.profile, shape.head_size
     assert opset_note(spec, profile, shape) == ""
     table = replace(
         profile.tables[0],
-        hidden=shape.hidden,
+        hidden=shape.width,
         head_size=head_size,
         workload=spec.workload,
         lowering=Lowering(fp32=("attention_node",)),
