@@ -24,6 +24,7 @@ from autocompress.assets import cache_folder
 from autocompress.core.cores import usable_cores
 from autocompress.core.outcome import RUNG_FINALIST, Evaluated, values
 from autocompress.core.spec import Bound
+from autocompress.core.stored_parts import parts_from_json
 from autocompress.core.workload import Workload
 from autocompress.deploy import measure
 from autocompress.errors import ExhaustedError, IntegrityError, Interrupted, NotFoundError, SpecError
@@ -31,7 +32,6 @@ from autocompress.folder_check import verify_folder
 from autocompress.importance import CRITERIA
 from autocompress.operators import OPERATORS
 from autocompress.profiles import set_aside
-from autocompress.report import shape_from_json
 from autocompress.report.notes import notes
 from autocompress.report.prediction import PACE
 from autocompress.report.ties import PAIRS_FACT
@@ -706,7 +706,7 @@ def test_a_study_is_retargeted_without_a_new_evaluation(study: autocompress.Stud
 
 
 def test_a_profile_that_was_wrong_is_measured_anew_when_it_is_asked_for(study: autocompress.Study) -> None:
-    shape, folder = shape_from_json(study.row.facts["shape"]), cache_folder() / "profiles"
+    shape, folder = parts_from_json(study.row.facts["shape"]), cache_folder() / "profiles"
     assert shape is not None
     before = set(folder.glob("*.yaml"))
     assert set_aside(study.spec, shape)

@@ -20,7 +20,7 @@ from autocompress.anatomy.int8 import quantize_rows, steps
 from autocompress.anatomy.weights import Linear, Norm
 from autocompress.core.lowering import Lowering
 from autocompress.core.opsets import ATTENTION_OPSET, OPSETS, PLAIN_OPSET
-from autocompress.core.shape import BLOCK, Bits
+from autocompress.core.storage import BLOCK, Bits
 
 NORM = "LayerNormalization"
 _BY_TANH = {"approximate": "tanh"}

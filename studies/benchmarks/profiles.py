@@ -27,6 +27,7 @@ from autocompress.core.device import DeviceProfile
 from autocompress.core.outcome import Candidate, Evaluated, Measurement, Record
 from autocompress.core.prediction import predictor_of
 from autocompress.core.runtimes import DEFAULT_RUNTIME, RuntimeName
+from autocompress.core.stored_parts import parts_to_json
 from autocompress.core.workload import Workload
 from autocompress.devices.profiling import FULL, QUICK, bert_shape
 from autocompress.devices.validation import random_shapes
@@ -95,7 +96,7 @@ def retargeting(folder: Path, profile: DeviceProfile) -> dict[str, float]:
     with Store.open(str(folder / "bench.db")) as store:
         store.create_study("big", given={}, resolved=resolved, fingerprint={}, objectives=spec.objectives)
         with store.lease("big") as lease:
-            store.set_fact(lease, "shape", dataclasses.asdict(LARGEST))
+            store.set_fact(lease, "shape", parts_to_json(LARGEST))
             found: dict[str, Record] = {}
             while len(found) < CANDIDATES:
                 point = {name: draw(knob, generator) for name, knob in space.knobs().items()}
