@@ -31,6 +31,7 @@ TABLES = {
     "ladder": "ladder",
     "origins": "origins",
     "ablation": "recovery",
+    "faults": "faults",
 }
 """Parts of the documents that are a benchmark's own table, as it left it."""
 
@@ -39,8 +40,18 @@ SHORT = ("candidate", "accuracy", "test accuracy (95 %)", "latency", "faster", "
 
 UNDER: Mapping[str, tuple[str, ...]] = {
     "busy": ("devices",),
+    "faults": (
+        "search.py",
+        "samplers.py",
+        "store",
+        "runners",
+        "assets",
+        "life.py",
+        "stages.py",
+        "promotion.py",
+        "proof.py",
+    ),
     "hat": ("devices/fitting.py", "core/prediction.py"),
-    "kills": ("search.py", "samplers.py", "store", "study.py", "stages.py", "promotion.py"),
     "lowering": ("deploy", "core/lowering.py"),
     "precision": ("deploy", "operators", "anatomy"),
     "profiles": ("devices", "deploy", "core/prediction.py"),
@@ -56,7 +67,7 @@ def figures_of(name: str) -> Any:
 
 
 def figures_table() -> str:
-    quick, search, kills = figures_of("quickstart"), figures_of("throughput"), figures_of("kills")
+    quick, search = figures_of("quickstart"), figures_of("throughput")
     pick, base = quick["pick"], quick["baseline"]["metrics"]
     low, high = pick["test_quality"]["interval"]
     rates, long = search["search"]["candidates_a_minute"], search["long_study"]
@@ -97,15 +108,19 @@ def figures_table() -> str:
             "quickstart",
         ),
         ("one more candidate at 10,000 stored", f"{long['ms_a_candidate_at_10000']:.1f} ms", "throughput"),
-        (
-            f"killed {kills['kills']} times with signal 9 and resumed, real evaluator",
-            "the same candidates as uninterrupted" if kills["the_same_as_uninterrupted"] else "NOT the same candidates",
-            "kills",
-        ),
+        fault_row(),
     ]
     rows += [*file_rows(), *device_rows()]
     lines = ["| what | figure | `python studies/benchmarks/` |", "|---|---|---|"]
     return "\n".join([*lines, *(f"| {what} | {figure} | `{script}.py` |" for what, figure, script in rows)])
+
+
+def fault_row() -> tuple[str, str, str]:
+    """All faults together."""
+    rows = figures_of("faults")["rows"]
+    kinds, times = len({row["kind"] for row in rows}), sum(row["times"] for row in rows)
+    ended = ", ".join(f"{sum(row[name] for row in rows)} {name}" for name in ("lost", "twice", "stuck"))
+    return f"real studies struck {times:,} times by faults of {kinds} kinds", f"{ended} ([all](#faults))", "faults"
 
 
 def taken_table() -> str:

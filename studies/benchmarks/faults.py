@@ -2,8 +2,9 @@
 
     python studies/benchmarks/faults.py [--only KIND ...] [--anew] [--spawned]
 
-Rows are kept as each part ends, with the commit that they were seen with, and a run that was cut off goes on with the
-parts that are missing; `--anew` begins those asked for again. A short form of it is `tests/test_faults.py`.
+Rows are kept as each part ends, with the commit that they were seen with. A run that was cut off goes on with the
+parts that are missing, in the order of the kinds that were asked for; `--anew` begins those again. A short form of it
+is `tests/test_faults.py`.
 """
 
 from __future__ import annotations
@@ -68,7 +69,8 @@ def main() -> None:
     parser.add_argument("--anew", action="store_true")
     parser.add_argument("--spawned", action="store_true", help="every process begins with its imports, as users' do")
     options = parser.parse_args()
-    wanted = {name: cell for name, cell in every.items() if not options.only or cell.kind in options.only}
+    kinds = options.only or list(dict.fromkeys(cell.kind for cell in every.values()))
+    wanted = {name: cell for kind in kinds for name, cell in every.items() if cell.kind == kind}
     rows: list[dict[str, Any]] = kept("faults", {"rows": []})["rows"]
     if options.anew:
         rows = [row for row in rows if row["part"] not in wanted]

@@ -13,6 +13,7 @@ from collections.abc import Iterator
 from pathlib import Path
 
 from tests.faults.counting import Row
+from tests.faults.flips import finished
 from tests.faults.programs import PATIENCE, Program, Start
 from tests.faults.projects import NAME, Project, database_of, left_alone, project
 from tests.postgres import Server
@@ -99,32 +100,35 @@ def _file_named(program: Program, one: Project) -> str:
 
 
 def full_elsewhere(start: Start, server: Server | None) -> Iterator[Row]:
-    """What commands write where the user says: nothing may be there afterwards that looks whole."""
-    row = Row("disk full: what a command writes", "a disk of two pages", database_of(server), "")
-    with project(start, server=server, sampler="nsga2") as one:
-        one.brought_to_its_end(0, None, row)
-        (digest, *_) = one.found().finalists
-        out = one.folder / "out"
-        commands = {
-            "export": ("export", NAME, digest, "--out", "out/model"),
-            "pick --out": ("pick", NAME, "--knee", "--out", "out/model"),
-            "bundle": ("bundle", NAME, "--out", "out/bundle"),
-            "pareto --html": ("pareto", NAME, "--html", "out/page.html"),
-            "pareto --png": ("pareto", NAME, "--png", "out/page.png"),
-        }
-        for name, command in commands.items():
-            with small_disk(out, pages=2):
-                program = one.begin(*command)
-                code = program.exit_code(PATIENCE)
-                row.times += 1
-                row.found[f"{name}: exit {code}"] += 1
-                left = [path.name for path in out.rglob("*") if path.is_file()]
-                if code != _FILES or "disk is full" not in program.said or left:
-                    row.wrong.append(f"{name}: exit {code}, left {left}: {program.said[-500:]}")
-            began = time.monotonic()
-            if (code := one.begin(*command).exit_code(PATIENCE)) != 0:
-                row.stuck += 1
-                row.wrong.append(f"{name}: with room again it ended with {code}")
-            row.seconds.append(time.monotonic() - began)
-            shutil.rmtree(out, ignore_errors=True)
+    row = Row("disk full: what a command writes", "a disk of two pages", database_of(server))
+    with finished(start, server) as one:
+        full_commands(row, one)
     yield row
+
+
+def full_commands(row: Row, one: Project) -> None:
+    """What commands write where the user says: nothing may be there afterwards that looks whole."""
+    (digest, *_) = [key for key, quality in one.found().finalists.items() if quality is not None]
+    out = one.folder / "out"
+    commands = {
+        "export": ("export", NAME, digest, "--out", "out/model"),
+        "pick --out": ("pick", NAME, "--knee", "--out", "out/model"),
+        "bundle": ("bundle", NAME, "--out", "out/bundle"),
+        "pareto --html": ("pareto", NAME, "--html", "out/page.html"),
+        "pareto --png": ("pareto", NAME, "--png", "out/page.png"),
+    }
+    for name, command in commands.items():
+        with small_disk(out, pages=2):
+            program = one.begin(*command)
+            code = program.exit_code(PATIENCE)
+            left = [path.name for path in out.rglob("*") if path.is_file()]
+        row.times += 1
+        row.found[f"{name}: exit {code}"] += 1
+        if code != _FILES or "disk is full" not in program.said or left:
+            row.wrong.append(f"{name}: exit {code}, left {left}: {program.said[-500:]}")
+        began = time.monotonic()
+        if (code := one.begin(*command).exit_code(PATIENCE)) != 0:
+            row.stuck += 1
+            row.wrong.append(f"{name}: with room again it ended with {code}")
+        row.seconds.append(time.monotonic() - began)
+        shutil.rmtree(out, ignore_errors=True)

@@ -19,9 +19,10 @@ from autocompress.cli import main
 from autocompress.core.data_spec import Asset
 from tests.faults.counting import Row
 from tests.faults.programs import PATIENCE, Start
-from tests.faults.projects import NAME, Found, Project, database_of, left_alone, project
+from tests.faults.projects import NAME, Found, Project, left_alone, project
 from tests.postgres import Server
 
+_CARD_EVERY = 200
 _CHANGED = 7
 """The exit code of a file that is not what it was."""
 
@@ -38,36 +39,50 @@ def flipped(path: Path, chance: random.Random) -> Iterator[None]:
         path.write_bytes(before)
 
 
+@contextlib.contextmanager
+def finished(start: Start, server: Server | None) -> Iterator[Project]:
+    """One whose study is complete."""
+    with project(start, server=server, sampler="nsga2") as one:
+        row = Row("", "")
+        one.brought_to_its_end(0, None, row)
+        assert row.is_clean, row
+        yield one
+
+
 def flipped_exports(start: Start, server: Server | None, *, times: int) -> Iterator[Row]:
-    """Three rows: an exported folder, checked by `verify` beside its database, where every other flip is one of the
-    manifest, and without it; and the folder in the study's own store, checked by `export`. `lost` are flips that went
-    by."""
-    database = database_of(server)
-    with project(start, server=server) as one:
-        alone = Row("", "")
-        one.brought_to_its_end(0, None, alone)
-        assert alone.is_clean, alone
-        (digest,) = [key for key, quality in one.found().finalists.items() if quality is not None][:1]
-        exported = one.folder / "picked"
-        assert one.begin("export", NAME, digest, "--out", "picked").exit_code(PATIENCE) == 0
-        with one.store() as store:
-            stored = store.folder(NAME) / digest
-        verify = ("verify", str(exported), "--storage", one.storage)
-        yield _flipped_files(Row("a flipped byte of an export", "`verify`", database), exported, verify, times)
-        export = ("export", NAME, digest, "--out", str(one.folder / "again"), "--storage", one.storage)
-        yield _flipped_files(Row("a flipped byte in the store", "`export`", database), stored, export, times // 5)
+    with finished(start, server) as one:
+        yield from flips_of_exports(one, times=times)
+
+
+def flips_of_exports(one: Project, *, times: int) -> Iterator[Row]:
+    """Two rows: an exported folder, checked by `verify` beside its database, and the folder in the study's own store,
+    checked by `export`. Every other flip is one of the manifest; `lost` are those that went by."""
+    (digest, *_) = [key for key, quality in one.found().finalists.items() if quality is not None]
+    exported = one.folder / "picked"
+    program = one.begin("export", NAME, digest, "--out", str(exported))
+    assert program.exit_code(PATIENCE) == 0, program.said
+    with one.store() as store:
+        stored = store.folder(NAME) / digest
+    verify = ("verify", str(exported), "--storage", one.storage)
+    row = Row("a flipped byte of an export", "looked for by `verify`", one.database)
+    yield _flipped_files(row, exported, verify, times)
+    export = ("export", NAME, digest, "--out", str(one.folder / "again"), "--storage", one.storage)
+    row = Row("a flipped byte in a study's store", "looked for by `export`", one.database)
+    yield _flipped_files(row, stored, export, times // 5)
 
 
 def _flipped_files(row: Row, folder: Path, command: tuple[str, ...], times: int) -> Row:
     chance = random.Random(times)
-    files = sorted(path for path in folder.iterdir() if path.name != MANIFEST)
+    files = sorted(path for path in folder.iterdir() if path.name not in (MANIFEST, CARD))
     for number in range(times):
         path = files[number // 2 % len(files)] if number % 2 else folder / MANIFEST
+        if number % _CARD_EVERY == 1:  # only there is the model measured: seconds each
+            path = folder / CARD
         with flipped(path, chance):
             code, said = _ended(*command)
         row.times += 1
         # the words of the card are the user's to edit: that they were is said, and no reason to refuse a model
-        found = code == _CHANGED or (path.name == CARD and code == 0 and f"{CARD}" in said)
+        found = code == _CHANGED or (path.name == CARD and code == 0 and CARD in said)
         row.lost += not found
         row.found[path.name] += 1
         if not found:
@@ -84,54 +99,53 @@ def _ended(*command: str) -> tuple[int, str]:
 
 
 def flipped_caches(start: Start, server: Server | None, *, times: int) -> Iterator[Row]:
-    """A row for every kind of entry: so many flips each are looked up, and one is met by a study, which must say so,
-    make the entry anew and find what it would have found."""
-    whole, _ = left_alone(start)
+    """Besides the flips, one of each kind is met by a study, which must say so, make the entry anew and find what it
+    would have found."""
+    whole, _ = left_alone(start, sampler="nsga2")
+    with finished(start, server) as one:
+        for row, entry in flips_of_caches(one, times=times):
+            if entry is not None:
+                _met_by_a_study(row, one, entry, whole)
+            yield row
+
+
+def flips_of_caches(one: Project, *, times: int) -> Iterator[tuple[Row, Path | None]]:
+    """A row for every kind of entry, which is looked up as studies do; with the entry, where the study made it. Its
+    device needs no profile of this machine: that of the board stands in for one."""
     before = os.environ.get("AUTOCOMPRESS_CACHE")
-    with project(start, server=server) as one:
-        alone = Row("", "")
-        one.brought_to_its_end(0, whole, alone)
-        assert alone.is_clean, alone
-        os.environ["AUTOCOMPRESS_CACHE"] = str(one.cache)
-        try:
-            _profile(one)
-            for kind in ("teachers", "elastic", "importance", "profiles"):
-                (entry,) = (path for path in (one.cache / kind).iterdir() if not path.name.startswith("."))
-                row = Row(f"a flipped byte in the cache: {kind}", "where a study looks it up", database_of(server))
-                _flipped_entry(row, one, entry, times)
-                if kind != "profiles":  # the study's device is one that needs no profile of this machine
-                    _met_by_a_study(row, one, entry, whole)
-                yield row
-            yield _flipped_member(one, times)
-        finally:
-            if before is None:
-                del os.environ["AUTOCOMPRESS_CACHE"]
-            else:
-                os.environ["AUTOCOMPRESS_CACHE"] = before
-
-
-def _profile(one: Project) -> None:
-    with new_entry(one.cache / "profiles" / "board.yaml") as part:
-        part.write_bytes((one.folder / "board.yaml").read_bytes())
+    os.environ["AUTOCOMPRESS_CACHE"] = str(one.cache)
+    try:
+        with new_entry(one.cache / "profiles" / "board.yaml") as part:
+            part.write_bytes((one.folder / "board.yaml").read_bytes())
+        for kind in ("teachers", "elastic", "importance", "profiles"):
+            (entry,) = (path for path in (one.cache / kind).iterdir() if not path.name.startswith("."))
+            row = Row(f"a flipped byte in the cache: {kind}", "looked up as studies do", one.database)
+            _flipped_entry(row, one, entry, times)
+            yield row, None if kind == "profiles" else entry
+        yield _flipped_member(one, times), None
+    finally:
+        del os.environ["AUTOCOMPRESS_CACHE"]
+        os.environ.update({"AUTOCOMPRESS_CACHE": before} if before is not None else {})
 
 
 def _flipped_entry(row: Row, one: Project, entry: Path, times: int) -> None:
+    """Its files in turns, and that of its digest."""
     chance, safe = random.Random(times), one.folder / "safe"
     files = [entry] if entry.is_file() else sorted(path for path in entry.rglob("*") if path.is_file())
-    logging.getLogger("autocompress").setLevel(logging.ERROR)
-    for number in range(times):
-        shutil.copytree(one.cache, safe)
-        with flipped(files[number % len(files)], chance), contextlib.suppress(FileNotFoundError):
-            row.lost += find_entry(entry)
-        row.times += 1
-        row.found[files[number % len(files)].name] += 1
-        row.twice += entry.exists() and not _is_whole(entry, files)
-        shutil.rmtree(one.cache)
-        safe.rename(one.cache)
-
-
-def _is_whole(entry: Path, files: list[Path]) -> bool:
-    return all(path.is_file() for path in files)
+    files.append(one.cache / "digests" / f"{entry.parent.name}--{entry.name}")
+    logging.disable(logging.WARNING)  # each would be told
+    try:
+        for number in range(times):
+            path = files[number % len(files)]
+            shutil.copytree(one.cache, safe)
+            with contextlib.suppress(FileNotFoundError), flipped(path, chance):
+                row.lost += find_entry(entry)
+            row.times += 1
+            row.found["digest" if path.parent.name == "digests" else path.name.replace(entry.stem, "entry")] += 1
+            shutil.rmtree(one.cache)
+            safe.rename(one.cache)
+    finally:
+        logging.disable(logging.NOTSET)
 
 
 def _met_by_a_study(row: Row, one: Project, entry: Path, whole: Found) -> None:
@@ -153,10 +167,8 @@ def _met_by_a_study(row: Row, one: Project, entry: Path, whole: Found) -> None:
 
 def _flipped_member(one: Project, times: int) -> Row:
     """A file out of a wheel that the user put into the cache."""
-    row, chance = (
-        Row("a flipped byte in the cache: members of wheels", "where a study looks it up", "", ""),
-        random.Random(0),
-    )
+    row = Row("a flipped byte in the cache: members of wheels", "looked up as studies do", one.database)
+    chance = random.Random(0)
     wheel = one.cache / "wheels" / "texts-1-py3-none-any.whl"
     wheel.parent.mkdir()
     with zipfile.ZipFile(wheel, "w") as archive:

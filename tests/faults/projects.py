@@ -74,13 +74,16 @@ class Project:
     _labels: Iterator[int] = field(default_factory=itertools.count)
 
     @property
+    def database(self) -> str:
+        return "SQLite" if self.storage.startswith("sqlite") else "PostgreSQL"
+
+    @property
     def cache(self) -> Path:
         return self.kept / "cache"
 
     @property
     def artifacts(self) -> Path:
-        is_file = self.storage.startswith("sqlite")
-        return self.kept / ("studies-artifacts" if is_file else "artifacts")
+        return self.kept / ("studies-artifacts" if self.database == "SQLite" else "artifacts")
 
     def begin(self, *arguments: str, label: str = "") -> Program:
         environment = {

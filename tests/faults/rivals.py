@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import contextlib
 import random
 import signal
+import sqlite3
 import time
 from collections.abc import Iterator
 from contextlib import ExitStack
@@ -17,6 +19,7 @@ _TRIALS = 150
 _LEASE_SECONDS = 60.0
 """After so many a holder that was paused has lost its hold."""
 _LONGEST = 120.0
+_SHORT = 0.2
 _LOCKED = 5
 _TAKEN = 2
 """Exit codes: somebody else runs it; the name is taken."""
@@ -34,13 +37,14 @@ def drivers_at_once(start: Start, server: Server | None, *, rounds: int, workers
             if one.state() == "complete":
                 row.wrong.append("it was complete before all rounds")
                 break
-            _round(row, one, 2 + number % 3, workers[number % len(workers)])
+            together(row, one, many=2 + number % 3, workers=workers[number % len(workers)])
             one.look(row)
         one.brought_to_its_end(0, whole, row)
     yield row
 
 
-def _round(row: Row, one: Project, many: int, workers: int) -> None:
+def together(row: Row, one: Project, *, many: int, workers: int) -> None:
+    """So many drivers at once; the one that goes on is stopped."""
     first = not one.state()
     began = time.monotonic()
     # the state is read once: those that come later must not resume what the first one has just made
@@ -78,7 +82,7 @@ def split_brains(start: Start, server: Server | None, *, times: int) -> Iterator
     """Drivers that are stopped in the middle of a search. Half of their studies are taken over at once, the others when
     the lease has run out; then the first driver goes on, while the second one searches or after it has ended."""
     row = Row("split brain", "SIGSTOP past the lease, SIGCONT after a takeover", database_of(server), "0")
-    changes = {"sampler": "nsga2", "budget": {"trials": _TRIALS}}
+    changes = {"sampler": "random", "budget": {"trials": _TRIALS}}
     whole, _ = left_alone(start, **changes)
     chance = random.Random(times)
     with ExitStack() as stack:
@@ -89,28 +93,28 @@ def split_brains(start: Start, server: Server | None, *, times: int) -> Iterator
             program = one.go_on(0)
             wanted = chance.randrange(1, _TRIALS // 2)
             program.until(lambda one=one, wanted=wanted: one.judged() >= wanted)  # type: ignore[misc]
-            program.strike(signal.SIGSTOP)
+            _asleep(row, one, program)
             paused.append((one, program))
         soon = times // 2
         for one, program in paused[:soon]:
-            _split(row, one, program, takeover=True)
+            wakes_up_replaced(row, one, program, takeover=True, early=row.times % 2 == 0)
         time.sleep(_LEASE_SECONDS + 1 if times > soon else 0.0)
         for one, program in paused[soon:]:
-            _split(row, one, program, takeover=False)
+            wakes_up_replaced(row, one, program, takeover=False, early=row.times % 2 == 0)
         for one, _ in paused:
             one.brought_to_its_end(0, whole, row)
     yield row
 
 
-def _split(row: Row, one: Project, first: Program, *, takeover: bool) -> None:
-    while_it_searches = row.times % 2 == 0
+def wakes_up_replaced(row: Row, one: Project, first: Program, *, takeover: bool, early: bool) -> None:
+    """A driver that is asleep wakes up when another one has the study: in its search, `early`, or when it has ended.
+    Then the second one is stopped, or complete."""
+    _asleep(row, one, first)
     began = time.monotonic()
-    second = one.go_on(0, *(["--takeover"] if takeover else []))
-    second.until_stage("search" if while_it_searches else "done")
+    second = one.begin("resume", NAME, "--workers", "0", *(["--takeover"] if takeover else []))
+    second.until_stage("search" if early else "done")
     row.seconds.append(time.monotonic() - began)
-    if second.exit_code() == _LOCKED and "locked by another process" in second.said:
-        row.found["paused inside of a transaction: the second one was refused"] += 1
-    if not while_it_searches:
+    if not early:
         second.exit_code(PATIENCE)
     one.look(row)
     first.strike(signal.SIGCONT)
@@ -119,7 +123,27 @@ def _split(row: Row, one: Project, first: Program, *, takeover: bool) -> None:
     code = first.exit_code(PATIENCE)
     if code != _LOCKED or not any(words in first.said for words in ("was taken over by process", "no longer held")):
         row.wrong.append(f"the first one ended with {code}: {first.said[-500:]}")
-    if (code := second.exit_code(PATIENCE)) != 0:
-        row.stuck += 1
+    second.strike(signal.SIGTERM)
+    if (code := second.exit_code(PATIENCE)) not in (0, 128 + signal.SIGTERM):
         row.wrong.append(f"the second one ended with {code}: {second.said[-500:]}")
     one.look(row)
+
+
+def _asleep(row: Row, one: Project, program: Program) -> None:
+    """Stops a driver. On SQLite one that sleeps inside of a transaction keeps everybody out of the file, who say so
+    after half a minute: there it is woken, and stopped at another moment. A server ends such a transaction."""
+    program.strike(signal.SIGSTOP)
+    while one.database == "SQLite" and _is_locked(one):
+        row.found["inside of a transaction: woken"] += 1
+        program.strike(signal.SIGCONT)
+        time.sleep(_SHORT)
+        program.strike(signal.SIGSTOP)
+
+
+def _is_locked(one: Project) -> bool:
+    try:
+        with contextlib.closing(sqlite3.connect(one.storage.removeprefix("sqlite:///"), timeout=_SHORT)) as connection:
+            connection.execute("BEGIN IMMEDIATE")
+    except sqlite3.OperationalError:
+        return True
+    return False

@@ -28,7 +28,7 @@ def signalled(
         row = Row(f"{number.name} to the driver", "once and twice, in each stage", database_of(server), str(workers))
 
         def strike(program: Program, one: Project, row: Row = row, number: signal.Signals = number) -> None:
-            _strike(row, program, one, number, chance)
+            heard(row, program, one, number, twice=chance.random() < 0.5)
 
         stages = sorted(planned(workers, more, seed=place) * rounds, key=planned(workers).index)
         changes = searched(sampler, workers)
@@ -45,11 +45,12 @@ def signalled(
         yield row
 
 
-def _strike(row: Row, program: Program, one: Project, number: signal.Signals, chance: random.Random) -> None:
-    twice, below = chance.random() < 0.5, program.below()
+def heard(row: Row, program: Program, one: Project, number: signal.Signals, *, twice: bool) -> None:
+    """Sends a signal, and looks at what comes of it."""
+    below = program.below()
     row.times += 1
     program.strike(number)
-    if twice and program.exit_code(chance.uniform(0.0, _TWICE_SECONDS)) is None:
+    if twice and program.exit_code(random.Random(row.times).uniform(0.0, _TWICE_SECONDS)) is None:
         below += program.below()
         program.strike(number)
     code = program.exit_code(PATIENCE)
