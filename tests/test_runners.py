@@ -77,6 +77,14 @@ def drain(runner: RayPool, count: int) -> list[Done | Lost]:
     return found
 
 
+def test_nobody_else_gets_into_ray_s_session(ray: Any) -> None:
+    """Ray opens its folders to everybody, sockets and all; the one around them is closed, and found after a crash."""
+    folder = Path(ray._private.worker._global_node.get_temp_dir_path()).parent
+    assert folder.name.startswith("ac-")
+    assert (folder.stat().st_uid, folder.stat().st_mode & 0o777) == (os.getuid(), 0o700)
+    assert (folder / "owner.json").is_file()
+
+
 def test_both_runners_pass_the_contract(ray: Any) -> None:
     runner_contract(InProcessRunner)
     runner_contract(lambda evaluate: RayPool(ray, _Handed, evaluate, workers=2, timeout_seconds=60))

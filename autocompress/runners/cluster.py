@@ -16,7 +16,7 @@ from autocompress.core.interruption import shielded
 from autocompress.errors import HostError
 from autocompress.runners.environment import without_secrets
 from autocompress.runners.handlers import kept_handlers
-from autocompress.runners.sessions import end_session, new_session, note_processes, remove_abandoned
+from autocompress.runners.sessions import RAY, end_session, new_session, note_processes, remove_abandoned
 
 logger = logging.getLogger(__name__)
 
@@ -104,7 +104,7 @@ def cluster(*, workers: int, address: str | None = None) -> Iterator[Any]:
     try:
         with shielded():
             with kept_handlers():
-                _init(ray, workers=workers, address=address, folder=str(folder))
+                _init(ray, workers=workers, address=address, folder="" if folder is None else str(folder / RAY))
             if folder is not None:
                 note_processes(folder)
         yield ray

@@ -30,6 +30,9 @@ logger = logging.getLogger(__name__)
 
 _PREFIX: Final = "ac-"
 _OWNER: Final = "owner.json"
+RAY: Final = "r"
+"""The folder in it that Ray is given. Ray opens its own to everybody (0777, whatever the umask); the one around it
+stays closed, and so nobody gets there."""
 _LONGEST: Final = 40
 """Bytes of the folder's path that leave room for what Ray puts below it: a session's name and a socket's, 62 of 107."""
 
@@ -85,7 +88,7 @@ def new_session() -> Path:
         except OSError as error:
             tried.append(f"{base}: {error.strerror}")
             continue
-        if len(os.fsencode(folder)) <= _LONGEST:
+        if len(os.fsencode(folder / RAY)) <= _LONGEST:
             _Owner(Process.current()).write(folder)
             return folder
         folder.rmdir()
