@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import fnmatch
+import functools
 from collections.abc import Mapping
 from typing import Final
 
@@ -17,7 +18,6 @@ from autocompress.families import FAMILIES
 
 _USUAL: Final = "layers"
 """What globs of operators call a stack."""
-_STACKS: Final = frozenset(stack.name for family in FAMILIES.values() for stack in family.stacks)
 
 
 def check_steps(space: SearchSpace, operators: Mapping[str, Operator], problems: Problems, *, at: Place = ()) -> None:
@@ -54,12 +54,18 @@ def _word(phase: Phase) -> str:
     return phase.name.lower().replace("_", " ")
 
 
+@functools.cache
+def _stacks() -> frozenset[str]:
+    """What families call their stacks."""
+    return frozenset(stack.name for family in FAMILIES.values() for stack in family.stacks)
+
+
 def _fits(target: str, glob: str) -> bool:
     """Whether a target is one of those that a glob stands for, in a stack of whichever name a family gives it."""
     if WHOLE in (target, glob):
         return target == glob
     stack, dot, rest = target.partition(".")
-    if dot and stack in _STACKS:
+    if dot and stack in _stacks():
         target = f"{_USUAL}.{rest}"
     return target.count(".") == glob.count(".") and fnmatch.fnmatchcase(target, glob)
 

@@ -1,6 +1,7 @@
 """The compression operators, and what a policy does to a model, as numbers and as tensors.
 
-To add one: write its file, pass `autocompress.testing.operator_contract`, add a line to `OPERATORS`.
+To add one: write its file, pass `autocompress.testing.operator_contract`, add a line to `OPERATORS`; or let a package
+of yours declare it (`core.extensions`).
 """
 
 from __future__ import annotations
@@ -8,12 +9,14 @@ from __future__ import annotations
 from collections.abc import Iterable, Mapping
 from typing import TYPE_CHECKING, Final
 
+from autocompress.core.extensions import Registry
 from autocompress.core.parts import WHOLE, ModelParts
 from autocompress.core.policy import CompressionPolicy, Step
 from autocompress.core.ports import Operator, Phase
 from autocompress.core.space import SearchSpace, StepSpace
 from autocompress.operators.choose_runtime import ChooseRuntime
 from autocompress.operators.distill import Distill
+from autocompress.operators.part_operator import PartOperator
 from autocompress.operators.prune_channels import PruneChannels
 from autocompress.operators.prune_heads import PruneHeads
 from autocompress.operators.quantize import Quantize
@@ -23,10 +26,20 @@ if TYPE_CHECKING:
     from autocompress.anatomy import Anatomy
     from autocompress.importance import Importance
 
-OPERATORS: Final[Mapping[str, Operator]] = {
-    operator.name: operator
-    for operator in (RemoveLayer(), PruneHeads(), PruneChannels(), Distill(), Quantize(), ChooseRuntime())
-}
+_OURS: Final[tuple[Operator, ...]] = (
+    RemoveLayer(),
+    PruneHeads(),
+    PruneChannels(),
+    Distill(),
+    Quantize(),
+    ChooseRuntime(),
+)
+_SOCKET: Final = ("apply", "elastic", "fits", "name", "phase", "reshape", "rules", "size_of", "targets")
+OPERATORS: Final[Mapping[str, Operator]] = Registry(
+    "operators", _OURS, needs=_SOCKET, name_of=lambda operator: operator.name
+)
+
+__all__ = ["OPERATORS", "PartOperator", "apply", "bound", "cuts", "effective", "elastic", "only_rounded"]
 
 
 def bound(space: SearchSpace, model: ModelParts) -> SearchSpace:
