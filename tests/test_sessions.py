@@ -12,7 +12,7 @@ import pytest
 from autocompress.core.process import Process
 from autocompress.errors import HostError
 from autocompress.runners import sessions
-from autocompress.runners.sessions import abandoned, end_session, new_session, remove_abandoned
+from autocompress.runners.sessions import abandoned, end_session, new_session, remove_abandoned, why_not_started
 
 
 @pytest.fixture
@@ -111,3 +111,12 @@ def test_a_folder_whose_path_is_too_long_for_sockets_is_refused_in_words(
     with pytest.raises(HostError, match=r"path of at most \d+ bytes .*its path is too long.*set TMPDIR"):
         new_session()
     assert list(place.iterdir()) == []
+
+
+def test_a_ray_that_does_not_start_is_told_with_the_reason_in_its_logs(place: Path) -> None:
+    assert why_not_started(place / "r") == "", "it has written nothing"
+    logs = place / "r" / "session_1" / "logs"
+    logs.mkdir(parents=True)
+    (logs / "raylet.out").write_text("all is well\n")
+    (logs / "gcs_server.err").write_text("[E] pipe2: Too many open files\nCheck failed\n")
+    assert why_not_started(place / "r") == "gcs_server: Too many open files"

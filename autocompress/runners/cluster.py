@@ -10,13 +10,21 @@ import sys
 from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
+from pathlib import Path
 from typing import Any, Final
 
 from autocompress.core.interruption import shielded
 from autocompress.errors import HostError
 from autocompress.runners.environment import without_secrets
 from autocompress.runners.handlers import kept_handlers
-from autocompress.runners.sessions import RAY, end_session, new_session, note_processes, remove_abandoned
+from autocompress.runners.sessions import (
+    RAY,
+    end_session,
+    new_session,
+    note_processes,
+    remove_abandoned,
+    why_not_started,
+)
 
 logger = logging.getLogger(__name__)
 
@@ -165,6 +173,7 @@ def _init(ray: Any, *, workers: int, address: str | None, folder: str) -> None:
     except Exception as error:  # its own exceptions have no common root
         reason = _reason(error)
         if address is None:
+            reason = why_not_started(Path(folder)) or reason
             raise HostError(
                 f"cannot start Ray: {reason}; `autocompress doctor --deep` checks it, `--workers 0` does without"
             ) from error

@@ -11,6 +11,7 @@ from __future__ import annotations
 import json
 import logging
 import os
+import re
 import shutil
 import socket
 import stat
@@ -24,6 +25,7 @@ from typing import Any, Final
 import psutil
 
 from autocompress.core.process import Process
+from autocompress.core.refusals import free_bytes, room_in_words
 from autocompress.errors import HostError
 
 logger = logging.getLogger(__name__)
@@ -35,6 +37,14 @@ RAY: Final = "r"
 stays closed, and so nobody gets there."""
 _LONGEST: Final = 40
 """Bytes of the folder's path that leave room for what Ray puts below it: a session's name and a socket's, 62 of 107."""
+
+_LEAST_ROOM: Final = 8 << 20
+"""Bytes that logs and notes of a session want at least."""
+
+_REASON: Final = re.compile(
+    "Too many open files|No space left on device|Cannot allocate memory|Address already in use|Permission denied"
+    "|Resource temporarily unavailable|Read-only file system"
+)
 
 _PATIENCE: Final = 2.0
 """Seconds in which a process that was asked to end may do so."""
@@ -115,6 +125,19 @@ def note_processes(folder: Path) -> None:
     """Writes down which processes this one has started, so that they can be ended when it no longer can."""
     with suppress(OSError):
         _Owner(Process.current(), tuple(_below())).write(folder)
+
+
+def why_not_started(folder: Path) -> str:
+    """What Ray's processes wrote down before they ended, where it is a reason: Ray itself only says that it waited.
+    Empty where there is none. `folder` is the one that Ray was given."""
+    if free_bytes(folder) < _LEAST_ROOM:
+        return f"the disk of its temporary folder {folder.parent.parent} is full{room_in_words(folder, _LEAST_ROOM)}"
+    for log in sorted(folder.glob("session_*/logs/*.*")):
+        with suppress(OSError):
+            found = _REASON.findall(log.read_text(encoding="utf-8", errors="replace")[-_MOST:])
+            if found:
+                return f"{log.stem}: {found[-1]}"
+    return ""
 
 
 def end_session(folder: Path) -> None:
