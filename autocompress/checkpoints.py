@@ -56,9 +56,9 @@ class Checkpoint:
         written = self.settings.get("architectures")
         return str(written[0]) if isinstance(written, list) and written else ""
 
-    def check_head(self) -> None:
-        """Raises SpecError when it answers something else than to which one of several classes a text belongs, or when
-        a part of its head is missing: the modelling library would fill that with random numbers."""
+    def check_head(self, problem: str) -> None:
+        """Raises SpecError when it answers something else than the task asks (`tasks.Task.problem`), or when a part of
+        its head is missing: the modelling library would fill that with random numbers."""
         if self.purpose.endswith(_OTHER_PURPOSES):
             raise SpecError(
                 f"{self.folder}: its config says {self.purpose}, and a study takes a {_PURPOSE} as it is; {NEW_HEAD}"
@@ -69,17 +69,27 @@ class Checkpoint:
                 f"{self.folder}: holds {self.family.head[-1]!r}, but not {', '.join(map(repr, lacking))}, without "
                 f"which its answers are random; {NEW_HEAD}"
             )
-        problem = self.settings.get("problem_type")
-        if self.outputs < 2 or problem == "regression":
+        said = self.settings.get("problem_type")
+        is_amount = self.outputs < 2 or said == "regression"
+        where = f"{self.folder}: {_outputs(self.outputs)}{_said(said)}"
+        if problem == "regression":
+            if self.outputs != 1:
+                raise SpecError(f"{where}: its answers are classes, and regression needs one output; {NEW_HEAD}")
+            return
+        if is_amount and not (problem == said and self.outputs):
             raise SpecError(
-                f"{self.folder}: {_outputs(self.outputs)}{_said(problem)}: its answers are amounts, and a study needs "
-                f"a class for each text (at least two outputs); {NEW_HEAD}"
+                f"{where}: its answers are amounts, and a study needs a class for each text (at least two outputs); "
+                f"{NEW_HEAD}"
             )
-        if problem == "multi_label_classification":
+        if problem == "classes" and said == "multi_label_classification":
             raise SpecError(
-                f"{self.folder}: {_outputs(self.outputs)}{_said(problem)}: it says yes or no to each class, and a "
-                f"study needs one class for each text; {NEW_HEAD}, or remove `problem_type` from its config if the "
-                "largest output is the answer"
+                f"{where}: it says yes or no to each class, and a study needs one class for each text; {NEW_HEAD}, or "
+                "remove `problem_type` from its config if the largest output is the answer"
+            )
+        if problem == "multi_label_classification" and said != problem:
+            raise SpecError(
+                f"{where}: its largest output is the answer, and a multi-label study needs yes or no to each label; "
+                f"{NEW_HEAD}, or write `problem_type: {problem}` into its config if that is what it says"
             )
 
     def names(self) -> tuple[str, ...]:
@@ -134,13 +144,15 @@ def read_checkpoint(folder: Path) -> Checkpoint:
     return Checkpoint(folder, config, settings, family, tensor_shapes(folder))
 
 
-def load_model(checkpoint: Checkpoint, head: str, labels: Sequence[str], *, new_head: bool) -> Any:
-    """The model with this head (`anatomy.heads`), in fp32. A new head has an output for each label, and starts the same
-    way every time.
+def load_model(
+    checkpoint: Checkpoint, head: str, labels: Sequence[str], *, new_head: bool, outputs: int = 0, types: bool = False
+) -> Any:
+    """The model with this head (`anatomy.heads`), in fp32. A new head has an output for each label, or as
+    many `outputs`, and starts the same way every time. With `types` rows are pairs, whose token types it is told.
 
     Raises SpecError when weights are missing, of another size, left over or not finite.
     """
-    names = dict(enumerate(labels))
+    names = dict(enumerate(labels or [f"LABEL_{place}" for place in range(outputs)]))
     _check_sizes(checkpoint, head)
     with torch.random.fork_rng(), quiet():
         torch.manual_seed(0)
@@ -153,6 +165,8 @@ def load_model(checkpoint: Checkpoint, head: str, labels: Sequence[str], *, new_
                 label2id={name: i for i, name in names.items()},
                 problem_type=None,
             )
+        if types:  # the deployed graph is written so, wherever the model is loaded from
+            model.config.two_texts = True
         _check_loaded(checkpoint, model, info, new_head=new_head)
         if new_head and checkpoint.has_head:
             _renew_head(model, checkpoint.family)

@@ -194,7 +194,8 @@ def _example(task: Task) -> str:
     """The first validation text of a handy length; the same one whenever a study is explained."""
     texts = task.examples("validation")
     handy = (text for text, ids in zip(texts.texts, texts.tokens, strict=True) if len(ids) in _GOOD_LENGTHS)
-    return next(handy, texts.texts[0])
+    found = next(handy, texts.texts[0])
+    return found if isinstance(found, str) else " ".join(found)
 
 
 def _attention(

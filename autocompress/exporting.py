@@ -98,7 +98,14 @@ class Exporting:
             deploy(student, draft / MODEL, self.lowering(shape), opset=self.spec.export.opset)
             requires = required(draft / MODEL, shape.runtime)
             tokenizer = self.teacher.task.tokenizer
-            write_static_files(draft, tokenizer=tokenizer, policy=policy, runtime=shape.runtime, requires=requires)
+            write_static_files(
+                draft,
+                tokenizer=tokenizer,
+                policy=policy,
+                runtime=shape.runtime,
+                requires=requires,
+                task=self.teacher.task.about(),
+            )
             manifest = self._manifest(policy, shape, Known(), requires=requires)
             write_manifest(draft, replace(manifest, files=file_digests(draft)))
 
@@ -131,7 +138,7 @@ class Exporting:
         exported = ExportedModel(draft)
         readings = {text: ids.tolist() for text, ids in zip(HARD_TEXTS, exported.tokens(HARD_TEXTS), strict=True)}
         tokens = tuple(exported.tokens(some.texts))
-        write_check(draft, Checked(some.texts, tokens, some.labels, exported.logits(some.texts)), readings)
+        write_check(draft, Checked(some.texts, tokens, some.labels, exported.logits(some.texts), some.types), readings)
 
     def _manifest(self, policy: CompressionPolicy, shape: ModelParts, known: Known, *, requires: str) -> Manifest:
         """What the folder will say of itself, but for its files."""

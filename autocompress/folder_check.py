@@ -159,8 +159,11 @@ def _verified(folder: Path, rounds: int) -> FolderReport:
     apart = None
     if answers is not None and not set(TORCH_FORM) & set(files.missing):
         # one text after another: texts of one batch share the scale of its int8 activations
-        alone = exported.session.predict(answers.tokens)
-        apart, most = float(np.abs(alone - _torch_logits(folder, answers.tokens)).max()), _FORM_TOLERANCE
+        alone = exported.session.predict(answers.tokens, answers.checked.types)
+        apart, most = (
+            float(np.abs(alone - _torch_logits(folder, answers.tokens, answers.checked.types)).max()),
+            _FORM_TOLERANCE,
+        )
         if apart > most * (largest := float(np.abs(alone).max())):
             problems.append(
                 f"{folder / MODEL}: logits differ from the torch form's by {apart:.3g}, more than {most * largest:.3g}"
@@ -197,8 +200,8 @@ def _answers(folder: Path, manifest: Manifest, exported: ExportedModel, workload
         other = [text for (text, ids), found in zip(known.items(), read, strict=True) if ids != found.tolist()]
         if other:
             problems.append(
-                f"{folder}: {len(other)} of {len(known)} texts, {other[0][:40]!r} among them, are read as other tokens "
-                "than when it was exported; is the tokenizers library here another version?"
+                f"{folder}: {len(other)} of {len(known)} texts, {str(other[0])[:40]!r} among them, are read as other "
+                "tokens than when it was exported; is the tokenizers library here another version?"
             )
     else:
         tokens = checked.tokens
@@ -246,8 +249,12 @@ _LOST: Final = {
 }
 
 
-def _torch_logits(folder: Path, tokens: Sequence[NDArray[np.int64]]) -> NDArray[np.float32]:
+def _torch_logits(
+    folder: Path, tokens: Sequence[NDArray[np.int64]], types: Sequence[NDArray[np.int64]] | None
+) -> NDArray[np.float32]:
     """Of the folder's torch form, text by text."""
     model = load_torch(folder)
     with torch.inference_mode():
-        return np.stack([model(**of_tokens(text).inputs).logits[0].numpy() for text in tokens])
+        kinds = [None] * len(tokens) if types is None else list(types)
+        rows = [of_tokens(ids, kind).inputs for ids, kind in zip(tokens, kinds, strict=True)]
+        return np.stack([model(**row).logits[0].numpy() for row in rows])

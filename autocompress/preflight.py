@@ -18,6 +18,7 @@ from autocompress.core.parts import ModelParts
 from autocompress.core.paths import expanded
 from autocompress.core.prediction import predictor_of
 from autocompress.core.spec import StudySpec
+from autocompress.core.task_kinds import form_of
 from autocompress.errors import AutocompressError
 from autocompress.operators import bound
 from autocompress.reading import read_labelled, read_texts
@@ -93,7 +94,7 @@ def _of_texts(spec: StudySpec) -> Iterator[str]:
         elif path is not None:
             files[name] = path
     if files.keys() == data.parts.keys() and all(map(_is_small, files.values())):
-        yield from _told(lambda: read_labelled(data, files))
+        yield from _told(lambda: read_labelled(data, files, form_of(spec.task.kind).targets))
     path = _local(unlabelled.source) if unlabelled else None
     if unlabelled is None or path is None:
         return

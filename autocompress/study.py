@@ -27,6 +27,7 @@ from autocompress.core.interruption import shielded
 from autocompress.core.outcome import Record
 from autocompress.core.ports import Observer, Tally
 from autocompress.core.spec import Bound, StudySpec
+from autocompress.core.task_kinds import form_of
 from autocompress.errors import NotFoundError, SpecError
 from autocompress.life import check_workers, conduct, extend, extended, make_room, never_begun, refuse_taken
 from autocompress.operators import OPERATORS
@@ -365,7 +366,7 @@ def _with_rows(spec: StudySpec, data: object, store: Store) -> StudySpec:
     from autocompress.reading import kept, rows_given
 
     files = {}
-    for part, lines in rows_given(spec.task.data, data).items():
+    for part, lines in rows_given(spec.task.data, data, form_of(spec.task.kind).targets).items():
         files[part] = f"{hashlib.sha256(lines).hexdigest()}.jsonl"
         if not (store.artifacts / ROWS / files[part]).exists():
             write_atomically(store.artifacts / ROWS / files[part], lines)

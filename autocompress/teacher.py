@@ -26,8 +26,9 @@ from autocompress.distill import Progress, answers, predict, train
 from autocompress.errors import CandidateError, NotFoundError, SpecError
 from autocompress.importance import EVERYTHING, Importance, measure_importance
 from autocompress.tasks import Examples, Outputs, Task, batches, task_named
+from autocompress.tasks.classes import OfClasses
 from autocompress.tasks.judgement import Tables, answer_tables, fitting_labels, order_problem
-from autocompress.tasks.labels import Unmatched, is_confirmed, labels_block, match_labels
+from autocompress.tasks.labels import Matched, Unmatched, is_confirmed, labels_block, match_labels
 
 logger = logging.getLogger(__name__)
 
@@ -111,7 +112,7 @@ def _is_finished(spec: StudySpec, checkpoint: Checkpoint) -> bool:
     outputs mean that it will not have."""
     finished = checkpoint.has_head and spec.teacher.head == "own"
     if finished:
-        checkpoint.check_head()
+        checkpoint.check_head(task_named(spec.task.kind).problem)
     elif spec.task.labels:
         reason = "has no classifier yet" if not checkpoint.has_head else "gets a new head (`teacher.head`)"
         raise SpecError(
@@ -143,7 +144,7 @@ def _trained(spec: StudySpec, checkpoint: Checkpoint, data: Mapping[str, Path], 
 
 def _taken_as_it_is(spec: StudySpec, checkpoint: Checkpoint, data: Mapping[str, Path], *, judge: bool) -> Teacher:
     names, found = checkpoint.names(), _labels_of(spec, data)
-    matched = match_labels(names, found, spec.task.label_names)
+    matched = match_labels(names, found, spec.task.label_names) if found else Matched(())
     if isinstance(matched, Unmatched):
         raise SpecError(_question(spec, checkpoint, data, matched.reason))
     task = _task(spec, checkpoint, data, labels=matched.labels)
@@ -191,7 +192,9 @@ def _fitting(
         task = _task(spec, checkpoint, data, labels=labels)
     except SpecError:  # what is asked for comes first; this is told once it was answered
         return None
-    model = load_model(checkpoint, task.head, labels, new_head=False).eval()
+    if not isinstance(task, OfClasses):
+        return None
+    model = load_model(checkpoint, task.head, labels, new_head=False, types=task.types).eval()
     return fitting_labels(task, lambda examples: _answers(spec, model, examples))
 
 
@@ -208,14 +211,23 @@ def _task(
             "a workload is no longer than that"
         )
     kind = task_named(spec.task.kind)
-    return kind.load(spec.task, data, folder, labels=labels, rows=int(config.vocab_size))
+    types = int(getattr(config, "type_vocab_size", 1) or 1)
+    return kind.load(spec.task, data, folder, labels=labels, rows=int(config.vocab_size), types=types)
 
 
 def _opened(spec: StudySpec, checkpoint: Checkpoint, task: Task, digest: str, notes: tuple[str, ...]) -> Teacher:
-    model = load_model(checkpoint, task.head, task.labels, new_head=False).eval()
+    model = _model(checkpoint, task, new_head=False).eval()
+    if task.settles:
+        train = task.examples("train")
+        some = train.take(np.random.default_rng(0).permutation(len(train))[:_IMPORTANCE_TEXTS])
+        task = task.settled(_outputs(spec, model, some), some)
     validation = task.examples("validation")
     score = task.score(_outputs(spec, model, validation), validation).value
     return Teacher(Anatomy(model, FAMILIES), checkpoint.folder, task, digest, score, notes)
+
+
+def _model(checkpoint: Checkpoint, task: Task, *, new_head: bool) -> Any:
+    return load_model(checkpoint, task.head, task.labels, new_head=new_head, outputs=task.outputs, types=task.types)
 
 
 def _answers(spec: StudySpec, model: torch.nn.Module, examples: Examples) -> NDArray[np.int64]:
@@ -231,15 +243,17 @@ def _judged(spec: StudySpec, teacher: Teacher, names: Sequence[str], tried: str)
     """The teacher, where its answers fit its labels and beat the commonest class. `names` are what a model that was not
     trained here calls its outputs."""
     task, model = teacher.task, teacher.anatomy.model
-    problem = None
-    if names:
+    problem, alike = None, "an answer that is always the same"
+    if isinstance(task, OfClasses):
+        alike = "always answering the commonest class"
+    if names and isinstance(task, OfClasses):
         validation = _answers(spec, model, task.examples("validation"))
         problem = order_problem(task, names, validation, lambda examples: _answers(spec, model, examples))
     chance = task.chance(task.examples("validation"))
     if problem is None and teacher.validation <= chance and teacher.validation < 1:
         problem = (
-            f"scores {teacher.validation:.3f} ({task.metric}) on validation texts, no more than always answering the "
-            f"commonest class, {chance:.3f}: {tried}"
+            f"scores {teacher.validation:.3f} ({task.metric}) on validation texts, no more than "
+            f"{alike}, {chance:.3f}: {tried}"
         )
     if problem is None:
         return teacher
@@ -265,7 +279,7 @@ def _fine_tune(
     task: Task,
     on_progress: Callable[[Progress], None],
 ) -> None:
-    model = load_model(checkpoint, task.head, task.labels, new_head=True)
+    model = _model(checkpoint, task, new_head=True)
     model.requires_grad_(True)
     validation = task.examples("validation")
     judged = batches(validation, _BATCH)

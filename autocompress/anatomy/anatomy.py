@@ -33,6 +33,9 @@ from autocompress.errors import SpecError
 ACTIVATIONS: Final = ("gelu", "gelu_new", "gelu_pytorch_tanh", "relu")
 """Of feed-forward blocks, as configs name them."""
 
+_TYPES: Final = "token_type_embeddings"
+"""The table that tells the two texts of a pair apart."""
+
 _LIMITS, _RELIEF = ".limits", ".relief"
 
 
@@ -289,8 +292,12 @@ class Anatomy:
         """The model as plain arrays, to be deployed."""
         parts, table = self._embeddings, self.word_embeddings
         positions = _table(parts.position)[self.family.first_position(self.model.config) :]
+        two_texts, types = bool(getattr(self.model.config, "two_texts", False)), None
         for slot in parts.constant:
-            positions = positions + _table(slot)[0]
+            if two_texts and slot.name == _TYPES:
+                types = _table(slot)
+            else:
+                positions = positions + _table(slot)[0]
         projection = None if parts.projection is None else _linear(parts.projection)
         return EncoderWeights(
             EmbeddingWeights(
@@ -299,6 +306,7 @@ class Anatomy:
                 _norm(parts.norm),
                 table.bits if isinstance(table, Int8Embedding) else 32,
                 projection,
+                types,
             ),
             tuple(map(_layer_weights, self.layers)),
             self.family.activation(self.model.config),

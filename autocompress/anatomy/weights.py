@@ -70,13 +70,15 @@ class LayerWeights:
 class EmbeddingWeights:
     """`word` [vocabulary, hidden], `position` [positions, hidden]: row i belongs to the i-th token (families that start
     at another row hand in the table without the rows before it). The token-type row, constant for single texts, is
-    already added to the positions. Tables narrower than the layers are projected to their width after the norm."""
+    already added to the positions; for pairs of texts `types` [types, hidden] has a row for each. Tables narrower than
+    the layers are projected to their width after the norm."""
 
     word: Array
     position: Array
     norm: Norm
     bits: Bits
     projection: Linear | None = None
+    types: Array | None = None
 
 
 @dataclass(frozen=True, slots=True)

@@ -7,8 +7,8 @@ from collections.abc import Mapping
 from dataclasses import asdict, dataclass, field, fields, replace
 from typing import Any, ClassVar, Final, Literal
 
-from autocompress.core.scores import SCORES, MetricSpec
-from autocompress.core.task_kinds import OURS, kinds
+from autocompress.core.scores import MetricSpec
+from autocompress.core.task_kinds import OURS, form_of, kinds
 from autocompress.errors import did_you_mean
 
 _FORBID = {"extra": "forbid"}
@@ -85,6 +85,8 @@ class PartSpec:
     """How it is written, if not as its name says."""
     text: str | None = None
     """The column of texts."""
+    text_pair: str | None = None
+    """The column of second texts."""
     label: str | None = None
     """The column of labels."""
     columns: tuple[str, ...] | None = None
@@ -109,8 +111,10 @@ class DataSpec:
     `pattern`. A name may end with `.gz`, `.bz2`, `.xz`, `.zst` or `.zip`."""
     text: str = "text"
     """The column of texts."""
+    text_pair: str | None = None
+    """The column of the second texts, where they come in pairs."""
     label: str = "label"
-    """The column of labels."""
+    """The column of labels: a class, an amount, or a list of classes, as the task wants it."""
     columns: tuple[str, ...] = ()
     """The names of all columns of a csv or tsv that has no line of them."""
     pattern: str | None = None
@@ -140,7 +144,8 @@ class DataSpec:
     __pydantic_config__: ClassVar[dict[str, str]] = _FORBID
 
     def __post_init__(self) -> None:
-        _check_pattern(self.format, self.pattern, ("text", "label"), needed=True)
+        wanted = ("text", "label") if self.text_pair is None else ("text", "text_pair", "label")
+        _check_pattern(self.format, self.pattern, wanted, needed=True)
         _check_delimiter(self.delimiter)
         if any(share <= 0 for share in self.split) or abs(sum(self.split) - 1) > 1e-6:
             raise ValueError(f"`split` must be three positive shares that sum to 1, got {list(self.split)}")
@@ -168,7 +173,7 @@ class DataSpec:
 
     def of(self, part: PartSpec) -> DataSpec:
         """The settings that hold for one part."""
-        own = {name: getattr(part, name) for name in ("format", "text", "label", "columns")}
+        own = {name: getattr(part, name) for name in ("format", "text", "text_pair", "label", "columns")}
         return replace(self, **{name: value for name, value in own.items() if value is not None})
 
     @property
@@ -177,12 +182,19 @@ class DataSpec:
         counts only where it is given, so that what was made for older studies is still found."""
         known = {name: getattr(self, name) for name in _FIRST}
         later = {name: getattr(self, name) for name in _LATER if getattr(self, name) != _DEFAULTS[name]}
-        parts = {name: {**asdict(part), "source": None} for name, part in self.parts.items() if name != "all"}
+        parts = {name: _told(part) for name, part in self.parts.items() if name != "all"}
         return known | later | ({"parts": parts} if parts else {})
 
 
+def _told(part: PartSpec) -> dict[str, Any]:
+    found = {**asdict(part), "source": None}
+    if part.text_pair is None:
+        found.pop("text_pair")
+    return found
+
+
 _FIRST = ("format", "text", "label", "columns", "pattern", "encoding", "threshold", "distinct", "split", "split_seed")
-_LATER = ("delimiter", "quoted", "ignore")
+_LATER = ("delimiter", "quoted", "ignore", "text_pair")
 _DEFAULTS: dict[str, Any] = {one.name: one.default for one in fields(DataSpec)}
 
 
@@ -233,7 +245,11 @@ def _check_pattern(form: str | None, pattern: str | None, wanted: tuple[str, ...
         raise ValueError(f"`pattern` must name the {_GROUPS[wanted]}")
 
 
-_GROUPS = {("text", "label"): "groups (?P<text>...) and (?P<label>...)", ("text",): "group (?P<text>...)"}
+_GROUPS = {
+    ("text",): "group (?P<text>...)",
+    ("text", "label"): "groups (?P<text>...) and (?P<label>...)",
+    ("text", "text_pair", "label"): "groups (?P<text>...), (?P<text_pair>...) and (?P<label>...)",
+}
 
 
 def _check_delimiter(delimiter: str | None) -> None:
@@ -250,7 +266,8 @@ class TaskSpec:
     data: DataSpec = field(default_factory=DataSpec)
     """Labelled texts."""
     kind: str = "text-classification"
-    """What is asked of a text: its class."""
+    """What is asked of a text, or of two: a class (text-classification, sentence-pairs), an amount (regression), or yes
+    or no to each of several classes (multi-label)."""
     metric: str | MetricSpec | None = None
     """What quality is: accuracy, f1 (of the class that `label` names), macro-f1, micro-f1, mcc or roc-auc of classes;
     spearman, pearson or rmse of amounts; recall (among the `k` nearest); span-f1. Each task has one that is meant where
@@ -265,13 +282,25 @@ class TaskSpec:
     def __post_init__(self) -> None:
         if self.kind not in OURS and self.kind not in (known := kinds()):
             raise ValueError(f"task.kind: no task is called {self.kind!r}; {did_you_mean(self.kind, known)}")
+        self._settle_pairs()
         self._settle_metric()
         if self.max_length < 8:
             raise ValueError(f"`max_length >= 8` must hold, got {self.max_length}")
 
+    def _settle_pairs(self) -> None:
+        """Raises ValueError for a second text that nobody would read."""
+        pairs = form_of(self.kind).pairs
+        if pairs == "always" and self.data.text_pair is None:
+            object.__setattr__(self, "data", replace(self.data, text_pair="text_pair"))
+        if pairs == "never" and self.data.text_pair is not None:
+            raise ValueError(
+                f"task.data.text_pair: {self.kind} reads one text a row; `task.kind: sentence-pairs` reads two, got "
+                f"{self.data.text_pair!r}"
+            )
+
     def _settle_metric(self) -> None:
         """Raises ValueError for a metric that the task does not know; those of a task from elsewhere are its own."""
-        known = OURS.get(self.kind, tuple(SCORES))
+        known = form_of(self.kind).metrics
         if self.metric is None:
             object.__setattr__(self, "metric", known[0])
         name = self.metric.name if isinstance(self.metric, MetricSpec) else str(self.metric)

@@ -3,18 +3,44 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
+from dataclasses import dataclass
 from importlib.metadata import entry_points
-from typing import Final
+from typing import Final, Literal
+
+from autocompress.core.scores import SCORES
 
 ENTRY_POINTS: Final = "autocompress.tasks"
 """The group under which an installed package names tasks of its own: `kind = package.module:Class`."""
 
 _OF_CLASSES: Final = ("accuracy", "macro-f1", "micro-f1", "f1", "mcc", "roc-auc")
 
-OURS: Final[Mapping[str, tuple[str, ...]]] = {
-    "text-classification": _OF_CLASSES,
+_OF_AMOUNTS: Final = ("spearman", "pearson", "rmse")
+
+Targets = Literal["class", "amount", "classes"]
+"""What a row's label is: one class, an amount, or a list of classes, which may be empty."""
+
+
+@dataclass(frozen=True, slots=True)
+class TaskForm:
+    """What a study's keys may say of a task. `metrics` may score it, first the one that is meant where a study names
+    none; of texts that come in pairs, `pairs` says whether every row is one, or none may be."""
+
+    metrics: tuple[str, ...]
+    targets: Targets = "class"
+    pairs: Literal["never", "maybe", "always"] = "never"
+
+
+OURS: Final[Mapping[str, TaskForm]] = {
+    "text-classification": TaskForm(_OF_CLASSES),
+    "sentence-pairs": TaskForm(_OF_CLASSES, pairs="always"),
+    "regression": TaskForm(_OF_AMOUNTS, targets="amount", pairs="maybe"),
+    "multi-label": TaskForm(("micro-f1", "macro-f1"), targets="classes", pairs="maybe"),
 }
-"""Kind -> the metrics that it may be scored by, first the one that is meant where a study names none."""
+
+
+def form_of(kind: str) -> TaskForm:
+    """One from elsewhere is read like classes, and may use any metric."""
+    return OURS.get(kind, TaskForm(tuple(SCORES), pairs="maybe"))
 
 
 def kinds() -> tuple[str, ...]:

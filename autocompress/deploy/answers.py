@@ -32,5 +32,30 @@ def shares(outputs: NDArray[np.float32], about: Mapping[str, Any]) -> list[Answe
     return [Answer(labels[int(row.argmax())], dict(zip(labels, map(float, row), strict=True))) for row in found]
 
 
-FORMS: Final[Mapping[str, Form]] = {"share": shares}
+@dataclass(frozen=True, slots=True)
+class GivenLabels:
+    """The labels that a text is given, and the share that speaks for each of all."""
+
+    labels: tuple[str, ...]
+    shares: dict[str, float]
+
+
+def given_labels(outputs: NDArray[np.float32], about: Mapping[str, Any]) -> list[GivenLabels]:
+    """Of outputs [texts, labels]: those whose sigmoid reaches the label's threshold."""
+    found, names, limits = 1 / (1 + np.exp(-outputs.astype(np.float64))), about["labels"], about["thresholds"]
+    return [
+        GivenLabels(
+            tuple(name for name, share, limit in zip(names, row, limits, strict=True) if share >= limit),
+            dict(zip(names, map(float, row), strict=True)),
+        )
+        for row in found
+    ]
+
+
+def amounts(outputs: NDArray[np.float32], _: Mapping[str, Any]) -> list[float]:
+    """Of outputs [texts, 1]."""
+    return [float(row[0]) for row in outputs]
+
+
+FORMS: Final[Mapping[str, Form]] = {"share": shares, "labels": given_labels, "amount": amounts}
 """By the name that a task gives its answers."""

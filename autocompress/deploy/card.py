@@ -27,13 +27,17 @@ _NAMES = {
 }
 
 
+_ARGUMENTS = ('"some text"', '"some text" "another one"')
+"""Of an example that reads single texts, and of one that reads pairs."""
+
+
 def model_card(manifest: Manifest, *, summary: str, steps: Sequence[str]) -> str:
     """Markdown: what it is, where it comes from, how good and how fast, on what machine, and how to use it."""
     about = manifest.provenance
     lines = [
         f"# {manifest.study} / {manifest.digest}",
         "",
-        f"A compressed text classifier: {summary}. Labels: {', '.join(manifest.task['labels'])}.",
+        f"A compressed {_noun(manifest.task)}: {summary}.{_labels(manifest.task)}",
         "",
         "| | this model | uncompressed (stock fp32 export) |",
         "|---|---|---|",
@@ -51,7 +55,7 @@ def model_card(manifest: Manifest, *, summary: str, steps: Sequence[str]) -> str
         "",
         "```",
         f"pip install {_installed(manifest)} tokenizers numpy",
-        'python example.py "some text"',
+        f"python example.py {_ARGUMENTS[bool(manifest.task.get('pairs'))]}",
         "```",
         "",
         "From Python: `autocompress.load(folder)`; the torch form: `autocompress.load_torch(folder)`; "
@@ -74,6 +78,17 @@ def model_card(manifest: Manifest, *, summary: str, steps: Sequence[str]) -> str
         "",
     ]
     return "\n".join(lines)
+
+
+def _noun(task: Mapping[str, Any]) -> str:
+    of = "pairs of texts" if task.get("pairs") else "texts"
+    nouns = {"share": f"classifier of {of}", "labels": f"multi-label classifier of {of}", "amount": f"scorer of {of}"}
+    is_plain = not task.get("pairs") and task.get("answer", "share") == "share"
+    return "text classifier" if is_plain else nouns.get(str(task["answer"]), f"model of {of}")
+
+
+def _labels(task: Mapping[str, Any]) -> str:
+    return f" Labels: {', '.join(task['labels'])}." if task["labels"] else ""
 
 
 def _cell(metric: Mapping[str, Any] | None) -> str:

@@ -66,12 +66,14 @@ class Manifest:
 
 @dataclass(frozen=True, slots=True)
 class Checked:
-    """Texts that travel with a folder: their token ids, classes [texts] and logits [texts, classes]."""
+    """Texts, or pairs of them, that travel with a folder: their token ids, labels as the task has them, and logits,
+    rows first; of pairs the types of their tokens, where the model is told them."""
 
-    texts: tuple[str, ...]
+    texts: tuple[Any, ...]
     tokens: tuple[NDArray[np.int64], ...]
-    labels: NDArray[np.int64]
+    labels: NDArray[Any]
     logits: NDArray[np.float32]
+    types: tuple[NDArray[np.int64], ...] | None = None
 
 
 def read_manifest(folder: Path) -> Manifest:
@@ -169,14 +171,39 @@ def verify_used(folder: Path, names: Collection[str]) -> Manifest:
 
 
 def write_static_files(
-    folder: Path, *, tokenizer: TokenizerFiles, policy: CompressionPolicy, runtime: str, requires: str
+    folder: Path,
+    *,
+    tokenizer: TokenizerFiles,
+    policy: CompressionPolicy,
+    runtime: str,
+    requires: str,
+    task: Mapping[str, Any],
 ) -> None:
-    """The tokenizer, the example for the runtime, and the policy. `requires` is what pip installs it from."""
+    """The tokenizer, the example for the runtime and the task, and the policy. `requires` is what pip installs the
+    runtime from, `task` what the manifest says of it."""
     tokenizer.write(folder)
-    name = f"example_{RUNTIMES[named_runtime(runtime)].library}.py.txt"
-    example = resources.files("autocompress.deploy").joinpath(name).read_text(encoding="utf-8")
-    (folder / "example.py").write_text(example.replace("$REQUIRES", requires), encoding="utf-8")
+    (folder / "example.py").write_text(_example(runtime, task, requires=requires), encoding="utf-8")
     _write_json(folder / POLICY, {"digest": policy.digest, "steps": policy.to_json()})
+
+
+def _example(runtime: str, task: Mapping[str, Any], *, requires: str) -> str:
+    """A script for a runtime and a form of answers; `task` is what the manifest says of it."""
+    pairs = bool(task.get("pairs"))
+    filled = {
+        "$REQUIRES": requires,
+        "$TEXTS": str(1 + pairs),
+        "$ROWS": "first and second text in turn" if pairs else "one text a row",
+        "$ARGUMENTS": '"A man sleeps." "Somebody is awake."' if pairs else '"How far is it from Denver to Aspen ?"',
+        "$ANSWER": _template(str(task["answer"])),
+    }
+    example = _template(RUNTIMES[named_runtime(runtime)].library)
+    for name, text in filled.items():
+        example = example.replace(name, text)
+    return example
+
+
+def _template(name: str) -> str:
+    return resources.files("autocompress.deploy").joinpath(f"example_{name}.py.txt").read_text(encoding="utf-8")
 
 
 def write_check(folder: Path, examples: Checked, readings: Mapping[str, Sequence[int]]) -> None:
@@ -187,6 +214,7 @@ def write_check(folder: Path, examples: Checked, readings: Mapping[str, Sequence
         {
             "texts": list(examples.texts),
             "tokens": [ids.tolist() for ids in examples.tokens],
+            **({} if examples.types is None else {"types": [kinds.tolist() for kinds in examples.types]}),
             "labels": examples.labels.tolist(),
             "logits": [[round(float(value), 6) for value in row] for row in examples.logits],
             "readings": [{"text": text, "tokens": list(ids)} for text, ids in readings.items()],
@@ -200,10 +228,11 @@ def read_check(folder: Path) -> tuple[Checked, dict[str, list[int]]]:
     try:
         found = json.loads(path.read_text(encoding="utf-8"))
         checked = Checked(
-            tuple(found.get("texts", ())),
+            tuple(text if isinstance(text, str) else tuple(text) for text in found.get("texts", ())),
             tuple(np.asarray(ids, dtype=np.int64) for ids in found["tokens"]),
-            np.asarray(found["labels"], dtype=np.int64),
+            np.asarray(found["labels"]),
             np.asarray(found["logits"], dtype=np.float32),
+            tuple(np.asarray(kinds, dtype=np.int64) for kinds in found["types"]) if "types" in found else None,
         )
         return checked, {entry["text"]: list(entry["tokens"]) for entry in found.get("readings", ())}
     except (ValueError, KeyError, TypeError, AttributeError) as error:

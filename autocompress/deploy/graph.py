@@ -20,7 +20,7 @@ from onnx import TensorProto, helper
 
 from autocompress.anatomy.weights import AttentionWeights, EmbeddingWeights, EncoderWeights, LayerWeights
 from autocompress.core.lowering import PLAIN, Lowering
-from autocompress.core.text_inputs import IDS, MASK
+from autocompress.core.text_inputs import IDS, MASK, TYPES
 from autocompress.deploy.nodes import NORM, Graph
 
 MASKED = -60.0
@@ -34,7 +34,8 @@ INPUTS = (IDS, MASK)
 def write_graph(
     weights: EncoderWeights, *, every_token: bool = False, lowering: Lowering = PLAIN, opset: int | None = None
 ) -> onnx.ModelProto:
-    """The model `(token ids, attention mask) [batch, length] int64 -> logits [batch, classes] float32`.
+    """The model `(token ids, attention mask) [batch, length] int64 -> logits [batch, classes] float32`; of pairs of
+    texts it takes their token types too.
 
     With `every_token` the last layer computes all tokens like any other: what profiling compares with. `opset` is the
     version of ONNX that it is written in, the oldest that it can be where none is given: an older one has no node for
@@ -54,9 +55,10 @@ def write_graph(
     with graph.within("head"):
         _head(graph, weights, hidden)
     graph.nodes[-1].output[0] = "logits"
+    inputs = INPUTS if weights.embeddings.types is None else (*INPUTS, TYPES)
     tokens, classes = ["batch", "length"], len(weights.head[-1].bias)
     return graph.model(
-        [helper.make_tensor_value_info(name, TensorProto.INT64, tokens) for name in INPUTS],
+        [helper.make_tensor_value_info(name, TensorProto.INT64, tokens) for name in inputs],
         [helper.make_tensor_value_info("logits", TensorProto.FLOAT, ["batch", classes])],
     )
 
@@ -117,7 +119,11 @@ def _embeddings(graph: Graph, embeddings: EmbeddingWeights) -> str:
     with graph.within("position"):
         length, rows = graph.node("Shape", IDS, start=1, end=2), graph.array(embeddings.position, "weight")
         positions = graph.node("Slice", rows, graph.ints([0]), length, graph.ints([0]))
-    normed = graph.norm(graph.node("Add", words, positions), embeddings.norm)
+    added = graph.node("Add", words, positions)
+    if embeddings.types is not None:
+        with graph.within("type"):
+            added = graph.node("Add", added, graph.node("Gather", graph.array(embeddings.types, "weight"), TYPES))
+    normed = graph.norm(added, embeddings.norm)
     return graph.linear("projection", normed, [embeddings.projection], 32) if embeddings.projection else normed
 
 

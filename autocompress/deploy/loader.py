@@ -3,9 +3,9 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 from pathlib import Path
-from typing import Any, final, overload
+from typing import Any, final
 
 import numpy as np
 from numpy.typing import NDArray
@@ -17,7 +17,7 @@ from autocompress.deploy.folder import ANSWERING, MANIFEST, MODEL, POLICY, Manif
 from autocompress.deploy.serving import predict_as_served
 from autocompress.deploy.session import Session, runtime
 from autocompress.deploy.tokenizer import TextTokenizer
-from autocompress.errors import HostError, IntegrityError
+from autocompress.errors import HostError, IntegrityError, SpecError
 
 
 @final
@@ -30,7 +30,7 @@ class ExportedModel:
         manifest = verify_used(folder, ANSWERING)
         self.labels = tuple(manifest.task["labels"])
         self.policy = CompressionPolicy.from_json(json.loads((folder / POLICY).read_text("utf-8"))["steps"])
-        self._about = manifest.task
+        self._about, self._pairs = manifest.task, bool(manifest.task.get("pairs", False))
         self._form = _form(folder, str(manifest.task.get("answer", "share")))
         self._pad = int(manifest.task.get("pad", 0))
         self._tokenizer = TextTokenizer.read(folder, longest=int(manifest.task["max_length"]), pad=self._pad)
@@ -43,27 +43,38 @@ class ExportedModel:
             switches=manifest.switches,
         )
 
-    def tokens(self, texts: Iterable[str]) -> list[NDArray[np.int64]]:
-        """The token ids of each text. Raises SpecError for what is no text."""
-        return self._tokenizer(list(texts))
+    def read(self, texts: Sequence[Any]) -> tuple[list[NDArray[np.int64]], list[NDArray[np.int64]] | None]:
+        """The token ids of each text; of pairs of texts their types, too. Raises SpecError for what is neither."""
+        if not texts or isinstance(texts[0], str):
+            return self._tokenizer(texts), None
+        return self._tokenizer.pairs(texts)
 
-    def logits(self, texts: str | Iterable[str]) -> NDArray[np.float32]:
-        """[texts, labels], computed in the batches that the model was measured with; one row for one text."""
-        tokens = self.tokens([texts] if isinstance(texts, str) else texts)
-        if not tokens:
+    def tokens(self, texts: Iterable[Any]) -> list[NDArray[np.int64]]:
+        """The token ids of each text, or pair of texts. Raises SpecError for what is neither."""
+        rows = list(texts)
+        if len({isinstance(row, str) for row in rows}) > 1:
+            return [self.read([row])[0][0] for row in rows]
+        return self.read(rows)[0]
+
+    def logits(self, texts: Any) -> NDArray[np.float32]:
+        """[texts, outputs], computed in the batches that the model was measured with; one row for one text."""
+        rows = [texts] if self._is_row(texts) else list(texts)
+        if self._pairs and (single := [row for row in rows if isinstance(row, str)]):
+            raise SpecError(f"this model reads pairs of texts, (first, second); got the single text {single[0][:40]!r}")
+        if not rows:
             return np.zeros((0, len(self.labels)), np.float32)
-        return predict_as_served(self.session, tokens, self._workload, pad=self._pad)
+        tokens, types = self.read(rows)
+        return predict_as_served(self.session, tokens, self._workload, pad=self._pad, types=types)
 
-    @overload
-    def __call__(self, texts: str) -> Any: ...
-
-    @overload
-    def __call__(self, texts: Iterable[str]) -> list[Any]: ...
-
-    def __call__(self, texts: str | Iterable[str]) -> Any:
-        """The answer to one text, or one for each of several (`deploy.answers`)."""
+    def __call__(self, texts: Any) -> Any:
+        """The answer to one text, or one for each of several (`deploy.answers`). Where the model reads pairs, a tuple
+        of two texts is one of them."""
         answers = self._form(self.logits(texts), self._about)
-        return answers[0] if isinstance(texts, str) else list(answers)
+        return answers[0] if self._is_row(texts) else list(answers)
+
+    def _is_row(self, texts: Any) -> bool:
+        """Whether it is one and not several. Two texts in a tuple are a pair; in a list they are two texts."""
+        return isinstance(texts, str) or (self._pairs and isinstance(texts, tuple) and isinstance(texts[0], str))
 
 
 def _form(folder: Path, name: str) -> Form:

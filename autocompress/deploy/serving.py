@@ -2,17 +2,15 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
-
 import numpy as np
 from numpy.typing import NDArray
 
 from autocompress.core.workload import Workload
-from autocompress.deploy.session import Session
+from autocompress.deploy.session import Session, Tokens
 
 
 def predict_as_served(
-    session: Session, tokens: Sequence[NDArray[np.int64]], workload: Workload, *, pad: int
+    session: Session, tokens: Tokens, workload: Workload, *, pad: int, types: Tokens | None = None
 ) -> NDArray[np.float32]:
     """Logits [texts, classes] of texts in batches of the workload: in the order of their length where that is how it
     takes them, each batch padded with the token `pad` to its longest text, or to `length` where all texts are.
@@ -22,17 +20,19 @@ def predict_as_served(
     single text is never padded: nothing stands beside it.
     """
     if workload.batch == 1:
-        return session.predict(tuple(tokens))
+        return session.predict(tokens, types)
     by_length = workload.lengths == "sorted"
     order = np.argsort([len(ids) for ids in tokens], kind="stable") if by_length else np.arange(len(tokens))
     least = workload.length if workload.lengths == "padded" else 0
     found = []
     for start in range(0, len(order), workload.batch):
-        batch = [tokens[place] for place in order[start : start + workload.batch]]
-        ids = np.full((len(batch), max(least, *map(len, batch))), pad, np.int64)
-        mask = np.zeros_like(ids)
-        for row, text in enumerate(batch):
-            ids[row, : len(text)], mask[row, : len(text)] = text, 1
-        found.append(session.run(session.feed(ids, mask)))
+        batch = order[start : start + workload.batch]
+        ids = np.full((len(batch), max(least, *(len(tokens[place]) for place in batch))), pad, np.int64)
+        mask, kinds = np.zeros_like(ids), np.zeros_like(ids)
+        for row, place in enumerate(batch):
+            length = len(tokens[place])
+            ids[row, :length], mask[row, :length] = tokens[place], 1
+            kinds[row, :length] = 0 if types is None else types[place]
+        found.append(session.run(session.feed(ids, mask, kinds)))
     logits = np.concatenate(found)
     return logits[np.argsort(order)]

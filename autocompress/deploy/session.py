@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -15,6 +15,10 @@ from autocompress.deploy.runtimes import opened, runtime
 from autocompress.deploy.runtimes.onnx_runtime import EXECUTED
 
 __all__ = ["EXECUTED", "Session", "runtime"]
+
+
+Tokens = Sequence[NDArray[np.int64]]
+"""The numbers of each text's tokens, or their types."""
 
 
 class Session:
@@ -37,9 +41,11 @@ class Session:
         compute otherwise than its name promises."""
         self._engine = opened(runtime, model, threads=threads, switches=switches or {}, watch=watch)
 
-    def feed(self, ids: NDArray[np.int64], mask: NDArray[np.int64]) -> Mapping[str, Any]:
-        """The inputs this model wants of single texts: stock exports also ask for token types, which are 0."""
-        return self.fed({IDS: ids, MASK: mask, TYPES: np.zeros_like(ids)})
+    def feed(
+        self, ids: NDArray[np.int64], mask: NDArray[np.int64], types: NDArray[np.int64] | None = None
+    ) -> Mapping[str, Any]:
+        """The inputs this model wants of texts: stock exports also ask for token types, which are 0 for single ones."""
+        return self.fed({IDS: ids, MASK: mask, TYPES: np.zeros_like(ids) if types is None else types})
 
     def fed(self, inputs: Mapping[str, Any]) -> Mapping[str, Any]:
         """Those of the inputs that this model wants."""
@@ -57,7 +63,9 @@ class Session:
         """Logits [texts, classes]."""
         return np.asarray(self.raw(feed), dtype=np.float32)
 
-    def predict(self, tokens: tuple[NDArray[np.int64], ...]) -> NDArray[np.float32]:
+    def predict(self, tokens: Tokens, types: Tokens | None = None) -> NDArray[np.float32]:
         """Logits [texts, classes] of texts served one by one: int8 activations get a scale for each text, and padding
         costs nothing."""
-        return np.concatenate([self.run(self.feed(ids[None], np.ones_like(ids)[None])) for ids in tokens])
+        kinds = [None] * len(tokens) if types is None else [one[None] for one in types]
+        fed = [self.feed(ids[None], np.ones_like(ids)[None], kind) for ids, kind in zip(tokens, kinds, strict=True)]
+        return np.concatenate([self.run(one) for one in fed])

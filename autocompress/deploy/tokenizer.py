@@ -55,6 +55,19 @@ class TextTokenizer:
             raise SpecError(_no_unicode(texts)) from error
         return [np.asarray(text.ids or [self._pad], dtype=np.int64) for text in found]
 
+    def pairs(self, rows: Sequence[tuple[str, str]]) -> tuple[list[NDArray[np.int64]], list[NDArray[np.int64]]]:
+        """The token ids of pairs of texts, and the type of each token: of a pair that is too long, the longer text is
+        cut. Raises SpecError naming the first that is no pair."""
+        for place, row in enumerate(rows):
+            if not isinstance(row, (tuple, list)) or len(row) != 2 or not all(isinstance(text, str) for text in row):
+                raise SpecError(f"pair {place}: must be two texts, got {type(row).__name__} {str(row)[:40]!r}")
+        try:
+            found = self._tokenizer.encode_batch([(first, second) for first, second in rows])
+        except (UnicodeEncodeError, TypeError) as error:
+            raise SpecError(_no_unicode([text for row in rows for text in row])) from error
+        ids = [np.asarray(pair.ids or [self._pad], dtype=np.int64) for pair in found]
+        return ids, [np.asarray(pair.type_ids or [0], dtype=np.int64) for pair in found]
+
     def whole(self, text: str) -> list[int]:
         """The ids of a text that is not cut."""
         other = Tokenizer.from_str(self._tokenizer.to_str())

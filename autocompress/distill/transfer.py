@@ -57,7 +57,8 @@ def transfer_texts(
 
 def joined(a: Examples, b: Examples) -> Examples:
     """All texts of both."""
-    return Examples((*a.texts, *b.texts), (*a.tokens, *b.tokens), np.concatenate([a.labels, b.labels]), a.pad)
+    types = None if a.types is None or b.types is None else (*a.types, *b.types)
+    return Examples((*a.texts, *b.texts), (*a.tokens, *b.tokens), np.concatenate([a.labels, b.labels]), a.pad, types)
 
 
 def _variations(
@@ -71,10 +72,11 @@ def _variations(
 
 
 def _recombinations(examples: Examples, count: int, generator: np.random.Generator) -> Examples:
-    """Texts too short to be cut, and those alone in their class, take no part."""
+    """Texts too short to be cut, pairs of texts, and those alone in their class, take no part."""
     alike: dict[int, list[int]] = {}
+    of_classes = examples.labels.ndim == 1 and np.issubdtype(examples.labels.dtype, np.integer)
     for row, ids in enumerate(examples.tokens):
-        if len(ids) >= _SHORTEST:
+        if len(ids) >= _SHORTEST and of_classes and isinstance(examples.texts[row], str):
             alike.setdefault(int(examples.labels[row]), []).append(row)
     rows, tokens = [], []
     for _ in range(count):
@@ -97,7 +99,7 @@ def _recombined(first: NDArray[np.int64], last: NDArray[np.int64], generator: np
 
 def _made(examples: Examples, rows: list[int], tokens: list[NDArray[np.int64]]) -> Examples:
     origin = examples.take(rows)
-    return Examples(origin.texts, tuple(tokens), origin.labels, examples.pad)
+    return Examples(origin.texts, tuple(tokens), origin.labels, examples.pad, origin.types)
 
 
 def _new(texts: Examples, known: Examples) -> Examples:

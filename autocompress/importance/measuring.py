@@ -24,7 +24,7 @@ from autocompress.importance.scores import (
     ranks,
 )
 from autocompress.tasks import Batch
-from autocompress.tasks.text_classification import class_loss
+from autocompress.tasks.classes import class_loss
 
 _NOTHING: Final = Importance({}, {})
 

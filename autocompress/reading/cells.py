@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import ast
+import math
 import re
 import unicodedata
 from collections import Counter
@@ -63,6 +64,57 @@ def labels_of(table: Table, column: str) -> list[str]:
         one="has no label; remove it, or fill it in",
     )
     return labels
+
+
+def amounts_of(table: Table, column: str) -> list[float]:
+    """The amounts of a column. Raises SpecError with the rows that hold something else, or nothing."""
+    cells = table.cells[column]
+    _refuse(
+        table,
+        cells,
+        _is_no_amount,
+        f"hold no number in {column!r}, where the task wants an amount; remove or mend them",
+    )
+    return [float(_plain(cell)) for cell in cells]
+
+
+def _is_no_amount(cell: Any) -> bool:
+    if isinstance(cell, bool) or _is_missing(cell) or _is_nested(cell):
+        return True
+    try:
+        return not math.isfinite(float(_plain(cell)))
+    except (TypeError, ValueError):
+        return True
+
+
+def classes_of(table: Table, column: str) -> list[tuple[str, ...]]:
+    """The classes of each row of a column of lists: JSON's, or those of csv as Python or JSON writes them; `[]` is a
+    row of no class. Raises SpecError with the rows that hold something else."""
+    cells = [_list_in(cell) for cell in table.cells[column]]
+    _refuse(
+        table,
+        cells,
+        lambda cell: cell is None,
+        f'hold no list of labels in {column!r}; write each as a list, such as ["a", "b"], and none as []',
+    )
+    found = [tuple(dict.fromkeys(str(_plain(one)).strip() for one in cell or ())) for cell in cells]
+    _refuse(
+        table, found, lambda labels: any(_is_empty(one) or _is_broken(one) for one in labels), "hold an empty label"
+    )
+    return found
+
+
+def _list_in(cell: Any) -> list[Any] | None:
+    """None where there is no flat list."""
+    if isinstance(cell, str) and cell.strip().startswith("["):
+        try:
+            cell = ast.literal_eval(cell.strip())
+        except (ValueError, SyntaxError, MemoryError, RecursionError):
+            return None
+    if isinstance(cell, (str, Mapping)) or not _is_nested(cell):
+        return None
+    items = cell.tolist() if hasattr(cell, "tolist") else list(cell)
+    return None if any(_is_nested(one) or _is_missing(one) for one in items) else items
 
 
 def with_threshold(spec: DataSpec, table: Table, labels: Sequence[str]) -> list[str]:

@@ -8,12 +8,12 @@ from dataclasses import replace
 from typing import Any
 
 from autocompress.core.data_spec import SPLITS, Asset, DataSpec, PartSpec
+from autocompress.core.task_kinds import Targets
 from autocompress.errors import SpecError, did_you_mean
-from autocompress.reading.cells import labels_of, texts_of
 from autocompress.reading.columnar import table_of_arrow
 from autocompress.reading.folders import split_named
 from autocompress.reading.json_rows import table_of_tree
-from autocompress.reading.labelled import ALL
+from autocompress.reading.labelled import ALL, inputs_of, targets_of
 from autocompress.reading.layout import Layout, Table, check_columns
 from autocompress.reading.pairs import second_texts
 
@@ -23,14 +23,14 @@ KINDS = (
 )
 
 
-def rows_given(spec: DataSpec, data: object) -> dict[str, bytes]:
-    """What `run(..., data=...)` was given as lines of JSON with `text` and `label`, by the split they are given for or
-    under `all`. Columns are those that the study names.
+def rows_given(spec: DataSpec, data: object, targets: Targets = "class") -> dict[str, bytes]:
+    """What `run(..., data=...)` was given as lines of JSON with `text`, `text_pair` if there is one, and `label`, by
+    the split they are given for or under `all`. Columns are those that the study names.
 
     Raises SpecError with the rows that have no text or no label, and for what is no table of texts.
     """
     layout = Layout.of_labelled(spec)
-    return {name: _lines(layout, _table(layout, where, part)) for name, (where, part) in _parts(data).items()}
+    return {name: _lines(layout, _table(layout, where, part), targets) for name, (where, part) in _parts(data).items()}
 
 
 def kept(spec: DataSpec, files: Mapping[str, str]) -> DataSpec:
@@ -42,6 +42,7 @@ def kept(spec: DataSpec, files: Mapping[str, str]) -> DataSpec:
         source=parts.get(ALL),
         format="jsonl",
         text="text",
+        text_pair=None if spec.text_pair is None else "text_pair",
         label="label",
         columns=(),
         pattern=None,
@@ -100,7 +101,10 @@ def _of_frame(layout: Layout, where: str, frame: Any) -> Table:
     return Table(where, tuple(columns), cells, lambda: range(1, len(frame) + 1), "row")
 
 
-def _lines(layout: Layout, table: Table) -> bytes:
+def _lines(layout: Layout, table: Table, targets: Targets) -> bytes:
     second_texts(layout, table)
-    rows = zip(texts_of(table, layout.wanted["text"]), labels_of(table, layout.wanted["label"]), strict=True)
-    return "".join(json.dumps({"text": text, "label": label}) + "\n" for text, label in rows).encode()
+    lines = []
+    for given, label in zip(inputs_of(table, layout), targets_of(table, layout, targets), strict=True):
+        texts = {"text": given} if isinstance(given, str) else dict(zip(("text", "text_pair"), given, strict=True))
+        lines.append(json.dumps({**texts, "label": label}) + "\n")
+    return "".join(lines).encode()

@@ -3,14 +3,24 @@
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Final
+from typing import Any, Final
 
 from autocompress.core.data_spec import DataSpec
+from autocompress.core.task_kinds import Targets
 from autocompress.errors import SpecError
-from autocompress.reading.cells import alike, labels_of, ordered, texts_of, whole_numbers, with_threshold
+from autocompress.reading.cells import (
+    alike,
+    amounts_of,
+    classes_of,
+    labels_of,
+    ordered,
+    texts_of,
+    whole_numbers,
+    with_threshold,
+)
 from autocompress.reading.folders import find_files, read_file
 from autocompress.reading.layout import Layout, Table
 from autocompress.reading.pairs import second_texts
@@ -27,10 +37,11 @@ _EMPTY_WORDS: Final = {"none", "null", "na", "n/a", "#n/a", "unknown label"}
 
 @dataclass(frozen=True, slots=True)
 class Rows:
-    """Labelled texts in the order of their tables; `origins` are the rows' places in these, one table after another."""
+    """Labelled texts, or pairs of texts, in the order of their tables; labels are what the task wants: classes,
+    amounts, or lists of classes. `origins` are the rows' places in the tables, one table after another."""
 
-    texts: tuple[str, ...]
-    labels: tuple[str, ...]
+    texts: tuple[Any, ...]
+    labels: tuple[Any, ...]
     tables: tuple[Table, ...]
     origins: tuple[int, ...]
 
@@ -44,9 +55,8 @@ class Rows:
 
     def take(self, rows: Sequence[int]) -> Rows:
         """Only these."""
-        picked = (tuple(whole[row] for row in rows) for whole in (self.texts, self.labels, self.origins))
-        texts, labels, origins = picked
-        return Rows(texts, labels, self.tables, origins)  # type: ignore[arg-type]
+        texts, labels, origins = (tuple(one[row] for row in rows) for one in (self.texts, self.labels, self.origins))
+        return Rows(texts, labels, self.tables, origins)
 
     def having(self, label: str) -> list[int]:
         """The rows of a class."""
@@ -76,8 +86,9 @@ class Labelled:
     notes: tuple[str, ...]
 
 
-def read_labelled(spec: DataSpec, files: Mapping[str, Path]) -> Labelled:
-    """`files` are those that `spec.parts` name. Raises SpecError naming the file and the rows that do not fit."""
+def read_labelled(spec: DataSpec, files: Mapping[str, Path], targets: Targets = "class") -> Labelled:
+    """`files` are those that `spec.parts` name, `targets` what the task wants of a row. Raises SpecError naming the
+    file and the rows that do not fit."""
     parts: dict[str, list[Table]] = {}
     notes: list[str] = []
     layouts: dict[str, Layout] = {}
@@ -89,7 +100,7 @@ def read_labelled(spec: DataSpec, files: Mapping[str, Path]) -> Labelled:
             if split in parts:
                 raise SpecError(f"{files[name]}: holds a {split} split, and `task.data.{split}` names another")
             parts[split], layouts[split] = [read_file(layout, path) for path in paths], layout
-    return labelled_of(spec, parts, layouts, notes)
+    return labelled_of(spec, parts, layouts, notes, targets=targets)
 
 
 def _meant(name: str, found: Mapping[str, list[Path]], spec: DataSpec, path: Path) -> dict[str, list[Path]]:
@@ -105,7 +116,12 @@ def _meant(name: str, found: Mapping[str, list[Path]], spec: DataSpec, path: Pat
 
 
 def labelled_of(
-    spec: DataSpec, parts: Mapping[str, Sequence[Table]], layouts: Mapping[str, Layout], notes: Iterable[str] = ()
+    spec: DataSpec,
+    parts: Mapping[str, Sequence[Table]],
+    layouts: Mapping[str, Layout],
+    notes: Iterable[str] = (),
+    *,
+    targets: Targets = "class",
 ) -> Labelled:
     """Raises SpecError with every part that does not fit."""
     told = list(notes)
@@ -115,26 +131,48 @@ def labelled_of(
             told += table.notes
         if others := second_texts(layouts[name], tables[0]):
             told.append(f"{tables[0].where}: columns that hold texts too and are not read: {', '.join(others)}")
-        rows[name] = _rows(spec, tables, layouts[name])
-    _spell_numbers(rows, told)
+        rows[name] = _rows(spec, tables, layouts[name], targets)
+    if targets == "class":
+        _spell_numbers(rows, told)
+        _check_alike(rows)
+        told += [f"{part.where}: {note}" for part in rows.values() for note in _odd_labels(part)]
     everything = [label for part in rows.values() for label in part.labels]
-    _check_alike(rows)
-    for name, part in rows.items():
-        told += [f"{part.where}: {note}" for note in _odd_labels(part)]
-        if spec.distinct:
-            rows[name] = _distinct(part, told)
-    classes = ordered(everything)
-    _check_classes(spec, rows, classes)
+    if spec.distinct:
+        rows = {name: _distinct(part, told) for name, part in rows.items()}
+    if targets == "amount":
+        _check_amounts(rows)
+        return Labelled(rows, (), tuple(told))
+    classes = ordered(everything if targets == "class" else [one for labels in everything for one in labels])
+    (_check_classes if targets == "class" else _check_several)(spec, rows, classes)
     return Labelled(rows, tuple(classes), tuple(told))
 
 
-def _rows(spec: DataSpec, tables: Sequence[Table], layout: Layout) -> Rows:
-    texts: list[str] = []
-    labels: list[str] = []
+def _rows(spec: DataSpec, tables: Sequence[Table], layout: Layout, targets: Targets) -> Rows:
+    texts: list[Any] = []
+    labels: list[Any] = []
     for table in tables:
-        texts += texts_of(table, layout.wanted["text"])
-        labels += with_threshold(spec, table, labels_of(table, layout.wanted["label"]))
+        texts += inputs_of(table, layout)
+        found = targets_of(table, layout, targets)
+        labels += with_threshold(spec, table, found) if targets == "class" else found
     return Rows(tuple(texts), tuple(labels), tuple(tables), tuple(range(len(texts))))
+
+
+def inputs_of(table: Table, layout: Layout) -> list[Any]:
+    """The texts of a table, or its pairs of texts."""
+    first = texts_of(table, layout.wanted["text"])
+    if "text_pair" not in layout.wanted:
+        return list(first)
+    return list(zip(first, texts_of(table, layout.wanted["text_pair"]), strict=True))
+
+
+def targets_of(table: Table, layout: Layout, targets: Targets) -> list[Any]:
+    """What its column of labels holds, as the task wants it."""
+    readers: dict[Targets, Callable[[Table, str], Sequence[Any]]] = {
+        "class": labels_of,
+        "amount": amounts_of,
+        "classes": classes_of,
+    }
+    return list(readers[targets](table, layout.wanted["label"]))
 
 
 def _spell_numbers(rows: dict[str, Rows], told: list[str]) -> None:
@@ -189,14 +227,38 @@ def _distinct(part: Rows, told: list[str]) -> Rows:
     return part.take(list(first.values())) if repeated else part
 
 
+def _learned(rows: Mapping[str, Rows]) -> Rows:
+    found = rows.get("train") or rows.get(ALL)
+    assert found is not None, "DataSpec wants texts to learn from"
+    return found
+
+
+def _check_amounts(rows: Mapping[str, Rows]) -> None:
+    learned = _learned(rows)
+    if len(set(learned.labels)) < 2:
+        found = learned.labels[0] if len(learned) else "missing"
+        raise SpecError(f"{learned.where}: all amounts are {found}; there is nothing to learn")
+
+
+def _check_several(spec: DataSpec, rows: Mapping[str, Rows], classes: Sequence[str]) -> None:
+    learned = _learned(rows)
+    if not classes:
+        raise SpecError(
+            f"{learned.where}: no row has a label in {spec.label!r}; name the column with `task.data.label`"
+        )
+    _check_number(spec, rows, classes)
+
+
 def _check_classes(spec: DataSpec, rows: Mapping[str, Rows], classes: Sequence[str]) -> None:
     where = next(iter(rows.values())).where
-    learned = rows.get("train") or rows.get(ALL)
-    assert learned is not None, "DataSpec wants texts to learn from"
-    found = set(learned.labels)
+    found = set(_learned(rows).labels)
     if len(found) < 2:
         raise SpecError(f"{where}: classification needs at least two classes, found {sorted(found) or 'no rows'}")
-    texts = sum(map(len, rows.values()))
+    _check_number(spec, rows, classes)
+
+
+def _check_number(spec: DataSpec, rows: Mapping[str, Rows], classes: Sequence[str]) -> None:
+    where, texts = next(iter(rows.values())).where, sum(map(len, rows.values()))
     if len(classes) > max(_MANY, _LABELS_A_TEXT * texts):
         raise SpecError(
             f"{where}: {len(classes)} classes in {texts} texts, such as {classes[0][:40]!r} and {classes[1][:40]!r}: "

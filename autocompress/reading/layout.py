@@ -32,9 +32,14 @@ class Layout:
 
     @staticmethod
     def of_labelled(spec: DataSpec) -> Layout:
-        wanted = {"text": spec.text, "label": spec.label}
-        if spec.text == spec.label:
+        wanted = {"text": spec.text}
+        if spec.text_pair is not None:
+            wanted["text_pair"] = spec.text_pair
+        if spec.text == spec.text_pair:
+            raise SpecError(f"task.data.text_pair: {spec.text!r} is the column of first texts; name that of the second")
+        if spec.label in wanted.values():
             raise SpecError(f"task.data.label: {spec.label!r} is the column of texts already; name the one of labels")
+        wanted["label"] = spec.label
         return _layout("task.data", wanted, spec, spec.pattern, spec.ignore)
 
     @staticmethod

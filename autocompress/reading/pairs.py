@@ -33,7 +33,8 @@ def second_texts(layout: Layout, table: Table) -> list[str]:
     if paired:
         raise SpecError(
             f"{table.where}: column {paired[0]!r} looks like the second text of a pair whose first is {text!r}; models "
-            f"of one text are compressed here, so join the two into one column, or go without it: "
+            f"of one text are compressed here, so join the two into one column, let both be read "
+            f"(`task.kind: sentence-pairs`, `{layout.key}.text_pair: {paired[0]}`), or go without it: "
             f"`{layout.key}.ignore: [{paired[0]}]`"
         )
     return [name for name in others if _holds_texts(table, name)]

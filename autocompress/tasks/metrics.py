@@ -141,6 +141,23 @@ def macro_f1(predicted: Rows, truth: Rows, classes: int) -> float:
     return float((2 * hits[present] / totals[present]).mean())
 
 
+def of_decisions(spec: MetricSpec) -> Metric:
+    """Of yes and no to each label, [rows, labels], beside what is true. A label that no row has and none is given
+    counts for nothing."""
+    averages = {"micro-f1": "micro", "macro-f1": "macro"}
+    if spec.name not in averages:
+        raise SpecError(f"task.metric: {spec.name} does not score several labels a row")
+
+    def scoring(predicted: Any, truth: Any) -> float:
+        known = (truth > 0).any(axis=0) | predicted.any(axis=0)
+        if not known.any():
+            return 1.0
+        average = averages[spec.name]
+        return float(metrics.f1_score(truth[:, known] > 0, predicted[:, known], average=average, zero_division=0.0))
+
+    return Metric(spec, scoring)
+
+
 def of_amounts(spec: MetricSpec) -> Metric:
     """Of predicted amounts [rows] beside the true ones."""
     scorings: dict[str, Scoring] = {

@@ -50,11 +50,12 @@ class Splits:
     notes: tuple[str, ...]
 
 
-def split(spec: DataSpec, pools: Mapping[str, Pool], classes: Sequence[str]) -> Splits:
+def split(spec: DataSpec, pools: Mapping[str, Pool], classes: Sequence[str], *, of_classes: bool = True) -> Splits:
     """What is given for a split stays together, in its order; what is not is split off from the training texts.
 
     Of texts that the model cannot tell apart the test split keeps all, validation those that test has not, training
-    those that neither has. Raises SpecError when there are too few texts, or the given splits are much the same.
+    those that neither has. Rows that are not `of_classes` have one class, which means nothing. Raises SpecError when
+    there are too few texts, or the given splits are much the same.
     """
     notes: list[str] = []
     given = {name: (name, np.arange(len(pool.labels))) for name, pool in pools.items() if name != ALL}
@@ -74,8 +75,9 @@ def split(spec: DataSpec, pools: Mapping[str, Pool], classes: Sequence[str]) -> 
         )
     found = {name: found[name] for name in SPLITS}
     _check_counts(pools, found)
-    notes += _about_classes(pools, found, classes)
-    notes += [_about_interval(name, len(found[name][1])) for name in ("validation", "test")]
+    if of_classes:
+        notes += _about_classes(pools, found, classes)
+        notes += [_about_interval(name, len(found[name][1])) for name in ("validation", "test")]
     return Splits(found, tuple(notes))
 
 

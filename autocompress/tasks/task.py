@@ -11,7 +11,7 @@ from abc import ABC, abstractmethod
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any, ClassVar, Literal
+from typing import Any, ClassVar, Literal, Self
 
 import numpy as np
 from numpy.typing import NDArray
@@ -21,11 +21,14 @@ from autocompress.anatomy.heads import SEQUENCE
 from autocompress.core.data_spec import TaskSpec
 from autocompress.deploy.tokenizer import TokenizerFiles
 from autocompress.tasks.examples import Batch, Examples
+from autocompress.tasks.loading import unlabelled_texts
 
 Outputs = NDArray[np.float32]
 """What a model puts out for some rows, one a row."""
 
 Reduction = Literal["mean", "sum"]
+Problem = Literal["classes", "regression", "multi_label_classification"]
+"""What outputs of a sequence head are: as a checkpoint's `problem_type` says it, where it says something."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -52,6 +55,9 @@ class Task(ABC):
     """What a study calls it."""
     head: ClassVar[str] = SEQUENCE
     """What stands behind the encoder (`anatomy.heads`)."""
+    problem: ClassVar[Problem] = "classes"
+    settles: ClassVar[bool] = False
+    """Whether something is settled by a teacher's outputs for training rows (`settled`)."""
     answer: ClassVar[str]
     """What an exported folder makes of outputs (`deploy.answers`)."""
 
@@ -65,9 +71,10 @@ class Task(ABC):
         *,
         labels: Sequence[str] | None = None,
         rows: int | None = None,
-    ) -> Task:
+        types: int = 1,
+    ) -> Self:
         """Reads, splits and tokenizes. `labels` fixes the order of the outputs (that of a model already fine-tuned),
-        `rows` are those of the model's embedding.
+        `rows` are those of the model's embedding, `types` the kinds of token that it tells apart.
 
         Raises SpecError when the data do not fit the spec, the labels, or are too few to split, and when the tokenizer
         cannot be deployed, is not the model's, or knows next to nothing of the texts."""
@@ -79,9 +86,9 @@ class Task(ABC):
         amounts. Raises SpecError when the data do not fit the spec."""
 
     @staticmethod
-    @abstractmethod
     def unlabelled(spec: TaskSpec, texts: Sequence[str], tokenizer_folder: Path) -> Examples:
         """Texts as the task's model reads them, without those that it reads nothing in. Their labels mean nothing."""
+        return unlabelled_texts(spec, texts, tokenizer_folder)
 
     def examples(self, split: str) -> Examples:
         return self.splits[split]
@@ -90,6 +97,20 @@ class Task(ABC):
     def outputs(self) -> int:
         """How many outputs the head has."""
         return len(self.labels)
+
+    @property
+    def pairs(self) -> bool:
+        """Whether a row is two texts."""
+        return any(not isinstance(text, str) for part in self.splits.values() for text in part.texts[:1])
+
+    @property
+    def types(self) -> bool:
+        """Whether the model is told which of the two a token belongs to."""
+        return any(part.types is not None for part in self.splits.values())
+
+    def settled(self, outputs: Outputs, examples: Examples) -> Self:
+        """With what follows from a teacher's outputs for some training rows."""
+        return self
 
     # Training
 
@@ -138,10 +159,9 @@ class Task(ABC):
     # Serving
 
     @classmethod
-    def served(cls, about: Mapping[str, Any]) -> Task:
+    def served(cls, about: Mapping[str, Any]) -> Self:
         """The task of an exported folder by its manifest, without any rows: it scores, and trains nothing."""
-        tokenizer = TokenizerFiles("", {}, longest=int(about["max_length"]), pad=int(about.get("pad", 0)))
-        return cls(str(about["metric"]), tuple(about["labels"]), {}, tokenizer)
+        return cls(str(about["metric"]), tuple(about["labels"]), {}, served_tokenizer(about))
 
     def about(self) -> dict[str, Any]:
         """What the manifest of an exported folder says of its task: all that its loader and its example need."""
@@ -153,4 +173,10 @@ class Task(ABC):
             "metric": self.metric,
             "max_length": self.tokenizer.longest,
             "pad": self.tokenizer.pad,
+            **({"pairs": True, "types": self.types} if self.pairs else {}),
         }
+
+
+def served_tokenizer(about: Mapping[str, Any]) -> TokenizerFiles:
+    """What a manifest says of the tokenizer: enough to know how texts were cut."""
+    return TokenizerFiles("", {}, longest=int(about["max_length"]), pad=int(about.get("pad", 0)))

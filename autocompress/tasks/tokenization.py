@@ -96,6 +96,15 @@ class Tokenization:
         self._compare(texts, theirs, ours)
         return ours
 
+    def pairs(self, rows: Sequence[tuple[str, str]]) -> tuple[list[NDArray[np.int64]], list[NDArray[np.int64]]]:
+        """The same of pairs of texts, with the type of each token."""
+        ours, types = self.reader.pairs(rows)
+        firsts, seconds = [first for first, _ in rows], [second for _, second in rows]
+        with _quiet():
+            their = self.original(firsts, seconds, truncation=True, max_length=self.files.longest)[IDS] if rows else []
+        self._compare([" / ".join(row) for row in rows], their, ours)
+        return ours, types
+
     def check_hard_texts(self) -> None:
         """Raises SpecError where transformers reads a hard text otherwise. Those with tokens that have no row are left
         out: nothing but the text itself can stand for such a token."""

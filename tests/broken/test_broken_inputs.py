@@ -19,7 +19,7 @@ import typer
 
 import autocompress
 from autocompress.cli import main
-from tests.broken import arguments, checkpoints, data, databases, environments, exports, profiles, studies
+from tests.broken import arguments, checkpoints, data, databases, environments, exports, profiles, studies, tasks
 from tests.broken.given import exported, project, stored
 from tests.broken.table import Broken, Ended, Given, faults, snapshot
 
@@ -32,6 +32,7 @@ KINDS = {
     "checkpoints": checkpoints.ROWS,
     "data": data.ROWS,
     "exports": exports.ROWS,
+    "tasks": tasks.ROWS,
 }
 ROWS = [pytest.param(row, id=f"{kind}: {row.name}") for kind, rows in KINDS.items() for row in rows]
 LEAST = 60

@@ -1,0 +1,90 @@
+"""A study of every task runs to a verified pick whose folder answers raw inputs, from Python and by itself."""
+
+from __future__ import annotations
+
+import json
+import subprocess
+import sys
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+
+import autocompress
+from autocompress.deploy.answers import Answer, GivenLabels
+from tests.given_study import BOARD, write_study
+from tests.tasks.given import row, write_pair_model, write_rows
+
+KINDS = ("sentence-pairs", "regression", "multi-label")
+QUICK = {
+    "budget": {"trials": 2},
+    "elastic": {"steps": 0},
+    "finalists": {"count": 1, "training": {"epochs": 1}},
+    "teacher": {"epochs": 1, "accept_poor": True},
+}
+
+
+@pytest.fixture(scope="module")
+def model(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    folder = tmp_path_factory.mktemp("tasks")
+    write_pair_model(folder / "model")
+    return folder / "model"
+
+
+def said(folder: Path, given: list[str]) -> str:
+    """What the folder's example prints."""
+    command = [sys.executable, str(folder / "example.py"), *given]
+    return subprocess.run(command, capture_output=True, text=True, check=True).stdout
+
+
+@pytest.mark.parametrize("kind", KINDS)
+def test_a_study_of_a_task_ends_in_a_folder_that_answers(kind: str, model: Path, tmp_path: Path) -> None:
+    write_rows(tmp_path / "rows.jsonl", kind)
+    task = {"kind": kind, "max_length": 24, "data": {"source": "rows.jsonl"}}
+    (tmp_path / "board.yaml").write_text(BOARD)
+    study = write_study(tmp_path, name="task", model={"path": str(model)}, task=task, device="board.yaml", **QUICK)
+    with autocompress.run(study, storage=str(tmp_path / "task.db"), workers=0) as done:
+        picked = done.pick(out=str(tmp_path / "picked"))
+        assert picked.member.relative.quality_drop_interval is not None
+        facts = done.row.facts["task"]
+    folder = tmp_path / "picked"
+    report = autocompress.verify_folder(folder, rounds=3)
+    assert report.ok, report.problems
+    assert report.metric == facts["metric"] == picked.member.metrics["quality"].unit
+    assert report.agreement == 1.0
+    asked = row(kind, ROW)
+    texts = (asked["text"], asked["text_pair"]) if "text_pair" in asked else asked["text"]
+    exported = autocompress.load(folder)
+    answer, several = exported(texts), exported([texts, texts])
+    assert several == [answer, answer]
+    CHECKS[kind](answer, said(folder, [texts] if isinstance(texts, str) else list(texts)), exported, texts)
+    about = json.loads((folder / "manifest.json").read_text())["task"]
+    assert (about["kind"], about["metric"]) == (kind, facts["metric"])
+
+
+ROW = 1000
+
+
+def of_pairs(answer: Any, told: str, exported: Any, texts: Any) -> None:
+    assert isinstance(answer, Answer)
+    assert set(answer.shares) == {"other", "same"}
+    assert told.startswith(f"{answer.label}  {answer.shares[answer.label]:.3f}  {texts[0]} / ")
+    swapped = exported.logits((texts[1], texts[0]))
+    assert np.abs(swapped - exported.logits(texts)).max() > 0, "which text comes first is told to the model"
+    with pytest.raises(autocompress.AutocompressError, match="this model reads pairs of texts"):
+        exported("a single text")
+
+
+def of_amounts(answer: Any, told: str, exported: Any, texts: Any) -> None:
+    assert isinstance(answer, float)
+    assert told == f"{answer:.4g}  {texts}\n"
+
+
+def of_labels(answer: Any, told: str, exported: Any, texts: Any) -> None:
+    assert isinstance(answer, GivenLabels)
+    assert all(answer.shares[label] > 0 for label in answer.labels)
+    assert told.startswith(f"{answer.labels[0]} " if answer.labels else "no label")
+
+
+CHECKS = {"sentence-pairs": of_pairs, "regression": of_amounts, "multi-label": of_labels}
