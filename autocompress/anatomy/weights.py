@@ -131,7 +131,7 @@ def random_weights(shape: ModelParts, *, positions: int, seed: int) -> EncoderWe
             array(positions, table.width),
             norm(table.width),
             table.storage.bits,
-            *map(linear, front.matrices),
+            next(map(linear, front.matrices), None),
         ),
         tuple(layers),
         "gelu",

@@ -270,7 +270,7 @@ class TaskSpec:
     or no to each of several classes (multi-label)."""
     metric: str | MetricSpec | None = None
     """What quality is: accuracy, f1 (of the class that `label` names), macro-f1, micro-f1, mcc or roc-auc of classes;
-    spearman, pearson or rmse of amounts; recall (among the `k` nearest); span-f1. Each task has one that is meant where
+    spearman, pearson or rmse of amounts; recall (among the `k` nearest). Each task has one that is meant where
     none is given. Quality is larger where it is better: rmse is taken negative."""
     max_length: int = 128
     """Tokens at which texts are cut."""

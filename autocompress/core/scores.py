@@ -46,7 +46,6 @@ SCORES: Final[Mapping[str, ScoreKind]] = {
         ScoreKind("pearson", "maximize", -1.0, "the linear correlation"),
         ScoreKind("rmse", "minimize", _ENDLESS, "the root of the mean squared error", points=False, digits=4),
         ScoreKind("recall", "maximize", 0.0, "how often the right one is among the `k` nearest"),
-        ScoreKind("span-f1", "maximize", 0.0, "the F1 score of whole spans with their kind (as seqeval counts)"),
     )
 }
 
