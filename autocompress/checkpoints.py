@@ -19,7 +19,7 @@ from torch import nn
 from transformers.utils import logging as transformers_logging
 
 from autocompress.anatomy import FAMILIES, Family, family_of
-from autocompress.anatomy.heads import config_in, empty_model, pretrained
+from autocompress.anatomy.heads import EMBEDDING, config_in, empty_model, head_of, pretrained
 from autocompress.assets import check_model_folder
 from autocompress.assets.model_folders import config_errors, numbered_names, tensor_shapes
 from autocompress.errors import SpecError
@@ -157,14 +157,13 @@ def load_model(
     with torch.random.fork_rng(), quiet():
         torch.manual_seed(0)
         with config_errors(checkpoint.folder):
-            model, info = pretrained(
-                checkpoint.folder,
-                head,
-                num_labels=len(names),
-                id2label=names,
-                label2id={name: i for i, name in names.items()},
-                problem_type=None,
-            )
+            about: dict[str, Any] = {
+                "num_labels": len(names),
+                "id2label": names,
+                "label2id": {name: i for i, name in names.items()},
+                "problem_type": None,
+            }
+            model, info = pretrained(checkpoint.folder, head, **(about if names else {}))
         if types:  # the deployed graph is written so, wherever the model is loaded from
             model.config.two_texts = True
         _check_loaded(checkpoint, model, info, new_head=new_head)
@@ -188,6 +187,8 @@ def _check_sizes(checkpoint: Checkpoint, head: str) -> None:
 
 def _check_loaded(checkpoint: Checkpoint, model: Any, info: Mapping[str, Any], *, new_head: bool) -> None:
     folder, spared = checkpoint.folder, checkpoint.family.head if new_head else ()
+    if head_of(model) == EMBEDDING:
+        spared = ("pooler.",)
     wrong = sorted(key for key in info["missing_keys"] if not key.startswith(spared))
     wrong += [
         f"{entry[0]} {list(entry[1])} instead of {list(entry[2])}"

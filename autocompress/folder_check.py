@@ -207,8 +207,9 @@ def _answers(folder: Path, manifest: Manifest, exported: ExportedModel, workload
         tokens = checked.tokens
         logits = predict_as_served(exported.session, tokens, workload, pad=int(manifest.task.get("pad", 0)))
     found = _Answers(checked, tokens, logits, tuple(problems))
-    if found.difference > _LOGIT_TOLERANCE:
-        problems.append(f"{folder / MODEL}: answers moved by {found.difference:.3g}, more than {_LOGIT_TOLERANCE}")
+    most = _LOGIT_TOLERANCE * min(1.0, float(np.abs(checked.logits).max(initial=0.0)))
+    if found.difference > most:
+        problems.append(f"{folder / MODEL}: answers moved by {found.difference:.3g}, more than {most:.3g}")
     return _Answers(checked, tokens, logits, tuple(problems))
 
 

@@ -18,6 +18,7 @@ import torch
 from numpy.typing import NDArray
 
 from autocompress.anatomy import FAMILIES, Anatomy
+from autocompress.anatomy.heads import EMBEDDING
 from autocompress.assets import cache_folder, data_digest, file_digest, find_entry, new_entry
 from autocompress.checkpoints import NEW_HEAD, Checkpoint, load_model, quiet, read_checkpoint
 from autocompress.core.policy import content_digest
@@ -110,9 +111,12 @@ def _tell(task: Task, on_note: Callable[[str], None]) -> None:
 def _is_finished(spec: StudySpec, checkpoint: Checkpoint) -> bool:
     """Whether the checkpoint is taken as it is. Raises SpecError when it cannot be, and when the study says what
     outputs mean that it will not have."""
+    kind = task_named(spec.task.kind)
+    if kind.head == EMBEDDING:
+        return True
     finished = checkpoint.has_head and spec.teacher.head == "own"
     if finished:
-        checkpoint.check_head(task_named(spec.task.kind).problem)
+        checkpoint.check_head(kind.problem)
     elif spec.task.labels:
         reason = "has no classifier yet" if not checkpoint.has_head else "gets a new head (`teacher.head`)"
         raise SpecError(
@@ -143,7 +147,8 @@ def _trained(spec: StudySpec, checkpoint: Checkpoint, data: Mapping[str, Path], 
 
 
 def _taken_as_it_is(spec: StudySpec, checkpoint: Checkpoint, data: Mapping[str, Path], *, judge: bool) -> Teacher:
-    names, found = checkpoint.names(), _labels_of(spec, data)
+    found = _labels_of(spec, data)
+    names = checkpoint.names() if found else ()
     matched = match_labels(names, found, spec.task.label_names) if found else Matched(())
     if isinstance(matched, Unmatched):
         raise SpecError(_question(spec, checkpoint, data, matched.reason))
@@ -352,7 +357,7 @@ def _cached_importance(
         teacher.anatomy,
         sample,
         wanted,
-        loss=lambda outputs, batch: teacher.task.loss(outputs, batch.targets, reduction="sum"),
+        loss=teacher.task.importance_loss,
         known=known or Importance({}, {}),
     )
     tables: Mapping[str, Mapping[str, Mapping[int, Any]]] = {

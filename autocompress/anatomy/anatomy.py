@@ -13,6 +13,7 @@ from torch import Tensor, nn
 from autocompress.anatomy.calibration import Batches, Inputs, Product, limits, observe, relief
 from autocompress.anatomy.family import Family
 from autocompress.anatomy.finding import LayerParts, Slot, find_embeddings, find_parts, find_stack, head_slot
+from autocompress.anatomy.heads import reads_of
 from autocompress.anatomy.int8 import Int8Embedding, Int8Linear, tell_padding
 from autocompress.anatomy.refusing import family_of
 from autocompress.anatomy.weights import (
@@ -73,8 +74,11 @@ class Anatomy:
         self._stack = find_stack(model)
         indices = getattr(model, "_autocompress_layers", tuple(range(len(self._list))))
         self.layers = [find_parts(i, module) for i, module in zip(indices, self._list, strict=True)]
-        self._embeddings = find_embeddings(model, self.family.constant_rows, self.family.projection)
-        self._head = [head_slot(model, path) for path in self.family.head]
+        self.reads, projection = reads_of(model), self.family.projection
+        if projection is not None and self.reads != "first":  # the encoder stands alone, under its wrapper's name
+            projection = f"{model.base_model_prefix}.{projection.partition('.')[2]}"
+        self._embeddings = find_embeddings(model, self.family.constant_rows, projection)
+        self._head = [head_slot(model, path) for path in (self.family.head if self.reads == "first" else ())]
         self.runtime: str = DEFAULT_RUNTIME
 
     @property
@@ -113,8 +117,9 @@ class Anatomy:
         """What the model is now, as numbers."""
         parts = (self._front(), *(part for layer in self.layers for part in _layer_parts(layer)))
         dense = tuple(_matrix(f"dense.{place}", slot, "targets") for place, slot in enumerate(self._head))
-        head = Part("head", "head", dense, stack=STACK)
-        return ModelParts(self.family.model_type, self._width, (*parts, head), self.runtime)
+        head = [Part("head", "head", dense, stack=STACK)] if dense else []
+        read = 1 if self.reads == "first" else None
+        return ModelParts(self.family.model_type, self._width, (*parts, *head), self.runtime, read=read)
 
     @property
     def _width(self) -> int:
@@ -254,6 +259,8 @@ class Anatomy:
     def _is_last(self, slot: Slot) -> bool:
         """Whether the deployed graph computes a product for the first token alone."""
         last = self.layers[-1]
+        if self.reads != "first":
+            return False
         return slot in (last.output, last.up, last.down)
 
     def _limits(self, name: str, calibration: Calibration, smoothing: float | None) -> Tensor | None:
@@ -312,6 +319,7 @@ class Anatomy:
             self.family.activation(self.model.config),
             tuple(_linear(slot) for slot in self._head),
             self.family.head_activation,
+            self.reads,
         )
 
 

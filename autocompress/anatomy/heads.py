@@ -7,13 +7,58 @@ from pathlib import Path
 from typing import Any, Final
 
 import torch
-from transformers import AutoConfig, AutoModelForSequenceClassification
+from torch import Tensor, nn
+from transformers import AutoConfig, AutoModel, AutoModelForSequenceClassification
+from transformers.modeling_outputs import SequenceClassifierOutput
+
+from autocompress.anatomy.weights import Reads
 
 SEQUENCE: Final = "sequence"
 """The first token, through a pooler or not, and a dense layer with an output for each label."""
 
-_CLASSES: Final[Mapping[str, Any]] = {SEQUENCE: AutoModelForSequenceClassification}
-HEADS: Final = tuple(_CLASSES)
+EMBEDDING: Final = "embedding"
+"""The mean of the last layer over tokens, brought to length 1."""
+
+
+class MeanPooled(nn.Module):
+    """An encoder whose output is the mean over its tokens, of length 1: `logits` [texts, hidden]."""
+
+    base_model_prefix = "encoder"
+
+    def __init__(self, encoder: Any) -> None:
+        super().__init__()
+        self.encoder, self.config = encoder, encoder.config
+
+    def forward(
+        self, input_ids: Tensor, attention_mask: Tensor, token_type_ids: Tensor | None = None, **more: Any
+    ) -> SequenceClassifierOutput:
+        types = {} if token_type_ids is None else {"token_type_ids": token_type_ids}
+        seen = self.encoder(input_ids=input_ids, attention_mask=attention_mask, **types, **more)
+        hidden, mask = seen.last_hidden_state, attention_mask[..., None].to(seen.last_hidden_state.dtype)
+        mean = (hidden * mask).sum(1) / mask.sum(1)
+        return SequenceClassifierOutput(
+            logits=nn.functional.normalize(mean, dim=-1), hidden_states=seen.hidden_states, attentions=seen.attentions
+        )
+
+    def set_attn_implementation(self, name: str) -> None:
+        self.encoder.set_attn_implementation(name)
+
+
+def head_of(model: nn.Module) -> str:
+    """What stands behind the encoder of a live model."""
+    return EMBEDDING if isinstance(model, MeanPooled) else SEQUENCE
+
+
+def reads_of(model: nn.Module) -> Reads:
+    """What of the last layer its head reads."""
+    return "mean" if head_of(model) == EMBEDDING else "first"
+
+
+def _pooled(encoder: Any) -> MeanPooled:
+    """A pooler that belongs to another head is left out."""
+    if getattr(encoder, "pooler", None) is not None:
+        encoder.pooler = None
+    return MeanPooled(encoder)
 
 
 def config_of(settings: Mapping[str, Any]) -> Any:
@@ -29,12 +74,15 @@ def config_in(folder: Path) -> Any:
 def empty_model(config: Any, head: str) -> Any:
     """A model with random weights, or with none that matter, ready to be used; nobody's random numbers move."""
     with torch.random.fork_rng():
-        return _CLASSES[head].from_config(config).eval()
+        if head == EMBEDDING:
+            return _pooled(AutoModel.from_config(config)).eval()
+        return AutoModelForSequenceClassification.from_config(config).eval()
 
 
 def pretrained(folder: Path, head: str, **options: Any) -> tuple[Any, Mapping[str, Any]]:
     """The model in fp32, and what the modelling library reports of its weights: missing, mismatched, unexpected."""
-    model, info = _CLASSES[head].from_pretrained(
+    maker: Any = AutoModel if head == EMBEDDING else AutoModelForSequenceClassification
+    model, info = maker.from_pretrained(
         str(folder),
         trust_remote_code=False,
         output_loading_info=True,
@@ -42,4 +90,4 @@ def pretrained(folder: Path, head: str, **options: Any) -> tuple[Any, Mapping[st
         dtype=torch.float32,
         **options,
     )
-    return model, info
+    return (_pooled(model), info) if head == EMBEDDING else (model, info)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
+from typing import Literal
 
 import numpy as np
 from numpy.typing import NDArray
@@ -12,6 +13,9 @@ from autocompress.core.parts import Matrix, ModelParts, Part
 from autocompress.core.storage import Bits
 
 Array = NDArray[np.float32]
+
+Reads = Literal["first", "mean"]
+"""What of the last layer the head reads: the first token, or the mean of all."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -83,13 +87,15 @@ class EmbeddingWeights:
 
 @dataclass(frozen=True, slots=True)
 class EncoderWeights:
-    """Embeddings, layers, and a head of dense layers on the first token with `head_activation` between them."""
+    """Embeddings, layers, and a head of dense layers on the first token with `head_activation` between them; where it
+    `reads` the mean over tokens, that is brought to length 1 and there is none."""
 
     embeddings: EmbeddingWeights
     layers: tuple[LayerWeights, ...]
     activation: str
     head: tuple[Linear, ...]
     head_activation: str
+    reads: Reads = "first"
 
 
 def random_weights(shape: ModelParts, *, positions: int, seed: int) -> EncoderWeights:

@@ -266,8 +266,8 @@ class TaskSpec:
     data: DataSpec = field(default_factory=DataSpec)
     """Labelled texts."""
     kind: str = "text-classification"
-    """What is asked of a text, or of two: a class (text-classification, sentence-pairs), an amount (regression), or yes
-    or no to each of several classes (multi-label)."""
+    """What is asked of a text, or of two: a class (text-classification, sentence-pairs), an amount (regression), yes or
+    no to each of several classes (multi-label), or a vector (sentence-embeddings, judged on pairs of texts)."""
     metric: str | MetricSpec | None = None
     """What quality is: accuracy, f1 (of the class that `label` names), macro-f1, micro-f1, mcc or roc-auc of classes;
     spearman, pearson or rmse of amounts; recall (among the `k` nearest). Each task has one that is meant where

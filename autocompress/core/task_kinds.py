@@ -34,6 +34,7 @@ OURS: Final[Mapping[str, TaskForm]] = {
     "text-classification": TaskForm(_OF_CLASSES),
     "sentence-pairs": TaskForm(_OF_CLASSES, pairs="always"),
     "regression": TaskForm(_OF_AMOUNTS, targets="amount", pairs="maybe"),
+    "sentence-embeddings": TaskForm(("spearman", "pearson", "recall"), targets="amount", pairs="always"),
     "multi-label": TaskForm(("micro-f1", "macro-f1"), targets="classes", pairs="maybe"),
 }
 

@@ -57,5 +57,10 @@ def amounts(outputs: NDArray[np.float32], _: Mapping[str, Any]) -> list[float]:
     return [float(row[0]) for row in outputs]
 
 
-FORMS: Final[Mapping[str, Form]] = {"share": shares, "labels": given_labels, "amount": amounts}
+def vectors(outputs: NDArray[np.float32], _: Mapping[str, Any]) -> list[NDArray[np.float32]]:
+    """Of outputs [texts, hidden]: as they are, of length 1, so that the product of two is their cosine."""
+    return list(outputs)
+
+
+FORMS: Final[Mapping[str, Form]] = {"share": shares, "labels": given_labels, "amount": amounts, "vector": vectors}
 """By the name that a task gives its answers."""

@@ -82,7 +82,12 @@ def model_card(manifest: Manifest, *, summary: str, steps: Sequence[str]) -> str
 
 def _noun(task: Mapping[str, Any]) -> str:
     of = "pairs of texts" if task.get("pairs") else "texts"
-    nouns = {"share": f"classifier of {of}", "labels": f"multi-label classifier of {of}", "amount": f"scorer of {of}"}
+    nouns = {
+        "share": f"classifier of {of}",
+        "labels": f"multi-label classifier of {of}",
+        "amount": f"scorer of {of}",
+        "vector": f"encoder of {of}",
+    }
     is_plain = not task.get("pairs") and task.get("answer", "share") == "share"
     return "text classifier" if is_plain else nouns.get(str(task["answer"]), f"model of {of}")
 

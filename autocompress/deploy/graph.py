@@ -41,7 +41,7 @@ def write_graph(
     version of ONNX that it is written in, the oldest that it can be where none is given: an older one has no node for
     some of what the graph does, and gets several for it.
     """
-    graph = Graph(lowering, opset)
+    graph, every_token = Graph(lowering, opset), every_token or weights.reads != "first"
     inner = weights.layers if every_token else weights.layers[:-1]
     used = {rule for layer in inner if layer.attention for rule in graph.lowering.rules(layer.attention.bits)}
     with graph.within("mask"):
@@ -53,10 +53,10 @@ def write_graph(
         with graph.within(f"layers.{place}"):
             hidden = _layer(graph, layer, hidden, mask, weights.activation, last=last)
     with graph.within("head"):
-        _head(graph, weights, hidden)
+        (_head if weights.reads == "first" else _mean)(graph, weights, hidden)
     graph.nodes[-1].output[0] = "logits"
     inputs = INPUTS if weights.embeddings.types is None else (*INPUTS, TYPES)
-    tokens, classes = ["batch", "length"], len(weights.head[-1].bias)
+    tokens, classes = ["batch", "length"], len(weights.head[-1].bias) if weights.head else "hidden"
     return graph.model(
         [helper.make_tensor_value_info(name, TensorProto.INT64, tokens) for name in inputs],
         [helper.make_tensor_value_info("logits", TensorProto.FLOAT, ["batch", classes])],
@@ -72,6 +72,15 @@ def _head(graph: Graph, weights: EncoderWeights, hidden: str) -> None:
         with graph.within(str(position)):
             weight, bias = graph.array(linear.weight, "weight"), graph.array(linear.bias, "bias")
             pooled = graph.node("Gemm", pooled, weight, bias)
+
+
+def _mean(graph: Graph, _: EncoderWeights, hidden: str) -> None:
+    """[batch, tokens, hidden] -> [batch, hidden] of length 1: the mean over real tokens, whose number does not matter
+    to what has length 1 afterwards."""
+    mask = graph.node("Unsqueeze", graph.node("Cast", MASK, to=TensorProto.FLOAT), graph.ints([1]))
+    total = graph.node("Squeeze", graph.node("MatMul", mask, hidden), graph.ints([1]))
+    squares = graph.node("ReduceSum", graph.node("Mul", total, total), graph.ints([1]), keepdims=1)
+    graph.node("Div", total, graph.node("Sqrt", squares))
 
 
 class Place(NamedTuple):

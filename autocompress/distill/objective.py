@@ -104,7 +104,7 @@ class Objective(nn.Module):
         Raises CandidateError when the two cannot be compared: other classes, another vocabulary, a student that is
         deeper than its teacher or has layers that were not cut from it.
         """
-        classes = student.shape().classes
+        classes = student.shape().classes or student.shape().width
         if teacher_logits.shape[-1] != classes:
             raise CandidateError(
                 f"distillation: the teacher tells {teacher_logits.shape[-1]} classes apart and the student {classes}; "

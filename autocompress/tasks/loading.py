@@ -52,7 +52,7 @@ def loaded(
         pools[name] = Pool(part, kinds, tuple(ids.tobytes() for ids in read[name].tokens))
     splits = split(spec.data, pools, classes, of_classes=bool(classes))
     examples = {name: read[part].take(places) for name, (part, places) in splits.places.items()}
-    cut = _about_cut(examples, tokenization.files)
+    cut = about_cut(examples, tokenization.files)
     return Loaded(examples, tokenization.files, (*notes, *splits.notes, *cut))
 
 
@@ -79,7 +79,7 @@ def tokenized(tokenization: Tokenization, texts: Sequence[Any], labels: NDArray[
     return Examples(tuple(texts), tuple(ids), labels, pad, tuple(kinds) if types > 1 else None)
 
 
-def _about_cut(examples: Mapping[str, Examples], tokenizer: TokenizerFiles) -> list[str]:
+def about_cut(examples: Mapping[str, Examples], tokenizer: TokenizerFiles) -> list[str]:
     """How many texts are longer than the model reads."""
     reader, longest = replace(tokenizer, longest=tokenizer.longest + 1).opened(), tokenizer.longest
     cut = {}

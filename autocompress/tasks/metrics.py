@@ -158,6 +158,16 @@ def of_decisions(spec: MetricSpec) -> Metric:
     return Metric(spec, scoring)
 
 
+def of_ranks(spec: MetricSpec) -> Metric:
+    """Of how many others stand before the right one, [rows]; rows whose label is 0 or less have no right one."""
+
+    def scoring(ranks: Any, truth: Any) -> float:
+        asked = ranks[truth > 0]
+        return float((asked < (spec.k or 1)).mean()) if len(asked) else math.nan
+
+    return Metric(spec, scoring)
+
+
 def of_amounts(spec: MetricSpec) -> Metric:
     """Of predicted amounts [rows] beside the true ones."""
     scorings: dict[str, Scoring] = {

@@ -125,6 +125,10 @@ class Task(ABC):
     def soft_loss(self, outputs: Tensor, teacher: Tensor, batch: Batch, *, temperature: float) -> Tensor:
         """Of a student's outputs beside its teacher's for the same rows, a scalar, 0 where they agree."""
 
+    def importance_loss(self, outputs: Tensor, batch: Batch) -> Tensor:
+        """What importance takes gradients of: a sum over the rows of a batch."""
+        return self.loss(outputs, batch.targets, reduction="sum")
+
     @abstractmethod
     def taught(self, outputs: Outputs) -> NDArray[Any]:
         """What the targets of rows are that nobody but the teacher labelled, by its outputs."""

@@ -97,5 +97,12 @@ ROWS = (
         "problem_type",
         command=RUN,
     ),
+    _of("an embedding's pair without its second text", task("sentence-embeddings", rows="regression"), "'text_pair'"),
+    _of(
+        "an embedding's likeness in words", task("sentence-embeddings", label="near"), "line 4", "no number in 'label'"
+    ),
+    _of(
+        "recall of nobody knows how many", task("sentence-embeddings", metric="recall"), "task.metric", "`k` belongs to"
+    ),
     _of("a task nobody knows", task("txet", rows="regression"), "task.kind", "no task is called 'txet'"),
 )

@@ -49,6 +49,10 @@ def row(kind: str, number: int) -> dict[str, Any]:
         count = generator.randrange(4)
         told = [_word(generator, NAMES[0]) for _ in range(count)]
         return {"text": _text(generator, number, *told), "label": count + 0.5}
+    if kind == "sentence-embeddings":
+        first, second = generator.choice(NAMES), generator.choice(NAMES)
+        texts = [_text(generator, number, *(_word(generator, name) for _ in range(3))) for name in (first, second)]
+        return {"text": texts[0], "text_pair": texts[1], "label": 5.0 if first == second else generator.random()}
     if kind == "multi-label":
         given = [name for name in NAMES if generator.random() < 0.4]
         return {"text": _text(generator, number, *(_word(generator, name) for name in given)), "label": given}

@@ -16,7 +16,7 @@ from autocompress.deploy.answers import Answer, GivenLabels
 from tests.given_study import BOARD, write_study
 from tests.tasks.given import row, write_pair_model, write_rows
 
-KINDS = ("sentence-pairs", "regression", "multi-label")
+KINDS = ("sentence-pairs", "regression", "multi-label", "sentence-embeddings")
 QUICK = {
     "budget": {"trials": 2},
     "elastic": {"steps": 0},
@@ -54,10 +54,10 @@ def test_a_study_of_a_task_ends_in_a_folder_that_answers(kind: str, model: Path,
     assert report.metric == facts["metric"] == picked.member.metrics["quality"].unit
     assert report.agreement == 1.0
     asked = row(kind, ROW)
-    texts = (asked["text"], asked["text_pair"]) if "text_pair" in asked else asked["text"]
+    texts = (asked["text"], asked["text_pair"]) if kind == "sentence-pairs" else asked["text"]
     exported = autocompress.load(folder)
     answer, several = exported(texts), exported([texts, texts])
-    assert several == [answer, answer]
+    np.testing.assert_equal(several, [answer, answer])
     CHECKS[kind](answer, said(folder, [texts] if isinstance(texts, str) else list(texts)), exported, texts)
     about = json.loads((folder / "manifest.json").read_text())["task"]
     assert (about["kind"], about["metric"]) == (kind, facts["metric"])
@@ -87,4 +87,16 @@ def of_labels(answer: Any, told: str, exported: Any, texts: Any) -> None:
     assert told.startswith(f"{answer.labels[0]} " if answer.labels else "no label")
 
 
-CHECKS = {"sentence-pairs": of_pairs, "regression": of_amounts, "multi-label": of_labels}
+def of_vectors(answer: Any, told: str, exported: Any, texts: Any) -> None:
+    assert np.linalg.norm(answer) == pytest.approx(1, abs=1e-5)
+    said = json.loads(told)
+    assert said["text"] == texts
+    np.testing.assert_allclose(said["vector"], answer, atol=2e-5)
+
+
+CHECKS = {
+    "sentence-pairs": of_pairs,
+    "regression": of_amounts,
+    "multi-label": of_labels,
+    "sentence-embeddings": of_vectors,
+}
