@@ -21,8 +21,8 @@ from tests.postgres import Server
 _FILES, _DATABASE = 4, 5
 """Exit codes of a file that cannot be written, and of a database."""
 _PAGE = 4096
-_STEPS = (3, 10)
-"""Pages by which a disk grows after it was full."""
+_STEPS = {"cache": (3, 10), "artifacts": (15, 40), "everything": (15, 40)}
+"""Pages by which a disk grows after it was full, at least and at most."""
 _MOST = 400
 
 
@@ -61,7 +61,7 @@ def full_disks(start: Start, server: Server | None, *, place: str, most: int = _
         disk = {"cache": one.cache, "artifacts": one.artifacts, "everything": one.kept}[place]
         with small_disk(disk, pages=2):
             while row.times < most and _is_full_again(row, one, place):
-                _grow(disk, chance.randint(*_STEPS))
+                _grow(disk, chance.randint(*_STEPS[place]))
                 if row.times == most:
                     _grow(disk, 100_000)
             one.brought_to_its_end(0, whole, row)
