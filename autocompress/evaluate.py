@@ -61,7 +61,7 @@ class Setup:
 
     def origin(self, policy: CompressionPolicy) -> Anatomy:
         """The model that a policy starts from. One that cuts nothing off the teacher starts from the teacher itself."""
-        return self.elastic_model() if operators.cuts(policy.steps) else self.teacher()
+        return self.elastic_model() if operators.elastic(policy.steps) else self.teacher()
 
     def _model(self, arrays: Mapping[str, NDArray[Any]]) -> Anatomy:
         model = empty_model(config_of(self.config), self.task.head)
@@ -102,7 +102,7 @@ class SliceEvaluator:
 
     def build(self, policy: CompressionPolicy) -> Anatomy:
         """The candidate's model, as it would be deployed."""
-        student = (self._elastic if operators.cuts(policy.steps) else self._teacher).copy()
+        student = (self._elastic if operators.elastic(policy.steps) else self._teacher).copy()
         operators.apply(policy, student, self._setup.importance)
         return student
 

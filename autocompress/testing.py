@@ -143,7 +143,7 @@ def runner_contract(make: Callable[[Callable[[CompressionPolicy], Outcome]], Run
 
 def operator_contract(operator: Operator, steps: Sequence[Step], anatomy: Any, importance: Any) -> None:
     """For every step, on a copy of the model: `apply` and `reshape` agree, the model still answers, equal steps give
-    equal weights, no tensor of the original is written to, and wrong sizes are refused."""
+    equal weights, no tensor of the original is written to, and slices of what is `elastic` stay part of it."""
     import torch
 
     ids = torch.randint(5, 90, (2, 11), generator=torch.Generator().manual_seed(0))
@@ -162,6 +162,11 @@ def operator_contract(operator: Operator, steps: Sequence[Step], anatomy: Any, i
                 twins.append(student.model(**{IDS: ids, MASK: torch.ones_like(ids)}).logits)
         assert torch.isfinite(twins[0]).all(), f"{step}: the model no longer answers"
         assert torch.equal(*twins), f"{step}: applied twice, it gave two models"
+        if operator.elastic:
+            linked = anatomy.copy(linked=True)
+            operator.apply(linked, step, importance)
+            known = {id(parameter) for parameter in anatomy.model.parameters()}
+            assert all(id(own) in known for own in linked.model.parameters()), f"{step}: gradients end in a copy"
     after = anatomy.model.state_dict()
     assert all(torch.equal(before[name], after[name]) for name in before), "the original's tensors were written to"
 

@@ -39,7 +39,7 @@ OPERATORS: Final[Mapping[str, Operator]] = Registry(
     "operators", _OURS, needs=_SOCKET, name_of=lambda operator: operator.name
 )
 
-__all__ = ["OPERATORS", "PartOperator", "apply", "bound", "cuts", "effective", "elastic", "only_rounded"]
+__all__ = ["OPERATORS", "PartOperator", "apply", "bound", "effective", "elastic", "only_rounded"]
 
 
 def bound(space: SearchSpace, model: ModelParts) -> SearchSpace:
@@ -85,13 +85,8 @@ def effective(policy: CompressionPolicy, model: ModelParts) -> tuple[Compression
     return CompressionPolicy(tuple(kept)), model
 
 
-def cuts(steps: Iterable[Step | StepSpace]) -> bool:
-    """Whether any of these steps takes anything away from a model, before it is trained and quantized."""
-    return any(OPERATORS[step.operator].phase < Phase.RECOVERY for step in steps)
-
-
 def elastic(steps: Iterable[Step | StepSpace]) -> bool:
-    """Whether the elastic model learns to be cut by any of these steps."""
+    """Whether the elastic model learns to be cut by any of these steps: then students start from it."""
     return any(OPERATORS[step.operator].elastic for step in steps)
 
 
