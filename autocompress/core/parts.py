@@ -89,10 +89,10 @@ class Mixing:
 
 @dataclass(frozen=True, slots=True)
 class Part:
-    """One block. Its name begins with its layer's (`layer_name`), where it lies in one. `vectors` counts the numbers held
-    singly in fp32 (normalisation, layer scales, special tokens), of which nothing is compressed. A part with an `owner`
-    computes with the weights of the part of that name and has none of its own; `layer` is its place in the uncompressed
-    `stack`."""
+    """One block. Its name begins with its layer's (`layer_name`), where it lies in one. `vectors` counts the numbers
+    held singly in fp32 (normalisation, layer scales, special tokens), of which nothing is compressed. A part with an
+    `owner` computes with the weights of the part of that name and has none of its own; `layer` is its place in the
+    uncompressed `stack`."""
 
     name: str
     kind: Kind
