@@ -113,6 +113,10 @@ def _is_finished(spec: StudySpec, checkpoint: Checkpoint) -> bool:
     outputs mean that it will not have."""
     kind = task_named(spec.task.kind)
     if kind.head == EMBEDDING:
+        if spec.teacher.head == "new":
+            raise SpecError(
+                f"teacher.head: must be left out, as {kind.kind} has no head to train: a model is taken as it is"
+            )
         return True
     finished = checkpoint.has_head and spec.teacher.head == "own"
     if finished:

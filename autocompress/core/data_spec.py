@@ -284,6 +284,7 @@ class TaskSpec:
             raise ValueError(f"task.kind: no task is called {self.kind!r}; {did_you_mean(self.kind, known)}")
         self._settle_pairs()
         self._settle_metric()
+        self._refuse_idle()
         if self.max_length < 8:
             raise ValueError(f"`max_length >= 8` must hold, got {self.max_length}")
 
@@ -297,6 +298,14 @@ class TaskSpec:
                 f"task.data.text_pair: {self.kind} reads one text a row; `task.kind: sentence-pairs` reads two, got "
                 f"{self.data.text_pair!r}"
             )
+
+    def _refuse_idle(self) -> None:
+        """Raises ValueError for what would change nothing: settings of classes where a row has none, or several."""
+        targets = form_of(self.kind).targets
+        if targets == "amount" and self.labels:
+            raise ValueError(f"task.labels: must be left out, as {self.kind} has no labels")
+        if targets != "class" and self.data.threshold is not None:
+            raise ValueError(f"task.data.threshold: makes two classes of a number, and {self.kind} wants none made")
 
     def _settle_metric(self) -> None:
         """Raises ValueError for a metric that the task does not know; those of a task from elsewhere are its own."""

@@ -104,5 +104,13 @@ ROWS = (
     _of(
         "recall of nobody knows how many", task("sentence-embeddings", metric="recall"), "task.metric", "`k` belongs to"
     ),
+    _of(
+        "a new head for an embedding",
+        both(task("sentence-embeddings"), changed(teacher={"head": "new"})),
+        "teacher.head",
+        "no head to train",
+        command=RUN,
+    ),
+    _of("a threshold for amounts", task("regression", data={"threshold": 1.0}), "task.data.threshold", "regression"),
     _of("a task nobody knows", task("txet", rows="regression"), "task.kind", "no task is called 'txet'"),
 )
