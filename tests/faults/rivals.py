@@ -78,8 +78,8 @@ def _objections(program: Program, *, first: bool) -> Iterator[str]:
 
 
 def split_brains(start: Start, server: Server | None, *, times: int) -> Iterator[Row]:
-    """One study whose driver falls asleep in the search again and again. Half of the times it is taken over at once,
-    then when the lease has run out; the sleeper wakes up while the next one searches, the last one after the end."""
+    """One study whose driver falls asleep in the search again and again. It is taken over at once, the last two
+    times when the lease has run out; the sleeper wakes up while the next one searches, the last one after the end."""
     row = Row("split brain", "SIGSTOP past the lease, SIGCONT after a takeover", database_of(server), "0")
     changes = {"sampler": "random", "budget": {"trials": _TRIALS}}
     whole, _ = left_alone(start, **changes)
@@ -89,7 +89,7 @@ def split_brains(start: Start, server: Server | None, *, times: int) -> Iterator
         for number in range(times):
             wanted = one.judged() + chance.randint(1, _TRIALS // (2 * times))
             program.until(lambda wanted=wanted: one.judged() >= wanted)  # type: ignore[misc]
-            soon, last = number < times // 2, number == times - 1
+            soon, last = number < times - 2, number == times - 1
             program = wakes_up_replaced(row, one, program, takeover=soon, early=not last)
         if (code := program.exit_code(PATIENCE)) != 0:
             row.stuck += 1
