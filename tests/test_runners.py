@@ -9,6 +9,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+import psutil
 import pytest
 import torch
 
@@ -83,6 +84,12 @@ def test_nobody_else_gets_into_ray_s_session(ray: Any) -> None:
     assert folder.name.startswith("ac-")
     assert (folder.stat().st_uid, folder.stat().st_mode & 0o777) == (os.getuid(), 0o700)
     assert (folder / "owner.json").is_file()
+
+
+def test_a_signal_to_our_process_group_does_not_reach_ray_s_processes(ray: Any) -> None:
+    groups = {os.getpgid(one.pid) for one in psutil.Process().children() if "ray" in " ".join(one.cmdline())}
+    assert groups
+    assert os.getpgid(0) not in groups
 
 
 def test_both_runners_pass_the_contract(ray: Any) -> None:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import functools
 import logging
 import os
 import secrets
@@ -129,6 +130,22 @@ def cluster(*, workers: int, address: str | None = None) -> Iterator[Any]:
                 end_session(folder)
 
 
+@contextmanager
+def _apart() -> Iterator[None]:
+    """Ray's processes are in no group of ours: a SIGTERM to all of it (`timeout`, a service manager, a shell) would end
+    them before us, and the library then ends this process with 1, whatever it is about to say."""
+    services: Any = sys.modules.get("ray._private.services")
+    start = getattr(services, "ConsolePopen", None)
+    if start is None or sys.platform == "win32":
+        yield
+        return
+    services.ConsolePopen = functools.partial(start, start_new_session=True)
+    try:
+        yield
+    finally:
+        services.ConsolePopen = start
+
+
 def _quieten() -> None:
     """Ray prints what happened to workers to stdout, among a command's data, whatever it is told about logs. What
     became of them is said where their candidates are."""
@@ -168,7 +185,7 @@ def _init(ray: Any, *, workers: int, address: str | None, folder: str) -> None:
     else:
         options |= {"address": address}
     try:
-        with without_secrets():
+        with without_secrets(), _apart():
             ray.init(**options)
     except Exception as error:  # its own exceptions have no common root
         reason = _reason(error)
