@@ -251,9 +251,11 @@ def _bind_step(step: StepSpace, position: int, names: tuple[str, ...], size_of: 
 
 
 def _is_target(name: str, pattern: str) -> bool:
-    """`layers.*` names layers, not what lies inside them; a bare `*` names the model as a whole."""
+    """`layers.*` names layers, not what lies inside them or before the first; a bare `*` names the model as a whole."""
     if WHOLE in (name, pattern):
         return name == pattern
+    if pattern.endswith(".*") and not name.rpartition(".")[2].isdecimal():
+        return False
     return fnmatch.fnmatchcase(name, pattern) and name.count(".") == pattern.count(".")
 
 

@@ -15,13 +15,13 @@ MARIAN = Family(
         Front(
             name="encoder.embeddings",
             kind="embedding",
-            stack="encoder.layers",
+            stack="encoder",
             tables=("encoder.embed_positions",),
         ),
         Front(
             name="decoder.embeddings",
             kind="embedding",
-            stack="decoder.layers",
+            stack="decoder",
             tables=("decoder.embed_positions",),
         ),
     ),

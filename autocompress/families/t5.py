@@ -47,7 +47,7 @@ T5 = Family(
     model_type="t5",
     stacks=(
         Stack(
-            name="encoder.layers",
+            name="encoder",
             path="encoder.block",
             order="pre",
             heads="num_heads",
@@ -55,7 +55,7 @@ T5 = Family(
             blocks=(SELF, *feed_forward(1)),
         ),
         Stack(
-            name="decoder.layers",
+            name="decoder",
             path="decoder.block",
             order="pre",
             masked_by="decoder_attention_mask",
@@ -67,8 +67,8 @@ T5 = Family(
     ),
     fronts=(Front(name="embeddings", kind="embedding", tables=("shared",)),),
     ends={
-        "encoder.layers": ("encoder.final_layer_norm", f"encoder.{BIAS}"),
-        "decoder.layers": ("decoder.final_layer_norm", f"decoder.{BIAS}"),
+        "encoder": ("encoder.final_layer_norm", f"encoder.{BIAS}"),
+        "decoder": ("decoder.final_layer_norm", f"decoder.{BIAS}"),
     },
     heads=("lm_head",),  # which stands beside the stacks, not around a base model
 )

@@ -42,7 +42,7 @@ WHISPER = Family(
     model_type="whisper",
     stacks=(
         Stack(
-            name="encoder.layers",
+            name="encoder",
             path="encoder.layers",
             order="pre",
             heads="encoder_attention_heads",
@@ -50,7 +50,7 @@ WHISPER = Family(
             blocks=(SELF, FEED_FORWARD),
         ),
         Stack(
-            name="decoder.layers",
+            name="decoder",
             path="decoder.layers",
             order="pre",
             heads="decoder_attention_heads",
@@ -62,7 +62,7 @@ WHISPER = Family(
         Front(
             name="encoder.convolutions",
             kind="conv_front",
-            stack="encoder.layers",
+            stack="encoder",
             products=("encoder.conv1", "encoder.conv2"),
             strides=(1, 2),
             tables=("encoder.embed_positions",),
@@ -70,10 +70,10 @@ WHISPER = Family(
         Front(
             name="decoder.embeddings",
             kind="embedding",
-            stack="decoder.layers",
+            stack="decoder",
             tables=("decoder.embed_tokens", "decoder.embed_positions"),
         ),
     ),
-    ends={"encoder.layers": ("encoder.layer_norm",), "decoder.layers": ("decoder.layer_norm",)},
+    ends={"encoder": ("encoder.layer_norm",), "decoder": ("decoder.layer_norm",)},
     heads=("projector", "classifier"),  # of the classifier, which has an encoder and no base model
 )

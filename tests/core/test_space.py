@@ -1,12 +1,16 @@
 import random
+from dataclasses import replace
 
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from autocompress.core.encoders import encoder, encoder_layer
+from autocompress import operators
+from autocompress.core.encoders import attention, encoder, encoder_layer
+from autocompress.core.parts import Kind, ModelParts, Part, Table
 from autocompress.core.policy import BASELINE, CompressionPolicy, Step
 from autocompress.core.space import Choice, Integer, Real, SearchSpace, Share, StepSpace
+from autocompress.errors import CandidateError
 from autocompress.operators import OPERATORS, effective
 from autocompress.testing import draw
 
@@ -114,3 +118,27 @@ def test_equal_models_have_equal_digests_whatever_idle_steps_they_came_with(seed
     assert effective(kept, SHAPE) == (kept, shape)
     gone = {step.target for step in kept.steps if step.operator == "remove_layer"}
     assert not [step for step in kept.steps if step.operator != "remove_layer" and step.target[:8] in gone]
+
+
+def test_two_stacks_are_targeted_by_their_names() -> None:
+    def block(stack: str, index: int, kind: Kind) -> Part:
+        part = attention(index, 64, heads=4, head_size=16)
+        return replace(part, name=f"{stack}.{index}.{kind}", kind=kind, stack=stack)
+
+    front = Part("decoder.embeddings", "embedding", tables=(Table("words", 100, 64),), stack="decoder")
+    blocks = (block(stack, i, "attention") for stack in ("encoder", "decoder") for i in range(2))
+    crossed = (block("decoder", i, "cross_attention") for i in range(2))
+    model = ModelParts("marian", 64, (front, *blocks, *crossed))
+    heads = StepSpace("prune_heads", "*.*.cross_attention", {"heads": Choice((Share(0.5),))}, per="step")
+    bound = operators.bound(space(heads, StepSpace("quantize", "decoder.*", settings={"bits": 8})), model)
+    assert [step.targets for step in bound.steps] == [
+        ("decoder.0.cross_attention", "decoder.1.cross_attention"),
+        ("decoder.0", "decoder.1"),
+    ]
+    kept, left = effective(bound.policy(lambda name, knob: 2), model)
+    assert len(kept.steps) == 4
+    assert left["decoder.1.cross_attention"].units["heads"] == 2
+    assert left["decoder.1.cross_attention"].storages[0].bits == 8
+    assert left["encoder.1.attention"] == model["encoder.1.attention"]
+    with pytest.raises(CandidateError, match="remove_layer on decoder.1: the last layer must stay"):
+        effective(CompressionPolicy(tuple(Step("remove_layer", f"decoder.{i}") for i in range(2))), model)

@@ -37,9 +37,9 @@ def walks(form: str) -> tuple[Callable[[Any], object], list[Pass]]:
     ids = torch.arange(2 * 12).reshape(2, 12) % 90 + 5
     one = {"sources": 12, "targets": 12, "batch": 2}
     if form in ("T5Model", "MarianMTModel"):
-        decoder = Pass("decoder.layers", batch=2, sources=12, targets=12, memory=12)
-        return lambda model: model(input_ids=ids, decoder_input_ids=ids), [Pass("encoder.layers", **one), decoder]
-    name = "encoder.layers" if form == "T5EncoderModel" else "layers"
+        decoder = Pass("decoder", batch=2, sources=12, targets=12, memory=12)
+        return lambda model: model(input_ids=ids, decoder_input_ids=ids), [Pass("encoder", **one), decoder]
+    name = "encoder" if form == "T5EncoderModel" else "layers"
     return lambda model: model(input_ids=ids), [Pass(name, **one)]
 
 
@@ -87,8 +87,8 @@ def test_grouped_keys_and_head_sizes_are_read_off_the_tensors() -> None:
 
 
 def test_an_encoder_taken_alone_is_read_without_its_decoder() -> None:
-    assert read_parts(live("WhisperForAudioClassification"), FAMILIES).stacks == ("encoder.layers",)
-    assert read_parts(live("MarianMTModel"), FAMILIES).stacks == ("encoder.layers", "decoder.layers")
+    assert read_parts(live("WhisperForAudioClassification"), FAMILIES).stacks == ("encoder",)
+    assert read_parts(live("MarianMTModel"), FAMILIES).stacks == ("encoder", "decoder")
 
 
 def test_tensors_that_no_part_knows_of_are_refused_by_name() -> None:
