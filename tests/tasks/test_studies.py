@@ -38,6 +38,7 @@ def said(folder: Path, given: list[str]) -> str:
     return subprocess.run(command, capture_output=True, text=True, check=True).stdout
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("kind", KINDS)
 def test_a_study_of_a_task_ends_in_a_folder_that_answers(kind: str, model: Path, tmp_path: Path) -> None:
     write_rows(tmp_path / "rows.jsonl", kind)
