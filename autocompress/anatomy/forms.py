@@ -6,7 +6,8 @@ Answers stay what they were. A setting that makes an answer depend on every laye
 
 from __future__ import annotations
 
-from typing import Any
+from collections.abc import Iterator, Sequence
+from typing import Any, final
 
 from torch import Tensor, nn
 
@@ -109,10 +110,31 @@ def _one_entry_a_layer(model: nn.Module, stack: Stack, layers: nn.ModuleList) ->
     base: Any = base_of(model)
     count = int(getattr(base.config, stack.shared))
     if len(layers) < count:
-        layers = nn.ModuleList([layers[place * len(layers) // count] for place in range(count)])
+        layers = Layers([layers[place * len(layers) // count] for place in range(count)])
         put(base, stack.path, layers)
         count_layers(model, stack, list(range(count)), layers)
     return layers
+
+
+@final
+class Layers(nn.ModuleList):
+    """A list of layers, some of which may stand in it more than once; each is held, and named, once."""
+
+    def __init__(self, layers: Sequence[nn.Module]) -> None:
+        unique = list({id(layer): layer for layer in layers}.values())
+        self.places: list[int] = []
+        super().__init__(unique)
+        self.places = [next(i for i, one in enumerate(unique) if one is layer) for layer in layers]
+
+    def __len__(self) -> int:
+        return len(self.places or self._modules)
+
+    def __iter__(self) -> Iterator[nn.Module]:
+        held = list(self._modules.values())
+        return iter([held[place] for place in self.places])
+
+    def __getitem__(self, index: int) -> nn.Module:  # type: ignore[override]
+        return list(self)[index]
 
 
 class HeadTable(SharedEmbedding):

@@ -15,7 +15,7 @@ from autocompress.anatomy.blueprint import base_of, blocks_of, head_size_of, kno
 from autocompress.anatomy.blueprint import products_of as products_in
 from autocompress.anatomy.calibration import Batches
 from autocompress.anatomy.finding import Slot
-from autocompress.anatomy.forms import count_layers, holder, into_plain_form, keep_bias_heads, put
+from autocompress.anatomy.forms import Layers, count_layers, holder, into_plain_form, keep_bias_heads, put
 from autocompress.anatomy.int8 import Int8Embedding, Int8Linear, tell_padding
 from autocompress.anatomy.settling import Group, Settling, is_settled, settled
 from autocompress.core.parts import ModelParts, Storage
@@ -24,6 +24,8 @@ from autocompress.families import FAMILIES, Block, Family, Stack
 
 _OUTPUTS: Final = frozenset({"query", "key", "value", "position_query", "position_key", "gate", "up"})
 """Roles whose outputs belong to heads or channels; the inputs of the others do."""
+_KEPT: Final = "autocompress_layers"
+"""Where a model notes which layers it has left, by stack, for whoever opens it again."""
 _KEYS: Final = frozenset({"key", "value"})
 _POSITIONS: Final = frozenset({"position_query", "position_key"})
 _INSIDE: Final = frozenset({"output", "down"})
@@ -77,7 +79,9 @@ class LiveModel:
         self._families, self._linked = families, linked
         self._settling = Settling(batches, known)
         into_plain_form(model, self.family)
-        self._kept = {name: tuple(range(len(layers))) for name, layers in stacks_of(model, self.family).items()}
+        if not hasattr(model, _KEPT):  # else it was opened, and maybe cut, before
+            every = {name: tuple(range(len(layers))) for name, layers in stacks_of(model, self.family).items()}
+            setattr(model, _KEPT, every)
         self.parts()
 
     # Copies
@@ -97,10 +101,16 @@ class LiveModel:
     def _over(self, model: nn.Module, *, linked: bool = False) -> LiveModel:
         copied = copy.copy(self)
         copied.model, copied._linked = model, linked
-        copied._kept, copied._settling = dict(self._kept), self._settling.anew()
+        copied._settling = self._settling.anew()
         return copied
 
     # What it is
+
+    @property
+    def _kept(self) -> dict[str, tuple[int, ...]]:
+        """The layers that every stack has left."""
+        found: dict[str, tuple[int, ...]] = getattr(self.model, _KEPT)
+        return found
 
     def parts(self) -> ModelParts:
         """What the model is now. Raises SpecError."""
@@ -152,7 +162,7 @@ class LiveModel:
         kept = [place for place, index in enumerate(before) if index in asked]
         if not kept:
             raise CandidateError(f"{stack}: one layer must stay")
-        left = nn.ModuleList([layers[place] for place in kept])
+        left = (Layers if isinstance(layers, Layers) else nn.ModuleList)([layers[place] for place in kept])
         (data,) = (one for one in self.family.stacks if one.name == stack)
         put(base_of(self.model), data.path, left)
         count_layers(self.model, data, kept, left)
