@@ -33,7 +33,7 @@ from torch import Tensor, nn
 from torch.nn.attention import SDPBackend, sdpa_kernel
 
 from autocompress import operators
-from autocompress.anatomy import FAMILIES, Anatomy
+from autocompress.anatomy import Anatomy
 from autocompress.assets import cache_folder, find_entry, new_entry, new_file
 from autocompress.core.outcome import Priced, values
 from autocompress.core.policy import CompressionPolicy, Setting, content_digest
@@ -306,7 +306,7 @@ def _slope(share: float) -> float:
 
 def _own(setup: Setup) -> Anatomy:
     """The teacher with tensors of its own, to be trained: word embeddings and all dropout are left out of it."""
-    own = Anatomy(copy.deepcopy(setup.teacher().model), FAMILIES)
+    own = setup.teacher().own_copy()
     own.model.requires_grad_(True)
     own.word_embeddings.requires_grad_(False)
     for module in own.model.modules():

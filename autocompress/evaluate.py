@@ -14,7 +14,7 @@ import torch
 from numpy.typing import NDArray
 
 from autocompress import operators
-from autocompress.anatomy import FAMILIES, Anatomy
+from autocompress.anatomy import Anatomy, anatomy_of
 from autocompress.anatomy.calibration import Batches
 from autocompress.anatomy.heads import config_of, empty_model
 from autocompress.core.outcome import Evaluated, Failed, Measurement, Outcome, Stage
@@ -69,7 +69,7 @@ class Setup:
             warnings.filterwarnings("ignore", message="The given NumPy array is not writable")
             tensors = {name: torch.from_numpy(array) for name, array in arrays.items()}
         model.load_state_dict(tensors, assign=True)
-        return Anatomy(model, FAMILIES, texts=self.calibration_texts())
+        return anatomy_of(model, texts=self.calibration_texts())
 
     def calibration_texts(self) -> Batches:
         """Training texts, as unlike one another as the task can tell, on which ranges of activations are found."""

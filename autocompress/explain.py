@@ -16,7 +16,7 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from autocompress.anatomy import FAMILIES, Anatomy
+from autocompress.anatomy import anatomy_of
 from autocompress.core.parts import ModelParts
 from autocompress.core.policy import CompressionPolicy
 from autocompress.core.ports import Observer
@@ -205,7 +205,7 @@ def _attention(
     sentence: Sentence,
     importance: Importance,
 ) -> AttentionSection:
-    student = Anatomy(load_torch(member.folder), FAMILIES)
+    student = anatomy_of(load_torch(member.folder))
     pad = teacher.task.examples("validation").pad
     (batch,) = batches(Examples((sentence.text,), (sentence.tokens,), np.zeros(1, dtype=np.int64), pad), 1)
     indices = [layer.index for layer in teacher.anatomy.layers]

@@ -9,7 +9,7 @@ from typing import Any
 from safetensors.torch import load_file
 
 from autocompress import operators
-from autocompress.anatomy import FAMILIES, Anatomy, is_settled
+from autocompress.anatomy import anatomy_of, is_settled
 from autocompress.anatomy.heads import SEQUENCE, config_in, empty_model
 from autocompress.core.policy import CompressionPolicy
 from autocompress.core.ports import Phase
@@ -29,7 +29,7 @@ def load_torch(folder: str | Path) -> Any:
     verify_used(place, TORCH_FORM)
     tensors = load_file(place / WEIGHTS)
     settled = {name: tensor for name, tensor in tensors.items() if is_settled(name)}
-    anatomy = Anatomy(uncompressed(place), FAMILIES, settled=settled)
+    anatomy = anatomy_of(uncompressed(place), settled=settled)
     policy = CompressionPolicy.from_json(json.loads((place / POLICY).read_text(encoding="utf-8"))["steps"])
     importance = no_preference(anatomy.shape())
     operators.apply(policy, anatomy, importance, before=Phase.PRECISION)

@@ -17,7 +17,7 @@ import numpy as np
 import torch
 from numpy.typing import NDArray
 
-from autocompress.anatomy import FAMILIES, Anatomy
+from autocompress.anatomy import Anatomy, anatomy_of
 from autocompress.anatomy.heads import EMBEDDING
 from autocompress.assets import cache_folder, data_digest, file_digest, find_entry, new_entry
 from autocompress.checkpoints import NEW_HEAD, Checkpoint, load_model, quiet, read_checkpoint
@@ -232,7 +232,7 @@ def _opened(spec: StudySpec, checkpoint: Checkpoint, task: Task, digest: str, no
         task = task.settled(_outputs(spec, model, some), some)
     validation = task.examples("validation")
     score = task.score(_outputs(spec, model, validation), validation).value
-    return Teacher(Anatomy(model, FAMILIES), checkpoint.folder, task, digest, score, notes)
+    return Teacher(anatomy_of(model), checkpoint.folder, task, digest, score, notes)
 
 
 def _model(checkpoint: Checkpoint, task: Task, *, new_head: bool) -> Any:

@@ -15,22 +15,24 @@ import onnx
 import torch
 from numpy.typing import NDArray
 
-from autocompress.anatomy import Anatomy
+from autocompress.anatomy import Anatomy, TracedAnatomy
 from autocompress.core.cost import macs, parameters, passes
 from autocompress.core.lowering import PLAIN, Lowering
 from autocompress.core.metrics import METRICS
-from autocompress.core.opsets import OPSETS
+from autocompress.core.opsets import OPSETS, PLAIN_OPSET
 from autocompress.core.outcome import Measurement, Measurements, values
 from autocompress.core.parts import ModelParts
 from autocompress.core.runtimes import DEFAULT_RUNTIME, RUNTIMES, named_runtime
 from autocompress.core.scores import above_chance
 from autocompress.core.spec import Bound
+from autocompress.core.text_inputs import IDS, MASK
 from autocompress.core.workload import Workload
 from autocompress.deploy.folder import MODEL, read_manifest
 from autocompress.deploy.graph import write_graph
 from autocompress.deploy.loader import ExportedModel
 from autocompress.deploy.serving import predict_as_served
 from autocompress.deploy.session import Session
+from autocompress.deploy.traced import fill, trace
 from autocompress.devices.timing import Run, Timed, time_side_by_side, timing_lane, workload_run
 from autocompress.errors import SpecError
 from autocompress.tasks import Examples, Outputs, Task, batches
@@ -59,9 +61,8 @@ def parity(
     validation texts; by the rules of fp32 and by those of int8, whose own rounding would hide a fault in them. The
     graph runs in its runtime where that computes in fp32, else in the default one."""
     exact = RUNTIMES[named_runtime(runtime)].precision == "fp32"
-    weights, worst = student.weights(), 0.0
-    lowerings = [Lowering(fp32=rules) for rules in {lowering.fp32, lowering.int8}]
-    forms = [write_graph(weights, lowering=one, opset=opset) for one in lowerings]
+    worst, lowerings = 0.0, [Lowering(fp32=rules) for rules in {lowering.fp32, lowering.int8}]
+    forms = [graph_of(student, one, opset=opset) for one in (lowerings if student.is_written else [PLAIN])]
     sessions = [Session(form.SerializeToString(), runtime=runtime if exact else DEFAULT_RUNTIME) for form in forms]
     examples = task.examples("validation")
     some = examples.take(range(min(_PARITY_TEXTS, len(examples))))
@@ -74,9 +75,19 @@ def parity(
     return Measurement("parity", worst, "logit", "measured")
 
 
+def graph_of(student: Anatomy, lowering: Lowering = PLAIN, *, opset: int | None = None) -> onnx.ModelProto:
+    """A student as a graph: written node by node where its family's is, traced otherwise, where no lowering applies."""
+    if isinstance(student, TracedAnatomy):
+        ids = torch.ones((2, 8), dtype=torch.int64)
+        example = {IDS: ids, MASK: torch.ones_like(ids)}
+        axes = {name: {0: "batch", 1: "length"} for name in example}
+        return fill(trace(student.live, example, axes, opset=opset or PLAIN_OPSET), student.live)
+    return write_graph(student.weights(), lowering=lowering, opset=opset)
+
+
 def deploy(student: Anatomy, path: Path, lowering: Lowering = PLAIN, *, opset: int | None = None) -> None:
     """Writes a student, quantized or not, as an ONNX file of that version, or of the oldest that it can be."""
-    model = write_graph(student.weights(), lowering=lowering, opset=opset)
+    model = graph_of(student, lowering, opset=opset)
     onnx.checker.check_model(model)
     path.write_bytes(model.SerializeToString())
 

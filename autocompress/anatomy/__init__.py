@@ -1,7 +1,13 @@
 """Where the layers, heads, channels and embeddings of a model are."""
 
+from collections.abc import Mapping
+from typing import Any
+
+from torch import Tensor
+
 from autocompress.anatomy.anatomy import Anatomy, is_settled
 from autocompress.anatomy.bert import BERT
+from autocompress.anatomy.calibration import Batches
 from autocompress.anatomy.distilbert import DISTILBERT
 from autocompress.anatomy.electra import ELECTRA
 from autocompress.anatomy.ernie import ERNIE
@@ -9,10 +15,34 @@ from autocompress.anatomy.family import Family
 from autocompress.anatomy.refusing import family_of
 from autocompress.anatomy.rembert import REMBERT
 from autocompress.anatomy.roberta import CAMEMBERT, DATA2VEC, ROBERTA, XLM_ROBERTA
+from autocompress.anatomy.traced_anatomy import TracedAnatomy
+from autocompress.anatomy.traced_families import ALBERT, DEBERTA, MODERNBERT, MPNET
 
 FAMILIES: dict[str, Family] = {
     family.model_type: family
-    for family in (BERT, ROBERTA, DISTILBERT, XLM_ROBERTA, CAMEMBERT, DATA2VEC, ELECTRA, ERNIE, REMBERT)
+    for family in (
+        *(BERT, ROBERTA, DISTILBERT, XLM_ROBERTA, CAMEMBERT, DATA2VEC, ELECTRA, ERNIE, REMBERT),
+        *(ALBERT, DEBERTA, MODERNBERT, MPNET),
+    )
 }
 
-__all__ = ["BERT", "DISTILBERT", "FAMILIES", "ROBERTA", "Anatomy", "Family", "family_of", "is_settled"]
+
+def anatomy_of(model: Any, *, texts: Batches = (), settled: Mapping[str, Tensor] | None = None) -> Anatomy:
+    """The anatomy of a model of any family that is known. Raises SpecError as `Anatomy` does."""
+    family = FAMILIES.get(str(model.config.model_type))
+    form = Anatomy if family is None or family.is_written else TracedAnatomy
+    return form(model, FAMILIES, texts=texts, settled=settled)
+
+
+__all__ = [
+    "BERT",
+    "DISTILBERT",
+    "FAMILIES",
+    "ROBERTA",
+    "Anatomy",
+    "Family",
+    "TracedAnatomy",
+    "anatomy_of",
+    "family_of",
+    "is_settled",
+]

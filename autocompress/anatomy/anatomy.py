@@ -49,6 +49,9 @@ class Anatomy:
     """A sequence classifier and its parts. `model` is changed in place by the `keep_*` and `set_*` methods; tensors
     are never written to, so that copies may share them. `runtime` is what it is to be deployed in."""
 
+    is_written = True
+    """Whether its graph is written node by node, or traced (see `TracedAnatomy`)."""
+
     def __init__(
         self,
         model: nn.Module,

@@ -35,6 +35,27 @@ def read_parts(
     return _Reading(model, known_family(model, families), kept or {}).parts()
 
 
+@final
+class Layers(nn.ModuleList):
+    """A list of layers, some of which may stand in it more than once; each is held, and named, once."""
+
+    def __init__(self, layers: Sequence[nn.Module]) -> None:
+        unique = list({id(layer): layer for layer in layers}.values())
+        self.places: list[int] = []
+        super().__init__(unique)
+        self.places = [next(i for i, one in enumerate(unique) if one is layer) for layer in layers]
+
+    def __len__(self) -> int:
+        return len(self.places or self._modules)
+
+    def __iter__(self) -> Iterator[nn.Module]:
+        held = list(self._modules.values())
+        return iter([held[place] for place in self.places])
+
+    def __getitem__(self, index: int) -> nn.Module:  # type: ignore[override]
+        return list(self)[index]
+
+
 def known_family(model: nn.Module, families: Mapping[str, Family]) -> Family:
     """Raises SpecError where none of them is the model's."""
     model_type = str(getattr(getattr(model, "config", None), "model_type", type(model).__name__))
@@ -142,7 +163,8 @@ class _Reading:
     # Layers
 
     def _layers(self, stack: Stack, modules: nn.ModuleList) -> list[Part]:
-        count = len(modules) if stack.shared is None else int(getattr(self._config, stack.shared))
+        as_named = stack.shared is None or isinstance(modules, Layers)
+        count = len(modules) if as_named else int(getattr(self._config, str(stack.shared)))
         places = self._kept.get(stack.name, range(count))
         found: list[Part] = []
         owners: dict[tuple[int, str], Part] = {}

@@ -45,7 +45,8 @@ class Slot:
 
 @dataclass(frozen=True, slots=True)
 class LayerParts:
-    """One encoder layer; `index` is its place in the uncompressed model."""
+    """One encoder layer; `index` is its place in the uncompressed model. Products that are joined in one module have
+    one slot under several names."""
 
     index: int
     module: nn.Module
@@ -61,11 +62,11 @@ class LayerParts:
 
     @property
     def heads(self) -> int:
-        return self.query.linear.out_features // self.head_size
+        return self.output.linear.in_features // self.head_size
 
     @property
     def width(self) -> int:
-        return self.up.linear.out_features
+        return self.down.linear.in_features
 
     @property
     def attention(self) -> tuple[Slot, ...]:

@@ -6,15 +6,18 @@ Answers stay what they were. A setting that makes an answer depend on every laye
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
-from typing import Any, final
+import copy
+from typing import Any
 
 from torch import Tensor, nn
 
-from autocompress.anatomy.blueprint import at, base_of, blocks_of, products_of, stacks_of
+from autocompress.anatomy.blueprint import Layers, at, base_of, blocks_of, products_of, stacks_of
 from autocompress.anatomy.int8 import SharedEmbedding
 from autocompress.errors import SpecError
 from autocompress.families import Block, Family, Stack
+
+USUAL_ATTENTION = "usual_attention"
+"""Where a model keeps the name of the implementation that it came with."""
 
 HEADS = "kept_heads"
 """The buffer of an attention module, or of its own table of scores, with the heads that it has left."""
@@ -61,8 +64,11 @@ def linear_of(product: nn.Module) -> nn.Linear:
 
 
 def count_layers(model: nn.Module, stack: Stack, kept: list[int], layers: nn.ModuleList) -> None:
-    """Tells the configs and the layers of a stack which of them are left."""
-    for config in _configs(model, stack):
+    """Tells a stack which of its layers are left: the config of the module that holds it, and the layers."""
+    base: Any = base_of(model)
+    holder_: Any = base.get_submodule(stack.path.rpartition(".")[0])
+    if stack.shared is not None or stack.listed:
+        config = holder_.config = copy.copy(holder_.config)  # the model's says what it was made as
         if stack.shared is not None:
             _tell(config, stack.shared, len(kept))
             _tell(config, "num_hidden_groups", len(kept))
@@ -72,13 +78,6 @@ def count_layers(model: nn.Module, stack: Stack, kept: list[int], layers: nn.Mod
         for module in layer.modules():
             if isinstance(getattr(module, "layer_idx", None), int):  # where a cache keeps its keys and values
                 module.layer_idx = place  # type: ignore[assignment]
-
-
-def _configs(model: nn.Module, stack: Stack) -> list[Any]:
-    """That of the model, and of the module that holds the stack, where it has a copy of its own."""
-    base = base_of(model)
-    modules = (model, base, base.get_submodule(stack.path.rpartition(".")[0]))
-    return list({id(one.config): one.config for one in modules if hasattr(one, "config")}.values())
 
 
 def _tell(config: Any, name: str, value: Any) -> None:
@@ -97,6 +96,9 @@ def _refuse_readers_of_all_layers(model: nn.Module) -> None:
 def _attend_openly(model: nn.Module) -> None:
     """Fused attention reads sizes of its own and is exported with a guard for rows that are masked wholly (a tenth of
     the time). Sub-modules may have copies of the config."""
+    chosen = str(getattr(getattr(model, "config", None), "_attn_implementation", "eager"))
+    if not hasattr(model, USUAL_ATTENTION):
+        setattr(model, USUAL_ATTENTION, chosen)
     for module in model.modules():
         config = getattr(module, "config", None)
         if hasattr(config, "_attn_implementation"):
@@ -105,36 +107,14 @@ def _attend_openly(model: nn.Module) -> None:
 
 def _one_entry_a_layer(model: nn.Module, stack: Stack, layers: nn.ModuleList) -> nn.ModuleList:
     """Layers that are computed several times stand in the list as often."""
-    if stack.shared is None:
+    if stack.shared is None or isinstance(layers, Layers):
         return layers
     base: Any = base_of(model)
     count = int(getattr(base.config, stack.shared))
-    if len(layers) < count:
-        layers = Layers([layers[place * len(layers) // count] for place in range(count)])
-        put(base, stack.path, layers)
-        count_layers(model, stack, list(range(count)), layers)
+    layers = Layers([layers[place * len(layers) // count] for place in range(count)])
+    put(base, stack.path, layers)
+    count_layers(model, stack, list(range(count)), layers)
     return layers
-
-
-@final
-class Layers(nn.ModuleList):
-    """A list of layers, some of which may stand in it more than once; each is held, and named, once."""
-
-    def __init__(self, layers: Sequence[nn.Module]) -> None:
-        unique = list({id(layer): layer for layer in layers}.values())
-        self.places: list[int] = []
-        super().__init__(unique)
-        self.places = [next(i for i, one in enumerate(unique) if one is layer) for layer in layers]
-
-    def __len__(self) -> int:
-        return len(self.places or self._modules)
-
-    def __iter__(self) -> Iterator[nn.Module]:
-        held = list(self._modules.values())
-        return iter([held[place] for place in self.places])
-
-    def __getitem__(self, index: int) -> nn.Module:  # type: ignore[override]
-        return list(self)[index]
 
 
 class HeadTable(SharedEmbedding):

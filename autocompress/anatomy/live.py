@@ -11,11 +11,11 @@ from typing import Final, Literal, cast, final
 import torch
 from torch import Tensor, nn
 
-from autocompress.anatomy.blueprint import base_of, blocks_of, head_size_of, known_family, read_parts, stacks_of
+from autocompress.anatomy.blueprint import Layers, base_of, blocks_of, head_size_of, known_family, read_parts, stacks_of
 from autocompress.anatomy.blueprint import products_of as products_in
 from autocompress.anatomy.calibration import Batches
 from autocompress.anatomy.finding import Slot
-from autocompress.anatomy.forms import Layers, count_layers, holder, into_plain_form, keep_bias_heads, put
+from autocompress.anatomy.forms import count_layers, holder, into_plain_form, keep_bias_heads, put
 from autocompress.anatomy.int8 import Int8Embedding, Int8Linear, tell_padding
 from autocompress.anatomy.settling import Group, Settling, is_settled, settled
 from autocompress.core.parts import ModelParts, Storage

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import copy
 import logging
 import warnings
 from pathlib import Path
@@ -9,6 +10,7 @@ from typing import Any
 
 import torch
 
+from autocompress.anatomy.forms import USUAL_ATTENTION
 from autocompress.core.opsets import OPSETS, PLAIN_OPSET
 from autocompress.core.text_inputs import IDS, MASK, TYPES
 
@@ -19,6 +21,9 @@ def export_stock(model: Any, path: Path, *, opset: int = PLAIN_OPSET) -> None:
     """torch's own ONNX export in fp32, dynamic in batch and length, as the model comes (its default attention).
 
     Its files are of the form of ONNX 1.16 whatever their opset, which older runtimes refuse; here it is the opset's."""
+    if usual := getattr(model, USUAL_ATTENTION, None):  # it was put into a form of ours
+        model = copy.deepcopy(model)
+        model.set_attn_implementation(usual)
     ids = torch.ones((2, 16), dtype=torch.int64)
     inputs = {IDS: ids, MASK: torch.ones_like(ids)}
     if TYPES in model.forward.__code__.co_varnames:

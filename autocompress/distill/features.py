@@ -15,6 +15,7 @@ from torch import Tensor, nn
 
 from autocompress.anatomy import Anatomy
 from autocompress.anatomy.finding import LayerParts
+from autocompress.errors import SpecError
 
 Part = Literal["query", "key", "value", "hidden", "embeddings"]
 PARTS: tuple[Part, ...] = get_args(Part)
@@ -54,6 +55,7 @@ def recorded(
 ) -> Iterator[Features]:
     """Fills `Features` during the forward pass made inside, of the wanted `parts` and `layers` (all, by default): what
     is recorded stays in memory. Gradients flow through recorded tensors."""
+    _refuse_unlike_layers(anatomy, parts)
     features = Features(tuple(layer.head_size for layer in anatomy.layers))
     wanted = range(len(anatomy.layers)) if layers is None else sorted(layers)
     with ExitStack() as stack:
@@ -64,6 +66,21 @@ def recorded(
         if "embeddings" in parts:
             _hook(stack, anatomy.embedded, partial(features._take, "embeddings", 0))
         yield features
+
+
+def _refuse_unlike_layers(anatomy: Anatomy, parts: Collection[Part]) -> None:
+    """Raises SpecError where what is to be recorded is not there for every layer by itself."""
+    layers, name = anatomy.layers, anatomy.family.model_type
+    if not {"query", "key", "value"}.isdisjoint(parts) and layers[0].query == layers[0].key:
+        raise SpecError(
+            f"distillation: a {name} computes queries, keys and values in one product, so `attention` and `relations` "
+            "find none to compare (allowed: hidden, embeddings); leave them out"
+        )
+    if set(parts) - {"embeddings"} and len({id(layer.module) for layer in layers}) < len(layers):
+        raise SpecError(
+            f"distillation: the layers of a {name} are one module computed several times, so none can be compared by "
+            "itself (allowed: embeddings); leave `attention`, `relations` and `hidden` out"
+        )
 
 
 def _modules(layer: LayerParts) -> dict[Part, nn.Module]:

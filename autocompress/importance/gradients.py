@@ -37,8 +37,9 @@ class _Gates:
     def _hook(self, key: tuple[str, int], module: nn.Module, units: int) -> None:
         def gate(_: nn.Module, inputs: tuple[Tensor, ...]) -> tuple[Tensor, ...]:
             (hidden,) = inputs  # [texts, length, units * size]
-            ones = torch.ones(hidden.shape[0], 1, units, 1, requires_grad=True)
-            self.gates[key] = ones
+            if key not in self.gates:  # else the layer is computed again, with the same weights
+                self.gates[key] = torch.ones(hidden.shape[0], 1, units, 1, requires_grad=True)
+            ones = self.gates[key]
             by_unit = hidden.reshape(*hidden.shape[:-1], units, -1)
             return ((by_unit * ones).flatten(-2),)
 
@@ -58,6 +59,7 @@ def by_gradient(
     anatomy.model.eval()
     with _Gates(anatomy) as gated:
         for batch in data:
+            gated.gates.clear()
             total = loss(anatomy.model(**batch.inputs).logits.float(), batch)
             keys = list(gated.gates)
             gradients = torch.autograd.grad(total, [gated.gates[key] for key in keys])

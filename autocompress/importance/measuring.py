@@ -10,7 +10,7 @@ import torch
 from torch import Tensor
 
 from autocompress.anatomy import Anatomy
-from autocompress.anatomy.finding import LayerParts
+from autocompress.anatomy.finding import LayerParts, Slot
 from autocompress.importance.attention import ATTENTION, by_attention
 from autocompress.importance.gradients import GRADIENT, Loss, by_gradient
 from autocompress.importance.scores import (
@@ -76,15 +76,21 @@ def _combined_layers(layers: Mapping[str, Mapping[int, float]]) -> dict[int, flo
 
 
 def _head_norms(layer: LayerParts) -> Scores:
-    inputs = [slot.linear.weight.detach() for slot in (layer.query, layer.key, layer.value)]
-    outputs = layer.output.linear.weight.detach().T
-    by_head = [weight.reshape(layer.heads, -1) for weight in (*inputs, outputs)]
+    by_head = _by_unit(layer.output, (layer.query, layer.key, layer.value), layer.heads)
     return _norms(torch.cat(by_head, dim=1))
 
 
 def _channel_norms(layer: LayerParts) -> Scores:
-    both = torch.cat([layer.up.linear.weight.detach(), layer.down.linear.weight.detach().T], dim=1)
-    return _norms(both)
+    return _norms(torch.cat(_by_unit(layer.down, (layer.up,), layer.width), dim=1))
+
+
+def _by_unit(last: Slot, first: Sequence[Slot], units: int) -> list[Tensor]:
+    """The weights of a block, [units, numbers]: of the products that give the units, side by side if they are joined in
+    one, and of the `last`, which reads them."""
+    weights = [slot.linear.weight.detach() for slot in dict.fromkeys(first)]
+    size = last.linear.in_features // units
+    found = [one.reshape(-1, units, size * one.shape[1]).transpose(0, 1).reshape(units, -1) for one in weights]
+    return [*found, last.linear.weight.detach().T.reshape(units, -1)]
 
 
 def _norms(rows: Tensor) -> Scores:

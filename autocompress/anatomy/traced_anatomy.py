@@ -1,0 +1,127 @@
+"""The parts of a classifier whose family has no written graph: cut through `LiveModel`, deployed by tracing."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import replace
+from typing import Final, Literal, cast, final
+
+from torch import Tensor, nn
+
+from autocompress.anatomy.anatomy import Anatomy
+from autocompress.anatomy.blueprint import at, base_of, head_size_of, stacks_of
+from autocompress.anatomy.calibration import Batches
+from autocompress.anatomy.family import Family
+from autocompress.anatomy.finding import LayerParts, Slot
+from autocompress.anatomy.live import LiveModel
+from autocompress.anatomy.refusing import family_of
+from autocompress.anatomy.weights import EncoderWeights
+from autocompress.core.encoders import STACK
+from autocompress.core.parts import ModelParts, Storage
+from autocompress.core.runtimes import DEFAULT_RUNTIME
+from autocompress.core.storage import Calibration
+from autocompress.errors import SpecError
+
+_ATTENTION: Final = ("query", "key", "value", "output")
+
+
+@final
+class TracedAnatomy(Anatomy):
+    """An `Anatomy` of any family that `LiveModel` knows, of one stack of layers with an attention and a feed-forward
+    block each. Products that are one in the model are one slot under several names."""
+
+    is_written = False
+
+    def __init__(
+        self,
+        model: nn.Module,
+        families: dict[str, Family],
+        *,
+        linked: bool = False,
+        texts: Batches = (),
+        settled: Mapping[str, Tensor] | None = None,
+    ) -> None:
+        """As of `Anatomy`."""
+        self.family = family_of(str(model.config.model_type), families)  # type: ignore[union-attr]
+        self.model = model
+        self.live = LiveModel(model, linked=linked, batches=texts, known=settled)
+        self._families, self._linked = families, linked
+        self._texts, self._settled = texts, settled
+        self.runtime = DEFAULT_RUNTIME
+        self.layers = self._find_layers()
+
+    def _over(self, model: nn.Module, *, linked: bool = False) -> Anatomy:
+        copied = TracedAnatomy(model, self._families, linked=linked, texts=self._texts, settled=self._settled)
+        copied.runtime = self.runtime
+        return copied
+
+    def _find_layers(self) -> list[LayerParts]:
+        modules = stacks_of(self.model, self.live.family)[STACK]
+        (stack,) = (one for one in self.live.family.stacks if one.name == STACK)
+        size = head_size_of(self.model.config, stack)
+        return [
+            self._layer(index, module, size) for index, module in zip(self.live.layers(STACK), modules, strict=True)
+        ]
+
+    def _layer(self, index: int, module: nn.Module, head_size: int) -> LayerParts:
+        name = f"{STACK}.{index}"
+        both = [*self.live.products(f"{name}.attention"), *self.live.products(f"{name}.feed_forward")]
+        slots = {role: product.slot for product in both for role in product.roles}
+        query, key, value, output = (slots[role] for role in _ATTENTION)
+        norm = nn.LayerNorm(1)  # which nobody reads: there is no written graph
+        return LayerParts(index, module, query, key, value, output, slots["up"], slots["down"], norm, norm, head_size)
+
+    # What it is
+
+    @property
+    def word_embeddings(self) -> nn.Embedding:
+        return cast(nn.Embedding, next(iter(self.live.token_tables().values())).module)
+
+    @property
+    def embedded(self) -> nn.Module:
+        base = base_of(self.model)
+        fronts = [front for front in self.live.family.fronts if front.kind == "embedding"]
+        found = [module for front in fronts for path in front.products if (module := at(base, path)) is not None]
+        return cast(nn.Module, found[-1] if found else at(base, "embeddings"))
+
+    def shape(self) -> ModelParts:
+        return replace(self.live.parts(), runtime=self.runtime, read=None)
+
+    def settled(self) -> dict[str, Tensor]:
+        return self.live.settled()
+
+    def weights(self) -> EncoderWeights:
+        raise SpecError(f"model: a {self.family.model_type} has no written graph; it is deployed by tracing")
+
+    # What is done to it
+
+    def keep_layers(self, indices: Sequence[int]) -> None:
+        self.live.keep_layers(STACK, indices)
+        self.layers = self._find_layers()
+
+    def keep_heads(self, index: int, heads: Sequence[int]) -> None:
+        self.live.keep_heads(f"{STACK}.{index}.attention", heads)
+
+    def keep_channels(self, index: int, channels: Sequence[int]) -> None:
+        self.live.keep_channels(f"{STACK}.{index}.feed_forward", channels)
+
+    def quantize_embeddings(self, *, bits: Literal[4, 8] = 8) -> None:
+        self.live.quantize_embeddings(bits)
+
+    def quantize(
+        self,
+        slots: Sequence[Slot],
+        *,
+        bits: Literal[4, 8] = 8,
+        calibration: Calibration | None = None,
+        smoothing: float | None = None,
+    ) -> None:
+        asked = set(slots)
+        names = [
+            f"{STACK}.{layer.index}.{block}"
+            for layer in self.layers
+            for block, of_it in (("attention", layer.attention), ("feed_forward", layer.feed_forward))
+            if asked.intersection(of_it)
+        ]
+        storage = Storage(bits, "static" if calibration else "dynamic", calibration, smoothing)
+        self.live.quantize(names, storage)

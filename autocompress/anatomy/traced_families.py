@@ -1,0 +1,27 @@
+"""Families that are deployed by tracing, as their graph is not written node by node: what their checkpoints are like.
+Where their parts lie stands in `autocompress.families`."""
+
+from dataclasses import replace
+
+from autocompress.anatomy.family import Family
+from autocompress.anatomy.roberta import ROBERTA
+
+MPNET = replace(ROBERTA, model_type="mpnet", is_written=False)
+"""Song et al. 2020: positions relative to each other, beside those of a table."""
+
+DEBERTA = Family(
+    model_type="deberta-v2",
+    head=("pooler.dense", "classifier"),
+    head_activation="gelu",
+    activation=lambda config: str(config.hidden_act),
+    first_position=lambda _: 0,
+    counters=(),
+    is_written=False,
+)
+"""He et al. 2021, 2023: versions 2 and 3."""
+
+ALBERT = replace(DEBERTA, model_type="albert", head=("classifier",))
+"""Lan et al. 2020."""
+
+MODERNBERT = replace(DEBERTA, model_type="modernbert", head=("head.dense", "classifier"))
+"""Warner et al. 2024."""
