@@ -13,7 +13,6 @@ connected to the whole, so that gradients find their way back; nothing here know
 
 from __future__ import annotations
 
-import copy
 import functools
 import logging
 import random
