@@ -186,7 +186,7 @@ def _check_sizes(checkpoint: Checkpoint, head: str) -> None:
 
 
 def _check_loaded(checkpoint: Checkpoint, model: Any, info: Mapping[str, Any], *, new_head: bool) -> None:
-    folder, spared = checkpoint.folder, checkpoint.family.head if new_head else ()
+    folder, spared = checkpoint.folder, checkpoint.family.whole_head if new_head else ()
     if head_of(model) == EMBEDDING:
         spared = ("pooler.",)
     wrong = sorted(key for key in info["missing_keys"] if not key.startswith(spared))

@@ -191,7 +191,7 @@ def test_a_head_for_something_else_is_replaced_where_the_study_says_so(project: 
         ({"num_hidden_layers": 3}, "weights do not fit the model's config: bert.encoder.layer.2"),
         ({"hidden_size": "wide"}, "config.json: 'hidden_size' must be a whole number from 1 to 65,536, got wide"),
         ({"num_attention_heads": 5}, "not the config of a model that can be built: The hidden size"),
-        ({"model_type": "deberta-v2"}, "would need positions relative to each other in its attention"),
+        ({"model_type": "deberta"}, "would need positions relative to each other in its attention"),
         ({"model_type": "no_such"}, "no anatomy for the family 'no_such': it would need a description"),
     ],
 )

@@ -15,7 +15,8 @@ class Family:
     the number of heads or of channels, kept true after pruning. `constant_rows` are further tables of the embeddings
     of which every text takes the first row; `projection` is the dense layer between embeddings and layers, by dotted
     path, of models whose embeddings are narrower than their layers. Of one that is not `is_written` there is no graph
-    of ours: it is deployed by tracing, and cut by what `autocompress.families` knows of it."""
+    of ours: it is deployed by tracing, and cut by what `autocompress.families` knows of it. `head_norms` are the
+    normalisations of its head."""
 
     model_type: str
     head: tuple[str, ...]
@@ -26,3 +27,9 @@ class Family:
     constant_rows: tuple[str, ...] = ("token_type_embeddings",)
     projection: str | None = None
     is_written: bool = True
+    head_norms: tuple[str, ...] = ()
+
+    @property
+    def whole_head(self) -> tuple[str, ...]:
+        """All modules that a checkpoint without a head lacks."""
+        return (*self.head, *self.head_norms)

@@ -140,7 +140,7 @@ class LiveModel:
         """Where token ids are looked up, by path: in one table all, which several modules may hold. Images and sounds
         have none."""
         try:
-            first = self.model.get_input_embeddings()  # type: ignore[operator]
+            first = base_of(self.model).get_input_embeddings()  # type: ignore[operator]
         except NotImplementedError:
             return {}
         found = {}

@@ -20,13 +20,11 @@ _DECODER = "a decoder, in which tokens see earlier ones alone, and a head on its
 _OTHER_DATA = "inputs other than the tokens of one text"
 
 _MISSING: Final[Mapping[str, str]] = {
-    "albert": "layers that share one set of weights, and a narrow embedding table of its own",
     "big_bird": "attention to blocks of tokens instead of all",
     "bigbird_pegasus": "attention to blocks of tokens instead of all",
     "canine": "characters that are read by hashes and shortened between layers",
     "convbert": "convolutions beside its attention heads",
     "deberta": _RELATIVE,
-    "deberta-v2": _RELATIVE,
     "esm": f"{_PRE_NORM} and {_ROTARY}",
     "eurobert": f"{_ROTARY}, {_PRE_NORM} and {_GATED}",
     "flaubert": "layers of its own form, and a head that sums up a text in several ways",
@@ -44,8 +42,6 @@ _MISSING: Final[Mapping[str, str]] = {
     "luke": f"entities beside words ({_OTHER_DATA})",
     "megatron-bert": _PRE_NORM,
     "mobilebert": "bottlenecks around each layer, and normalisation without means",
-    "modernbert": f"{_ROTARY}, {_PRE_NORM} and {_GATED}",
-    "mpnet": _RELATIVE,
     "nomic_bert": f"{_ROTARY} and {_GATED}",
     "nystromformer": "an approximation of attention",
     "qwen2": _DECODER,

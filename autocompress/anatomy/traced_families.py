@@ -23,5 +23,5 @@ DEBERTA = Family(
 ALBERT = replace(DEBERTA, model_type="albert", head=("classifier",))
 """Lan et al. 2020."""
 
-MODERNBERT = replace(DEBERTA, model_type="modernbert", head=("head.dense", "classifier"))
+MODERNBERT = replace(DEBERTA, model_type="modernbert", head=("head.dense", "classifier"), head_norms=("head.norm",))
 """Warner et al. 2024."""

@@ -31,6 +31,9 @@ from autocompress.deploy.nodes import Graph
 _DOMAIN: Final = "autocompress"
 _PRODUCT, _TABLE = "Product", "Table"
 
+_TALKATIVE: Final = ("torch.onnx", "onnxscript", "torch.__trace")
+"""They list optional libraries, how they convert old opsets, and every step of a trace, for whoever records it."""
+
 Axes = Mapping[str, Mapping[int, str]]
 """By input, the axes whose size is free, by their names; those of one name are of one size."""
 
@@ -51,7 +54,7 @@ def trace(
     caller = _Caller(_holed(live.copy()), tuple(example), tuple(outputs))
     sizes = {name: torch.export.Dim(name) for free in axes.values() for name in free.values()}
     dynamic = tuple({axis: sizes[name] for axis, name in axes.get(given, {}).items()} for given in example)
-    for name in ("torch.onnx", "onnxscript"):  # they list optional libraries, and how they convert old opsets
+    for name in _TALKATIVE:
         logging.getLogger(name).setLevel(logging.ERROR)
     with warnings.catch_warnings(), torch.no_grad():
         warnings.simplefilter("ignore")
