@@ -25,7 +25,7 @@ from autocompress.core.parts import ModelParts
 from autocompress.core.runtimes import DEFAULT_RUNTIME, RUNTIMES, named_runtime
 from autocompress.core.scores import above_chance
 from autocompress.core.spec import Bound
-from autocompress.core.text_inputs import IDS, MASK
+from autocompress.core.text_inputs import IDS, MASK, TYPES
 from autocompress.core.workload import Workload
 from autocompress.deploy.folder import MODEL, read_manifest
 from autocompress.deploy.graph import write_graph
@@ -80,6 +80,8 @@ def graph_of(student: Anatomy, lowering: Lowering = PLAIN, *, opset: int | None 
     if isinstance(student, TracedAnatomy):
         ids = torch.ones((2, 8), dtype=torch.int64)
         example = {IDS: ids, MASK: torch.ones_like(ids)}
+        if getattr(student.model.config, "two_texts", False):
+            example[TYPES] = torch.zeros_like(ids)
         axes = {name: {0: "batch", 1: "length"} for name in example}
         return fill(trace(student.live, example, axes, opset=opset or PLAIN_OPSET), student.live)
     return write_graph(student.weights(), lowering=lowering, opset=opset)

@@ -13,6 +13,7 @@ from autocompress.anatomy.blueprint import at, base_of, head_size_of, stacks_of
 from autocompress.anatomy.calibration import Batches
 from autocompress.anatomy.family import Family
 from autocompress.anatomy.finding import LayerParts, Slot
+from autocompress.anatomy.heads import reads_of
 from autocompress.anatomy.live import LiveModel
 from autocompress.anatomy.refusing import family_of
 from autocompress.anatomy.weights import EncoderWeights
@@ -43,7 +44,7 @@ class TracedAnatomy(Anatomy):
     ) -> None:
         """As of `Anatomy`."""
         self.family = family_of(str(model.config.model_type), families)  # type: ignore[union-attr]
-        self.model = model
+        self.model, self.reads = model, reads_of(model)
         self.live = LiveModel(model, linked=linked, batches=texts, known=settled)
         self._families, self._linked = families, linked
         self._texts, self._settled = texts, settled
@@ -119,7 +120,7 @@ class TracedAnatomy(Anatomy):
         asked = set(slots)
         names = [
             f"{STACK}.{layer.index}.{block}"
-            for layer in self.layers
+            for layer in {layer.module: layer for layer in reversed(self.layers)}.values()  # the first of shared ones
             for block, of_it in (("attention", layer.attention), ("feed_forward", layer.feed_forward))
             if asked.intersection(of_it)
         ]

@@ -73,12 +73,12 @@ def _refuse_unlike_layers(anatomy: Anatomy, parts: Collection[Part]) -> None:
     layers, name = anatomy.layers, anatomy.family.model_type
     if not {"query", "key", "value"}.isdisjoint(parts) and layers[0].query == layers[0].key:
         raise SpecError(
-            f"distillation: a {name} computes queries, keys and values in one product, so `attention` and `relations` "
+            f"distillation: {name} computes queries, keys and values in one product, so `attention` and `relations` "
             "find none to compare (allowed: hidden, embeddings); leave them out"
         )
     if set(parts) - {"embeddings"} and len({id(layer.module) for layer in layers}) < len(layers):
         raise SpecError(
-            f"distillation: the layers of a {name} are one module computed several times, so none can be compared by "
+            f"distillation: the layers of {name} are one module computed several times, so none can be compared by "
             "itself (allowed: embeddings); leave `attention`, `relations` and `hidden` out"
         )
 

@@ -28,7 +28,13 @@ class PartOperator(abc.ABC):
         for part in model.targeted(step.target):
             if self.fits(part) and (after := self.reshaped(part, step.settings)) is not None:
                 changed[part.name] = after
-        return replace(model, parts=tuple(changed.get(part.name, part) for part in model.parts)) if changed else None
+        if not changed:
+            return None
+        for part in model.parts:
+            if part.owner in changed:  # what is done to weights is done to whoever computes with them
+                whole = changed[part.owner]
+                changed[part.name] = replace(part, matrices=whole.matrices, mixing=whole.mixing)
+        return replace(model, parts=tuple(changed.get(part.name, part) for part in model.parts))
 
     def size_of(self, part: Part, setting: str) -> int | None:
         return None

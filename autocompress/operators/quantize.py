@@ -44,7 +44,7 @@ class Quantize(PartOperator):
 
     def fits(self, part: Part) -> bool:
         in_layer = "heads" in part.units or "channels" in part.units
-        return in_layer or (part.kind == "embedding" and bool(part.tables))
+        return (in_layer and part.owner is None) or (part.kind == "embedding" and bool(part.tables))
 
     def reshaped(self, part: Part, settings: Mapping[str, Setting]) -> Part | None:
         bits = _bits(settings)

@@ -1,0 +1,75 @@
+"""Classifiers whose graph is traced are searched like others: steps do to them what they do to their numbers."""
+
+from __future__ import annotations
+
+import pytest
+
+from autocompress import operators
+from autocompress.anatomy import FAMILIES, TracedAnatomy, anatomy_of
+from autocompress.core.policy import CompressionPolicy, Step
+from autocompress.distill.features import recorded
+from autocompress.errors import SpecError
+from autocompress.importance import CRITERIA, measure_importance, no_preference
+from autocompress.tasks import batches
+from tests.families.given import answers, inputs, telling
+
+SEARCHED = [
+    *("AlbertForSequenceClassification", "DebertaV2ForSequenceClassification"),
+    *("ModernBertForSequenceClassification", "MPNetForSequenceClassification"),
+]
+
+
+def opened(form: str) -> TracedAnatomy:
+    anatomy = anatomy_of(telling(form, vocab_size=100, num_labels=3).float())
+    assert isinstance(anatomy, TracedAnatomy)
+    return anatomy
+
+
+def test_all_families_without_a_written_graph_are_tried_here() -> None:
+    tried = {opened(form).family.model_type for form in SEARCHED}
+    assert tried == {name for name, family in FAMILIES.items() if not family.is_written}
+
+
+@pytest.mark.parametrize("form", SEARCHED)
+def test_steps_shrink_a_model_as_they_shrink_its_numbers(form: str) -> None:
+    anatomy = opened(form)
+    policy = CompressionPolicy(
+        (
+            Step("remove_layer", "layers.2"),
+            Step("prune_heads", "layers.0.attention", {"heads": 2}),
+            Step("prune_channels", "layers.0.feed_forward", {"channels": 20}),
+            *(Step("quantize", f"layers.{layer}", {"bits": 8}) for layer in range(2)),
+            Step("quantize", "embeddings", {"bits": 4}),
+        )
+    )
+    effective, expected = operators.effective(policy, anatomy.shape())
+    student = anatomy.copy()
+    operators.apply(effective, student, no_preference(anatomy.shape()))
+    assert student.shape() == expected
+    again = anatomy_of(student.copy().model)  # whoever opens it finds the layers that are left
+    assert again.shape() == expected
+    given = inputs(anatomy.model)
+    assert answers(again.model, given).equal(answers(student.model, given))
+
+
+@pytest.mark.parametrize("form", SEARCHED)
+def test_their_heads_and_channels_are_scored(form: str, make_examples) -> None:  # type: ignore[no-untyped-def]
+    anatomy = opened(form)
+    found = measure_importance(anatomy, batches(make_examples(8), 8), {"fisher", "taylor", "magnitude"} & set(CRITERIA))
+    for scores in (found.heads["fisher"], found.heads["magnitude"]):
+        assert {layer: len(heads) for layer, heads in scores.items()} == dict.fromkeys(range(3), 4)
+    assert {len(channels) for channels in found.channels["magnitude"].values()} == {64}
+    assert all((heads > 0).all() for heads in found.heads["fisher"].values())
+
+
+def test_what_layers_do_not_have_by_themselves_is_not_compared() -> None:
+    with (
+        pytest.raises(SpecError, match="modernbert computes queries, keys and values in one product"),
+        recorded(opened("ModernBertForSequenceClassification"), {"query"}),
+    ):
+        pass
+    with (
+        pytest.raises(SpecError, match="the layers of albert are one module computed several times"),
+        recorded(opened("AlbertForSequenceClassification"), {"hidden"}),
+    ):
+        pass
