@@ -66,14 +66,13 @@ def linear_of(product: nn.Module) -> nn.Linear:
 def count_layers(model: nn.Module, stack: Stack, kept: list[int], layers: nn.ModuleList) -> None:
     """Tells a stack which of its layers are left: the config of the module that holds it, and the layers."""
     base: Any = base_of(model)
-    holder_: Any = base.get_submodule(stack.path.rpartition(".")[0])
-    if stack.shared is not None or stack.listed:
-        config = holder_.config = copy.copy(holder_.config)  # the model's says what it was made as
-        if stack.shared is not None:
-            _tell(config, stack.shared, len(kept))
-            _tell(config, "num_hidden_groups", len(kept))
-        if stack.listed and (entries := getattr(config, stack.listed, None)):
-            _tell(config, stack.listed, [entries[place] for place in kept])
+    holding: Any = base.get_submodule(stack.path.rpartition(".")[0])
+    if stack.shared is not None:
+        holding.config = copy.copy(holding.config)  # the model's says what it was made as
+        _tell(holding.config, stack.shared, len(kept))
+        _tell(holding.config, "num_hidden_groups", len(kept))
+    if stack.listed and (entries := getattr(base.config, stack.listed, None)):  # caches are made as it says, too
+        _tell(base.config, stack.listed, [entries[place] for place in kept])
     for place, layer in enumerate(layers):
         for module in layer.modules():
             if isinstance(getattr(module, "layer_idx", None), int):  # where a cache keeps its keys and values
