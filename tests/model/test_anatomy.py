@@ -15,7 +15,7 @@ from autocompress.testing import family_contract
 from tests.conftest import build_model
 
 
-@pytest.mark.parametrize("family", sorted(FAMILIES))
+@pytest.mark.parametrize("family", sorted(name for name, family in FAMILIES.items() if family.is_written))
 def test_every_family_passes_the_contract(family: str) -> None:
     family_contract(build_model(family), FAMILIES)
 
