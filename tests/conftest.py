@@ -97,6 +97,10 @@ def build_model(family: str, *, seed: int = 0, **settings: Any) -> Any:
     return AutoModelForSequenceClassification.from_config(config).eval()
 
 
+WRITTEN = sorted(name for name, family in FAMILIES.items() if family.is_written)
+"""Families whose graph is written node by node; those that are traced have tests of their own (`tests/families/`)."""
+
+
 @pytest.fixture(params=["bert", "distilbert", "electra", "roberta"])
 def family(request: pytest.FixtureRequest) -> str:
     """Those that differ in form; where all must pass, a test says so."""

@@ -12,10 +12,10 @@ from autocompress.core.workload import Workload
 from autocompress.deploy.graph import write_graph
 from autocompress.errors import SpecError
 from autocompress.testing import family_contract
-from tests.conftest import build_model
+from tests.conftest import WRITTEN, build_model
 
 
-@pytest.mark.parametrize("family", sorted(name for name, family in FAMILIES.items() if family.is_written))
+@pytest.mark.parametrize("family", WRITTEN)
 def test_every_family_passes_the_contract(family: str) -> None:
     family_contract(build_model(family), FAMILIES)
 
@@ -43,7 +43,7 @@ def test_macs_equal_those_that_torch_counts_on_eager_attention(bert: Anatomy) ->
     assert counter.get_total_flops() == 2 * work(bert.shape())
 
 
-@pytest.mark.parametrize("family", sorted(FAMILIES))
+@pytest.mark.parametrize("family", WRITTEN)
 def test_predicted_size_is_that_of_the_file(anatomy: Anatomy) -> None:
     for quantized in (False, True):
         if quantized:

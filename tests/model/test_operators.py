@@ -7,12 +7,13 @@ import pytest
 import torch
 from torch import Tensor
 
-from autocompress.anatomy import FAMILIES, Anatomy
+from autocompress.anatomy import Anatomy
 from autocompress.core.policy import CompressionPolicy, Step
 from autocompress.errors import CandidateError
 from autocompress.importance import Importance
 from autocompress.operators import OPERATORS, apply, effective
 from autocompress.testing import operator_contract
+from tests.conftest import WRITTEN
 
 STEPS = {
     "remove_layer": [Step("remove_layer", f"layers.{i}") for i in range(3)],
@@ -49,7 +50,7 @@ IDENTITY = [
 ]
 
 
-@pytest.fixture(params=sorted(FAMILIES))
+@pytest.fixture(params=WRITTEN)
 def family(request: pytest.FixtureRequest) -> str:
     """Every family that there is: each has masks and slices of its own."""
     return str(request.param)
