@@ -1,4 +1,5 @@
-"""Puts what is generated into README.md and docs/, between its markers: the kept figures, and the keys of a study.
+"""Puts what is generated into README.md and docs/, between its markers: the kept figures, the keys of a study, and the
+models and tasks there are.
 
     python studies/benchmarks/documents.py [--check]
 
@@ -18,6 +19,7 @@ from pathlib import Path
 from typing import Any
 
 import study_keys
+import supported
 
 ROOT = Path(__file__).parents[2]
 RESULTS = Path(__file__).parent / "results"
@@ -270,6 +272,8 @@ def parts() -> dict[str, Callable[[], str]]:
         "keys": partial(study_keys.tables, "study"),
         "metrics": study_keys.metrics,
         "operators": study_keys.operators,
+        "supported": supported.table,
+        "tasks": supported.tasks,
     }
 
 
