@@ -14,6 +14,7 @@ import datetime
 import os
 import sys
 import time
+from collections.abc import Iterable
 from contextlib import ExitStack
 from pathlib import Path
 from typing import Any
@@ -48,9 +49,12 @@ COLUMNS = {
 }
 
 
-def table(rows: list[dict[str, Any]]) -> str:
+def table(rows: list[dict[str, Any]], parts: Iterable[str]) -> str:
+    """All rows, and which parts of the table there are none of yet."""
     lines = ["| " + " | ".join(COLUMNS) + " |", "|---|---|---|---|" + "---:|" * 6 + "---|"]
     lines += ["| " + " | ".join(column(row, name) for name in COLUMNS.values()) + " |" for row in rows]
+    if missing := [name for name in parts if not any(row["part"] == name for row in rows)]:
+        lines += ["", f"**Missing**, not taken yet: {'; '.join(missing)}."]
     return "\n".join(lines) + "\n"
 
 
@@ -93,8 +97,8 @@ def main() -> None:
             order = list(every)
             rows.sort(key=lambda row: order.index(row["part"]) if row["part"] in order else len(order))
             keep("faults", {"rows": rows})
-            (RESULTS / "faults.md").write_text(table(rows), encoding="utf-8")
-    print(table(rows))
+            (RESULTS / "faults.md").write_text(table(rows, every), encoding="utf-8")
+    print(table(rows, every))
     sys.exit(not clean)
 
 

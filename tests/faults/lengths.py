@@ -10,7 +10,7 @@ import psutil
 
 from tests.faults.counting import Row
 from tests.faults.programs import PATIENCE, Start
-from tests.faults.projects import database_of, project
+from tests.faults.projects import WIDEST, database_of, project
 from tests.postgres import Server
 
 _MOST_MB, _MOST_SLOWER = 50.0, 0.2
@@ -21,7 +21,7 @@ def long_search(start: Start, server: Server | None, *, workers: int, trials: in
     """Memory and processor time of the driver are read as it searches. It has begun by a tenth of the candidates: from
     there on it may grow by 50 MB; the last fifth of them may take it at most 20 % longer than the second one."""
     row = Row(f"a search of {trials} candidates", "left alone", database_of(server), str(workers))
-    changes = {"sampler": "random", "budget": {"trials": trials}, "finalists": {"count": 1, "training": {"epochs": 1}}}
+    changes = {"sampler": "random", "space": WIDEST, "budget": {"trials": trials}}
     with project(start, server=server, **changes) as one:
         program = one.go_on(workers)
         program.until_stage("search")

@@ -38,6 +38,17 @@ _STEPS: Final[list[dict[str, Any]]] = [
 WIDE: Final[dict[str, Any]] = {"name": "wide", "version": 1, "steps": _STEPS}
 """Thousands of candidates: what is judged hangs on what the sampler was told, and when."""
 
+WIDEST: Final[dict[str, Any]] = {
+    "name": "widest",
+    "version": 1,
+    "steps": [
+        *_STEPS[:2],
+        {**_STEPS[2], "knobs": {"channels": {"low": 8, "high": 64, "step": 1}}},
+        {"operator": "quantize", "target": "layers.*", "knobs": {"bits": {"choices": [8, 32]}}},
+    ],
+}
+"""So many that a search of thousands seldom proposes one again."""
+
 NARROW: Final[dict[str, Any]] = {
     "name": "narrow",
     "version": 1,
