@@ -26,6 +26,7 @@ _WORK: Final = ("training", "exports")
 
 _CACHES: Final = {
     "teachers": "fine-tuned teachers",
+    "baselines": "exported teachers",
     "elastic": "elastic models",
     "importance": "importance scores",
     "profiles": "measurements of this machine",

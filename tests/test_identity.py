@@ -6,6 +6,8 @@ import csv
 import shutil
 from pathlib import Path
 
+import pytest
+
 import autocompress
 from tests.given_study import CUTS, WORDS, write_data, write_model, write_study
 
@@ -39,7 +41,10 @@ def with_other_labels(path: Path) -> None:
         writer.writerows((row["text"], turned[row["label"]]) for row in rows)
 
 
-def test_a_study_made_anew_under_an_old_name_is_what_a_fresh_folder_gives(tmp_path: Path) -> None:
+def test_a_study_made_anew_under_an_old_name_is_what_a_fresh_folder_gives(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("AUTOCOMPRESS_CACHE", str(tmp_path / "cache"))
     write_model(tmp_path / "model", head=False)
     write_data(tmp_path / "texts.csv", rows=120)
     storage = str(tmp_path / "autocompress.db")
@@ -55,3 +60,5 @@ def test_a_study_made_anew_under_an_old_name_is_what_a_fresh_folder_gives(tmp_pa
     assert again == weights(tmp_path / "fresh", str(tmp_path / "autocompress-2.db"))
     assert again[1] != before[1]
     assert again[2] != before[2]
+    kept = list((tmp_path / "cache" / "baselines").glob("*.onnx"))
+    assert sorted(file.read_bytes() for file in kept) == sorted([before[2], again[2]]), "the third was not made anew"
