@@ -46,7 +46,7 @@ def small_disk(folder: Path, pages: int) -> Iterator[None]:
 
 def _grow(folder: Path, pages: int) -> None:
     held = os.statvfs(folder)
-    size = (held.f_blocks - held.f_bfree) * held.f_frsize + pages * _PAGE
+    size = held.f_blocks * held.f_frsize + pages * _PAGE
     subprocess.run(["mount", "-o", f"remount,size={size}", str(folder)], check=True)
 
 
