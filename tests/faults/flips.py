@@ -117,7 +117,7 @@ def flips_of_caches(one: Project, *, times: int) -> Iterator[tuple[Row, Path | N
     try:
         with new_entry(one.cache / "profiles" / "board.yaml") as part:
             part.write_bytes((one.folder / "board.yaml").read_bytes())
-        for kind in ("teachers", "elastic", "importance", "profiles"):
+        for kind in ("teachers", "baselines", "elastic", "importance", "profiles"):
             (entry,) = (path for path in (one.cache / kind).iterdir() if not path.name.startswith("."))
             row = Row(f"a flipped byte in the cache: {kind}", "looked up as studies do", one.database)
             _flipped_entry(row, one, entry, times)

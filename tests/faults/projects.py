@@ -42,7 +42,7 @@ WIDEST: Final[dict[str, Any]] = {
     "name": "widest",
     "version": 1,
     "steps": [
-        *_STEPS[:2],
+        _STEPS[1],
         {**_STEPS[2], "knobs": {"channels": {"low": 8, "high": 64, "step": 1}}},
         {"operator": "quantize", "target": "layers.*", "knobs": {"bits": {"choices": [8, 32]}}},
     ],
