@@ -21,8 +21,9 @@ from tests.postgres import Server
 _FILES, _DATABASE = 4, 5
 """Exit codes of a file that cannot be written, and of a database."""
 _PAGE = 4096
-_STEPS = {"cache": (3, 10), "artifacts": (15, 40), "everything": (15, 40)}
+_STEPS = (15, 40)
 """Pages by which a disk grows after it was full, at least and at most."""
+_KINDS = ("teachers", "digests", "importance", "elastic", "baselines")
 _MOST = 400
 
 
@@ -51,21 +52,36 @@ def _grow(folder: Path, pages: int) -> None:
 
 
 def full_disks(start: Start, server: Server | None, *, place: str, most: int = _MOST) -> Iterator[Row]:
-    """A study whose `place` (its cache, its artifacts, or everything that it keeps) lies on a disk that is full again
+    """A study whose `place` (its artifacts, or everything that it keeps) lies on a disk that is full again
     and again: a few pages more each time, until the study is complete. `found` says what could not be written."""
     row = Row(f"disk full: {place}", "again at every few pages of growth", database_of(server), "0")
     changes = {"sampler": "nsga2"}
     whole, _ = left_alone(start, **changes)
     chance = random.Random(place)
     with project(start, server=server, keeps="disk", **changes) as one:
-        disk = {"cache": one.cache, "artifacts": one.artifacts, "everything": one.kept}[place]
+        disk = one.artifacts if place == "artifacts" else one.kept
         with small_disk(disk, pages=2):
             while row.times < most and _is_full_again(row, one, place):
-                _grow(disk, chance.randint(*_STEPS[place]))
+                _grow(disk, chance.randint(*_STEPS))
                 if row.times == most:
                     _grow(disk, 100_000)
             one.brought_to_its_end(0, whole, row)
             row.wrong += [f"left behind: {path}" for path in one.kept.rglob("*.part")]
+    yield row
+
+
+def full_caches(start: Start, server: Server | None) -> Iterator[Row]:
+    """A study that finds no room for one kind of entry after the other."""
+    row = Row("disk full: cache", "a disk without room for each kind of entry", database_of(server), "0")
+    changes = {"sampler": "nsga2"}
+    whole, _ = left_alone(start, **changes)
+    with project(start, server=server, **changes) as one:
+        for kind in _KINDS:
+            with small_disk(one.cache / kind, pages=1):
+                (one.cache / kind / ".taken").write_bytes(bytes(_PAGE))
+                if not _is_full_again(row, one, kind):
+                    row.wrong.append(f"it needs no room for {kind}")
+        one.brought_to_its_end(0, whole, row)
     yield row
 
 
