@@ -4,7 +4,7 @@ VENV   := .venv
 BIN    := $(VENV)/bin
 WORKERS ?= 2
 
-.PHONY: demo test test-fast test-families check install clean
+.PHONY: demo test test-fast test-all check install clean
 
 # From nothing to a picked, verified model. The database stays in this folder for the lines of the README that follow.
 demo: $(VENV)/.installed
@@ -16,15 +16,15 @@ demo: $(VENV)/.installed
 
 # Which tests go together to a worker, and which need what, stands in tests/conftest.py.
 test: $(VENV)/.installed
-	$(BIN)/python -m pytest -n $(WORKERS) --dist loadgroup -m "not every_family"
+	$(BIN)/python -m pytest -n $(WORKERS) --dist loadgroup -m "not long"
 
-# Every family traced by torch's exporter, which takes some seconds of a core for each, whatever the size of the model.
-test-families: $(VENV)/.installed
-	$(BIN)/python -m pytest -n $(WORKERS) tests/families
+# With all forms of what `make test` tries in one or a few: every family traced by torch's exporter, for one.
+test-all: $(VENV)/.installed
+	$(BIN)/python -m pytest -n $(WORKERS) --dist loadgroup
 
 # Without Ray, PostgreSQL and whole studies.
 test-fast: $(VENV)/.installed
-	$(BIN)/python -m pytest -n $(WORKERS) --dist loadgroup -m "not ray and not postgres and not slow and not every_family"
+	$(BIN)/python -m pytest -n $(WORKERS) --dist loadgroup -m "not ray and not postgres and not slow and not long"
 
 check: $(VENV)/.installed
 	$(BIN)/ruff check .

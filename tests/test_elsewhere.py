@@ -193,7 +193,12 @@ def address() -> Iterator[str]:
 
 @pytest.mark.ray
 def test_finalists_are_measured_on_the_ray_node_that_is_the_device(address: str, tmp_path: Path) -> None:
-    in_a_driver(_measured_there, write_project(tmp_path), str(tmp_path / "autocompress.db"), address)
+    cheap = {
+        "budget": {"trials": 3},
+        "elastic": {"steps": 0},
+        "finalists": {"count": 1, "training": {"epochs": 1, "batch_size": 16, "learning_rate": 5.0e-3}},
+    }
+    in_a_driver(_measured_there, write_project(tmp_path, **cheap), str(tmp_path / "autocompress.db"), address)
 
 
 def _measured_there(path: Path, database: str, address: str) -> None:

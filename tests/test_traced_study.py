@@ -40,13 +40,17 @@ def write_model_of(family: str, folder: Path) -> None:
     AutoModel.from_config(config).save_pretrained(str(folder))
 
 
-@pytest.mark.parametrize("family", ["mpnet", pytest.param("modernbert", marks=pytest.mark.every_family)])
+@pytest.mark.parametrize("family", ["mpnet", pytest.param("modernbert", marks=pytest.mark.long)])
 def test_a_family_without_a_written_graph_is_compressed_and_deployed(family: str, tmp_path: Path) -> None:
     write_data(tmp_path / "texts.csv")
     write_model_of(family, tmp_path / "model")
     (tmp_path / "board.yaml").write_text(BOARD, encoding="utf-8")
-    cheap = {"steps": 10, "batch_size": 16, "learning_rate": 1.0e-3}
-    spec = write_study(tmp_path, device="board.yaml", budget={"trials": 8}, elastic=cheap)
+    cheap = {
+        "budget": {"trials": 3},
+        "elastic": {"steps": 4, "batch_size": 16, "learning_rate": 1.0e-3},
+        "finalists": {"count": 1, "training": {"epochs": 1, "batch_size": 16, "learning_rate": 5.0e-3}},
+    }
+    spec = write_study(tmp_path, device="board.yaml", **cheap)
     with autocompress.run(spec, storage=str(tmp_path / "autocompress.db"), workers=0) as study:
         verified = [member["metrics"] for member in study.pareto().to_json()["members"] if member["verified"]]
         assert verified

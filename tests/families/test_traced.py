@@ -71,7 +71,7 @@ OFTEN = ("MPNetForSequenceClassification", "ViTForImageClassification")
 
 class TestContracts:
     @pytest.mark.parametrize(
-        "form", [pytest.param(form, marks=() if form in OFTEN else pytest.mark.every_family) for form in TRACED]
+        "form", [pytest.param(form, marks=() if form in OFTEN else pytest.mark.long) for form in TRACED]
     )
     def test_a_trace_gives_torchs_answers_in_every_precision(self, form: str) -> None:
         live = LiveModel(telling(form, **TRACED[form]).float())
@@ -103,7 +103,7 @@ def test_static_ranges_and_smoothing_are_traced_as_torch_computes_them() -> None
     assert (ran(fill(traced, live), given) - answers(live.model, given)).abs().max() < 1e-4
 
 
-@pytest.mark.every_family
+@pytest.mark.long
 def test_shared_layers_are_held_once_in_a_file() -> None:
     live = LiveModel(telling("AlbertForSequenceClassification", num_hidden_layers=2).float())
     given = inputs(live.model)
@@ -113,7 +113,7 @@ def test_shared_layers_are_held_once_in_a_file() -> None:
     assert [(one.data_type, tuple(one.dims)) for one in held] == [(onnx.TensorProto.INT8, (64, 32))]
 
 
-@pytest.mark.every_family
+@pytest.mark.long
 def test_openvino_reads_a_trace() -> None:
     pytest.importorskip("openvino")
     live = LiveModel(telling("ViTForImageClassification", **ONE).float())
