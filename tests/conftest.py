@@ -25,6 +25,7 @@ settings.load_profile("patient")
 os.environ.setdefault("RAY_worker_niceness", "0")  # niced, Ray's workers starve beside the tests of the other worker
 
 
+@pytest.hookimpl(tryfirst=True)  # before xdist reads the groups: else there are none
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
     """Tests of a file stay on one worker (`--dist loadgroup`), as they share what its fixtures made; those with a Ray
     go to one worker all, so that there is one Ray at a time. The groups that take longest go first."""
