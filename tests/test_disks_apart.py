@@ -76,6 +76,7 @@ def drive(address: str, folder: Path) -> None:
 
 
 @pytest.mark.skipif(not _may_mount(), reason="only the superuser may give a node a disk of its own")
+@pytest.mark.long
 def test_finalists_trained_on_a_node_with_a_disk_of_its_own_reach_the_driver(tmp_path: Path) -> None:
     with cluster_with_disks_apart() as address:
         in_a_driver(drive, address, tmp_path)

@@ -192,6 +192,7 @@ def address() -> Iterator[str]:
 
 
 @pytest.mark.ray
+@pytest.mark.long
 def test_finalists_are_measured_on_the_ray_node_that_is_the_device(address: str, tmp_path: Path) -> None:
     cheap = {
         "budget": {"trials": 3},
@@ -508,6 +509,7 @@ def test_nothing_is_imported_while_the_study_runs(
         study.import_measurements(tmp_path / "found.json")
 
 
+@pytest.mark.long
 def test_on_the_command_line_it_is_three_commands(untouched: autocompress.Study, project: Path, tmp_path: Path) -> None:
     done = command(project, "bundle", "mine", "--out", str(tmp_path / "out"))
     assert (done.returncode, done.stdout.strip()) == (0, str(tmp_path / "out")), done.stderr

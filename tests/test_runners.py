@@ -108,7 +108,7 @@ class _Handed:
         return outcome
 
 
-@pytest.mark.parametrize("way", ["kill", "segfault", "exit"])
+@pytest.mark.parametrize("way", ["kill", "segfault", pytest.param("exit", marks=pytest.mark.long)])
 def test_a_worker_that_dies_is_reported_and_replaced(way: str, ray: Any, tmp_path: Path) -> None:
     runner = pool(ray, tmp_path)
     try:
@@ -189,6 +189,7 @@ class Unborn(Dangerous):
             os.kill(os.getpid(), signal.SIGKILL)
 
 
+@pytest.mark.long
 def test_a_finalist_whose_every_worker_dies_has_no_checkpoint_but_a_reason(ray: Any, tmp_path: Path) -> None:
     (ended,) = tune_finalists(ray, Deadly(), [danger("kill")], folder=tmp_path, on_result=lambda *_: None)
     assert ended.checkpoint is None
@@ -272,6 +273,7 @@ class Rivals:
         return Best(rate + 0.03)
 
 
+@pytest.mark.long
 def test_tries_of_a_finalist_are_halved_and_the_best_is_kept(ray: Any, tmp_path: Path) -> None:
     marks, folder = tmp_path / "marks", tmp_path / "training"
     marks.mkdir()

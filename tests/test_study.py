@@ -646,6 +646,7 @@ def test_only_verified_members_are_explained(study: autocompress.Study) -> None:
         study.explain(text="  ")
 
 
+@pytest.mark.long
 def test_a_teacher_that_is_gone_is_trained_again_only_when_asked(
     study: autocompress.Study, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -720,6 +721,7 @@ def test_a_profile_that_was_wrong_is_measured_anew_when_it_is_asked_for(study: a
     assert not set_aside(replace(study.spec, device="board"), shape), "another device's is not ours to take away"
 
 
+@pytest.mark.long
 def test_a_study_of_throughput_serves_batches_of_real_lengths(project: Path, tmp_path: Path) -> None:
     """Searched by a prediction, measured in batches as long as the texts are, and so wherever the model goes."""
     objectives = {"quality": "maximize", "throughput": "maximize"}

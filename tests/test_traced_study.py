@@ -13,7 +13,7 @@ import autocompress
 from autocompress.folder_check import verify_folder
 from tests.given_study import BOARD, FILLERS, WORDS, write_data, write_model, write_study
 
-pytestmark = pytest.mark.slow
+pytestmark = [pytest.mark.slow, pytest.mark.long]
 
 SIZES: Final[dict[str, Any]] = {
     "hidden_size": 32,
@@ -40,7 +40,7 @@ def write_model_of(family: str, folder: Path) -> None:
     AutoModel.from_config(config).save_pretrained(str(folder))
 
 
-@pytest.mark.parametrize("family", ["mpnet", pytest.param("modernbert", marks=pytest.mark.long)])
+@pytest.mark.parametrize("family", ["mpnet", "modernbert"])
 def test_a_family_without_a_written_graph_is_compressed_and_deployed(family: str, tmp_path: Path) -> None:
     write_data(tmp_path / "texts.csv")
     write_model_of(family, tmp_path / "model")

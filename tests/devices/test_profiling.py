@@ -163,6 +163,7 @@ def test_what_must_be_measured_follows_from_the_lengths() -> None:
     assert lengths(7, 7) == [7]
 
 
+@pytest.mark.long
 def test_a_large_batch_is_profiled_a_few_graphs_at_a_time() -> None:
     load, seen = Workload(32, 17, 1), []
     made = profile_host(TOY, [load], effort=EFFORT, progress=lambda text, _: seen.append(text))

@@ -17,6 +17,7 @@ from tests.given_study import BOARD, write_study
 from tests.tasks.given import row, write_pair_model, write_rows
 
 KINDS = ("sentence-pairs", "regression", "multi-label", "sentence-embeddings")
+LONG = ("regression", "multi-label")
 QUICK = {
     "budget": {"trials": 2},
     "elastic": {"steps": 0},
@@ -39,7 +40,10 @@ def said(folder: Path, given: list[str]) -> str:
 
 
 @pytest.mark.slow
-@pytest.mark.parametrize("kind", KINDS)
+@pytest.mark.parametrize(
+    "kind",
+    [pytest.param(kind, marks=pytest.mark.long if kind in ("multi-label", "regression") else ()) for kind in KINDS],
+)
 def test_a_study_of_a_task_ends_in_a_folder_that_answers(kind: str, model: Path, tmp_path: Path) -> None:
     write_rows(tmp_path / "rows.jsonl", kind)
     task = {"kind": kind, "max_length": 24, "data": {"source": "rows.jsonl"}}
