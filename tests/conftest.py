@@ -36,6 +36,12 @@ def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
     items.sort(key=lambda item: groups[item] not in long)
 
 
+def pytest_collection_finish(session: pytest.Session) -> None:
+    """Raises UsageError where xdist did not put the groups into the ids, by which it sends tests to workers."""
+    if getattr(session.config.option, "loadgroup", False) and any("@" not in item.nodeid for item in session.items):
+        raise pytest.UsageError("pytest-xdist does not see the groups of tests; which pytest is installed?")
+
+
 _RAY = "ray"
 
 
