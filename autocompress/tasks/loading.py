@@ -64,9 +64,14 @@ def unlabelled_texts(spec: TaskSpec, texts: Sequence[str], tokenizer_folder: Pat
             "finalists.transfer.texts: must be left out, as rows of this task are pairs of texts and these are single "
             "ones; `finalists.transfer.copies` varies the pairs there are"
         )
+    return single_texts(spec, texts, tokenizer_folder, np.full(len(texts), -1, dtype=np.int64))
+
+
+def single_texts(spec: TaskSpec, texts: Sequence[str], tokenizer_folder: Path, labels: NDArray[Any]) -> Examples:
+    """Texts with these labels as a model reads them one at a time, without those that it reads nothing in."""
     tokenization = open_tokenization(tokenizer_folder, longest=spec.max_length)
     (nothing,) = tokenization([""])
-    found = tokenized(tokenization, texts, np.full(len(texts), -1, dtype=np.int64))
+    found = tokenized(tokenization, texts, labels)
     return found.take([row for row, ids in enumerate(found.tokens) if len(ids) > len(nothing)])
 
 

@@ -16,7 +16,7 @@ from autocompress.core.data_spec import TaskSpec
 from autocompress.core.scores import parsed_metric
 from autocompress.reading import read_labelled
 from autocompress.tasks.examples import Batch, Examples
-from autocompress.tasks.loading import about_cut, tokenized
+from autocompress.tasks.loading import about_cut, single_texts, tokenized
 from autocompress.tasks.metrics import Metric, of_amounts, of_ranks
 from autocompress.tasks.splitting import Pool, split
 from autocompress.tasks.task import Outputs, Reduction, Score, Task
@@ -77,10 +77,7 @@ class SentenceEmbeddings(Task):
 
     @staticmethod
     def unlabelled(spec: TaskSpec, texts: Sequence[str], tokenizer_folder: Path) -> Examples:
-        tokenization = open_tokenization(tokenizer_folder, longest=spec.max_length)
-        (nothing,) = tokenization([""])
-        found = tokenized(tokenization, texts, np.zeros(len(texts), dtype=np.float32))
-        return found.take([row for row, ids in enumerate(found.tokens) if len(ids) > len(nothing)])
+        return single_texts(spec, texts, tokenizer_folder, np.zeros(len(texts), dtype=np.float32))
 
     def loss(
         self,
