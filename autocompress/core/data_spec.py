@@ -15,7 +15,7 @@ _FORBID = {"extra": "forbid"}
 
 SPLITS: Final = ("train", "validation", "test")
 
-TextFormat = Literal["csv", "tsv", "jsonl", "json", "parquet", "arrow", "lines"]
+TextFormat = Literal["csv", "tsv", "jsonl", "json", "parquet", "arrow", "lines", "conll"]
 
 
 @dataclass(frozen=True, slots=True)
@@ -108,15 +108,17 @@ class DataSpec:
     format: TextFormat | None = None
     """How files are written; told by their names where it is not given. csv and tsv are read as pandas reads them,
     json is a list of objects, jsonl one object a line, arrow a file of the `datasets` library, and lines have a
-    `pattern`. A name may end with `.gz`, `.bz2`, `.xz`, `.zst` or `.zip`."""
+    `pattern`; conll has a word with its tag on each line, and an empty line after each sentence. A name may end with
+    `.gz`, `.bz2`, `.xz`, `.zst` or `.zip`."""
     text: str = "text"
-    """The column of texts."""
+    """The column of texts, or of lists of words where each has a tag."""
     text_pair: str | None = None
     """The column of the second texts, where they come in pairs."""
     label: str = "label"
-    """The column of labels: a class, an amount, or a list of classes, as the task wants it."""
+    """The column of labels: a class, an amount, a list of classes, or of a tag for each word, as the task wants it."""
     columns: tuple[str, ...] = ()
-    """The names of all columns of a csv or tsv that has no line of them."""
+    """The names of all columns of a csv or tsv that has no line of them; of conll, where words do not come first and
+    tags last."""
     pattern: str | None = None
     """Of `lines`: a regular expression with the groups `(?P<text>...)` and `(?P<label>...)`."""
     encoding: str = "utf-8"
@@ -267,11 +269,12 @@ class TaskSpec:
     """Labelled texts."""
     kind: str = "text-classification"
     """What is asked of a text, or of two: a class (text-classification, sentence-pairs), an amount (regression), yes or
-    no to each of several classes (multi-label), or a vector (sentence-embeddings, judged on pairs of texts)."""
+    no to each of several classes (multi-label), or a vector (sentence-embeddings, judged on pairs of texts); of each
+    word a tag (token-classification)."""
     metric: str | MetricSpec | None = None
     """What quality is: accuracy, f1 (of the class that `label` names), macro-f1, micro-f1, mcc or roc-auc of classes;
-    spearman, pearson or rmse of amounts; recall (among the `k` nearest). Each task has one that is meant where
-    none is given. Quality is larger where it is better: rmse is taken negative."""
+    spearman, pearson or rmse of amounts; recall (among the `k` nearest); span-f1 of tags. Each task has one that is
+    meant where none is given. Quality is larger where it is better: rmse is taken negative."""
     max_length: int = 128
     """Tokens at which texts are cut."""
     labels: Mapping[str, str | int] = field(default_factory=dict)
@@ -283,6 +286,7 @@ class TaskSpec:
         if self.kind not in OURS and self.kind not in (known := kinds()):
             raise ValueError(f"task.kind: no task is called {self.kind!r}; {did_you_mean(self.kind, known)}")
         self._settle_pairs()
+        self._settle_words()
         self._settle_metric()
         self._refuse_idle()
         if self.max_length < 8:
@@ -297,6 +301,19 @@ class TaskSpec:
             raise ValueError(
                 f"task.data.text_pair: {self.kind} reads one text a row; `task.kind: sentence-pairs` reads two, got "
                 f"{self.data.text_pair!r}"
+            )
+
+    def _settle_words(self) -> None:
+        """Raises ValueError for files of words with tags where texts are read."""
+        formats = {"task.data": self.data.format} | {
+            f"task.data.{name}": part.format for name, part in self.data.parts.items() if name != "all"
+        }
+        if form_of(self.kind).targets != "tags" and (
+            found := [key for key, form in formats.items() if form == "conll"]
+        ):
+            raise ValueError(
+                f"{found[0]}.format: conll has a tag for each word, and {self.kind} wants a label for each text; "
+                "`task.kind: token-classification` reads it"
             )
 
     def _refuse_idle(self) -> None:

@@ -45,6 +45,7 @@ SCORES: Final[Mapping[str, ScoreKind]] = {
         ScoreKind("spearman", "maximize", -1.0, "the correlation of ranks"),
         ScoreKind("pearson", "maximize", -1.0, "the linear correlation"),
         ScoreKind("rmse", "minimize", _ENDLESS, "the root of the mean squared error", points=False, digits=4),
+        ScoreKind("span-f1", "maximize", 0.0, "the F1 score of whole spans of words, by the rule of conlleval"),
         ScoreKind("recall", "maximize", 0.0, "how often the right one is among the `k` nearest"),
     )
 }

@@ -16,8 +16,8 @@ _OF_CLASSES: Final = ("accuracy", "macro-f1", "micro-f1", "f1", "mcc", "roc-auc"
 
 _OF_AMOUNTS: Final = ("spearman", "pearson", "rmse")
 
-Targets = Literal["class", "amount", "classes"]
-"""What a row's label is: one class, an amount, or a list of classes, which may be empty."""
+Targets = Literal["class", "amount", "classes", "tags"]
+"""What a row's label is: one class, an amount, a list of classes, which may be empty, or a tag for each word of it."""
 
 
 @dataclass(frozen=True, slots=True)

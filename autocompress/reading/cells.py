@@ -28,11 +28,11 @@ def texts_of(table: Table, column: str, *, may_lack: bool = False) -> list[str]:
     Raises SpecError with the rows that hold something else, or nothing.
     """
     cells = table.cells[column]
-    _refuse(table, cells, _is_nested, f"hold a list or another structure in {column!r} where a text is wanted; join it")
-    texts = ["" if _is_missing(cell) else str(_plain(cell)).strip() for cell in cells]
-    _refuse(table, texts, _is_broken, _BROKEN)
+    refuse(table, cells, is_nested, f"hold a list or another structure in {column!r} where a text is wanted; join it")
+    texts = ["" if is_missing(cell) else str(plain(cell)).strip() for cell in cells]
+    refuse(table, texts, is_broken, _BROKEN)
     if not may_lack:
-        _refuse(
+        refuse(
             table,
             texts,
             _is_empty,
@@ -46,17 +46,17 @@ def labels_of(table: Table, column: str) -> list[str]:
     """The labels of a column as they are written, without spaces around them. Raises SpecError with the rows that have
     none, several, or something else."""
     cells = table.cells[column]
-    _refuse(
+    refuse(
         table,
         cells,
-        lambda cell: _is_nested(cell) or (isinstance(cell, str) and _is_written_list(cell.strip())),
+        lambda cell: is_nested(cell) or (isinstance(cell, str) and _is_written_list(cell.strip())),
         f"hold a list or another structure in {column!r}; a text has one label: one of several tasks, or of several "
         "labels a text, is not what this is for",
     )
-    labels = ["" if _is_missing(cell) else str(_plain(cell)).strip() for cell in cells]
-    _refuse(table, labels, _is_broken, _BROKEN)
+    labels = ["" if is_missing(cell) else str(plain(cell)).strip() for cell in cells]
+    refuse(table, labels, is_broken, _BROKEN)
     labels = ["" if label.casefold() in _NOT_A_NUMBER else label for label in labels]
-    _refuse(
+    refuse(
         table,
         labels,
         _is_empty,
@@ -69,20 +69,20 @@ def labels_of(table: Table, column: str) -> list[str]:
 def amounts_of(table: Table, column: str) -> list[float]:
     """The amounts of a column. Raises SpecError with the rows that hold something else, or nothing."""
     cells = table.cells[column]
-    _refuse(
+    refuse(
         table,
         cells,
         _is_no_amount,
         f"hold no number in {column!r}, where the task wants an amount; remove or mend them",
     )
-    return [float(_plain(cell)) for cell in cells]
+    return [float(plain(cell)) for cell in cells]
 
 
 def _is_no_amount(cell: Any) -> bool:
-    if isinstance(cell, bool) or _is_missing(cell) or _is_nested(cell):
+    if isinstance(cell, bool) or is_missing(cell) or is_nested(cell):
         return True
     try:
-        return not math.isfinite(float(_plain(cell)))
+        return not math.isfinite(float(plain(cell)))
     except (TypeError, ValueError):
         return True
 
@@ -91,16 +91,14 @@ def classes_of(table: Table, column: str) -> list[tuple[str, ...]]:
     """The classes of each row of a column of lists: JSON's, or those of csv as Python or JSON writes them; `[]` is a
     row of no class. Raises SpecError with the rows that hold something else."""
     cells = [_list_in(cell) for cell in table.cells[column]]
-    _refuse(
+    refuse(
         table,
         cells,
         lambda cell: cell is None,
         f'hold no list of labels in {column!r}; write each as a list, such as ["a", "b"], and none as []',
     )
-    found = [tuple(dict.fromkeys(str(_plain(one)).strip() for one in cell or ())) for cell in cells]
-    _refuse(
-        table, found, lambda labels: any(_is_empty(one) or _is_broken(one) for one in labels), "hold an empty label"
-    )
+    found = [tuple(dict.fromkeys(str(plain(one)).strip() for one in cell or ())) for cell in cells]
+    refuse(table, found, lambda labels: any(_is_empty(one) or is_broken(one) for one in labels), "hold an empty label")
     return found
 
 
@@ -111,10 +109,10 @@ def _list_in(cell: Any) -> list[Any] | None:
             cell = ast.literal_eval(cell.strip())
         except (ValueError, SyntaxError, MemoryError, RecursionError):
             return None
-    if isinstance(cell, (str, Mapping)) or not _is_nested(cell):
+    if isinstance(cell, (str, Mapping)) or not is_nested(cell):
         return None
     items = cell.tolist() if hasattr(cell, "tolist") else list(cell)
-    return None if any(_is_nested(one) or _is_missing(one) for one in items) else items
+    return None if any(is_nested(one) or is_missing(one) for one in items) else items
 
 
 def with_threshold(spec: DataSpec, table: Table, labels: Sequence[str]) -> list[str]:
@@ -155,7 +153,7 @@ def alike(labels: Sequence[str]) -> list[list[str]]:
     return [group for group in groups.values() if len(group) > 1]
 
 
-def _plain(cell: Any) -> Any:
+def plain(cell: Any) -> Any:
     """Numbers of numpy and pandas as Python's."""
     if isinstance(cell, bool) or type(cell).__name__ == "bool":
         return bool(cell)
@@ -164,7 +162,7 @@ def _plain(cell: Any) -> Any:
     return float(cell) if isinstance(cell, Real) and type(cell).__module__ == "numpy" else cell
 
 
-def _is_missing(cell: Any) -> bool:
+def is_missing(cell: Any) -> bool:
     return cell is None or cell is ABSENT or type(cell).__name__ in ("NAType", "NaTType") or bool(cell != cell)
 
 
@@ -172,11 +170,11 @@ def _is_empty(text: str) -> bool:
     return not text
 
 
-def _is_broken(text: str) -> bool:
+def is_broken(text: str) -> bool:
     return any("\ud800" <= character <= "\udfff" for character in text)
 
 
-def _is_nested(cell: Any) -> bool:
+def is_nested(cell: Any) -> bool:
     if isinstance(cell, str):
         return False
     is_array = getattr(cell, "ndim", 0) > 0
@@ -194,7 +192,7 @@ def _is_written_list(text: str) -> bool:
         return False
 
 
-def _refuse(
+def refuse(
     table: Table, cells: Sequence[Any], is_wrong: Callable[[Any], bool], what: str, *, one: str | None = None
 ) -> None:
     rows = [row for row, cell in enumerate(cells) if is_wrong(cell)]

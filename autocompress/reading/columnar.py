@@ -78,8 +78,15 @@ def _cells(column: Any, names: Sequence[str] | None) -> list[Any]:
     cells: list[Any] = column.to_pylist()
     if names is None:
         return cells
-    # -1 is how the `datasets` library says that a label is not known
-    return [None if cell is None or cell == -1 else names[cell] if 0 <= cell < len(names) else cell for cell in cells]
+    return [_named(cell, names) for cell in cells]
+
+
+def _named(cell: Any, names: Sequence[str]) -> Any:
+    """The name of a class label's number, or of each of several. -1 is how the `datasets` library says that it is not
+    known."""
+    if isinstance(cell, list):
+        return [_named(one, names) for one in cell]
+    return None if cell is None or cell == -1 else names[cell] if 0 <= cell < len(names) else cell
 
 
 def _schema_features(schema: pyarrow.Schema) -> dict[str, Sequence[str]]:
@@ -100,13 +107,21 @@ def _saved_features(info: Path) -> dict[str, Sequence[str]]:
 
 
 def class_names(features: Mapping[str, Any]) -> dict[str, Sequence[str]]:
-    """The names of every column of class labels, as the `datasets` library describes columns."""
-    described = {name: one for name, one in features.items() if isinstance(one, Mapping)}
+    """The names of every column of class labels, or of lists of them, as the `datasets` library describes columns."""
+    described = {name: _inner(one) for name, one in features.items() if isinstance(one, (Mapping, list))}
     return {
         name: [str(label) for label in one["names"]]
         for name, one in described.items()
         if one.get("_type") == "ClassLabel" and isinstance(one.get("names"), Sequence)
     }
+
+
+def _inner(described: Any) -> Mapping[str, Any]:
+    """Of a list, what it holds: written as a list by some versions of the library."""
+    if isinstance(described, list):
+        return _inner(described[0]) if described else {}
+    held = described.get("feature")
+    return _inner(held) if isinstance(held, (Mapping, list)) else described
 
 
 def _first_line(error: BaseException) -> str:

@@ -12,6 +12,7 @@ from typing import Final, cast, get_args
 from autocompress.core.data_spec import TextFormat
 from autocompress.errors import SpecError
 from autocompress.reading.columnar import read_arrow, read_parquet
+from autocompress.reading.conll import read_conll
 from autocompress.reading.content import read_text, suffixes
 from autocompress.reading.delimited import read_delimited
 from autocompress.reading.json_rows import read_json, read_json_lines
@@ -24,6 +25,9 @@ _BY_SUFFIX: Final[Mapping[str, TextFormat]] = {
     "tab": "tsv",
     "pq": "parquet",
     "feather": "arrow",
+    "bio": "conll",
+    "iob": "conll",
+    "iob2": "conll",
 }
 _LINES: Final = ("txt", "text")
 _ABOUT: Final = {"dataset_info.json", "dataset_infos.json", "state.json", "dataset_dict.json"}
@@ -39,6 +43,7 @@ _TEXT_READERS: Final[Mapping[TextFormat, Callable[[Layout, Path, str], Table]]] 
     "lines": read_lines,
     "jsonl": read_json_lines,
     "json": read_json,
+    "conll": read_conll,
     "csv": lambda layout, path, content: read_delimited(layout, path, content, usual=","),
     "tsv": lambda layout, path, content: read_delimited(layout, path, content, usual="\t"),
 }
@@ -73,6 +78,11 @@ def find_files(layout: Layout, path: Path) -> Found:
 def read_file(layout: Layout, path: Path) -> Table:
     """Raises SpecError when it cannot be read as it is said to be."""
     form = layout.format or _format(layout, path)
+    if form == "conll" and not layout.tagged:
+        raise SpecError(
+            f"{path}: has a tag for each word, and the task wants a label for each text; `task.kind: "
+            "token-classification` reads it"
+        )
     if form in _READERS:
         return _READERS[form](layout, path)
     return _TEXT_READERS[form](layout, path, read_text(path, encoding=layout.encoding, key=layout.key))

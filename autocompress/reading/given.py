@@ -29,7 +29,7 @@ def rows_given(spec: DataSpec, data: object, targets: Targets = "class") -> dict
 
     Raises SpecError with the rows that have no text or no label, and for what is no table of texts.
     """
-    layout = Layout.of_labelled(spec)
+    layout = Layout.of_labelled(spec, targets)
     return {name: _lines(layout, _table(layout, where, part), targets) for name, (where, part) in _parts(data).items()}
 
 
@@ -79,7 +79,7 @@ def _table(layout: Layout, where: str, data: object) -> Table:
     if kind.__module__.startswith("pandas") and hasattr(data, "columns"):
         return _of_frame(layout, where, data)
     if hasattr(data, "features") and hasattr(data, "with_format"):
-        named = {name: list(one.names) for name, one in data.features.items() if hasattr(one, "names")}
+        named = {name: names for name, one in data.features.items() if (names := _class_names(one))}
         return table_of_arrow(layout, where, data.with_format("arrow")[:], features=named)
     if hasattr(data, "__arrow_c_stream__"):  # polars, duckdb, pyarrow itself
         import pyarrow
@@ -94,6 +94,12 @@ def _table(layout: Layout, where: str, data: object) -> Table:
     return table_of_tree(layout, where, data)
 
 
+def _class_names(feature: Any) -> list[str]:
+    """Of a feature of the `datasets` library that is a class label, or a list of such."""
+    inner = feature[0] if isinstance(feature, list) and feature else getattr(feature, "feature", feature)
+    return list(getattr(inner, "names", ()))
+
+
 def _of_frame(layout: Layout, where: str, frame: Any) -> Table:
     columns = [str(name) for name in frame.columns]
     check_columns(layout, where, columns)
@@ -102,9 +108,11 @@ def _of_frame(layout: Layout, where: str, frame: Any) -> Table:
 
 
 def _lines(layout: Layout, table: Table, targets: Targets) -> bytes:
-    second_texts(layout, table)
-    lines = []
-    for given, label in zip(inputs_of(table, layout), targets_of(table, layout, targets), strict=True):
-        texts = {"text": given} if isinstance(given, str) else dict(zip(("text", "text_pair"), given, strict=True))
+    if not layout.tagged:
+        second_texts(layout, table)
+    inputs, lines = inputs_of(table, layout), []
+    for given, label in zip(inputs, targets_of(table, inputs, layout, targets), strict=True):
+        is_pair = "text_pair" in layout.wanted
+        texts = dict(zip(("text", "text_pair"), given, strict=True)) if is_pair else {"text": given}
         lines.append(json.dumps({**texts, "label": label}) + "\n")
     return "".join(lines).encode()

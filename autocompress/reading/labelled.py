@@ -24,6 +24,7 @@ from autocompress.reading.cells import (
 from autocompress.reading.folders import find_files, read_file
 from autocompress.reading.layout import Layout, Table
 from autocompress.reading.pairs import second_texts
+from autocompress.reading.words import check_tags, tags_of, words_of
 
 ALL: Final = "all"
 """The part of which no row says what split it belongs to."""
@@ -37,8 +38,9 @@ _EMPTY_WORDS: Final = {"none", "null", "na", "n/a", "#n/a", "unknown label"}
 
 @dataclass(frozen=True, slots=True)
 class Rows:
-    """Labelled texts, or pairs of texts, in the order of their tables; labels are what the task wants: classes,
-    amounts, or lists of classes. `origins` are the rows' places in the tables, one table after another."""
+    """Labelled texts, pairs of texts or rows of words, in the order of their tables; labels are what the task wants:
+    classes, amounts, lists of classes, or tags. `origins` are the rows' places in the tables, one table after
+    another."""
 
     texts: tuple[Any, ...]
     labels: tuple[Any, ...]
@@ -93,7 +95,7 @@ def read_labelled(spec: DataSpec, files: Mapping[str, Path], targets: Targets = 
     notes: list[str] = []
     layouts: dict[str, Layout] = {}
     for name, part in spec.parts.items():
-        layout = Layout.of_labelled(spec.of(part))
+        layout = Layout.of_labelled(spec.of(part), targets)
         found = find_files(layout, files[name])
         notes += found.notes
         for split, paths in _meant(name, found.files, spec, files[name]).items():
@@ -129,7 +131,7 @@ def labelled_of(
     for name, tables in parts.items():
         for table in tables:
             told += table.notes
-        if others := second_texts(layouts[name], tables[0]):
+        if targets != "tags" and (others := second_texts(layouts[name], tables[0])):
             told.append(f"{tables[0].where}: columns that hold texts too and are not read: {', '.join(others)}")
         rows[name] = _rows(spec, tables, layouts[name], targets)
     if targets == "class":
@@ -142,6 +144,9 @@ def labelled_of(
     if targets == "amount":
         _check_amounts(rows)
         return Labelled(rows, (), tuple(told))
+    if targets == "tags":
+        check_tags(_learned(rows).where, next(iter(layouts.values())), everything)
+        return Labelled(rows, tuple(ordered([tag for tags in everything for tag in tags])), tuple(told))
     classes = ordered(everything if targets == "class" else [one for labels in everything for one in labels])
     (_check_classes if targets == "class" else _check_several)(spec, rows, classes)
     return Labelled(rows, tuple(classes), tuple(told))
@@ -151,22 +156,27 @@ def _rows(spec: DataSpec, tables: Sequence[Table], layout: Layout, targets: Targ
     texts: list[Any] = []
     labels: list[Any] = []
     for table in tables:
-        texts += inputs_of(table, layout)
-        found = targets_of(table, layout, targets)
+        inputs = inputs_of(table, layout)
+        texts += inputs
+        found = targets_of(table, inputs, layout, targets)
         labels += with_threshold(spec, table, found) if targets == "class" else found
     return Rows(tuple(texts), tuple(labels), tuple(tables), tuple(range(len(texts))))
 
 
 def inputs_of(table: Table, layout: Layout) -> list[Any]:
-    """The texts of a table, or its pairs of texts."""
+    """The texts of a table, its pairs of texts, or its rows of words."""
+    if layout.tagged:
+        return list(words_of(table, layout.wanted["text"]))
     first = texts_of(table, layout.wanted["text"])
     if "text_pair" not in layout.wanted:
         return list(first)
     return list(zip(first, texts_of(table, layout.wanted["text_pair"]), strict=True))
 
 
-def targets_of(table: Table, layout: Layout, targets: Targets) -> list[Any]:
-    """What its column of labels holds, as the task wants it."""
+def targets_of(table: Table, inputs: Sequence[Any], layout: Layout, targets: Targets) -> list[Any]:
+    """What its column of labels holds for these inputs, as the task wants it."""
+    if targets == "tags":
+        return list(tags_of(table, inputs, layout.wanted["label"]))
     readers: dict[Targets, Callable[[Table, str], Sequence[Any]]] = {
         "class": labels_of,
         "amount": amounts_of,

@@ -3,10 +3,11 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import Any, Final, Literal
 
 from autocompress.core.data_spec import DataSpec, TextFormat, TextSpec
+from autocompress.core.task_kinds import Targets
 from autocompress.errors import SpecError, did_you_mean
 
 ABSENT: Final = object()
@@ -18,7 +19,7 @@ _SHOWN: Final = 5
 @dataclass(frozen=True, slots=True)
 class Layout:
     """How files are laid out. `wanted` are the names of the columns that are read, by the settings that say them; `key`
-    is where a study holds these settings."""
+    is where a study holds these settings. `tagged` where rows are words with a tag each."""
 
     key: str
     wanted: Mapping[str, str]
@@ -29,9 +30,10 @@ class Layout:
     delimiter: str | None = None
     quoted: bool | None = None
     ignore: tuple[str, ...] = ()
+    tagged: bool = False
 
     @staticmethod
-    def of_labelled(spec: DataSpec) -> Layout:
+    def of_labelled(spec: DataSpec, targets: Targets = "class") -> Layout:
         wanted = {"text": spec.text}
         if spec.text_pair is not None:
             wanted["text_pair"] = spec.text_pair
@@ -40,7 +42,8 @@ class Layout:
         if spec.label in wanted.values():
             raise SpecError(f"task.data.label: {spec.label!r} is the column of texts already; name the one of labels")
         wanted["label"] = spec.label
-        return _layout("task.data", wanted, spec, spec.pattern, spec.ignore)
+        layout = _layout("task.data", wanted, spec, spec.pattern, spec.ignore)
+        return replace(layout, tagged=targets == "tags")
 
     @staticmethod
     def of_texts(spec: TextSpec) -> Layout:

@@ -25,7 +25,7 @@ from autocompress.core.space import Choice, Integer, Real, Share
 from autocompress.core.spec import Bound
 from autocompress.errors import NotFoundError, SpecError
 
-FORMATS = "arrow, csv, json, jsonl, lines, parquet, tsv"
+FORMATS = "arrow, conll, csv, json, jsonl, lines, parquet, tsv"
 Operators = Mapping[str, Operator]
 
 SPACE = """\
