@@ -20,6 +20,10 @@ EMBEDDING: Final = "embedding"
 """The mean of the last layer over tokens, brought to length 1."""
 
 
+_OF_THE_WHOLE: Final = ("ForSequenceClassification", "ForImageClassification")
+"""How the modelling library calls classifiers that do not answer position by position."""
+
+
 class MeanPooled(nn.Module):
     """An encoder whose output is the mean over its tokens, of length 1: `logits` [texts, hidden]."""
 
@@ -52,6 +56,12 @@ def head_of(model: nn.Module) -> str:
 def reads_of(model: nn.Module) -> Reads:
     """What of the last layer its head reads."""
     return "mean" if head_of(model) == EMBEDDING else "first"
+
+
+def reads_first_alone(model: nn.Module) -> bool:
+    """Whether it is a classifier of a text or an image as a whole that reads one position, where its family does."""
+    pooling = getattr(model.config, "classifier_pooling", "cls")
+    return type(model).__name__.endswith(_OF_THE_WHOLE) and pooling == "cls"
 
 
 def _pooled(encoder: Any) -> MeanPooled:

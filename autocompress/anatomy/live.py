@@ -16,6 +16,7 @@ from autocompress.anatomy.blueprint import products_of as products_in
 from autocompress.anatomy.calibration import Batches
 from autocompress.anatomy.finding import Slot
 from autocompress.anatomy.forms import count_layers, holder, into_plain_form, keep_bias_heads, put
+from autocompress.anatomy.heads import reads_first_alone
 from autocompress.anatomy.int8 import Int8Embedding, Int8Linear, tell_padding
 from autocompress.anatomy.settling import Group, Settling, is_settled, settled
 from autocompress.core.parts import ModelParts, Storage
@@ -115,6 +116,27 @@ class LiveModel:
     def parts(self) -> ModelParts:
         """What the model is now. Raises SpecError."""
         return read_parts(self.model, self._families, kept=self._kept)
+
+    @property
+    def read(self) -> int | None:
+        """At how many positions the last layer is computed once it is deployed, by `ModelParts.read`: at the first
+        where the head reads that alone and the layer's weights are not those of others, which compute all."""
+        name = self.family.stacks[-1].name
+        layers = list(stacks_of(self.model, self.family).get(name, ()))
+        alone = bool(layers) and sum(layer is layers[-1] for layer in layers) == 1
+        return 1 if self.family.reads_first and alone and reads_first_alone(self.model) else None
+
+    def one_row(self) -> frozenset[str]:
+        """The paths of the products that are computed for the first position alone, the last layer's queries apart,
+        which share what is quantized with its keys."""
+        if self.read is None:
+            return frozenset()
+        stack = self.family.stacks[-1]
+        last = stacks_of(self.model, self.family)[stack.name][-1]
+        blocks = blocks_of(self.family, stack, last, 0)
+        groups = [group for block in blocks for group in self._groups_of(Place(stack, 0, block, last))]
+        slots = {id(slot.module) for group in groups if group.one_row for slot in group.slots}
+        return frozenset(name for name, module in self.model.named_modules() if id(module) in slots)
 
     def state(self) -> dict[str, Tensor]:
         """Its tensors by name, each once, and what calibration found. A model of the same config that was cut and
@@ -292,7 +314,7 @@ class LiveModel:
         if not any(isinstance(module, Int8Linear) for module in self.model.modules()):
             self.model.register_forward_pre_hook(tell_padding, with_kwargs=True)
         for place in [self._own_place(name) for name in names]:
-            for group in _groups(place):
+            for group in self._groups_of(place):
                 self._settling.round(self.model, group, self._groups(), storage)
 
     def settled(self) -> dict[str, Tensor]:
@@ -307,8 +329,20 @@ class LiveModel:
             layers = dict(zip(map(id, lists.get(stack.name, ())), lists.get(stack.name, ()), strict=True))
             for layer in layers.values():
                 for block in blocks_of(self.family, stack, layer, 0):
-                    found += _groups(Place(stack, 0, block, layer))
+                    found += self._groups_of(Place(stack, 0, block, layer))
         return found
+
+    def _groups_of(self, place: Place) -> list[Group]:
+        """The products of a block, those of one input together."""
+        slots: dict[tuple[str, str], list[Slot]] = {}
+        for product in _multiplied(place):
+            slots.setdefault(_input(product.roles[0], place), []).append(product.slot)
+        last = self.read is not None and place.layer is stacks_of(self.model, self.family)[place.stack.name][-1]
+        mixes = place.block.kind in ("attention", "cross_attention")
+        return [
+            Group(tuple(group), masked_by, one_row=last and not (mixes and what != "inside"))
+            for (what, masked_by), group in slots.items()
+        ]
 
 
 def _multiplied(place: Place) -> list[Multiplied]:
@@ -317,14 +351,6 @@ def _multiplied(place: Place) -> list[Multiplied]:
         owner, _, name = path.rpartition(".")
         found.append(Multiplied(tuple(roles.split("+")), Slot(place.layer.get_submodule(owner), name)))
     return found
-
-
-def _groups(place: Place) -> list[Group]:
-    """The products of a block, those of one input together."""
-    slots: dict[tuple[str, str], list[Slot]] = {}
-    for product in _multiplied(place):
-        slots.setdefault(_input(product.roles[0], place), []).append(product.slot)
-    return [Group(tuple(group), masked_by) for (_, masked_by), group in slots.items()]
 
 
 def _input(role: str, place: Place) -> tuple[str, str]:

@@ -34,10 +34,11 @@ def settled(model: nn.Module) -> dict[str, Tensor]:
 @dataclass(frozen=True, slots=True)
 class Group:
     """Products of one input, which is quantized once for all of them; the model's argument `masked_by` says which of
-    its positions are real."""
+    its positions are real. With `one_row` the first position is all that is deployed of it."""
 
     slots: tuple[Slot, ...]
     masked_by: str
+    one_row: bool = False
 
 
 @final
@@ -63,6 +64,7 @@ class Settling:
                 Int8Linear(
                     slot.linear,
                     bits=cast(Literal[4, 8], storage.bits),
+                    first_token=group.one_row,
                     limits=ranged,
                     relief=even,
                     calibration=storage.calibration if static else None,
@@ -93,7 +95,9 @@ class Settling:
     def _inputs(self, model: nn.Module, groups: Sequence[Group], smoothing: float | None) -> dict[str, Inputs]:
         """What goes into groups of products, by the name of the first of each."""
         if smoothing not in self._seen:
-            products = {_name(model, group): Product(group.slots[0].module, False, group.masked_by) for group in groups}
+            products = {
+                _name(model, group): Product(group.slots[0].module, group.one_row, group.masked_by) for group in groups
+            }
             reliefs = {} if smoothing is None else self._reliefs(model, groups, smoothing)
             self._seen[smoothing] = observe(model, products, self._batches, reliefs)
         return self._seen[smoothing]

@@ -86,7 +86,7 @@ class TracedAnatomy(Anatomy):
         return cast(nn.Module, found[-1] if found else at(base, "embeddings"))
 
     def shape(self) -> ModelParts:
-        return replace(self.live.parts(), runtime=self.runtime, read=None)
+        return replace(self.live.parts(), runtime=self.runtime, read=self.live.read)
 
     def settled(self) -> dict[str, Tensor]:
         return self.live.settled()

@@ -13,6 +13,7 @@ from __future__ import annotations
 import logging
 import warnings
 from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
 from typing import Any, Final, cast
 
 import numpy as np
@@ -26,16 +27,25 @@ from autocompress.anatomy.int8 import Int8Embedding, Int8Linear, SharedEmbedding
 from autocompress.anatomy.live import LiveModel
 from autocompress.core.lowering import PLAIN
 from autocompress.core.opsets import PLAIN_OPSET
+from autocompress.deploy.first_row import DOMAIN, NAME, PRODUCT, TABLE, WHOLE_INPUT, first_row_alone
 from autocompress.deploy.nodes import Graph
 
-_DOMAIN: Final = "autocompress"
-_PRODUCT, _TABLE = "Product", "Table"
+logger = logging.getLogger(__name__)
 
 _TALKATIVE: Final = ("torch.onnx", "onnxscript", "torch.__trace")
 """They list optional libraries, how they convert old opsets, and every step of a trace, for whoever records it."""
 
 Axes = Mapping[str, Mapping[int, str]]
 """By input, the axes whose size is free, by their names; those of one name are of one size."""
+
+
+@dataclass(frozen=True, slots=True)
+class Trace:
+    """A model's graph with holes where its products and token tables are; `one_row` are the paths of the products that
+    it computes for the first row alone, as its head reads no other."""
+
+    model: onnx.ModelProto
+    one_row: frozenset[str]
 
 
 def trace(
@@ -45,7 +55,7 @@ def trace(
     *,
     outputs: Sequence[str] = ("logits",),
     opset: int = PLAIN_OPSET,
-) -> onnx.ModelProto:
+) -> Trace:
     """The graph of a model, with holes where its products and token tables are: for `fill`.
 
     `example` is what it is called with, on sizes that are not special (2 or more on every free axis); `outputs` are
@@ -68,28 +78,34 @@ def trace(
             output_names=list(outputs),
             verbose=False,
         )
-    found: onnx.ModelProto = program.model_proto
+    if live.read is None:
+        return Trace(program.model_proto, frozenset())
+    found = Trace(*first_row_alone(program.model_proto))
+    if left := sorted(live.one_row() - found.one_row):
+        logger.warning("the last layer computes every position: %s is not reached from the head's first", left[0])
     return found
 
 
-def fill(traced: onnx.ModelProto, live: LiveModel) -> onnx.ModelProto:
+def fill(trace: Trace, live: LiveModel) -> onnx.ModelProto:
     """A trace with the products of a model that is cut as it was then, in the precision that it has now."""
+    traced = trace.model
     (opset,) = (one.version for one in traced.opset_import if not one.domain)
     graph = Graph(PLAIN, opset)
     varying = {one.name for one in traced.graph.input}
     for node in traced.graph.node:
         if varies := not varying.isdisjoint(node.input):
             varying.update(node.output)
-        if node.domain != _DOMAIN:
+        if node.domain != DOMAIN:
             graph.nodes.append(_bare(node))
             continue
-        name = next(one.s.decode() for one in node.attribute if one.name == "name")
+        about = {one.name: onnx.helper.get_attribute_value(one) for one in node.attribute}
+        name = about[NAME].decode()
         with graph.within(name):
             module = live.model.get_submodule(name)
-            if node.op_type == _TABLE:
+            if node.op_type == TABLE:
                 graph.looked_up(_array(module.weight), _bits(module), node.input[0])
             else:
-                _product(graph, module, node.input[0], constant=not varies)
+                _product(graph, module, node.input[0], first=WHOLE_INPUT in about, constant=not varies)
         graph.nodes[-1].output[0] = node.output[0]
     for tensor in traced.graph.initializer:
         graph.keep(_bare(tensor))
@@ -105,14 +121,15 @@ def _bare(proto: Any) -> Any:
     return copied
 
 
-def _product(graph: Graph, module: nn.Module, tensor: str, *, constant: bool) -> None:
+def _product(graph: Graph, module: nn.Module, tensor: str, *, first: bool, constant: bool) -> None:
     limits = relief = None
     if isinstance(module, Int8Linear):
         limits = None if module.limits is None else (float(module.limits[0]), float(module.limits[1]))
         relief = None if module.relief is None else _array(module.relief)
     bias = None if module.bias is None else _array(module.bias)
     weight = np.ascontiguousarray(_array(module.weight).T)
-    graph.product(tensor, weight, bias, _bits(module), limits=limits, relief=relief, constant=constant)
+    bits = _bits(module)
+    graph.product(tensor, weight, bias, bits, limits=limits, relief=relief, first=first, constant=constant)
 
 
 def _bits(module: nn.Module) -> Any:
@@ -145,7 +162,7 @@ class _HoledProduct(nn.Linear):
         self.weight, self.bias = linear.weight, linear.bias
 
     def forward(self, inputs: Tensor) -> Tensor:
-        return _hole(_PRODUCT, inputs, self.path, (*inputs.shape[:-1], self.out_features))
+        return _hole(PRODUCT, inputs, self.path, (*inputs.shape[:-1], self.out_features))
 
 
 class _HoledTable(SharedEmbedding):
@@ -156,12 +173,12 @@ class _HoledTable(SharedEmbedding):
         self.path = path
 
     def forward(self, ids: Tensor) -> Tensor:
-        return _hole(_TABLE, ids, self.path, (*ids.shape, self.embedding_dim))
+        return _hole(TABLE, ids, self.path, (*ids.shape, self.embedding_dim))
 
 
 def _hole(kind: str, given: Tensor, path: str, shape: Sequence[int]) -> Tensor:
     found: Tensor = torch.onnx.ops.symbolic(
-        f"{_DOMAIN}::{kind}", (given,), attrs={"name": path}, dtype=torch.float32, shape=shape, version=1
+        f"{DOMAIN}::{kind}", (given,), attrs={NAME: path}, dtype=torch.float32, shape=shape, version=1
     )
     return found
 

@@ -46,4 +46,5 @@ ALBERT = Family(
         ),
     ),
     heads=("pooler",),
+    reads_first=True,
 )

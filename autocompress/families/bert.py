@@ -41,6 +41,6 @@ EMBEDDINGS = Front(
 )
 
 BERT, ROBERTA, XLM_ROBERTA, CAMEMBERT, ELECTRA = (
-    Family(model_type=name, stacks=(LAYERS,), fronts=(EMBEDDINGS,), heads=("pooler.dense",))
+    Family(model_type=name, stacks=(LAYERS,), fronts=(EMBEDDINGS,), heads=("pooler.dense",), reads_first=True)
     for name in ("bert", "roberta", "xlm-roberta", "camembert", "electra")
 )

@@ -50,4 +50,5 @@ DEBERTA = Family(
         ),
     ),
     ends={"layers": ("encoder.rel_embeddings", "encoder.LayerNorm")},
+    reads_first=True,
 )

@@ -39,4 +39,5 @@ DISTILBERT = Family(
             vectors=("embeddings.LayerNorm",),
         ),
     ),
+    reads_first=True,
 )

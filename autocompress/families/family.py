@@ -84,7 +84,8 @@ class Front:
 class Family:
     """`model_type` is the config's. `fronts` and `ends` lie outside of the stacks: `ends` are norms and tables that
     belong to all layers, by stack, and `heads` everything behind, a pooler among it. What a task adds to the base model
-    is found there and needs no name.
+    is found there and needs no name. A classifier whose head `reads_first` has its answer from the first position of
+    the last layer alone.
     """
 
     model_type: str
@@ -92,3 +93,4 @@ class Family:
     fronts: tuple[Front, ...]
     ends: Mapping[str, tuple[str, ...]] = field(default_factory=dict)
     heads: tuple[str, ...] = ()
+    reads_first: bool = False

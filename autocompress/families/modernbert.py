@@ -35,4 +35,5 @@ MODERNBERT = Family(
         ),
     ),
     ends={"layers": ("final_norm",)},
+    reads_first=True,
 )

@@ -42,4 +42,5 @@ MPNET = Family(
     ),
     ends={"layers": ("encoder.relative_attention_bias",)},
     heads=("pooler.dense",),
+    reads_first=True,
 )

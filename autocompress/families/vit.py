@@ -38,6 +38,7 @@ VIT, DEIT = (
         fronts=(PATCHES,),
         ends={"layers": ("layernorm",)},
         heads=("pooler.dense",),
+        reads_first=True,
     )
     for name in ("vit", "deit")
 )

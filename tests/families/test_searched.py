@@ -52,6 +52,17 @@ def test_steps_shrink_a_model_as_they_shrink_its_numbers(form: str) -> None:
     assert answers(again.model, given).equal(answers(student.model, given))
 
 
+def test_the_last_layer_is_priced_for_what_its_head_reads() -> None:
+    assert {form: opened(form).shape().read for form in SEARCHED} == {
+        "AlbertForSequenceClassification": None,  # its layers are one, which cannot compute less in its last place
+        "DebertaV2ForSequenceClassification": 1,
+        "ModernBertForSequenceClassification": 1,
+        "MPNetForSequenceClassification": 1,
+    }
+    pooled = telling("ModernBertForSequenceClassification", classifier_pooling="mean").float()
+    assert anatomy_of(pooled).shape().read is None
+
+
 @pytest.mark.parametrize("form", SEARCHED)
 def test_their_heads_and_channels_are_scored(form: str, make_examples) -> None:  # type: ignore[no-untyped-def]
     anatomy = opened(form)

@@ -78,6 +78,8 @@ class TestContracts:
         cut(live)
         given = inputs(live.model)
         traced = trace(live, given, axes(given))
+        assert bool(live.one_row()) == (live.read == 1)
+        assert live.one_row() <= traced.one_row
         whole = fill(traced, live)
         onnx.checker.check_model(whole)
         for one in (given, inputs(live.model, batch=3, length=7)):
@@ -97,6 +99,7 @@ def test_static_ranges_and_smoothing_are_traced_as_torch_computes_them() -> None
     given = inputs(model, batch=1)
     live = LiveModel(model, batches=[inputs(model, batch=3)])
     traced = trace(live, inputs(model), axes(given))
+    assert {path.rpartition(".")[2] for path in traced.one_row} == {"q_proj", "o_proj", "fc1", "fc2"}
     live.quantize(
         [part.name for part in own(live.parts(), (*ATTENTION, *FEED_FORWARD))], Storage(8, "static", "min-max", 0.5)
     )
