@@ -18,12 +18,12 @@ if TYPE_CHECKING:
     from autocompress.core.spec import StudySpec as StudySpec
     from autocompress.deploy.loader import load as load
     from autocompress.errors import AutocompressError as AutocompressError
-    from autocompress.folder_check import verify_folder as verify_folder
-    from autocompress.rebuild import load_torch as load_torch
-    from autocompress.study import Study as Study
-    from autocompress.study import open_study as open_study
-    from autocompress.study import resume as resume
-    from autocompress.study import run as run
+    from autocompress.exported.folder_check import verify_folder as verify_folder
+    from autocompress.exported.rebuild import load_torch as load_torch
+    from autocompress.study.study import Study as Study
+    from autocompress.study.study import open_study as open_study
+    from autocompress.study.study import resume as resume
+    from autocompress.study.study import run as run
 
 # Read when torch is loaded. Threads that wait for one another must not spin for long: with two threads on two cores and
 # any other process on one of them, a training step takes many times as long as it has to. With this count 40 steps of
@@ -33,14 +33,14 @@ os.environ.setdefault("GOMP_SPINCOUNT", "4000")
 _HOMES = {
     "AutocompressError": "autocompress.errors",
     "CompressionPolicy": "autocompress.core.policy",
-    "Study": "autocompress.study",
+    "Study": "autocompress.study.study",
     "StudySpec": "autocompress.core.spec",
     "load": "autocompress.deploy.loader",
-    "load_torch": "autocompress.rebuild",
-    "open_study": "autocompress.study",
-    "resume": "autocompress.study",
-    "run": "autocompress.study",
-    "verify_folder": "autocompress.folder_check",
+    "load_torch": "autocompress.exported.rebuild",
+    "open_study": "autocompress.study.study",
+    "resume": "autocompress.study.study",
+    "run": "autocompress.study.study",
+    "verify_folder": "autocompress.exported.folder_check",
 }
 __all__ = sorted(_HOMES)  # noqa: PLE0605 - one list, not two
 

@@ -16,9 +16,10 @@ import numpy as np
 from autocompress.core.metrics import METRICS, Direction
 from autocompress.core.outcome import Evaluated, Failed, Infeasible, Measurement, Outcome, Priced, Proposal
 from autocompress.core.policy import CompressionPolicy, Setting, Step
-from autocompress.core.ports import Done, Job, Operator, Runner, Sampler
+from autocompress.core.ports import Done, Job, Runner, Sampler
 from autocompress.core.space import Choice, Integer, Knob, SearchSpace, StepSpace
 from autocompress.core.text_inputs import IDS, MASK
+from autocompress.operators.operator import LiveOperator
 
 # Fakes: an arithmetic study
 
@@ -141,7 +142,7 @@ def runner_contract(make: Callable[[Callable[[CompressionPolicy], Outcome]], Run
         runner.close()
 
 
-def operator_contract(operator: Operator, steps: Sequence[Step], anatomy: Any, importance: Any) -> None:
+def operator_contract(operator: LiveOperator, steps: Sequence[Step], anatomy: Any, importance: Any) -> None:
     """For every step, on a copy of the model: `apply` and `reshape` agree, the model still answers, equal steps give
     equal weights, no tensor of the original is written to, and slices of what is `elastic` stay part of it."""
     import torch

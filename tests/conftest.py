@@ -15,8 +15,8 @@ import torch
 from hypothesis import settings
 
 from autocompress.anatomy import FAMILIES, Anatomy
-from autocompress.deploy.tokenizer import TokenizerFiles
 from autocompress.importance import CRITERIA, Importance, measure_importance
+from autocompress.inputs.tokenizer import TokenizerFiles
 from autocompress.tasks import Examples, TextClassification, batches
 
 torch.set_num_threads(1)

@@ -10,7 +10,7 @@ from typing import Any, Final
 import torch
 import yaml
 
-from autocompress.deploy.tokenizer import TokenizerFiles
+from autocompress.inputs.tokenizer import TokenizerFiles
 from autocompress.tasks import TextClassification
 
 WORDS = {

@@ -149,7 +149,7 @@ class Forked:
     @staticmethod
     def start(folder: Path, arguments: Sequence[str]) -> Forked:
         context = multiprocessing.get_context("forkserver")
-        context.set_forkserver_preload(["autocompress.stages", "autocompress.cli.app"])
+        context.set_forkserver_preload(["autocompress.study.stages", "autocompress.cli.app"])
         process = context.Process(target=_program, args=(folder, list(arguments)))
         process.start()
         return Forked(process)

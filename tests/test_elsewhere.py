@@ -19,9 +19,9 @@ from autocompress.core.outcome import RUNG_FINALIST, Measurement
 from autocompress.core.storage import Bits
 from autocompress.core.workload import Workload
 from autocompress.deploy import measure
-from autocompress.elsewhere import ENERGY_FACT
 from autocompress.errors import HostError, IntegrityError, NotFoundError, SpecError, StudyLockedError
-from autocompress.folder_check import verify_folder
+from autocompress.exported.elsewhere import ENERGY_FACT
+from autocompress.exported.folder_check import verify_folder
 from autocompress.runners.cluster import cluster
 from autocompress.runners.devices import has_device, resource, timed_elsewhere
 from autocompress.store import Finalist

@@ -13,10 +13,10 @@ import pytest
 
 import autocompress
 from autocompress.core.outcome import Evaluated, Record, values
-from autocompress.environment import ENVIRONMENT_FACT, check_environment, environment
 from autocompress.errors import SpecError
 from autocompress.store import PROFILE_FACT
-from autocompress.study import SilentObserver
+from autocompress.study.environment import ENVIRONMENT_FACT, check_environment, environment
+from autocompress.study.study import SilentObserver
 from tests.given_study import CUTS, write_data, write_study, write_telling_model
 
 SMALL: dict[str, Any] = {

@@ -5,7 +5,7 @@ from __future__ import annotations
 import numpy as np
 
 from autocompress.core.policy import CompressionPolicy, Step
-from autocompress.explain import _as_used, kept_heads
+from autocompress.explain.explanation import _as_used, kept_heads
 from autocompress.importance import Importance
 from tests.report.given import SHAPE
 

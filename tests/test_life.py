@@ -4,8 +4,8 @@ from __future__ import annotations
 
 from pathlib import Path
 
-from autocompress.life import never_begun
 from autocompress.store import Store
+from autocompress.study.life import never_begun
 from autocompress.testing import OBJECTIVES
 
 

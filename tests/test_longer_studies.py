@@ -9,7 +9,7 @@ import pytest
 
 import autocompress
 from autocompress.errors import SpecError
-from autocompress.study import SilentObserver
+from autocompress.study.study import SilentObserver
 from tests.given_study import BOARD, write_data, write_model, write_study
 
 

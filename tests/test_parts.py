@@ -25,7 +25,7 @@ from autocompress.devices.host import fingerprint
 from autocompress.devices.profiling import bert_shape
 from autocompress.devices.timing import time_side_by_side, workload_run
 from autocompress.devices.validation import random_shapes
-from autocompress.parts import (
+from autocompress.explain.latency import (
     NORMALISATION,
     OTHER,
     RUNTIME,

@@ -38,7 +38,8 @@ SMALL = {
 }
 AS_SOMEBODY = """
 import os, sys
-import numpy, onnxruntime, autocompress.study, autocompress.cli.app, autocompress.deploy.measure, autocompress.report
+import numpy, onnxruntime, autocompress.study.study, autocompress.cli.app
+import autocompress.deploy.measure, autocompress.report
 import encodings.idna, encodings.utf_8_sig
 os.setgroups([]); os.setgid(int(sys.argv[1])); os.setuid(int(sys.argv[1]))
 sys.exit(autocompress.cli.main(["measure", sys.argv[2], "--rounds", "5"]))

@@ -7,6 +7,8 @@ from pathlib import Path
 import pytest
 
 from autocompress.anatomy import Anatomy
+from autocompress.candidates.evaluate import Setup
+from autocompress.candidates.lessons import Lessons
 from autocompress.core.cost import macs, passes
 from autocompress.core.data_spec import Asset, DataSpec, TaskSpec
 from autocompress.core.device import Estimate
@@ -20,14 +22,12 @@ from autocompress.core.training_spec import DistillationSpec, FinalistSpec, Trai
 from autocompress.core.trust import TRUST_FACT
 from autocompress.core.workload import Workload
 from autocompress.distill import CHECKPOINT, kept_scores
-from autocompress.evaluate import Setup
-from autocompress.finalists import Endings, Recovery
+from autocompress.finalists.promotion import Promotion
+from autocompress.finalists.recovery import Endings, Recovery
 from autocompress.importance import no_preference
-from autocompress.lessons import Lessons
 from autocompress.pricing import Pricing
-from autocompress.promotion import Promotion
 from autocompress.store import Store
-from autocompress.study import SilentObserver
+from autocompress.study.study import SilentObserver
 from autocompress.tasks import TextClassification
 
 OBJECTIVES: dict[str, Direction] = {"quality": "maximize", "latency_ms": "minimize"}

@@ -14,6 +14,8 @@ import pytest
 import torch
 
 from autocompress.anatomy import Anatomy
+from autocompress.candidates.evaluate import Setup
+from autocompress.candidates.lessons import Lessons
 from autocompress.core.outcome import Evaluated, Outcome
 from autocompress.core.policy import CompressionPolicy, Step
 from autocompress.core.ports import Done, Job, Lost
@@ -21,10 +23,8 @@ from autocompress.core.spec import Budget
 from autocompress.core.training_spec import FinalistSpec, TrainingSpec, TransferSpec
 from autocompress.distill import Progress, Trained, kept_weights
 from autocompress.errors import CandidateError, HostError
-from autocompress.evaluate import Setup
-from autocompress.finalists import Recovery
+from autocompress.finalists.recovery import Recovery
 from autocompress.importance import no_preference
-from autocompress.lessons import Lessons
 from autocompress.runners import InProcessRunner, RayPool
 from autocompress.runners.cluster import cluster
 from autocompress.runners.tune import CHECKPOINT, OnEpoch, Settings, tune_finalists

@@ -30,12 +30,12 @@ from autocompress.deploy.folder import read_manifest
 from autocompress.deploy.graph import write_graph
 from autocompress.deploy.runtimes import onnx_runtime
 from autocompress.deploy.session import Session, runtime
+from autocompress.devices.profiles import profile_to, validate_file
 from autocompress.devices.profiling import Effort, bert_shape
 from autocompress.errors import HostError, IntegrityError, NotFoundError, SpecError
 from autocompress.operators import OPERATORS, effective
 from autocompress.operators.choose_runtime import runtime_of
 from autocompress.pricing import Pricing
-from autocompress.profiles import profile_to, validate_file
 from tests.given_study import WORDS, write_data, write_model, write_study
 
 HAS_OPENVINO = importlib.util.find_spec("openvino") is not None

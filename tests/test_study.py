@@ -27,16 +27,16 @@ from autocompress.core.spec import Bound
 from autocompress.core.stored_parts import parts_from_json
 from autocompress.core.workload import Workload
 from autocompress.deploy import measure
+from autocompress.devices.profiles import set_aside
 from autocompress.errors import ExhaustedError, IntegrityError, Interrupted, NotFoundError, SpecError
-from autocompress.folder_check import verify_folder
+from autocompress.exported.folder_check import verify_folder
 from autocompress.importance import CRITERIA
 from autocompress.operators import OPERATORS
-from autocompress.profiles import set_aside
 from autocompress.report.notes import notes
 from autocompress.report.prediction import PACE
 from autocompress.report.ties import PAIRS_FACT
 from autocompress.store import Finalist, Store
-from autocompress.study import SilentObserver
+from autocompress.study.study import SilentObserver
 from autocompress.tasks import TextClassification
 from tests.given_study import CUTS, WORDS, write_data, write_model, write_study, write_telling_model
 

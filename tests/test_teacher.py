@@ -15,7 +15,7 @@ from safetensors.torch import load_file, save_file
 from autocompress import config
 from autocompress.errors import SpecError
 from autocompress.operators import OPERATORS
-from autocompress.teacher import Teacher, prepare_teacher
+from autocompress.teacher.teacher import Teacher, prepare_teacher
 from tests.given_study import WORDS, write_data, write_model, write_study, write_telling_model
 
 NAMES = sorted(WORDS)

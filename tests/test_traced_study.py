@@ -10,7 +10,7 @@ import pytest
 import torch
 
 import autocompress
-from autocompress.folder_check import verify_folder
+from autocompress.exported.folder_check import verify_folder
 from tests.given_study import BOARD, FILLERS, WORDS, write_data, write_model, write_study
 
 pytestmark = [pytest.mark.slow, pytest.mark.long]

@@ -8,8 +8,8 @@ from typing import Any
 import numpy as np
 import pytest
 
+from autocompress.exported.verification import Judged, drops
 from autocompress.tasks import TextClassification
-from autocompress.verification import Judged, drops
 
 
 def test_a_drop_is_the_baselines_score_less_the_files_on_the_same_split(small_task: TextClassification) -> None:

@@ -188,7 +188,7 @@ def _database(storage: str | None) -> list[Finding]:
 
 def _content(store: Store, where: str) -> Iterator[Finding]:
     """Whether every study keeps the store's rules, and what lies among the artifacts that is no study's."""
-    from autocompress.leftovers import orphans
+    from autocompress.study.leftovers import orphans
 
     studies = store.studies()
     yield Finding("database", "ok", f"{where}: {len(studies)} studies")

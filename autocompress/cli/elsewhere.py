@@ -23,7 +23,7 @@ def bundle(
     The folder holds every verified model, the uncompressed baseline and a `measure.py` that needs onnxruntime and numpy
     alone.
     """
-    from autocompress.elsewhere import bundle as pack
+    from autocompress.exported.elsewhere import bundle as pack
     from autocompress.store import Store
 
     session = session_of(context)
@@ -81,7 +81,7 @@ def import_measurements(
 
     They replace those of the study's verified models and its baseline, whether predicted or measured.
     """
-    from autocompress.elsewhere import import_measurements as take_over
+    from autocompress.exported.elsewhere import import_measurements as take_over
     from autocompress.store import Store
 
     session = session_of(context)

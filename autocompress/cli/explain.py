@@ -50,7 +50,7 @@ def explain(
         check_pictures(folder)
     with Store.open(storage, create=False) as store:
         store.study(study)  # a wrong name is told before anything heavy is loaded
-    from autocompress.study import open_study
+    from autocompress.study.study import open_study
 
     with open_study(study, storage=storage) as opened, watching(session) as observer:
         wanted = reference(candidate) if candidate is not None else None

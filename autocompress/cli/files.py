@@ -49,7 +49,7 @@ def _of_inputs(file: Path) -> list[str]:
 
     if not is_study(file):
         return []
-    from autocompress.preflight import problems_of
+    from autocompress.study.preflight import problems_of
 
     return [f"{file}: {problem}" for problem in problems_of(load_study(file, operators=OPERATORS))]
 

@@ -12,7 +12,7 @@ from autocompress.cli.options import Candidate, Force, Json, Out, Storage, Study
 from autocompress.cli.session import session_of
 
 if TYPE_CHECKING:
-    from autocompress.proof import Proof
+    from autocompress.exported.proof import Proof
 
 
 def export(
@@ -24,8 +24,8 @@ def export(
     storage: Storage = None,
 ) -> None:
     """Write a verified finalist to a folder of its own."""
-    from autocompress import study as studies
     from autocompress.store import Store
+    from autocompress.study import study as studies
 
     session = session_of(context)
     note_force(session, force)
@@ -48,7 +48,7 @@ def verify(
     something differs from what was verified.
     """
     from autocompress.errors import IntegrityError
-    from autocompress.folder_check import verify_folder
+    from autocompress.exported.folder_check import verify_folder
 
     session = session_of(context)
     proof = _proof(folder, storage)
@@ -64,7 +64,7 @@ def verify(
 def _proof(folder: Path, storage: str | None) -> Proof:
     """By the database that was named, or by the default one where there is one."""
     from autocompress.errors import NotFoundError, StoreError
-    from autocompress.proof import prove
+    from autocompress.exported.proof import prove
     from autocompress.store import Store
 
     try:

@@ -110,7 +110,7 @@ def pick(
             runtime=runtime,
         )
         if out:
-            from autocompress import study as studies
+            from autocompress.study import study as studies
 
             folder = studies.export(store, study, picked.digest, out)
             session.wrote(folder)

@@ -12,8 +12,8 @@ from autocompress.cli.options import Json, Storage, StudyName
 from autocompress.cli.session import Session, session_of
 
 if TYPE_CHECKING:
-    from autocompress.leftovers import Leftover
     from autocompress.store import Store
+    from autocompress.study.leftovers import Leftover
 
 SCHEMA: Final = "autocompress.gc/1"
 
@@ -34,8 +34,8 @@ def rm(
 
     What was picked or exported elsewhere stays, and so do caches that other studies use; see `gc`.
     """
-    from autocompress.leftovers import files_of, free
     from autocompress.store import Store
+    from autocompress.study.leftovers import files_of, free
 
     session = session_of(context)
     with Store.open(storage, create=False) as store:
@@ -67,8 +67,8 @@ def gc(
     Training checkpoints of finished studies and drafts of what was killed; with `--caches` also what is made or fetched
     anew when it is needed, with `--orphans` also files that no study of this database has.
     """
-    from autocompress import leftovers
     from autocompress.store import Store
+    from autocompress.study import leftovers
 
     session = session_of(context)
     with Store.open(storage, create=False) as store:
@@ -94,7 +94,7 @@ def gc(
 def _free_unused(store: Store, found: Sequence[Leftover], session: Session) -> list[Leftover]:
     """Deletes what was found, but for the checkpoints of a study that somebody goes on with just now."""
     from autocompress.errors import StudyLockedError
-    from autocompress.leftovers import free, work_of
+    from autocompress.study.leftovers import free, work_of
 
     freed = []
     for study in store.studies():

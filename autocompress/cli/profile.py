@@ -86,8 +86,8 @@ def profile(
     from autocompress.config import threads_of
     from autocompress.core.runtimes import DEFAULT_RUNTIME, named_runtime
     from autocompress.core.workload import Workload
+    from autocompress.devices.profiles import profile_to
     from autocompress.devices.profiling import FULL, QUICK, bert_shape
-    from autocompress.profiles import profile_to
 
     path = out or Path("my-device.yaml")
     lengths = dict.fromkeys(length or (_QUICK_LENGTHS if quick else _LENGTHS))
@@ -112,7 +112,7 @@ def profile(
 
 def _validate(session: Session, path: Path, models: int, *, json: bool) -> None:
     from autocompress.cli.live import watching
-    from autocompress.profiles import validate_file
+    from autocompress.devices.profiles import validate_file
 
     with watching(session) as observer:
         observer.stage("validation", f"{models} models")

@@ -36,8 +36,8 @@ def retarget(
     from autocompress.core.shares import amount
     from autocompress.core.spec import Bound
     from autocompress.errors import SpecError
-    from autocompress.retarget import retarget as solve
     from autocompress.store import Store
+    from autocompress.study.retarget import retarget as solve
 
     session = session_of(context)
     given = {"latency_ms": max_latency_ms, "energy_mj": max_energy_mj, "size_mb": max_size_mb}

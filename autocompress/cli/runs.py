@@ -62,8 +62,8 @@ def run(
         return
     source: Path = config.locate("study", spec)
     given = {"file": str(source), "study": read_document(source).value, "overrides": overrides}
-    from autocompress import study as studies
     from autocompress.cli.live import watching
+    from autocompress.study import study as studies
 
     with resumable(session, loaded.name, storage=storage):
         with watching(session) as observer:
@@ -101,7 +101,7 @@ def resume(
     session = session_of(context)
     with Store.open(storage, create=False) as store:
         store.study(study)  # a wrong name is told before anything heavy is loaded
-    from autocompress import study as studies
+    from autocompress.study import study as studies
 
     with resumable(session, study, storage=storage):
         with watching(session) as observer:

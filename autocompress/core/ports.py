@@ -8,15 +8,11 @@ import enum
 import math
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
-from typing import TYPE_CHECKING, Any, Protocol
+from typing import Any, Protocol
 
 from autocompress.core.outcome import Outcome, Proposal
 from autocompress.core.parts import ModelParts, Part
 from autocompress.core.policy import CompressionPolicy, Setting, Step
-
-if TYPE_CHECKING:
-    from autocompress.anatomy.anatomy import Anatomy
-    from autocompress.importance import Importance
 
 
 class Phase(enum.IntEnum):
@@ -62,16 +58,12 @@ class SettingRule:
 
 
 class Operator(Protocol):
-    """One way to make a model smaller. `targets` are what a step of it may name, as globs of a model whose stack is
-    called `layers`: a kind of part (`layers.*.attention`, `embeddings`), whole layers (`layers.*`), or `*`, the model.
+    """One way to make a model smaller, as numbers: `operators.operator.LiveOperator` is one that does it. `targets` are
+    what a step of it may name, as globs of a model whose stack is called `layers`: a kind of part
+    (`layers.*.attention`, `embeddings`), whole layers (`layers.*`), or `*`, the model.
 
-    `reshape` says what a step does to a model as numbers, or None where it does nothing: such a step is dropped. What
-    it changes must be seen in the parts it gives back, which a field of `Storage` or `Part` is enough for. `apply` does
-    it to the model, physically, in place; weights it does not keep are gone, weights it keeps are never written to
-    (they may be shared between workers). Both must agree: `anatomy.shape()` after `apply` equals `reshape` of the one
-    before.
-
-    Most operators treat each part alone: they are an `operators.PartOperator`, which asks them for no more than that.
+    `reshape` says what a step does to a model, or None where it does nothing: such a step is dropped. What it changes
+    must be seen in the parts it gives back, which a field of `Storage` or `Part` is enough for.
     """
 
     @property
@@ -99,9 +91,6 @@ class Operator(Protocol):
 
     def reshape(self, model: ModelParts, step: Step) -> ModelParts | None:
         """The model afterwards. Raises CandidateError when the step cannot be applied to it."""
-
-    def apply(self, anatomy: Anatomy, step: Step, importance: Importance) -> None:
-        """Shrink the model in place."""
 
 
 class Sampler(Protocol):

@@ -27,8 +27,8 @@ from autocompress.core.lowering import SWITCHES
 from autocompress.core.outcome import Measurements
 from autocompress.core.policy import CompressionPolicy
 from autocompress.core.runtimes import DEFAULT_RUNTIME, RUNTIMES, named_runtime
-from autocompress.deploy.tokenizer import TOKENIZER, TokenizerFiles
 from autocompress.errors import IntegrityError, NotFoundError
+from autocompress.inputs.tokenizer import TOKENIZER, TokenizerFiles
 
 FORMAT: Final = 1
 _MOST_BYTES: Final = 64 << 20

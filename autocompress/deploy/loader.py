@@ -16,8 +16,8 @@ from autocompress.deploy.answers import FORMS, Form
 from autocompress.deploy.folder import ANSWERING, MANIFEST, MODEL, POLICY, Manifest, verify_used
 from autocompress.deploy.serving import predict_as_served
 from autocompress.deploy.session import Session, runtime
-from autocompress.deploy.tokenizer import TextTokenizer
 from autocompress.errors import HostError, IntegrityError, SpecError
+from autocompress.inputs.tokenizer import TextTokenizer
 
 
 @final

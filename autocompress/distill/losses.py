@@ -15,7 +15,7 @@ from torch import Tensor
 from torch.nn import functional
 
 from autocompress.core.training_spec import AttentionForm, DistillationSpec
-from autocompress.tasks import Batch
+from autocompress.inputs.examples import Batch
 
 
 class Learned(Protocol):

@@ -22,7 +22,7 @@ from autocompress.distill.losses import (
 from autocompress.distill.mapping import layer_map
 from autocompress.distill.training import full_precision
 from autocompress.errors import CandidateError
-from autocompress.tasks import Batch
+from autocompress.inputs.examples import Batch
 
 _PARTS: dict[str, tuple[Part, ...]] = {
     "attention": ("query", "key"),

@@ -29,7 +29,7 @@ from torch.utils.checkpoint import checkpoint as recomputed
 from autocompress.assets import new_file
 from autocompress.core.training_spec import Keep, TrainingSpec
 from autocompress.errors import CandidateError
-from autocompress.tasks import Batch, Examples, batches
+from autocompress.inputs.examples import Batch, Examples, batches
 
 logger = logging.getLogger(__name__)
 

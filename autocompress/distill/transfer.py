@@ -15,7 +15,7 @@ from numpy.typing import NDArray
 from scipy import sparse
 
 from autocompress.core.training_spec import TransferSpec
-from autocompress.tasks import Examples
+from autocompress.inputs.examples import Examples
 
 _TOO_NEAR = 0.8
 """Share of common tokens at which a text is taken for a copy of one that is held out."""

@@ -24,9 +24,7 @@ fisher, taylor   the sums over the layer's heads and channels
 combined         the mean rank of the layer over these three
 """
 
-from autocompress.importance.attention import attention_maps, divergence
-from autocompress.importance.measuring import measure_importance
-from autocompress.importance.scores import (
+from autocompress.anatomy.scores import (
     CHANNEL_CRITERIA,
     CRITERIA,
     EVERYTHING,
@@ -36,6 +34,8 @@ from autocompress.importance.scores import (
     importance_from_json,
     no_preference,
 )
+from autocompress.importance.attention import attention_maps, divergence
+from autocompress.importance.measuring import measure_importance
 
 __all__ = [
     "CHANNEL_CRITERIA",

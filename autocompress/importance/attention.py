@@ -12,9 +12,9 @@ from torch import Tensor
 from torch.nn import functional
 
 from autocompress.anatomy import Anatomy
+from autocompress.anatomy.scores import RESIDUAL, Scores
 from autocompress.errors import SpecError
-from autocompress.importance.scores import RESIDUAL, Scores
-from autocompress.tasks import Batch
+from autocompress.inputs.examples import Batch
 
 ATTENTION: Final = frozenset({"confidence", "entropy", "distance", "redundancy"})
 _TINY: Final = 1e-12

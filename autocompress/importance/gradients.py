@@ -9,8 +9,8 @@ import torch
 from torch import Tensor, nn
 
 from autocompress.anatomy import Anatomy
-from autocompress.importance.scores import Scores
-from autocompress.tasks import Batch
+from autocompress.anatomy.scores import Scores
+from autocompress.inputs.examples import Batch
 
 GRADIENT: Final = frozenset({"fisher", "taylor"})
 

@@ -8,12 +8,11 @@ from typing import Final
 import numpy as np
 import torch
 from torch import Tensor
+from torch.nn import functional
 
 from autocompress.anatomy import Anatomy
 from autocompress.anatomy.finding import LayerParts, Slot
-from autocompress.importance.attention import ATTENTION, by_attention
-from autocompress.importance.gradients import GRADIENT, Loss, by_gradient
-from autocompress.importance.scores import (
+from autocompress.anatomy.scores import (
     COMBINED,
     EVERYTHING,
     LAYER_CRITERIA,
@@ -23,15 +22,17 @@ from autocompress.importance.scores import (
     mean_ranks,
     ranks,
 )
-from autocompress.tasks import Batch
-from autocompress.tasks.classes import class_loss
+from autocompress.importance.attention import ATTENTION, by_attention
+from autocompress.importance.gradients import GRADIENT, Loss, by_gradient
+from autocompress.inputs.examples import Batch
 
 _NOTHING: Final = Importance({}, {})
 
 
 def of_classes(outputs: Tensor, batch: Batch) -> Tensor:
     """The cross-entropy of answers that are classes."""
-    return class_loss(outputs, batch.targets, reduction="sum")
+    found: Tensor = functional.cross_entropy(outputs.float(), batch.targets, reduction="sum")
+    return found
 
 
 def measure_importance(

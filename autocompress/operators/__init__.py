@@ -16,6 +16,7 @@ from autocompress.core.ports import Operator, Phase
 from autocompress.core.space import SearchSpace, StepSpace
 from autocompress.operators.choose_runtime import ChooseRuntime
 from autocompress.operators.distill import Distill
+from autocompress.operators.operator import LiveOperator
 from autocompress.operators.part_operator import PartOperator
 from autocompress.operators.prune_channels import PruneChannels
 from autocompress.operators.prune_heads import PruneHeads
@@ -24,9 +25,9 @@ from autocompress.operators.remove_layer import RemoveLayer
 
 if TYPE_CHECKING:
     from autocompress.anatomy import Anatomy
-    from autocompress.importance import Importance
+    from autocompress.anatomy.scores import Importance
 
-_OURS: Final[tuple[Operator, ...]] = (
+_OURS: Final[tuple[LiveOperator, ...]] = (
     RemoveLayer(),
     PruneHeads(),
     PruneChannels(),
@@ -35,11 +36,11 @@ _OURS: Final[tuple[Operator, ...]] = (
     ChooseRuntime(),
 )
 _SOCKET: Final = ("apply", "elastic", "fits", "name", "phase", "reshape", "rules", "size_of", "targets")
-OPERATORS: Final[Mapping[str, Operator]] = Registry(
+OPERATORS: Final[Mapping[str, LiveOperator]] = Registry(
     "operators", _OURS, needs=_SOCKET, name_of=lambda operator: operator.name
 )
 
-__all__ = ["OPERATORS", "PartOperator", "apply", "bound", "effective", "elastic", "only_rounded"]
+__all__ = ["OPERATORS", "LiveOperator", "PartOperator", "apply", "bound", "effective", "elastic", "only_rounded"]
 
 
 def bound(space: SearchSpace, model: ModelParts) -> SearchSpace:

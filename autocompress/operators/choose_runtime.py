@@ -13,7 +13,7 @@ from autocompress.core.runtimes import DEFAULT_RUNTIME, RUNTIME_STEP, RUNTIMES
 
 if TYPE_CHECKING:
     from autocompress.anatomy import Anatomy
-    from autocompress.importance import Importance
+    from autocompress.anatomy.scores import Importance
 
 
 @final

@@ -13,7 +13,7 @@ from autocompress.core.training_spec import AttentionForm, FinalistSpec, LayerMa
 
 if TYPE_CHECKING:
     from autocompress.anatomy import Anatomy
-    from autocompress.importance import Importance
+    from autocompress.anatomy.scores import Importance
 
 _TRAINING: Final = ("learning_rate", "epochs")
 """The settings that belong to the training; the others are the distillation's."""

@@ -13,7 +13,7 @@ from autocompress.operators.part_operator import PartOperator
 
 if TYPE_CHECKING:
     from autocompress.anatomy import Anatomy
-    from autocompress.importance import Importance
+    from autocompress.anatomy.scores import Importance
 
 
 @final

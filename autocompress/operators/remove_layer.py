@@ -12,7 +12,7 @@ from autocompress.errors import CandidateError
 
 if TYPE_CHECKING:
     from autocompress.anatomy import Anatomy
-    from autocompress.importance import Importance
+    from autocompress.anatomy.scores import Importance
 
 
 @final

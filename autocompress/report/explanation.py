@@ -1,6 +1,6 @@
 """Why a model looks the way it does, told in sections: each has numbers, a table and a picture of its own.
 
-To add a section: one class with these four, and one line in `autocompress.explain`.
+To add a section: one class with these four, and one line in `autocompress.explain.explanation`.
 """
 
 from __future__ import annotations

@@ -14,7 +14,7 @@ from rich.table import Table
 from rich.text import Text
 
 if TYPE_CHECKING:
-    from autocompress.importance import Importance, Scores
+    from autocompress.anatomy.scores import Importance, Scores
 
 
 @final

@@ -16,8 +16,8 @@ from torch.nn import functional
 from autocompress.core.data_spec import TaskSpec
 from autocompress.core.scores import parsed_metric
 from autocompress.errors import SpecError
+from autocompress.inputs.examples import Batch, Examples
 from autocompress.reading import ALL, Rows, ordered, read_labelled
-from autocompress.tasks.examples import Batch, Examples
 from autocompress.tasks.loading import loaded
 from autocompress.tasks.metrics import Metric, of_classes
 from autocompress.tasks.task import Outputs, Reduction, Score, Task

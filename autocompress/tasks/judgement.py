@@ -9,7 +9,7 @@ from typing import Final
 import numpy as np
 from numpy.typing import NDArray
 
-from autocompress.tasks.examples import Examples
+from autocompress.inputs.examples import Examples
 from autocompress.tasks.labels import (
     answer_table,
     better_order,

@@ -11,10 +11,10 @@ import numpy as np
 from numpy.typing import NDArray
 
 from autocompress.core.data_spec import TaskSpec
-from autocompress.deploy.tokenizer import TokenizerFiles
 from autocompress.errors import SpecError
+from autocompress.inputs.examples import Examples
+from autocompress.inputs.tokenizer import TokenizerFiles
 from autocompress.reading import Labelled
-from autocompress.tasks.examples import Examples
 from autocompress.tasks.splitting import Pool, split
 from autocompress.tasks.tokenization import Tokenization, open_tokenization
 

@@ -14,8 +14,8 @@ from torch.nn import functional
 
 from autocompress.core.data_spec import TaskSpec
 from autocompress.core.scores import parsed_metric
+from autocompress.inputs.examples import Batch, Examples
 from autocompress.reading import read_labelled
-from autocompress.tasks.examples import Batch, Examples
 from autocompress.tasks.loading import loaded
 from autocompress.tasks.metrics import Metric, of_amounts
 from autocompress.tasks.task import Outputs, Problem, Reduction, Score, Task

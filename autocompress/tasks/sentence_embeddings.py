@@ -14,8 +14,8 @@ from torch import Tensor
 from autocompress.anatomy.heads import EMBEDDING
 from autocompress.core.data_spec import TaskSpec
 from autocompress.core.scores import parsed_metric
+from autocompress.inputs.examples import Batch, Examples
 from autocompress.reading import read_labelled
-from autocompress.tasks.examples import Batch, Examples
 from autocompress.tasks.loading import about_cut, single_texts, tokenized
 from autocompress.tasks.metrics import Metric, of_amounts, of_ranks
 from autocompress.tasks.splitting import Pool, split

@@ -19,8 +19,8 @@ from torch import Tensor
 
 from autocompress.anatomy.heads import SEQUENCE
 from autocompress.core.data_spec import TaskSpec
-from autocompress.deploy.tokenizer import TokenizerFiles
-from autocompress.tasks.examples import Batch, Examples
+from autocompress.inputs.examples import Batch, Examples
+from autocompress.inputs.tokenizer import TokenizerFiles
 from autocompress.tasks.loading import unlabelled_texts
 
 Outputs = NDArray[np.float32]

@@ -24,8 +24,8 @@ from transformers.convert_slow_tokenizer import convert_slow_tokenizer
 from transformers.utils import logging as transformers_logging
 
 from autocompress.core.text_inputs import IDS, MASK
-from autocompress.deploy.tokenizer import TOKENIZER, TextTokenizer, TokenizerFiles
 from autocompress.errors import SpecError
+from autocompress.inputs.tokenizer import TOKENIZER, TextTokenizer, TokenizerFiles
 
 logger = logging.getLogger(__name__)
 

@@ -48,10 +48,10 @@ UNDER: Mapping[str, tuple[str, ...]] = {
         "store",
         "runners",
         "assets",
-        "life.py",
-        "stages.py",
-        "promotion.py",
-        "proof.py",
+        "study/life.py",
+        "study/stages.py",
+        "finalists/promotion.py",
+        "exported/proof.py",
     ),
     "hat": ("devices/fitting.py", "core/prediction.py"),
     "lowering": ("deploy", "core/lowering.py"),
@@ -59,7 +59,7 @@ UNDER: Mapping[str, tuple[str, ...]] = {
     "profiles": ("devices", "deploy", "core/prediction.py"),
     "profiles-others": ("devices", "deploy", "core/prediction.py"),
     "sampling": ("search.py", "samplers.py", "core/nomination.py"),
-    "throughput": ("search.py", "samplers.py", "store", "runners", "evaluate.py"),
+    "throughput": ("search.py", "samplers.py", "store", "runners", "candidates/evaluate.py"),
 }
 """The code of the package that figures come from, where it is not all of it: when it changes, they are old."""
 

@@ -23,12 +23,12 @@ from ladder import stratified
 from prepared import Prepared, prepare
 from record import keep, kept, spread
 
+from autocompress.candidates.elastic import ElasticTraining, curriculum
+from autocompress.candidates.evaluate import Setup, SliceEvaluator
 from autocompress.core.cores import usable_cores
 from autocompress.core.outcome import values
 from autocompress.core.policy import CompressionPolicy
 from autocompress.core.training_spec import DistillationSpec, ElasticSpec
-from autocompress.elastic import ElasticTraining, curriculum
-from autocompress.evaluate import Setup, SliceEvaluator
 
 POLICIES = 16
 ENDS = 4

@@ -27,10 +27,10 @@ from record import RESULTS, keep, kept
 from scipy import stats
 from students import Job, Row, judge, scored, side_by_side
 
+from autocompress.candidates.elastic import sample_policies
 from autocompress.core.outcome import values
 from autocompress.core.policy import CompressionPolicy
-from autocompress.elastic import sample_policies
-from autocompress.finalists import Recovery
+from autocompress.finalists.recovery import Recovery
 
 CHEAP = {
     "slices of the elastic model": "cheap",

@@ -40,9 +40,9 @@ from autocompress.deploy.session import Session
 from autocompress.devices.lowering import choose_lowering
 from autocompress.devices.timing import Run, time_side_by_side, timing_lane, workload_run
 from autocompress.operators import OPERATORS
-from autocompress.stages import gather
-from autocompress.study import SilentObserver
-from autocompress.teacher import Teacher, prepare_teacher
+from autocompress.study.stages import gather
+from autocompress.study.study import SilentObserver
+from autocompress.teacher.teacher import Teacher, prepare_teacher
 
 LENGTHS = (128, 32)
 FP32, DYNAMIC, DYNAMIC_CHANNELS = "stock fp32", "stock dynamic int8", "stock dynamic int8 per channel"

@@ -21,12 +21,12 @@ from scipy import stats
 from students import SIX, Job, mean_of_both, side_by_side
 
 from autocompress import operators
+from autocompress.candidates.lessons import Lessons
 from autocompress.core.cost import macs, passes
 from autocompress.core.parts import ModelParts
 from autocompress.core.policy import CompressionPolicy
 from autocompress.core.workload import Workload
-from autocompress.finalists import Recovery
-from autocompress.lessons import Lessons
+from autocompress.finalists.recovery import Recovery
 
 ORIGINS = {"teacher": 0.0, "elastic": 2.0}
 """The share of the work from which on a student starts from the teacher: all of them, or none."""

@@ -19,6 +19,8 @@ import torch
 from record import keep, kept
 
 from autocompress import config, operators
+from autocompress.candidates.evaluate import Setup
+from autocompress.candidates.lessons import Lessons
 from autocompress.core.policy import CompressionPolicy, Setting, Step
 from autocompress.core.training_spec import FinalistSpec, TrainingSpec
 from autocompress.core.workload import Workload
@@ -26,12 +28,11 @@ from autocompress.deploy.graph import write_graph
 from autocompress.deploy.session import Session
 from autocompress.devices.timing import time_side_by_side, timing_lane, workload_run
 from autocompress.distill import CHECKPOINT, kept_weights
-from autocompress.evaluate import Setup
-from autocompress.finalists import Recovery, deployed_student
-from autocompress.lessons import Lessons
-from autocompress.stages import gather
-from autocompress.study import SilentObserver
-from autocompress.teacher import prepare_importance, prepare_teacher
+from autocompress.finalists.recovery import Recovery, deployed_student
+from autocompress.study.stages import gather
+from autocompress.study.study import SilentObserver
+from autocompress.teacher.importance import prepare_importance
+from autocompress.teacher.teacher import prepare_teacher
 
 LENGTHS = (32, 128)
 STATIC: Mapping[str, Setting] = {"bits": 8, "activations": "static"}

@@ -11,22 +11,23 @@ from typing import Any
 import torch
 
 from autocompress import config, operators
+from autocompress.candidates.elastic import prepare_elastic
+from autocompress.candidates.evaluate import Setup, SliceEvaluator
+from autocompress.candidates.lessons import Lessons
 from autocompress.core.cores import usable_cores
 from autocompress.core.space import SearchSpace
 from autocompress.core.spec import Budget, StudySpec
-from autocompress.elastic import prepare_elastic
-from autocompress.evaluate import Setup, SliceEvaluator
-from autocompress.lessons import Lessons
+from autocompress.devices.profiles import device_profile
 from autocompress.operators import OPERATORS
 from autocompress.pricing import Pricing
-from autocompress.profiles import device_profile
 from autocompress.runners import RayPool
 from autocompress.samplers import OptunaSampler, population_for
 from autocompress.search import Search
-from autocompress.stages import gather
 from autocompress.store import Store
-from autocompress.study import SilentObserver
-from autocompress.teacher import prepare_importance, prepare_teacher
+from autocompress.study.stages import gather
+from autocompress.study.study import SilentObserver
+from autocompress.teacher.importance import prepare_importance
+from autocompress.teacher.teacher import prepare_teacher
 
 
 @dataclass(frozen=True)

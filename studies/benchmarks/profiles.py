@@ -29,13 +29,13 @@ from autocompress.core.prediction import predictor_of
 from autocompress.core.runtimes import DEFAULT_RUNTIME, RuntimeName
 from autocompress.core.stored_parts import parts_to_json
 from autocompress.core.workload import Workload
+from autocompress.devices.profiles import profile_to, validate_file
 from autocompress.devices.profiling import FULL, QUICK, bert_shape
 from autocompress.devices.validation import random_shapes
 from autocompress.operators import OPERATORS
 from autocompress.pricing import Pricing, draw
-from autocompress.profiles import profile_to, validate_file
-from autocompress.retarget import retarget
 from autocompress.store import Store
+from autocompress.study.retarget import retarget
 
 LARGEST = bert_shape(hidden=384, heads=12, head_size=32, width=1536, layers=6)
 LOADS = (Workload(1, 32, 1), Workload(1, 128, 1))

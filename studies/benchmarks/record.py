@@ -12,8 +12,8 @@ from typing import Any
 
 from scipy import stats
 
+from autocompress.core.versions import versions
 from autocompress.devices.host import fingerprint
-from autocompress.teacher import versions
 
 RESULTS = Path(__file__).parent / "results"
 

@@ -21,9 +21,9 @@ from prepared import LAYER_BY_LAYER, Prepared, prepare
 from record import RESULTS, keep, kept, mean_with_interval, spread
 from students import SPLITS, THREE, Job, side_by_side
 
+from autocompress.candidates.lessons import Lessons
 from autocompress.core.training_spec import FinalistSpec, TransferSpec
-from autocompress.finalists import Recovery
-from autocompress.lessons import Lessons
+from autocompress.finalists.recovery import Recovery
 
 RECIPE = "the recipe"
 

@@ -24,13 +24,13 @@ from prepared import LAYER_BY_LAYER, Prepared, prepare, search
 from record import RESULTS, keep, kept, spread
 
 from autocompress import config, operators
+from autocompress.candidates.evaluate import SliceEvaluator
 from autocompress.core.cores import usable_cores
 from autocompress.core.nomination import HEALED
 from autocompress.core.outcome import Evaluated, values
 from autocompress.core.pareto import hypervolume
 from autocompress.core.policy import BASELINE
 from autocompress.core.spec import SamplerName
-from autocompress.evaluate import SliceEvaluator
 from autocompress.operators import OPERATORS
 from autocompress.runners.cluster import cluster
 from autocompress.store import Store

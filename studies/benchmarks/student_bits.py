@@ -19,10 +19,10 @@ from record import RESULTS, keep, kept, mean_with_interval
 from students import SIX, SPLITS, Job, Row, deployed_scores, mean_of_both, side_by_side, trained_weights
 
 from autocompress import operators
+from autocompress.candidates.lessons import Lessons
 from autocompress.core.cost import weight_bytes
 from autocompress.core.policy import CompressionPolicy, Step
-from autocompress.finalists import Recovery
-from autocompress.lessons import Lessons
+from autocompress.finalists.recovery import Recovery
 
 WAYS = {
     f"layers int{layers}, embeddings int{rows}": (layers, rows) for layers, rows in itertools.product((8, 4), (8, 4))

@@ -12,12 +12,12 @@ from typing import Any
 
 import torch
 
+from autocompress.candidates.evaluate import SliceEvaluator, quality
 from autocompress.core.cores import usable_cores
 from autocompress.core.outcome import values
 from autocompress.core.policy import CompressionPolicy, Step
 from autocompress.distill import CHECKPOINT, kept_weights, predict
-from autocompress.evaluate import SliceEvaluator, quality
-from autocompress.finalists import Recovery, deployed_student
+from autocompress.finalists.recovery import Recovery, deployed_student
 from autocompress.tasks import batches
 
 SPLITS = ("validation", "test")

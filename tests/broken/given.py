@@ -11,7 +11,7 @@ from typing import Any
 import yaml
 
 from autocompress.store import Store
-from autocompress.study import export
+from autocompress.study.study import export
 from tests.cli.given_exports import with_folders
 from tests.given_study import write_data, write_model, write_study
 from tests.report import given as stored_study

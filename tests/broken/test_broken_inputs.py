@@ -39,7 +39,7 @@ LEAST = 60
 FORGOTTEN = ("AUTOCOMPRESS_STORAGE", "AUTOCOMPRESS_ARTIFACTS", "COLUMNS", "FORCE_COLOR", "RAY_ADDRESS")
 ANOTHER_USER = """
 import os, sys
-import autocompress.study, autocompress.cli.app, autocompress.report, alembic.command, rich.table
+import autocompress.study.study, autocompress.cli.app, autocompress.report, alembic.command, rich.table
 import encodings.idna, encodings.utf_8_sig
 if os.geteuid() == 0:
     os.setgroups([])

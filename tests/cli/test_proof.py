@@ -13,7 +13,7 @@ import pytest
 
 from autocompress.assets import file_digest
 from autocompress.errors import IntegrityError
-from autocompress.proof import prove, stored_files
+from autocompress.exported.proof import prove, stored_files
 from autocompress.store import Store
 
 from .conftest import Run

@@ -25,12 +25,12 @@ from autocompress.core.storage import PLAIN, Storage
 from autocompress.core.workload import Workload
 from autocompress.deploy.graph import write_graph
 from autocompress.deploy.session import Session
+from autocompress.devices.profiles import profile_to, validate_file
 from autocompress.devices.profiling import Effort, bert_shape, loads_to_measure, profile_host
 from autocompress.devices.timing import Neighbours, Timed, time_side_by_side, workload_run
 from autocompress.devices.validation import Seen, correct, judge, random_shapes
 from autocompress.errors import HostError, SpecError
 from autocompress.pricing import Pricing
-from autocompress.profiles import profile_to, validate_file
 
 TOY = bert_shape(hidden=32, heads=4, head_size=8, width=64, layers=3)
 EFFORT = Effort((0.0, 0.5, 1.0), 5, 1.0, None, 6)

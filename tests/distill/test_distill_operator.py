@@ -9,6 +9,8 @@ import pytest
 import yaml
 
 from autocompress.anatomy import FAMILIES, Anatomy
+from autocompress.candidates.evaluate import Setup
+from autocompress.candidates.lessons import Lessons
 from autocompress.config import check_file, load_space
 from autocompress.core.outcome import Evaluated, Failed
 from autocompress.core.policy import BASELINE, CompressionPolicy, Setting, Step
@@ -16,10 +18,8 @@ from autocompress.core.ports import SettingRule
 from autocompress.core.space import Knob, Real, SearchSpace, StepSpace
 from autocompress.core.training_spec import DistillationSpec, FinalistSpec, TrainingSpec, TransferSpec, TuningSpec
 from autocompress.distill import CHECKPOINT, kept_weights
-from autocompress.evaluate import Setup
-from autocompress.finalists import Recovery, Rehearsal, RehearsalEvaluator
+from autocompress.finalists.recovery import Recovery, Rehearsal, RehearsalEvaluator
 from autocompress.importance import no_preference
-from autocompress.lessons import Lessons
 from autocompress.operators import OPERATORS, effective
 from autocompress.operators.distill import Distill, distilled, overridden
 from autocompress.tasks import TextClassification

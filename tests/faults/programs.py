@@ -38,7 +38,7 @@ STAGES: Final = (
 """Of a study, in their order, as the program calls them."""
 
 _PRELOADED: Final = (
-    "autocompress.stages",
+    "autocompress.study.stages",
     "autocompress.cli.app",
     "transformers.models.bert.modeling_bert",
     "torch.onnx._internal.exporter._core",

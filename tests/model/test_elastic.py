@@ -14,6 +14,20 @@ from torch.nn import functional
 
 from autocompress import operators
 from autocompress.anatomy import FAMILIES, Anatomy
+from autocompress.candidates.elastic import (
+    Curriculum,
+    ElasticTraining,
+    Sampling,
+    Weights,
+    curriculum,
+    elastic_identity,
+    extreme_policies,
+    prepare_elastic,
+    sample_policies,
+    transfer_identity,
+)
+from autocompress.candidates.evaluate import Setup, SliceEvaluator
+from autocompress.candidates.lessons import Lessons
 from autocompress.core.cost import macs, passes
 from autocompress.core.data_spec import Asset, DataSpec, TaskSpec, TextSpec
 from autocompress.core.device import Estimate
@@ -28,26 +42,12 @@ from autocompress.deploy.graph import write_graph
 from autocompress.deploy.session import Session
 from autocompress.distill import CHECKPOINT, answers, kept_weights, predict
 from autocompress.distill import train as train_model
-from autocompress.elastic import (
-    Curriculum,
-    ElasticTraining,
-    Sampling,
-    Weights,
-    curriculum,
-    elastic_identity,
-    extreme_policies,
-    prepare_elastic,
-    sample_policies,
-    transfer_identity,
-)
 from autocompress.errors import CandidateError
-from autocompress.evaluate import Setup, SliceEvaluator
-from autocompress.finalists import Recovery, trainable_student
+from autocompress.finalists.recovery import Recovery, trainable_student
 from autocompress.importance import Importance, measure_importance
-from autocompress.lessons import Lessons
 from autocompress.pricing import Pricing, cheapest_whole
 from autocompress.tasks import TextClassification, batches
-from autocompress.teacher import Teacher
+from autocompress.teacher.teacher import Teacher
 from tests.conftest import build_model
 
 CRITERION = {"importance": "fisher"}
@@ -152,7 +152,7 @@ def test_what_is_not_cut_keeps_the_teachers_weights(setup: Setup) -> None:
 def test_interrupted_it_goes_on_to_the_same_weights_whatever_the_number_of_workers(
     train: Callable[..., Weights], monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr("autocompress.elastic._CHECKPOINT_STEPS", 4)
+    monkeypatch.setattr("autocompress.candidates.elastic._CHECKPOINT_STEPS", 4)
     spec = replace(SPEC, steps=10)
     whole = train(spec, workers=1)
 

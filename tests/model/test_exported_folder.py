@@ -28,14 +28,14 @@ from autocompress.core.policy import CompressionPolicy
 from autocompress.deploy.answers import Answer
 from autocompress.deploy.folder import read_check
 from autocompress.errors import HostError, IntegrityError, NotFoundError, SpecError
-from autocompress.exporting import Exporting, Known, opset_note
-from autocompress.folder_check import verify_folder
+from autocompress.exported.exporting import Exporting, Known, opset_note
+from autocompress.exported.folder_check import verify_folder
+from autocompress.exported.verification import judge_folder
 from autocompress.operators import OPERATORS
-from autocompress.stages import gather
-from autocompress.study import SilentObserver
+from autocompress.study.stages import gather
+from autocompress.study.study import SilentObserver
 from autocompress.tasks import HARD_TEXTS
-from autocompress.teacher import Teacher, prepare_teacher
-from autocompress.verification import judge_folder
+from autocompress.teacher.teacher import Teacher, prepare_teacher
 from tests.given_study import WORDS, write_data, write_model, write_study
 
 TEXTS = ["we saw the oven and some soup", "THE team", "", "goal " * 40]

@@ -11,15 +11,15 @@ from torch import nn
 
 from autocompress.anatomy import FAMILIES, Anatomy
 from autocompress.anatomy.int8 import Int8Linear
+from autocompress.candidates.evaluate import Setup
+from autocompress.candidates.lessons import Lessons
 from autocompress.core.policy import CompressionPolicy, Step
 from autocompress.core.training_spec import FinalistSpec, QuantizationAware, TrainingSpec
 from autocompress.deploy.graph import write_graph
 from autocompress.deploy.session import Session
 from autocompress.distill import AWARE, CHECKPOINT, kept_weights
-from autocompress.evaluate import Setup
-from autocompress.finalists import Recovery, deployed_student
+from autocompress.finalists.recovery import Recovery, deployed_student
 from autocompress.importance import Importance
-from autocompress.lessons import Lessons
 from autocompress.tasks import Examples, TextClassification, batches
 
 QUANTIZED = CompressionPolicy(

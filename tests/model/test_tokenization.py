@@ -14,8 +14,8 @@ from tokenizers import AddedToken, Tokenizer, decoders, models, normalizers, pre
 from transformers import AutoTokenizer, PreTrainedTokenizerFast
 from transformers.convert_slow_tokenizer import bytes_to_unicode
 
-from autocompress.deploy.tokenizer import TextTokenizer
 from autocompress.errors import IntegrityError, SpecError
+from autocompress.inputs.tokenizer import TextTokenizer
 from autocompress.tasks.tokenization import HARD_TEXTS, Tokenization, open_tokenization
 
 LONGEST = 12

@@ -7,12 +7,12 @@ import pytest
 from numpy.typing import NDArray
 
 from autocompress.anatomy import Anatomy
+from autocompress.candidates.evaluate import Setup
+from autocompress.candidates.lessons import Lessons
 from autocompress.core.data_spec import Asset, TextSpec
 from autocompress.core.training_spec import TransferSpec
 from autocompress.distill import joined, predict, transfer_texts
-from autocompress.evaluate import Setup
 from autocompress.importance import Importance
-from autocompress.lessons import Lessons
 from autocompress.tasks import Examples, TextClassification, batches
 
 GENERATOR = np.random.default_rng(0)

@@ -14,7 +14,7 @@ from autocompress.core.text_inputs import IDS, MASK
 from autocompress.core.workload import Workload
 from autocompress.deploy.graph import write_graph
 from autocompress.deploy.session import Session
-from autocompress.deploy.tokenizer import TokenizerFiles
+from autocompress.inputs.tokenizer import TokenizerFiles
 from autocompress.tasks import Batch, Examples
 from autocompress.tasks.sentence_embeddings import SentenceEmbeddings
 

@@ -18,18 +18,18 @@ from ort_quantization import dynamic_int8
 
 from autocompress import config
 from autocompress.anatomy import Anatomy
+from autocompress.candidates.evaluate import Setup
+from autocompress.candidates.lessons import Lessons
 from autocompress.core.spec import StudySpec
 from autocompress.core.training_spec import FinalistSpec
 from autocompress.deploy.export import export_stock
 from autocompress.distill import Objective, predict, train
-from autocompress.evaluate import Setup
 from autocompress.importance import Importance
-from autocompress.lessons import Lessons
 from autocompress.operators import OPERATORS
-from autocompress.stages import gather
-from autocompress.study import SilentObserver
+from autocompress.study.stages import gather
+from autocompress.study.study import SilentObserver
 from autocompress.tasks import batches
-from autocompress.teacher import Teacher, prepare_teacher
+from autocompress.teacher.teacher import Teacher, prepare_teacher
 
 _QUICK_TEXTS = 256
 

@@ -28,8 +28,8 @@ def in_int8(job: Job) -> Deployed:
     from autocompress.core.policy import CompressionPolicy, Step
     from autocompress.core.workload import Workload
     from autocompress.devices.lowering import choose_lowering
+    from autocompress.exported.verification import deploy
     from autocompress.importance import no_preference
-    from autocompress.verification import deploy
 
     clock = Clock()
     with clock.running():

@@ -9,7 +9,7 @@ def make(job: Job) -> list[Deployed]:
     from distilled import School, deployed_twice
 
     from autocompress.core.policy import CompressionPolicy, Step
-    from autocompress.finalists import trainable_student
+    from autocompress.finalists.recovery import trainable_student
 
     clock = Clock()
     with clock.running():

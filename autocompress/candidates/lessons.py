@@ -7,9 +7,9 @@ from dataclasses import dataclass, replace
 import numpy as np
 from numpy.typing import NDArray
 
+from autocompress.candidates.evaluate import Setup
 from autocompress.core.training_spec import TransferSpec
 from autocompress.distill import joined, predict, transfer_texts
-from autocompress.evaluate import Setup
 from autocompress.tasks import Examples, batches
 
 _BATCH = 32

@@ -18,7 +18,7 @@ from autocompress.errors import AutocompressError, HostError, Interrupted, SpecE
 from autocompress.store import Lease, Store, StudyState, StudySummary
 
 if TYPE_CHECKING:
-    from autocompress.stages import Inputs
+    from autocompress.study.stages import Inputs
 
 logger = logging.getLogger(__name__)
 
@@ -62,7 +62,7 @@ def conduct(
     Raises Interrupted after a signal, whatever came of it on its way out of the libraries; HostError where a disk is
     full, whoever was writing.
     """
-    from autocompress.stages import Conductor
+    from autocompress.study.stages import Conductor
 
     with interruptible() as switch:
         try:

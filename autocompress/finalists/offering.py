@@ -14,6 +14,7 @@ from typing import Any
 import torch
 
 from autocompress.assets import cache_folder, file_digest, find_entry, new_entry, new_file, write_atomically
+from autocompress.candidates.evaluate import Setup
 from autocompress.core.device import DeviceProfile
 from autocompress.core.opsets import PLAIN_OPSET
 from autocompress.core.outcome import Measurement, Measurements, values
@@ -21,6 +22,7 @@ from autocompress.core.parts import ModelParts
 from autocompress.core.policy import CompressionPolicy, content_digest
 from autocompress.core.ports import Observer
 from autocompress.core.spec import StudySpec
+from autocompress.core.versions import versions
 from autocompress.deploy.export import export_stock
 from autocompress.deploy.folder import MODEL
 from autocompress.devices.energy import energy_of, find_meter
@@ -29,19 +31,10 @@ from autocompress.devices.memory import peak_memory_mib
 from autocompress.devices.pace import reference_of
 from autocompress.devices.timing import Timed, timing_lane, workload_run
 from autocompress.distill import kept_weights
-from autocompress.elsewhere import ENERGY_FACT, consequences, device_label, latency_of
 from autocompress.errors import HostError
-from autocompress.evaluate import Setup
-from autocompress.exporting import Exporting, Known
-from autocompress.finalists import Endings, deployed_student, trainable_student
-from autocompress.operators import effective
-from autocompress.pricing import Pricing
-from autocompress.report.prediction import PACE
-from autocompress.report.ties import PAIRS_FACT
-from autocompress.runners.devices import has_device, timed_elsewhere
-from autocompress.store import Artifact, Lease, Store
-from autocompress.teacher import Teacher, versions
-from autocompress.verification import (
+from autocompress.exported.elsewhere import ENERGY_FACT, consequences, device_label, latency_of
+from autocompress.exported.exporting import Exporting, Known
+from autocompress.exported.verification import (
     Judged,
     differences,
     drops,
@@ -53,6 +46,14 @@ from autocompress.verification import (
     time_models,
     time_sessions,
 )
+from autocompress.finalists.recovery import Endings, deployed_student, trainable_student
+from autocompress.operators import effective
+from autocompress.pricing import Pricing
+from autocompress.report.prediction import PACE
+from autocompress.report.ties import PAIRS_FACT
+from autocompress.runners.devices import has_device, timed_elsewhere
+from autocompress.store import Artifact, Lease, Store
+from autocompress.teacher.teacher import Teacher
 
 logger = logging.getLogger(__name__)
 

@@ -20,6 +20,7 @@ from autocompress.core.outcome import Measurements
 from autocompress.core.parts import ModelParts
 from autocompress.core.policy import CompressionPolicy
 from autocompress.core.spec import StudySpec
+from autocompress.core.versions import versions
 from autocompress.core.wording import describe
 from autocompress.deploy.card import model_card, step_line
 from autocompress.deploy.folder import (
@@ -36,9 +37,9 @@ from autocompress.deploy.folder import (
 )
 from autocompress.deploy.loader import ExportedModel
 from autocompress.deploy.session import runtime
+from autocompress.exported.verification import deploy, required
 from autocompress.tasks import HARD_TEXTS
-from autocompress.teacher import Teacher, versions
-from autocompress.verification import deploy, required
+from autocompress.teacher.teacher import Teacher
 
 _CHECK_TEXTS: Final = 100
 

@@ -29,15 +29,15 @@ from autocompress.core.ports import Observer, Tally
 from autocompress.core.spec import Bound, StudySpec
 from autocompress.core.task_kinds import form_of
 from autocompress.errors import NotFoundError, SpecError
-from autocompress.life import check_workers, conduct, extend, extended, make_room, never_begun, refuse_taken
 from autocompress.operators import OPERATORS
 from autocompress.report import FrontReport, PickBounds, Picked, front_report, pick
 from autocompress.store import Store, StudyRow
+from autocompress.study.life import check_workers, conduct, extend, extended, make_room, never_begun, refuse_taken
 
 if TYPE_CHECKING:
-    from autocompress.elsewhere import Imported
+    from autocompress.exported.elsewhere import Imported
     from autocompress.report.explanation import Explanation
-    from autocompress.stages import Inputs
+    from autocompress.study.stages import Inputs
 
 logger = logging.getLogger(__name__)
 
@@ -132,7 +132,7 @@ class Study:
         return picked
 
     def export(self, digest: str, out: str | Path, *, force: bool = False) -> Path:
-        """Copies a verified model to `out`, in the place of an earlier export; see `autocompress.study.export`. `force`
+        """Copies a verified model to `out`, in the place of an earlier export; see `export`. `force`
         is taken for programs of before, and changes nothing."""
         return export(self.store, self.name, digest, Path(out))
 
@@ -141,14 +141,14 @@ class Study:
     ) -> Study:
         """A new study for another device, or for other bounds, from the qualities of this one: nothing is evaluated
         again. Shares this study's database; `.resume()` trains and verifies its finalists."""
-        from autocompress.retarget import retarget
+        from autocompress.study.retarget import retarget
 
         return Study(self.store, retarget(self.store, self.name, device=device, new_name=name, bounds=constraints).name)
 
     def bundle(self, out: str | Path, *, force: bool = False) -> Path:
         """Copies the verified models and the baseline to a folder that measures them on another machine, in the place
         of an earlier export. `force` is taken for programs of before, and changes nothing."""
-        from autocompress.elsewhere import bundle
+        from autocompress.exported.elsewhere import bundle
 
         return bundle(self.store, self.name, Path(out))
 
@@ -157,7 +157,7 @@ class Study:
 
         Raises SpecError when the file is not about this study, its files and its workload.
         """
-        from autocompress.elsewhere import import_measurements
+        from autocompress.exported.elsewhere import import_measurements
 
         return import_measurements(self.store, self.name, Path(file))
 
@@ -191,8 +191,8 @@ class Study:
             watching.note(f"study {self.name!r} is complete")
             return self
         with shielded():
-            from autocompress.environment import check_environment
-            from autocompress.stages import check_runtimes
+            from autocompress.study.environment import check_environment
+            from autocompress.study.stages import check_runtimes
 
         check_runtimes(spec)
         if not here:
@@ -221,7 +221,7 @@ class Study:
         Raises NotFoundError for a candidate that was not verified, and when the teacher is no longer in the cache;
         with `train_teacher` it is trained again.
         """
-        from autocompress.explain import explain, found_teacher, verified_member
+        from autocompress.explain.explanation import explain, found_teacher, verified_member
 
         watching, spec = observer or SilentObserver(), self.spec
         member = verified_member(self.store, self.name, candidate)
@@ -237,7 +237,7 @@ class Study:
 
     def _inputs(self, observer: Observer) -> Inputs:
         """Raises SpecError when the model or the data are no longer those of the study."""
-        from autocompress.stages import gather
+        from autocompress.study.stages import gather
 
         inputs = gather(self.spec, observer, kept=self.store.artifacts / ROWS)
         changes = config.diff_specs(dict(self.row.fingerprint), dict(inputs.digests))
@@ -336,7 +336,7 @@ def run(
         resolved = config.spec_to_json(spec)
         refuse_taken(store, spec.name, resolved)
         with shielded():  # a library that is torn apart while it is imported fails in ways of its own
-            from autocompress.stages import check_runtimes, gather
+            from autocompress.study.stages import check_runtimes, gather
 
         check_runtimes(spec)
         check_workers(watching, workers=workers, ray_address=ray_address)
@@ -389,7 +389,7 @@ def export(store: Store, name: str, ref: str, out: Path) -> Path:
             f"candidate {record.candidate.digest} of {name!r} was not verified{why}; only verified "
             f"finalists are exported, see `autocompress pareto {name}`"
         )
-    from autocompress.proof import stored_files
+    from autocompress.exported.proof import stored_files
 
     source, wanted = store.folder(name) / record.candidate.digest, stored_files(store, name, finalist)
     if _stands(earlier_export(out, keep=store.places), out, wanted):

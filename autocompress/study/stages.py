@@ -16,6 +16,9 @@ import torch
 from autocompress import config, operators
 from autocompress.assets import check_cache, fetch, file_digest
 from autocompress.assets.model_folders import model_folder_problems
+from autocompress.candidates.elastic import prepare_elastic
+from autocompress.candidates.evaluate import Setup, SliceEvaluator
+from autocompress.candidates.lessons import Lessons
 from autocompress.core.cores import usable_cores
 from autocompress.core.data_spec import Asset
 from autocompress.core.device import DeviceProfile
@@ -29,21 +32,17 @@ from autocompress.core.space import SearchSpace
 from autocompress.core.spec import POPULATION_FACT, WORKLOAD_FACT, StudySpec
 from autocompress.core.stored_parts import parts_to_json
 from autocompress.core.trust import NO_ELASTIC_FACT
+from autocompress.core.versions import versions
 from autocompress.deploy.session import runtime
 from autocompress.devices.host import about, is_this_machine
+from autocompress.devices.profiles import device_profile, set_aside
 from autocompress.distill import Progress
-from autocompress.elastic import prepare_elastic
-from autocompress.environment import ENVIRONMENT_FACT, environment, take_over
 from autocompress.errors import CandidateError, SpecError
-from autocompress.evaluate import Setup, SliceEvaluator
-from autocompress.exporting import opset_note
-from autocompress.finalists import Recovery, Rehearsal, RehearsalEvaluator
-from autocompress.lessons import Lessons
-from autocompress.offering import Offering
-from autocompress.preflight import misfits
+from autocompress.exported.exporting import opset_note
+from autocompress.finalists.offering import Offering
+from autocompress.finalists.promotion import Promotion
+from autocompress.finalists.recovery import Recovery, Rehearsal, RehearsalEvaluator
 from autocompress.pricing import Pricing, cheapest_whole, reachable, reference_point
-from autocompress.profiles import device_profile, set_aside
-from autocompress.promotion import Promotion
 from autocompress.reading import read_texts
 from autocompress.report import front_report
 from autocompress.report.wording import label, many, number, split_sizes, with_unit
@@ -52,8 +51,11 @@ from autocompress.runners.cluster import address_of, cluster
 from autocompress.samplers import OptunaSampler, population_for
 from autocompress.search import Search, Watch
 from autocompress.store import PROFILE_FACT, Lease, Store
+from autocompress.study.environment import ENVIRONMENT_FACT, environment, take_over
+from autocompress.study.preflight import misfits
 from autocompress.tasks import task_named, with_tokens
-from autocompress.teacher import Teacher, prepare_importance, prepare_teacher, versions
+from autocompress.teacher.importance import prepare_importance
+from autocompress.teacher.teacher import Teacher, prepare_teacher
 
 logger = logging.getLogger(__name__)
 

@@ -8,7 +8,7 @@ from __future__ import annotations
 import json
 import logging
 import shutil
-from collections.abc import Callable, Collection, Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 from typing import Any, Final
@@ -20,26 +20,23 @@ from numpy.typing import NDArray
 from autocompress.anatomy import Anatomy, anatomy_of
 from autocompress.anatomy.heads import EMBEDDING
 from autocompress.assets import cache_folder, data_digest, file_digest, find_entry, new_entry
-from autocompress.checkpoints import NEW_HEAD, Checkpoint, load_model, quiet, read_checkpoint
 from autocompress.core.policy import content_digest
 from autocompress.core.spec import StudySpec
 from autocompress.distill import Progress, answers, predict, train
 from autocompress.errors import CandidateError, NotFoundError, SpecError
-from autocompress.importance import EVERYTHING, Importance, measure_importance
 from autocompress.tasks import Examples, Outputs, Task, batches, task_named
 from autocompress.tasks.classes import OfClasses
 from autocompress.tasks.judgement import Tables, answer_tables, fitting_labels, order_problem
 from autocompress.tasks.labels import Matched, Unmatched, is_confirmed, labels_block, match_labels
+from autocompress.teacher.checkpoints import NEW_HEAD, Checkpoint, load_model, quiet, read_checkpoint
 
 logger = logging.getLogger(__name__)
 
 _RECIPE: Final = 1
 """Raised whenever the fine-tuning loop changes what it produces."""
 
-_IMPORTANCE_RECIPE: Final = 2
-"""Raised whenever a criterion, or the file that scores are kept in, changes."""
-
-_IMPORTANCE_TEXTS: Final = 1024
+_SETTLING: Final = 1024
+"""Training rows that thresholds and their like are settled by."""
 _BATCH: Final = 32
 _SHOWN: Final = 12
 
@@ -228,7 +225,7 @@ def _opened(spec: StudySpec, checkpoint: Checkpoint, task: Task, digest: str, no
     model = _model(checkpoint, task, new_head=False).eval()
     if task.settles:
         train = task.examples("train")
-        some = train.take(np.random.default_rng(0).permutation(len(train))[:_IMPORTANCE_TEXTS])
+        some = train.take(np.random.default_rng(0).permutation(len(train))[:_SETTLING])
         task = task.settled(_outputs(spec, model, some), some)
     validation = task.examples("validation")
     score = task.score(_outputs(spec, model, validation), validation).value
@@ -320,103 +317,3 @@ def _fine_tune(
         history = {"validation_scores": trained.scores, "kept_epoch": trained.kept_epoch}
         (part / "training.json").write_text(json.dumps(history), encoding="utf-8")
     shutil.rmtree(progress, ignore_errors=True)
-
-
-def criteria_of(spec: StudySpec) -> frozenset[str]:
-    """The importance criteria a space may ask for."""
-    found: set[str] = set()
-    for step in spec.space.steps:
-        if "importance" in step.settings:
-            found.add(str(step.settings["importance"]))
-        elif "importance" in step.knobs:
-            found.update(map(str, getattr(step.knobs["importance"], "choices", ())))
-        elif step.operator in {"prune_heads", "prune_channels"}:
-            found.add("fisher")
-    return frozenset(found)
-
-
-def prepare_importance(spec: StudySpec, teacher: Teacher) -> Importance:
-    """The scores a space needs, from a fixed sample of training texts; cached by content."""
-    return _cached_importance(spec, teacher, criteria_of(spec))
-
-
-def whole_importance(spec: StudySpec, teacher: Teacher) -> Importance:
-    """The same under every criterion. Only explanations need them: a search that asks for gradients alone would take
-    half as long again to read the maps (3.5 s after 6.2 s of one core for the quickstart's teacher)."""
-    return _cached_importance(spec, teacher, EVERYTHING, known=prepare_importance(spec, teacher))
-
-
-def _cached_importance(
-    spec: StudySpec, teacher: Teacher, criteria: Collection[str], *, known: Importance | None = None
-) -> Importance:
-    wanted = sorted(criteria)
-    inputs = {"teacher": teacher.digest, "criteria": wanted, "seed": spec.seed, "recipe": _IMPORTANCE_RECIPE}
-    path = cache_folder() / "importance" / f"{content_digest(inputs)}.npz"
-    if find_entry(path):
-        return _read_importance(path)
-    examples = teacher.task.examples("train")
-    rows = np.random.default_rng(spec.seed).permutation(len(examples))[:_IMPORTANCE_TEXTS]
-    sample = batches(examples.take(rows), _BATCH)
-    importance = measure_importance(
-        teacher.anatomy,
-        sample,
-        wanted,
-        loss=teacher.task.importance_loss,
-        known=known or Importance({}, {}),
-    )
-    tables: Mapping[str, Mapping[str, Mapping[int, Any]]] = {
-        "heads": importance.heads,
-        "channels": importance.channels,
-        "layers": importance.layers,
-    }
-    arrays = {
-        f"{part}/{criterion}/{layer}": scores
-        for part, table in tables.items()
-        for criterion, layers in table.items()
-        for layer, scores in layers.items()
-    }
-    with new_entry(path) as part, part.open("wb") as file:
-        np.savez(file, allow_pickle=False, **arrays)
-    return importance
-
-
-def _read_importance(path: Path) -> Importance:
-    found: dict[str, dict[str, dict[int, Any]]] = {"heads": {}, "channels": {}, "layers": {}}
-    with np.load(path, allow_pickle=False) as arrays:
-        for name in arrays.files:
-            part, criterion, layer = name.split("/")
-            scores = arrays[name]
-            found[part].setdefault(criterion, {})[int(layer)] = float(scores) if part == "layers" else scores
-    return Importance(found["heads"], found["channels"], found["layers"])
-
-
-@dataclass(frozen=True, slots=True)
-class Sentence:
-    """A text as the model reads it: `words` are the tokens as people write them, `left_out` how many were cut off."""
-
-    text: str
-    tokens: NDArray[np.int64]
-    words: tuple[str, ...]
-    left_out: int
-
-
-def tokenized(teacher: Teacher, text: str, *, longest: int) -> Sentence:
-    """At most so many tokens of a text; the closing one stays. Raises SpecError when there is nothing to read."""
-    reader = teacher.task.tokenizer.opened()
-    whole = reader.whole(text)
-    if len(whole) <= len(reader.whole("")):
-        raise SpecError(f"--text: {text!r} holds no word that the model can read; give a sentence")
-    (ids,) = replace(teacher.task.tokenizer, longest=longest).opened()([text])
-    return Sentence(text, ids, reader.words(ids), len(whole) - len(ids))
-
-
-def versions() -> Mapping[str, str]:
-    """The libraries a result depends on."""
-    from importlib.metadata import PackageNotFoundError, version
-
-    names = ("autocompress", "torch", "transformers", "optuna", "ray")
-    try:
-        runtime = version("onnxruntime")
-    except PackageNotFoundError:
-        runtime = version("onnxruntime-gpu")  # the same module, from the package for GPUs
-    return {**{name: version(name) for name in names}, "onnxruntime": runtime}

@@ -34,9 +34,9 @@ from autocompress.deploy.loader import ExportedModel
 from autocompress.deploy.serving import predict_as_served
 from autocompress.deploy.session import Session
 from autocompress.errors import IntegrityError
-from autocompress.rebuild import load_torch, uncompressed
+from autocompress.exported.rebuild import load_torch, uncompressed
+from autocompress.exported.verification import time_sessions
 from autocompress.tasks import Examples, Task, of_tokens, task_named
-from autocompress.verification import time_sessions
 
 _LOGIT_TOLERANCE: Final = 0.05
 """int8 kernels of another CPU round differently; fp32 ones stay far below."""

@@ -13,6 +13,8 @@ import torch
 
 from autocompress import operators
 from autocompress.anatomy import Anatomy
+from autocompress.candidates.evaluate import Setup, SliceEvaluator
+from autocompress.candidates.lessons import Lessons
 from autocompress.core.cost import macs, passes
 from autocompress.core.outcome import Evaluated, Record, values
 from autocompress.core.parts import ModelParts
@@ -33,8 +35,6 @@ from autocompress.distill import (
     predict,
     train,
 )
-from autocompress.evaluate import Setup, SliceEvaluator
-from autocompress.lessons import Lessons
 from autocompress.operators.distill import distilled, overridden
 from autocompress.tasks import batches
 

@@ -29,13 +29,13 @@ from autocompress.deploy import measure
 from autocompress.deploy.folder import MODEL, read_manifest
 from autocompress.devices.timing import Timed
 from autocompress.errors import IntegrityError, NotFoundError, SpecError
+from autocompress.exported.proof import stored_files
+from autocompress.exported.verification import latencies, objections
 from autocompress.operators import OPERATORS, effective
 from autocompress.pricing import peak_bytes, throughput
-from autocompress.proof import stored_files
 from autocompress.report.prediction import PACE
 from autocompress.report.ties import PAIRS_FACT
 from autocompress.store import Finalist, Store
-from autocompress.verification import latencies, objections
 
 ENERGY_FACT: Final = "energy_model"
 """The fact of a study that holds the energy model its finalists were judged by; empty when there was none."""

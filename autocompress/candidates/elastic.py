@@ -34,6 +34,8 @@ from torch.nn.attention import SDPBackend, sdpa_kernel
 from autocompress import operators
 from autocompress.anatomy import Anatomy
 from autocompress.assets import cache_folder, find_entry, new_entry, new_file
+from autocompress.candidates.evaluate import Setup
+from autocompress.candidates.lessons import Lessons
 from autocompress.core.outcome import Priced, values
 from autocompress.core.policy import CompressionPolicy, Setting, content_digest
 from autocompress.core.ports import Phase
@@ -43,11 +45,9 @@ from autocompress.core.training_spec import DistillationSpec, ElasticSpec, Trans
 from autocompress.distill import Objective
 from autocompress.distill.training import autocast
 from autocompress.errors import CandidateError
-from autocompress.evaluate import Setup
-from autocompress.lessons import Lessons
 from autocompress.pricing import Known, Point, Pricing, draw, furthest
 from autocompress.tasks import Batch, batches
-from autocompress.teacher import Teacher
+from autocompress.teacher.teacher import Teacher
 
 logger = logging.getLogger(__name__)
 

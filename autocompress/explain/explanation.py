@@ -25,27 +25,20 @@ from autocompress.core.spec import StudySpec
 from autocompress.deploy.folder import MODEL, read_manifest
 from autocompress.distill import predict
 from autocompress.errors import NotFoundError
+from autocompress.explain.latency import machine_ceilings, measure_parts, why_not_here
+from autocompress.explain.sentence import Sentence, tokenized
+from autocompress.exported.rebuild import load_torch
 from autocompress.importance import Importance, Scores, attention_maps, divergence, importance_from_json
 from autocompress.operators import effective
 from autocompress.operators.prune_heads import PruneHeads
-from autocompress.parts import machine_ceilings, measure_parts, why_not_here
-from autocompress.rebuild import load_torch
 from autocompress.report import explain_policy, pick
 from autocompress.report.attention_section import Answers, AttentionSection, LayerMaps, Maps
 from autocompress.report.explanation import Explanation, Section
 from autocompress.report.importance_section import ImportanceSection
 from autocompress.store import Store
 from autocompress.tasks import Batch, Examples, Task, batches
-from autocompress.teacher import (
-    Sentence,
-    Teacher,
-    cached_teacher,
-    criteria_of,
-    prepare_importance,
-    prepare_teacher,
-    tokenized,
-    whole_importance,
-)
+from autocompress.teacher.importance import criteria_of, prepare_importance, whole_importance
+from autocompress.teacher.teacher import Teacher, cached_teacher, prepare_teacher
 
 FACT: Final = "importance"
 """The fact of a study that holds the scores its candidates were pruned by."""

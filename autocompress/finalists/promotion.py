@@ -8,6 +8,8 @@ from pathlib import Path
 from typing import Any
 
 from autocompress import operators
+from autocompress.candidates.evaluate import Setup
+from autocompress.candidates.lessons import Lessons
 from autocompress.core.interruption import Switch
 from autocompress.core.nomination import HEALED, choose
 from autocompress.core.outcome import Evaluated, values
@@ -17,9 +19,7 @@ from autocompress.core.scores import above_chance
 from autocompress.core.spec import RENOMINATE_FACT, StudySpec
 from autocompress.core.trust import TRUST_FACT, tau_in_words
 from autocompress.errors import CandidateError, ExhaustedError
-from autocompress.evaluate import Setup
-from autocompress.finalists import Endings, Recovery, ranked
-from autocompress.lessons import Lessons
+from autocompress.finalists.recovery import Endings, Recovery, ranked
 from autocompress.operators.distill import distilled, overridden
 from autocompress.pricing import Pricing
 from autocompress.runners.tune import CHECKPOINT, tune_finalists

@@ -120,7 +120,7 @@ def _profile(device: str, spec: StudySpec, shape: ModelParts) -> DeviceProfile:
     """The named one; this machine is measured where it is not known yet."""
     if device != config.HOST:
         return config.load_device(device)
-    from autocompress.profiles import device_profile  # the one that needs a runtime
+    from autocompress.devices.profiles import device_profile  # the one that needs a runtime
 
     return device_profile(replace(spec, device=device), shape, progress=lambda *_: None)
 

@@ -17,12 +17,12 @@ from autocompress.core.outcome import Evaluated, Infeasible, Record
 from autocompress.core.ports import Observer
 from autocompress.core.scores import least_quality
 from autocompress.core.spec import StudySpec
+from autocompress.core.versions import versions
 from autocompress.deploy.session import runtime
 from autocompress.devices.host import about, fingerprint, is_like_this
 from autocompress.errors import SpecError
 from autocompress.pricing import Pricing, reference_point, repriced
 from autocompress.store import PROFILE_FACT, Lease, Store, StudyRow
-from autocompress.teacher import versions
 
 ENVIRONMENT_FACT: Final = "environment"
 

@@ -1,0 +1,1 @@
+"""Why a verified member looks the way it does, and where its time goes."""

@@ -1,0 +1,1 @@
+"""What is deployed: files and folders of models, judged, proved, rebuilt and carried to other machines."""

@@ -1,0 +1,1 @@
+"""From what was searched to what is offered: promoted, trained in full, verified."""

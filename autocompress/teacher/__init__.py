@@ -1,0 +1,1 @@
+"""The uncompressed model: its checkpoint, how it is made ready for its task, what its units are worth."""

@@ -1,0 +1,90 @@
+"""What the units of a teacher are worth: measured once, on a fixed sample of its training rows, and cached."""
+
+from __future__ import annotations
+
+from collections.abc import Collection, Mapping
+from pathlib import Path
+from typing import Any, Final
+
+import numpy as np
+
+from autocompress.assets import cache_folder, find_entry, new_entry
+from autocompress.core.policy import content_digest
+from autocompress.core.spec import StudySpec
+from autocompress.importance import EVERYTHING, Importance, measure_importance
+from autocompress.tasks import batches
+from autocompress.teacher.teacher import Teacher
+
+_RECIPE: Final = 2
+"""Raised whenever a criterion, or the file that scores are kept in, changes."""
+
+_ROWS: Final = 1024
+_BATCH: Final = 32
+
+
+def criteria_of(spec: StudySpec) -> frozenset[str]:
+    """The importance criteria a space may ask for."""
+    found: set[str] = set()
+    for step in spec.space.steps:
+        if "importance" in step.settings:
+            found.add(str(step.settings["importance"]))
+        elif "importance" in step.knobs:
+            found.update(map(str, getattr(step.knobs["importance"], "choices", ())))
+        elif step.operator in {"prune_heads", "prune_channels"}:
+            found.add("fisher")
+    return frozenset(found)
+
+
+def prepare_importance(spec: StudySpec, teacher: Teacher) -> Importance:
+    """The scores a space needs, from a fixed sample of training texts; cached by content."""
+    return _cached_importance(spec, teacher, criteria_of(spec))
+
+
+def whole_importance(spec: StudySpec, teacher: Teacher) -> Importance:
+    """The same under every criterion. Only explanations need them: a search that asks for gradients alone would take
+    half as long again to read the maps (3.5 s after 6.2 s of one core for the quickstart's teacher)."""
+    return _cached_importance(spec, teacher, EVERYTHING, known=prepare_importance(spec, teacher))
+
+
+def _cached_importance(
+    spec: StudySpec, teacher: Teacher, criteria: Collection[str], *, known: Importance | None = None
+) -> Importance:
+    wanted = sorted(criteria)
+    inputs = {"teacher": teacher.digest, "criteria": wanted, "seed": spec.seed, "recipe": _RECIPE}
+    path = cache_folder() / "importance" / f"{content_digest(inputs)}.npz"
+    if find_entry(path):
+        return _read_importance(path)
+    examples = teacher.task.examples("train")
+    rows = np.random.default_rng(spec.seed).permutation(len(examples))[:_ROWS]
+    sample = batches(examples.take(rows), _BATCH)
+    importance = measure_importance(
+        teacher.anatomy,
+        sample,
+        wanted,
+        loss=teacher.task.importance_loss,
+        known=known or Importance({}, {}),
+    )
+    tables: Mapping[str, Mapping[str, Mapping[int, Any]]] = {
+        "heads": importance.heads,
+        "channels": importance.channels,
+        "layers": importance.layers,
+    }
+    arrays = {
+        f"{part}/{criterion}/{layer}": scores
+        for part, table in tables.items()
+        for criterion, layers in table.items()
+        for layer, scores in layers.items()
+    }
+    with new_entry(path) as part, part.open("wb") as file:
+        np.savez(file, allow_pickle=False, **arrays)
+    return importance
+
+
+def _read_importance(path: Path) -> Importance:
+    found: dict[str, dict[str, dict[int, Any]]] = {"heads": {}, "channels": {}, "layers": {}}
+    with np.load(path, allow_pickle=False) as arrays:
+        for name in arrays.files:
+            part, criterion, layer = name.split("/")
+            scores = arrays[name]
+            found[part].setdefault(criterion, {})[int(layer)] = float(scores) if part == "layers" else scores
+    return Importance(found["heads"], found["channels"], found["layers"])
