@@ -9,7 +9,7 @@ from typing import Any
 
 from tests.faults.counting import Row
 from tests.faults.programs import STAGES, Program, Start
-from tests.faults.projects import BUDGET, Project, left_alone, project
+from tests.faults.projects import Found, Project, left_alone, project
 from tests.postgres import Server
 
 EARLY = ("assets", "teacher", "importance", "device", "elastic model")
@@ -50,7 +50,7 @@ def chained(
                 program = one.go_on(workers)
                 if last:
                     row.seconds.append(_seconds_to(program, last))
-                until_within(program, one, left[0], timings, chance)
+                until_within(program, one, left[0], whole, timings, chance)
                 if program.exit_code() is None:
                     last = program.stage
                     row.found[last] += 1
@@ -71,12 +71,12 @@ def _seconds_to(program: Program, stage: str) -> float:
 
 
 def until_within(
-    program: Program, one: Project, stage: str, timings: Mapping[str, float], chance: random.Random
+    program: Program, one: Project, stage: str, whole: Found, timings: Mapping[str, float], chance: random.Random
 ) -> None:
     """Waits for a random moment of a stage: of the search after some of its outcomes, of others after some time."""
     program.until_stage(stage)
     if stage == "search":
-        wanted = chance.randrange(BUDGET)
+        wanted = chance.randrange(len(whole.candidates))
         program.until(lambda: one.judged() >= wanted or program.stage != stage)
     else:
         program.exit_code(chance.uniform(0.0, 0.5 * timings.get(stage, _SHORTEST)))

@@ -24,21 +24,20 @@ SAMPLERS: Final = ("nsga2", "tpe", "random")
 
 @dataclass(frozen=True)
 class Cell:
-    """A part of a kind that ends by itself; `on_server` says whether it needs PostgreSQL."""
+    """A part of the table that ends by itself; `on_server` says whether it needs PostgreSQL."""
 
-    kind: str
     on_server: bool
     run: Callable[[Start, Server | None], Iterator[Row]]
 
 
 def cells() -> Mapping[str, Cell]:
-    """Every cell of the table by its name, in the order in which they are run."""
+    """Every cell of the table by its name, which begins with its kind, in the order in which they are run."""
     found: dict[str, Cell] = {}
 
     def both(kind: str, what: str, run: Callable[..., Iterator[Row]], **settings: Any) -> None:
         for place, on_server in (("SQLite", False), ("PostgreSQL", True)):
             name = ", ".join(part for part in (kind, what, place) if part)
-            found[name] = Cell(kind, on_server, partial(run, **settings))
+            found[name] = Cell(on_server, partial(run, **settings))
 
     for workers in (0, 1, 2):
         more = 0 if workers else 8
@@ -51,14 +50,14 @@ def cells() -> Mapping[str, Cell]:
     both("at once", "", drivers_at_once, rounds=10, workers=(0, 1, 2))
     both("split brain", "", split_brains, times=10)
     for workers, times in ((0, 4), (1, 3), (2, 3)):
-        found[f"server, {workers}"] = Cell("server", True, partial(restarted_server, workers=workers, times=times))
-    found["server, gone"] = Cell("server", True, lost_server)
+        found[f"server, {workers}"] = Cell(True, partial(restarted_server, workers=workers, times=times))
+    found["server, gone"] = Cell(True, lost_server)
     both("disk", "artifacts", full_disks, place="artifacts")
     # the same files whatever the database
-    found["disk, everything"] = Cell("disk", False, partial(full_disks, place="everything"))
-    found["disk, cache"] = Cell("disk", False, full_caches)
-    found["disk, commands"] = Cell("disk", False, full_elsewhere)
-    found["flips, export"] = Cell("flips", False, partial(flipped_exports, times=1000))
-    found["flips, cache"] = Cell("flips", False, partial(flipped_caches, times=100))
+    found["disk, everything"] = Cell(False, partial(full_disks, place="everything"))
+    found["disk, cache"] = Cell(False, full_caches)
+    found["disk, commands"] = Cell(False, full_elsewhere)
+    found["flips, export"] = Cell(False, partial(flipped_exports, times=1000))
+    found["flips, cache"] = Cell(False, partial(flipped_caches, times=100))
     both("long", "", long_search, workers=0, trials=2000)
     return found

@@ -20,7 +20,8 @@ import autocompress
 
 ROOT: Final = Path(autocompress.__path__[0]).parent
 PATIENCE: Final = 600.0
-_TICK: Final = 0.01
+_TICK: Final = 0.03
+"""Seconds between two looks at a program: its database is opened for each."""
 
 STAGES: Final = (
     "start",
