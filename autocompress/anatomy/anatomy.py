@@ -13,7 +13,7 @@ from torch import Tensor, nn
 from autocompress.anatomy.calibration import Batches, Inputs, Product, limits, observe, relief
 from autocompress.anatomy.family import Family
 from autocompress.anatomy.finding import LayerParts, Slot, find_embeddings, find_parts, find_stack, head_slot
-from autocompress.anatomy.heads import reads_of
+from autocompress.anatomy.heads import dense_of, head_of, reads_of
 from autocompress.anatomy.int8 import Int8Embedding, Int8Linear, tell_padding
 from autocompress.anatomy.refusing import family_of
 from autocompress.anatomy.weights import (
@@ -46,8 +46,8 @@ def is_settled(name: str) -> bool:
 
 
 class Anatomy:
-    """A sequence classifier and its parts. `model` is changed in place by the `keep_*` and `set_*` methods; tensors
-    are never written to, so that copies may share them. `runtime` is what it is to be deployed in."""
+    """A classifier of texts, or of their tokens, and its parts. `model` is changed in place by the `keep_*` and `set_*`
+    methods; tensors are never written to, so that copies may share them. `runtime` is what it is to be deployed in."""
 
     is_written = True
     """Whether its graph is written node by node, or traced (see `TracedAnatomy`)."""
@@ -78,10 +78,10 @@ class Anatomy:
         indices = getattr(model, "_autocompress_layers", tuple(range(len(self._list))))
         self.layers = [find_parts(i, module) for i, module in zip(indices, self._list, strict=True)]
         self.reads, projection = reads_of(model), self.family.projection
-        if projection is not None and self.reads != "first":  # the encoder stands alone, under its wrapper's name
+        if projection is not None and self.reads == "mean":  # the encoder stands alone, under its wrapper's name
             projection = f"{model.base_model_prefix}.{projection.partition('.')[2]}"
         self._embeddings = find_embeddings(model, self.family.constant_rows, projection)
-        self._head = [head_slot(model, path) for path in (self.family.head if self.reads == "first" else ())]
+        self._head = [head_slot(model, path) for path in dense_of(self.family, head_of(model))]
         self.runtime: str = DEFAULT_RUNTIME
 
     @property

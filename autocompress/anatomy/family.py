@@ -16,7 +16,7 @@ class Family:
     of which every text takes the first row; `projection` is the dense layer between embeddings and layers, by dotted
     path, of models whose embeddings are narrower than their layers. Of one that is not `is_written` there is no graph
     of ours: it is deployed by tracing, and cut by what `autocompress.families` knows of it. `head_norms` are the
-    normalisations of its head."""
+    normalisations of its head; `token_head` are the dense layers of a head behind every token."""
 
     model_type: str
     head: tuple[str, ...]
@@ -28,6 +28,7 @@ class Family:
     projection: str | None = None
     is_written: bool = True
     head_norms: tuple[str, ...] = ()
+    token_head: tuple[str, ...] = ("classifier",)
 
     @property
     def whole_head(self) -> tuple[str, ...]:

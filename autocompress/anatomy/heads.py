@@ -8,9 +8,10 @@ from typing import Any, Final
 
 import torch
 from torch import Tensor, nn
-from transformers import AutoConfig, AutoModel, AutoModelForSequenceClassification
+from transformers import AutoConfig, AutoModel, AutoModelForSequenceClassification, AutoModelForTokenClassification
 from transformers.modeling_outputs import SequenceClassifierOutput
 
+from autocompress.anatomy.family import Family
 from autocompress.anatomy.weights import Reads
 
 SEQUENCE: Final = "sequence"
@@ -18,6 +19,17 @@ SEQUENCE: Final = "sequence"
 
 EMBEDDING: Final = "embedding"
 """The mean of the last layer over tokens, brought to length 1."""
+
+TOKENS: Final = "tokens"
+"""A dense layer behind every token, with an output for each tag."""
+
+_MAKERS: Final[Mapping[str, Any]] = {
+    SEQUENCE: AutoModelForSequenceClassification,
+    EMBEDDING: AutoModel,
+    TOKENS: AutoModelForTokenClassification,
+}
+
+_READS: Final[Mapping[str, Reads]] = {EMBEDDING: "mean", TOKENS: "each"}
 
 
 _OF_THE_WHOLE: Final = ("ForSequenceClassification", "ForImageClassification")
@@ -50,12 +62,19 @@ class MeanPooled(nn.Module):
 
 def head_of(model: nn.Module) -> str:
     """What stands behind the encoder of a live model."""
-    return EMBEDDING if isinstance(model, MeanPooled) else SEQUENCE
+    if isinstance(model, MeanPooled):
+        return EMBEDDING
+    return TOKENS if type(model).__name__.endswith("ForTokenClassification") else SEQUENCE
 
 
 def reads_of(model: nn.Module) -> Reads:
     """What of the last layer its head reads."""
-    return "mean" if head_of(model) == EMBEDDING else "first"
+    return _READS.get(head_of(model), "first")
+
+
+def dense_of(family: Family, head: str) -> tuple[str, ...]:
+    """The dense layers of a head in models of a family, by dotted path, first to last."""
+    return {EMBEDDING: (), TOKENS: family.token_head}.get(head, family.head)
 
 
 def reads_first_alone(model: nn.Module) -> bool:
@@ -84,15 +103,13 @@ def config_in(folder: Path) -> Any:
 def empty_model(config: Any, head: str) -> Any:
     """A model with random weights, or with none that matter, ready to be used; nobody's random numbers move."""
     with torch.random.fork_rng():
-        if head == EMBEDDING:
-            return _pooled(AutoModel.from_config(config)).eval()
-        return AutoModelForSequenceClassification.from_config(config).eval()
+        made = _MAKERS[head].from_config(config)
+        return (_pooled(made) if head == EMBEDDING else made).eval()
 
 
 def pretrained(folder: Path, head: str, **options: Any) -> tuple[Any, Mapping[str, Any]]:
     """The model in fp32, and what the modelling library reports of its weights: missing, mismatched, unexpected."""
-    maker: Any = AutoModel if head == EMBEDDING else AutoModelForSequenceClassification
-    model, info = maker.from_pretrained(
+    model, info = _MAKERS[head].from_pretrained(
         str(folder),
         trust_remote_code=False,
         output_loading_info=True,

@@ -23,5 +23,11 @@ DEBERTA = Family(
 ALBERT = replace(DEBERTA, model_type="albert", head=("classifier",))
 """Lan et al. 2020."""
 
-MODERNBERT = replace(DEBERTA, model_type="modernbert", head=("head.dense", "classifier"), head_norms=("head.norm",))
+MODERNBERT = replace(
+    DEBERTA,
+    model_type="modernbert",
+    head=("head.dense", "classifier"),
+    head_norms=("head.norm",),
+    token_head=("head.dense", "classifier"),
+)
 """Warner et al. 2024."""

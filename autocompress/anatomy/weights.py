@@ -14,8 +14,8 @@ from autocompress.core.storage import Bits
 
 Array = NDArray[np.float32]
 
-Reads = Literal["first", "mean"]
-"""What of the last layer the head reads: the first token, or the mean of all."""
+Reads = Literal["first", "mean", "each"]
+"""What of the last layer the head reads: the first token, the mean of all, or each for itself."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -87,8 +87,8 @@ class EmbeddingWeights:
 
 @dataclass(frozen=True, slots=True)
 class EncoderWeights:
-    """Embeddings, layers, and a head of dense layers on the first token with `head_activation` between them; where it
-    `reads` the mean over tokens, that is brought to length 1 and there is none."""
+    """Embeddings, layers, and a head of dense layers on the first token, or on each, with `head_activation` between
+    them; where it `reads` the mean over tokens, that is brought to length 1 and there is none."""
 
     embeddings: EmbeddingWeights
     layers: tuple[LayerWeights, ...]

@@ -3,7 +3,7 @@
 Writing the graph ourselves, instead of tracing the module, decides what the runtime gets to see: q, k and v are one
 product, the attention scale is folded into the query, the mask is made once, embeddings are gathered from the precision
 they are stored in, and a tensor that feeds several int8 products is quantized once. The last layer computes what the
-head reads, the first token, and nothing else; its keys and values still come from all tokens. Every operator is
+head reads, the first token or all, and nothing else; its keys and values still come from all tokens. Every operator is
 standard ONNX, so that any runtime can read the file. Batch and length stay dynamic.
 
 What is left to choose, a `Lowering` says: a profile measured it on the device.
@@ -34,8 +34,8 @@ INPUTS = (IDS, MASK)
 def write_graph(
     weights: EncoderWeights, *, every_token: bool = False, lowering: Lowering = PLAIN, opset: int | None = None
 ) -> onnx.ModelProto:
-    """The model `(token ids, attention mask) [batch, length] int64 -> logits [batch, classes] float32`; of pairs of
-    texts it takes their token types too.
+    """The model `(token ids, attention mask) [batch, length] int64 -> logits [batch, classes] float32`, or [batch,
+    length, classes] where the head reads each token; of pairs of texts it takes their token types too.
 
     With `every_token` the last layer computes all tokens like any other: what profiling compares with. `opset` is the
     version of ONNX that it is written in, the oldest that it can be where none is given: an older one has no node for
@@ -53,13 +53,14 @@ def write_graph(
         with graph.within(f"layers.{place}"):
             hidden = _layer(graph, layer, hidden, mask, weights.activation, last=last)
     with graph.within("head"):
-        (_head if weights.reads == "first" else _mean)(graph, weights, hidden)
+        {"first": _head, "mean": _mean, "each": _each}[weights.reads](graph, weights, hidden)
     graph.nodes[-1].output[0] = "logits"
     inputs = INPUTS if weights.embeddings.types is None else (*INPUTS, TYPES)
     tokens, classes = ["batch", "length"], len(weights.head[-1].bias) if weights.head else "hidden"
+    answered = tokens if weights.reads == "each" else tokens[:1]
     return graph.model(
         [helper.make_tensor_value_info(name, TensorProto.INT64, tokens) for name in inputs],
-        [helper.make_tensor_value_info("logits", TensorProto.FLOAT, ["batch", classes])],
+        [helper.make_tensor_value_info("logits", TensorProto.FLOAT, [*answered, classes])],
     )
 
 
@@ -72,6 +73,15 @@ def _head(graph: Graph, weights: EncoderWeights, hidden: str) -> None:
         with graph.within(str(position)):
             weight, bias = graph.array(linear.weight, "weight"), graph.array(linear.bias, "bias")
             pooled = graph.node("Gemm", pooled, weight, bias)
+
+
+def _each(graph: Graph, weights: EncoderWeights, hidden: str) -> None:
+    """[batch, tokens, hidden] -> [batch, tokens, classes]."""
+    for position, linear in enumerate(weights.head):
+        if position:
+            hidden = graph.activation(weights.head_activation, hidden)
+        with graph.within(str(position)):
+            hidden = graph.product(hidden, linear.weight, linear.bias, 32)
 
 
 def _mean(graph: Graph, _: EncoderWeights, hidden: str) -> None:

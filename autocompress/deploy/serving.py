@@ -7,12 +7,13 @@ from numpy.typing import NDArray
 
 from autocompress.core.workload import Workload
 from autocompress.deploy.session import Session, Tokens
+from autocompress.inputs.outputs import blank, stacked
 
 
 def predict_as_served(
     session: Session, tokens: Tokens, workload: Workload, *, pad: int, types: Tokens | None = None
 ) -> NDArray[np.float32]:
-    """Logits [texts, classes] of texts in batches of the workload: in the order of their length where that is how it
+    """Logits [texts, ...] of texts in batches of the workload: in the order of their length where that is how it
     takes them, each batch padded with the token `pad` to its longest text, or to `length` where all texts are.
 
     int8 activations have one scale for a whole batch, padding included, so answers depend a little on the texts beside
@@ -33,6 +34,6 @@ def predict_as_served(
             length = len(tokens[place])
             ids[row, :length], mask[row, :length] = tokens[place], 1
             kinds[row, :length] = 0 if types is None else types[place]
-        found.append(session.run(session.feed(ids, mask, kinds)))
-    logits = np.concatenate(found)
+        found.append(blank(session.run(session.feed(ids, mask, kinds)), mask))
+    logits = stacked(found)
     return logits[np.argsort(order)]

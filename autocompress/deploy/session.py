@@ -13,6 +13,7 @@ from autocompress.core.runtimes import DEFAULT_RUNTIME
 from autocompress.core.text_inputs import IDS, MASK, TYPES
 from autocompress.deploy.runtimes import opened, runtime
 from autocompress.deploy.runtimes.onnx_runtime import EXECUTED
+from autocompress.inputs.outputs import stacked
 
 __all__ = ["EXECUTED", "Session", "runtime"]
 
@@ -60,12 +61,12 @@ class Session:
         return self._engine.end_watch()
 
     def run(self, feed: Mapping[str, Any]) -> NDArray[np.float32]:
-        """Logits [texts, classes]."""
+        """Logits [texts, classes], or [texts, length, classes] where each token is answered for."""
         return np.asarray(self.raw(feed), dtype=np.float32)
 
     def predict(self, tokens: Tokens, types: Tokens | None = None) -> NDArray[np.float32]:
-        """Logits [texts, classes] of texts served one by one: int8 activations get a scale for each text, and padding
-        costs nothing."""
+        """Logits [texts, ...] of texts served one by one: int8 activations get a scale for each text, and padding costs
+        nothing. What is answered for each token is filled up with zeros to the longest text."""
         kinds = [None] * len(tokens) if types is None else [one[None] for one in types]
         fed = [self.feed(ids[None], np.ones_like(ids)[None], kind) for ids, kind in zip(tokens, kinds, strict=True)]
-        return np.concatenate([self.run(one) for one in fed])
+        return stacked([self.run(one) for one in fed])

@@ -30,6 +30,7 @@ from autocompress.assets import new_file
 from autocompress.core.training_spec import Keep, TrainingSpec
 from autocompress.errors import CandidateError
 from autocompress.inputs.examples import Batch, Examples, batches
+from autocompress.inputs.outputs import blank, stacked
 
 logger = logging.getLogger(__name__)
 
@@ -107,15 +108,16 @@ def answers(loss: Loss) -> Goal:
 
 
 def predict(model: nn.Module, data: Sequence[Batch], *, precision: str = "auto") -> NDArray[np.float32]:
-    """Logits [texts, classes] in the order of the split."""
+    """Logits [texts, ...] in the order of the split; those of each token are 0 behind a text's last one."""
     model.eval()
     rows, logits = [], []
     with torch.inference_mode(), autocast(precision):
         for batch in data:
-            logits.append(model(**batch.inputs).logits.float().numpy())
+            found = model(**batch.inputs).logits.float().numpy()
+            logits.append(blank(found, batch.mask.numpy()) if found.ndim > 2 else found)
             rows.append(batch.rows)
     order = np.argsort(np.concatenate(rows))
-    return np.concatenate(logits)[order]
+    return stacked(logits)[order]
 
 
 @dataclass(frozen=True, slots=True)

@@ -12,7 +12,7 @@ from typing import Any, Final
 import numpy as np
 import pytest
 
-from autocompress.deploy.spans import has_spans, meanings, spans, strange_tags, types_of
+from autocompress.inputs.spans import has_spans, meanings, spans, strange_tags, types_of
 
 VALUES: Final = Path(__file__).parent / "seqeval_values.jsonl"
 LETTERS: Final = {"BIO": "BI", "IO": "I", "BIOES": "BIES"}
