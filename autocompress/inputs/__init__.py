@@ -1,1 +1,2 @@
-"""What a model reads: rows, the batches made of them, and the tokenizer that an exported folder carries."""
+"""What a model reads and gives: rows, the batches made of them, the tokenizer that an exported folder carries, and
+outputs position by position."""
