@@ -57,8 +57,15 @@ NARROW: Final[dict[str, Any]] = {
         {**_STEPS[2], "per": "step", "knobs": {"channels": {"low": 16, "high": 64, "step": 16}}},
     ],
 }
-"""Eight candidates, all of which are judged: the front is the same in whatever order outcomes come, so that searches
-with several workers can be compared too."""
+"""`NARROW_SIZE` candidates, all of which are judged: the front is the same in whatever order outcomes come, so that
+searches with several workers can be compared too."""
+
+NARROW_SIZE: Final = 8
+
+_FINALISTS: Final[dict[str, Any]] = {
+    "count": 2,
+    "training": {"epochs": 6, "batch_size": 16, "learning_rate": 5.0e-3},
+}
 
 Front = dict[str, float | None]
 """Digest of each verified finalist -> its quality; of a rejected one, None."""
@@ -219,16 +226,19 @@ def write_project(folder: Path, **changes: Any) -> None:
         "objectives": {"quality": "maximize", "size_mb": "minimize", "macs": "minimize"},
         "elastic": {"steps": 4, "batch_size": 16, "learning_rate": 1.0e-3},
         "teacher": {"epochs": 12, "batch_size": 32, "learning_rate": 1.0e-2},
-        "finalists": {"count": 2, "training": {"epochs": 6, "batch_size": 16, "learning_rate": 5.0e-3}},
+        "finalists": _FINALISTS,
     }
     write_study(folder, name=NAME, **{**given, **changes})
 
 
 def searched(sampler: str, workers: int) -> dict[str, Any]:
-    """What a study file says for a search with so many workers."""
-    if workers < 2:
+    """What a study file says for a search with so many workers. They take seconds to start, so nothing is started that
+    has nothing to do: the small space ends with the budget, and one worker trains one finalist."""
+    if workers == 0:
         return {"sampler": sampler}
-    return {"sampler": sampler, "space": NARROW}
+    if workers == 1:
+        return {"sampler": sampler, "finalists": {**_FINALISTS, "count": 1}}
+    return {"sampler": sampler, "space": NARROW, "budget": {"trials": NARROW_SIZE}}
 
 
 def left_alone(start: Start, **changes: Any) -> tuple[Found, Mapping[str, float]]:
