@@ -36,11 +36,11 @@ def transfer_texts(
     seed: int,
     unlabelled: Examples | None = None,
 ) -> Examples:
-    """`spec.copies` variations of every text: each token but the first and the last, which are special, is replaced
-    with probability `spec.replace` by one of its nearest `spec.neighbours` among the tokens of these texts. Then
-    `spec.recombined` for every text: its first part and the last part of another one of its class, each cut between two
-    of its tokens, together no longer than the longer of the two. Then the `unlabelled` texts, each once, without those
-    that stand among the labelled ones.
+    """`spec.copies` variations of every text: each token but the first and the last, which are special, and what stands
+    between the two texts of a pair, is replaced with probability `spec.replace` by one of its nearest
+    `spec.neighbours` among the tokens of these texts. Then `spec.recombined` for every text: its first part and the
+    last part of another one of its class, each cut between two of its tokens, together no longer than the longer of the
+    two. Then the `unlabelled` texts, each once, without those that stand among the labelled ones.
 
     `embeddings` [vocabulary, hidden]. Whatever comes near to a text that is held out is left away. `texts` and `labels`
     of a made-up text are those of the text that it begins as; neither is known of it.
@@ -66,9 +66,18 @@ def _variations(
 ) -> Examples:
     if not spec.copies:
         return examples.take([])
-    nearest = _nearest(examples, embeddings, spec.neighbours)
-    tokens = [_varied(ids, nearest, spec.replace, generator) for _ in range(spec.copies) for ids in examples.tokens]
+    special = _special(examples)
+    nearest = _nearest(examples, embeddings, spec.neighbours, special)
+    tokens = [
+        _varied(ids, nearest, spec.replace, generator, special) for _ in range(spec.copies) for ids in examples.tokens
+    ]
     return _made(examples, [*range(len(examples))] * spec.copies, tokens)
+
+
+def _special(examples: Examples) -> NDArray[np.int64]:
+    """What begins or ends every text. In the middle of a pair it stands between the two."""
+    ends = ({int(ids[place]) for ids in examples.tokens} for place in (0, -1))
+    return np.array([token for found in ends if len(found) == 1 for token in found], dtype=np.int64)
 
 
 def _recombinations(examples: Examples, count: int, generator: np.random.Generator) -> Examples:
@@ -114,17 +123,23 @@ def _new(texts: Examples, known: Examples) -> Examples:
 
 
 def _varied(
-    ids: NDArray[np.int64], nearest: NDArray[np.int64], share: float, generator: np.random.Generator
+    ids: NDArray[np.int64],
+    nearest: NDArray[np.int64],
+    share: float,
+    generator: np.random.Generator,
+    special: NDArray[np.int64],
 ) -> NDArray[np.int64]:
-    replaced = generator.random(len(ids)) < share
+    replaced = (generator.random(len(ids)) < share) & ~np.isin(ids, special)
     replaced[[0, -1]] = False
     proposals = nearest[ids, generator.integers(0, nearest.shape[1], len(ids))]
     return np.where(replaced, proposals, ids)
 
 
-def _nearest(examples: Examples, embeddings: NDArray[np.float32], count: int) -> NDArray[np.int64]:
+def _nearest(
+    examples: Examples, embeddings: NDArray[np.float32], count: int, special: NDArray[np.int64]
+) -> NDArray[np.int64]:
     """[vocabulary, count]: the tokens nearest to each by cosine, itself for tokens that no text holds."""
-    seen = np.unique(np.concatenate([ids[1:-1] for ids in examples.tokens]))
+    seen = np.setdiff1d(np.concatenate([ids[1:-1] for ids in examples.tokens]), special)
     table = np.repeat(np.arange(len(embeddings), dtype=np.int64)[:, None], count, axis=1)
     if len(seen) <= count:
         return table

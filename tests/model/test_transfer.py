@@ -49,6 +49,19 @@ def test_a_quarter_of_the_tokens_is_replaced_by_near_ones() -> None:
         assert after in order[:4]
 
 
+def test_what_stands_between_the_texts_of_a_pair_stays() -> None:
+    own = examples(60, seed=1)
+    tokens = tuple(np.concatenate([ids, ids[1:]]) for ids in own.tokens)
+    types = tuple(np.arange(len(ids)) // (len(ids) // 2 + 1) for ids in tokens)
+    pairs = Examples(tuple((text, text) for text in own.texts), tokens, own.labels, 0, types)
+    made = transfer_texts(pairs, TABLE, TransferSpec(copies=2, replace=1.0), held_out=[], seed=0)
+    for (text, _), ids in zip(made.texts, made.tokens, strict=True):
+        places = np.isin(tokens[int(text)], (2, 3))
+        assert places.sum() == 3
+        assert ids[places].tolist() == [2, 3, 3]
+        assert not np.isin(ids[~places], (2, 3)).any()
+
+
 def is_near(ids: NDArray[np.int64], held_out: Examples) -> bool:
     """Whether four of five distinct tokens are those of a text that is held out, told one by one."""
     mine = set(ids.tolist())
