@@ -16,7 +16,8 @@ _FORBID = {"extra": "forbid"}
 class ScoreKind:
     """What is known of a metric. A quality is always larger where it is better, so one of which less is better is
     taken negative and called so, as scikit-learn does: `-rmse`. `worst` is the least that a quality can be, or as good
-    as that. In hundredths (`points`) it is told where it lies between -1 and 1."""
+    as that. What lies between -1 and 1 may be given in hundredths (`points`); differences are told so (`share`) where
+    it is a share of something, which a correlation is not."""
 
     name: str
     direction: Direction
@@ -24,6 +25,7 @@ class ScoreKind:
     meaning: str
     points: bool = True
     digits: int = 3
+    share: bool = True
 
     @property
     def quality(self) -> str:
@@ -40,11 +42,13 @@ SCORES: Final[Mapping[str, ScoreKind]] = {
         ScoreKind("f1", "maximize", 0.0, "the F1 score of one class, which `label` names"),
         ScoreKind("macro-f1", "maximize", 0.0, "the F1 score averaged over classes"),
         ScoreKind("micro-f1", "maximize", 0.0, "the F1 score of all decisions together"),
-        ScoreKind("mcc", "maximize", -1.0, "Matthews' correlation of answers and labels"),
+        ScoreKind("mcc", "maximize", -1.0, "Matthews' correlation of answers and labels", share=False),
         ScoreKind("roc-auc", "maximize", 0.0, "how often a text of a class scores above one of another"),
-        ScoreKind("spearman", "maximize", -1.0, "the correlation of ranks"),
-        ScoreKind("pearson", "maximize", -1.0, "the linear correlation"),
-        ScoreKind("rmse", "minimize", _ENDLESS, "the root of the mean squared error", points=False, digits=4),
+        ScoreKind("spearman", "maximize", -1.0, "the correlation of ranks", share=False),
+        ScoreKind("pearson", "maximize", -1.0, "the linear correlation", share=False),
+        ScoreKind(
+            "rmse", "minimize", _ENDLESS, "the root of the mean squared error", points=False, digits=4, share=False
+        ),
         ScoreKind("span-f1", "maximize", 0.0, "the F1 score of whole spans of words, by the rule of conlleval"),
         ScoreKind("recall", "maximize", 0.0, "how often the right one is among the `k` nearest"),
     )

@@ -102,7 +102,7 @@ def _cell(metric: Mapping[str, Any] | None) -> str:
     value, unit = metric["value"], metric["unit"]
     if unit == "1/s":
         return f"{value:,.0f} texts a second, {metric['source']}"
-    number = f"{value:,.0f}" if unit == "count" else f"{value:.4g} {unit}"
+    number = f"{value:,.0f}" if unit == "count" else f"{value:.4g} {unit}".rstrip()
     interval = f" ({metric['interval'][0]:.4g} to {metric['interval'][1]:.4g})" if metric.get("interval") else ""
     return f"{number}{interval}, {metric['source']}"
 

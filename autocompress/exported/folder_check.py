@@ -96,7 +96,7 @@ class FolderReport:
             )
         if self.parity is not None:
             found.append(
-                f"parity: logits of the file and of the folder's torch form differ by at most {self.parity:.2g}"
+                f"parity: outputs of the file and of the folder's torch form differ by at most {self.parity:.2g}"
             )
         found.append(f"latency: {self.latency_ms:.3g} ms here and now (was {self.promised_latency_ms:.3g} ms)")
         if self.speedup is not None:
@@ -166,7 +166,7 @@ def _verified(folder: Path, rounds: int) -> FolderReport:
         )
         if apart > most * (largest := float(np.abs(alone).max())):
             problems.append(
-                f"{folder / MODEL}: logits differ from the torch form's by {apart:.3g}, more than {most * largest:.3g}"
+                f"{folder / MODEL}: outputs differ from the torch form's by {apart:.3g}, more than {most * largest:.3g}"
             )
     promised_ms = float(manifest.metrics["latency_ms"]["value"])
     return FolderReport(

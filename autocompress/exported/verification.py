@@ -72,7 +72,7 @@ def parity(
         for session in sessions:
             got = session.run(session.fed({name: tensor.numpy() for name, tensor in batch.inputs.items()}))
             worst = max(worst, float(np.abs(got - expected).max()))
-    return Measurement("parity", worst, "logit", "measured")
+    return Measurement("parity", worst, "", "measured")
 
 
 def graph_of(student: Anatomy, lowering: Lowering = PLAIN, *, opset: int | None = None) -> onnx.ModelProto:

@@ -240,13 +240,13 @@ def _block(title: str, facts: Mapping[str, Any]) -> str:
 
 
 def _scalars(facts: object) -> dict[str, Any]:
-    """A fact's entries, one level of nesting flattened, lists joined."""
+    """A fact's entries, one level of nesting flattened, lists joined; without the lists that hold nothing."""
     found: dict[str, Any] = {}
     for key, value in facts.items() if isinstance(facts, Mapping) else ():
         if isinstance(value, Mapping):
             found |= {str(inner): deep for inner, deep in value.items() if not isinstance(deep, (Mapping, list))}
         elif isinstance(value, (list, tuple)):
-            found[str(key)] = ", ".join(map(str, value))
+            found |= {str(key): ", ".join(map(str, value))} if value else {}
         else:
             found[str(key)] = value
     return found

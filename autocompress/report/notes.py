@@ -65,7 +65,7 @@ def _trusted(found: Trust, quality: str) -> str:
 
 def _gained(gain: float, quality: str) -> str:
     kind = score_named(quality)
-    return f"{100 * gain:+.1f} points" if kind.points else f"{gain:+.{kind.digits}f}"
+    return f"{100 * gain:+.1f} points" if kind.share else f"{gain:+.{kind.digits}f}"
 
 
 def _promoted(found: Mapping[str, Any]) -> str:

@@ -54,8 +54,8 @@ def unit(metric: str, of: str = "") -> str:
 
 
 def points_unit(of: str) -> str:
-    """`pt` where differences of a quality are told in hundredths."""
-    return "pt" if score_named(of).points else ""
+    """`pt` where differences of a quality are told in hundredths: of shares, and not of correlations."""
+    return "pt" if score_named(of).share else ""
 
 
 def number(metric: str, value: float, of: str = "") -> str:
@@ -64,7 +64,7 @@ def number(metric: str, value: float, of: str = "") -> str:
         return f"{value:.{score_named(of).digits}f}"
     if metric.endswith("_drop"):
         kind = score_named(of)
-        return (f"{100 * value:.1f}" if kind.points else f"{value:.{kind.digits}f}").replace("-", _MINUS)
+        return (f"{100 * value:.1f}" if kind.share else f"{value:.{kind.digits}f}").replace("-", _MINUS)
     if metric in ("parameters", "macs"):
         return _counted(value)
     if metric == "parity":
@@ -112,12 +112,12 @@ def interval(metric: str, measurement: Measurement) -> str:
 
 def drop(value: float | None, of: str = "") -> str:
     """A quality drop as the change in points (hundredths): a drop of 0.0123 is `−1.2`; in the metric's own unit where
-    its quality `of` that name has no points."""
+    its quality `of` that name is no share."""
     if value is None:
         return ""
     kind = score_named(of)
-    digits = 1 if kind.points else kind.digits
-    change = -value * (100 if kind.points else 1)
+    digits = 1 if kind.share else kind.digits
+    change = -value * (100 if kind.share else 1)
     if abs(change) < 0.5 * 10**-digits:
         return f"±{0:.{digits}f}"
     return f"{'+' if change > 0 else _MINUS}{abs(change):.{digits}f}"

@@ -105,6 +105,11 @@ def test_what_has_no_points_is_told_in_its_own_unit() -> None:
         "2.0 pt",
     )
     assert (drop(0.0123, "-rmse"), drop(0.0123, "accuracy")) == ("\N{MINUS SIGN}0.0123", "\N{MINUS SIGN}1.2")
-    assert drop_within(0.0, (-0.01, 0.01), "mcc") == "±0.0 [\N{MINUS SIGN}1.0 to +1.0]"
+    assert drop_within(0.0, (-0.01, 0.01), "f1 of b") == "±0.0 [\N{MINUS SIGN}1.0 to +1.0]"
+    for correlation in ("mcc", "pearson", "spearman"):
+        told = drop_within(0.004, (-0.002, 0.01), correlation)
+        assert told == "\N{MINUS SIGN}0.004 [\N{MINUS SIGN}0.010 to +0.002]", "a correlation is no share"
+        assert with_unit("quality_drop", 0.004, correlation) == "0.004"
+        assert score_named(correlation).points, "and yet 1% is a bound on it"
     assert score_named("a metric of somebody else's").points
     assert (least_quality(MetricSpec("rmse"), -1.5), least_quality(MetricSpec("accuracy"), 0.4)) == (-1.5, 0.0)
