@@ -16,7 +16,7 @@ from autocompress.cli.command_line import hide_secrets
 from autocompress.cli.session import Session
 from autocompress.cli.streams import careful_streams
 from autocompress.core.interruption import exit_code_keeper, interruptible, leave_quietly
-from autocompress.core.refusals import host_error
+from autocompress.core.refusals import host_error, not_loaded
 from autocompress.core.secrets import masked, secrets_of
 from autocompress.errors import AutocompressError, HostError, Interrupted, NotFoundError
 
@@ -80,6 +80,8 @@ def _ended(session: Session, arguments: Sequence[str] | None, secrets: set[str])
     except (MemoryError, OSError) as error:
         return _known(session, _of_the_host(error))
     except Exception as error:  # noqa: BLE001 - the last handler there is
+        if (missing := not_loaded(error)) is not None:
+            return _known(session, missing)
         return _unexpected(session, error, secrets)
     return 0
 

@@ -1,4 +1,4 @@
-"""What the operating system refuses to write, in words: what it was, why, and how much room is missing."""
+"""What the machine refuses, in words: to write something, why, and how much room is missing; to load a library."""
 
 from __future__ import annotations
 
@@ -7,6 +7,7 @@ import errno
 import os
 import re
 import shutil
+import sys
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Final
@@ -51,18 +52,36 @@ def host_errors(path: Path, *, needed: int = 0) -> Iterator[None]:
 def host_error(error: BaseException) -> HostError | None:
     """What the system refused to write anywhere among the causes of an error; None where it refused nothing. For where
     an error arrives that nobody expected: of a library's own files, or of a place that names none."""
-    seen: set[int] = set()
     told: HostError | None = None
-    one: BaseException | None = error
-    while one is not None and id(one) not in seen:
-        seen.add(id(one))
+    for one in _causes(error):
         if isinstance(one, HostError):
             told = one  # the words that it has already
         elif not isinstance(one, AutocompressError) and (number := _number(one)) in _OF_WRITING:
             name = getattr(one, "filename", None)
             return told or _told(number, Path(os.fsdecode(name)) if isinstance(name, (str, bytes)) else None)
-        one = one.__cause__ or (None if one.__suppress_context__ else one.__context__)
     return None
+
+
+def not_loaded(error: BaseException) -> HostError | None:
+    """Which library could not be loaded among the causes of an error, which others may have made something else of;
+    None where all could, or where it is a module of ours, which is our fault."""
+    found = [one for one in _causes(error) if isinstance(one, ImportError) and one.name]
+    if not found or str(found[-1].name).partition(".")[0] == "autocompress":
+        return None
+    return HostError(
+        f"a library cannot be loaded: {found[-1]}; install autocompress again in a fresh environment, and see whether "
+        f"you may read all of Python ({sys.base_prefix}) and of its packages ({sys.prefix})"
+    )
+
+
+def _causes(error: BaseException) -> Iterator[BaseException]:
+    """An error, what it was raised for, and so on."""
+    seen: set[int] = set()
+    one: BaseException | None = error
+    while one is not None and id(one) not in seen:
+        seen.add(id(one))
+        yield one
+        one = one.__cause__ or (None if one.__suppress_context__ else one.__context__)
 
 
 def is_full(number: int | None) -> bool:

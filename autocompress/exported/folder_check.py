@@ -13,6 +13,7 @@ import torch
 from numpy.typing import NDArray
 from safetensors import SafetensorError
 
+from autocompress.core.refusals import host_error, not_loaded
 from autocompress.core.workload import Workload
 from autocompress.deploy.export import export_stock
 from autocompress.deploy.folder import (
@@ -134,11 +135,13 @@ def verify_folder(folder: Path, *, rounds: int = 20) -> FolderReport:
 
     What was added to the folder and what was left behind is said, not refused, unless the model cannot answer without;
     so is a latency that differs: it is this machine's, now. Raises NotFoundError or IntegrityError when a file that the
-    model needs is not there, or any but the card is not what it was.
+    model needs is not there, or any but the card is not what it was, and HostError when it cannot be checked here.
     """
     try:
         return _verified(folder, rounds)
     except (KeyError, TypeError, ValueError, RuntimeError, SafetensorError) as error:  # a digest made to fit
+        if (refused := host_error(error) or not_loaded(error)) is not None:  # libraries make it an error of their own
+            raise refused from error
         raise IntegrityError(
             f"{folder}: its files fit the digests in {MANIFEST} and hold something else than an export does "
             f"({type(error).__name__}: {error}); export the model again"
