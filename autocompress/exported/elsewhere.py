@@ -224,7 +224,7 @@ def import_measurements(store: Store, name: str, file: Path) -> Imported:
         )
     with store.lease(name) as lease:
         before = {one.candidate.digest: one for one in store.finalists(name)}
-        exported = {digest: one for digest, one in before.items() if one.artifacts}
+        exported = {digest: one for digest, one in before.items() if one.exported}
         baseline = next((one for one in before.values() if one.candidate.policy.is_baseline), None)
         if shape is None or baseline is None or not exported:
             raise NotFoundError(f"study {name!r} has exported nothing yet; go on with `autocompress resume {name}`")

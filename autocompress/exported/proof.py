@@ -31,7 +31,7 @@ def stored_files(store: Store, name: str, one: Finalist) -> dict[str, str]:
     if links := [path for path in (folder, *sorted(folder.rglob("*"))) if path.is_symlink()]:
         raise IntegrityError(f"{links[0]}: is a link, which no study makes; put the file itself back")
     found = {**verify_files(folder).files, MANIFEST: file_digest(folder / MANIFEST)}
-    kept = {PurePosixPath(row.path).as_posix().partition(f"{digest}/")[2]: row.sha256 for row in one.artifacts}
+    kept = {PurePosixPath(row.path).as_posix().partition(f"{digest}/")[2]: row.sha256 for row in one.exported}
     if MANIFEST not in kept:  # a database of before keeps some of them
         kept = {**found, **kept}
     wrong = [

@@ -46,6 +46,7 @@ from autocompress.exported.verification import (
     time_models,
     time_sessions,
 )
+from autocompress.finalists.keeping import keep_row_scores
 from autocompress.finalists.recovery import Endings, deployed_student, trainable_student
 from autocompress.operators import effective
 from autocompress.pricing import Pricing
@@ -150,13 +151,16 @@ class Offering:
             verified=False,
             reason="the uncompressed model as a stock fp32 export",
             measurements=reference,
-            artifacts=[],
+            artifacts=self._row_scores("baseline", baseline),
             provenance={"versions": dict(versions()), **timed.provenance},
         )
         self._keep_differences(parts, timed.rounds[1:])
         for part, found in zip(parts, known[1:], strict=True):
             below = drops(part.judged, baseline, self._teacher.task)
             self._decide(part, (*part.judged.measurements, *below, part.parity, *found), reference, timed)
+
+    def _row_scores(self, name: str, file: Judged) -> list[Artifact]:
+        return keep_row_scores(self._folder, name, self._teacher.task, file.outputs, root=self._store.artifacts)
 
     def _tell(self, done: int, text: str, *, total: int) -> None:
         self._observer.progress(done, total, text)
@@ -291,7 +295,10 @@ class Offering:
             verified=True,
             reason="",
             measurements=found,
-            artifacts=_artifacts(folder, self._store.artifacts),
+            artifacts=[
+                *_artifacts(folder, self._store.artifacts),
+                *self._row_scores(part.policy.digest, part.judged),
+            ],
             provenance={
                 "versions": dict(versions()),
                 "trained_quality": part.trained_quality,

@@ -8,6 +8,7 @@ Readers need no lease; whoever writes holds the study's lease, and only one proc
 
 from autocompress.store.lease import Lease
 from autocompress.store.rows import (
+    ROW_SCORES,
     Artifact,
     Counts,
     Finalist,
@@ -23,6 +24,7 @@ from autocompress.store.versions import upgrade
 
 __all__ = [
     "PROFILE_FACT",
+    "ROW_SCORES",
     "Artifact",
     "Counts",
     "Finalist",

@@ -7,7 +7,7 @@ from collections.abc import Collection
 from sqlalchemy import Connection, select
 
 from autocompress.store.outcomes import storable
-from autocompress.store.rows import KnownFile
+from autocompress.store.rows import ROW_SCORES, KnownFile
 from autocompress.store.schema import artifacts, candidates, studies
 
 
@@ -29,6 +29,8 @@ def has_exported(connection: Connection, name: str, digest: str) -> bool:
         select(artifacts.c.path)
         .join(candidates, candidates.c.id == artifacts.c.candidate_id)
         .join(studies, studies.c.id == candidates.c.study_id)
-        .where(studies.c.name == storable(name), candidates.c.digest == storable(digest))
+        .where(
+            studies.c.name == storable(name), candidates.c.digest == storable(digest), artifacts.c.kind != ROW_SCORES
+        )
     )
     return connection.execute(found.limit(1)).one_or_none() is not None

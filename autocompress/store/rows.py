@@ -7,7 +7,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from datetime import datetime
 from pathlib import PurePosixPath
-from typing import Any, Literal
+from typing import Any, Final, Literal
 
 from autocompress.core.metrics import Direction
 from autocompress.core.outcome import Candidate, Measurements, Outcome
@@ -72,6 +72,11 @@ class Proposed:
     outcome: Outcome | None
 
 
+ROW_SCORES: Final = "row scores"
+"""The kind of artifact that keeps what each held-out row adds to a model's score (`certainty.rows`). All others are the
+files of an exported folder."""
+
+
 @dataclass(frozen=True, slots=True)
 class Artifact:
     """A file below the store's artifact folder; `path` is relative to it, with forward slashes."""
@@ -112,3 +117,13 @@ class Finalist:
     provenance: Mapping[str, Any]
     measurements: Measurements
     artifacts: tuple[Artifact, ...]
+
+    @property
+    def exported(self) -> tuple[Artifact, ...]:
+        """The files of its exported folder."""
+        return tuple(one for one in self.artifacts if one.kind != ROW_SCORES)
+
+    @property
+    def row_scores(self) -> Artifact | None:
+        """None of studies of before they were kept, and of tasks that have none."""
+        return next((one for one in self.artifacts if one.kind == ROW_SCORES), None)

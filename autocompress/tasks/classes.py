@@ -13,6 +13,7 @@ from numpy.typing import NDArray
 from torch import Tensor
 from torch.nn import functional
 
+from autocompress.certainty import RowScores
 from autocompress.core.data_spec import TaskSpec
 from autocompress.core.scores import parsed_metric
 from autocompress.errors import SpecError
@@ -93,6 +94,9 @@ class OfClasses(Task):
 
     def drop(self, outputs: Outputs, reference: Outputs, examples: Examples) -> Score:
         return self.scored.drop(self._predicted(outputs), self._predicted(reference), examples.labels)
+
+    def by_row(self, outputs: Outputs, examples: Examples) -> RowScores:
+        return self.scored.by_row(self._predicted(outputs), examples.labels)
 
     def chance(self, examples: Examples) -> float:
         same = np.eye(len(self.labels), dtype=np.float32)

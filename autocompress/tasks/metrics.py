@@ -6,6 +6,7 @@ rows, paired where two models are compared.
 
 from __future__ import annotations
 
+import functools
 import math
 import warnings
 from collections.abc import Callable, Sequence
@@ -17,6 +18,7 @@ from numpy.typing import NDArray
 from scipy import stats
 from sklearn import metrics
 
+from autocompress.certainty import RowScores
 from autocompress.core.scores import SCORES, MetricSpec
 from autocompress.errors import SpecError, did_you_mean
 from autocompress.tasks.task import Score
@@ -29,15 +31,19 @@ _FEW_RESAMPLES: Final = 200
 Rows = NDArray[np.int64]
 Scoring = Callable[[Any, Any], float]
 """(predictions, truth), rows first -> a score."""
+ByRow = Callable[[Any, Any], RowScores]
+"""(predictions, truth), rows first -> what each row adds to the same score."""
 
 
 @dataclass(frozen=True, slots=True)
 class Metric:
-    """A score of predictions; `from_shares` where it wants what outputs say of every class [rows, classes], and not the
-    answers [rows] alone. Bootstraps draw `resamples` times from the rows."""
+    """A score of predictions; `by_row` is the form of it that stays with a study. `from_shares` where it wants what
+    outputs say of every class [rows, classes], and not the answers [rows] alone. Bootstraps draw `resamples` times from
+    the rows."""
 
     spec: MetricSpec
     scoring: Scoring
+    by_row: ByRow
     from_shares: bool = False
     resamples: int = _FEW_RESAMPLES
 
@@ -71,21 +77,38 @@ def of_classes(spec: MetricSpec, labels: Sequence[str]) -> Metric:
     one = labels.index(spec.label) if spec.label is not None else len(labels) - 1
     match spec.name:
         case "macro-f1":
-            return Metric(spec, lambda predicted, truth: macro_f1(predicted, truth, len(labels)), resamples=_RESAMPLES)
+            return Metric(
+                spec,
+                lambda predicted, truth: macro_f1(predicted, truth, len(labels)),
+                functools.partial(_columns, "macro-f1"),
+                resamples=_RESAMPLES,
+            )
         case "micro-f1":
-            return Metric(spec, lambda predicted, truth: metrics.f1_score(truth, predicted, average="micro"))
+            return Metric(
+                spec, lambda predicted, truth: metrics.f1_score(truth, predicted, average="micro"), _right_answers
+            )
         case "f1":
             return Metric(
                 spec,
                 lambda predicted, truth: metrics.f1_score(truth == one, predicted == one, zero_division=0.0),
+                lambda predicted, truth: _decisions(predicted == one, truth == one),
             )
         case "mcc":
-            return Metric(spec, lambda predicted, truth: metrics.matthews_corrcoef(truth, predicted))
+            return Metric(
+                spec,
+                lambda predicted, truth: metrics.matthews_corrcoef(truth, predicted),
+                functools.partial(_columns, "mcc"),
+            )
         case "roc-auc":
             wanted = [one] if spec.label is not None or len(labels) == 2 else range(len(labels))
-            return Metric(spec, lambda shares, truth: _area(shares, truth, wanted), from_shares=True)
+            return Metric(
+                spec,
+                lambda shares, truth: _area(shares, truth, wanted),
+                lambda shares, truth: _areas(shares, truth, wanted),
+                from_shares=True,
+            )
         case "accuracy":
-            return Metric(spec, lambda predicted, truth: metrics.accuracy_score(truth, predicted))
+            return Metric(spec, lambda predicted, truth: metrics.accuracy_score(truth, predicted), _right_answers)
     raise SpecError(f"task.metric: {spec.name} does not score classes")
 
 
@@ -97,6 +120,24 @@ def _area(shares: NDArray[np.float32], truth: Rows, classes: Sequence[int]) -> f
         if 0 < (truth == label).sum() < len(truth)
     ]
     return float(np.mean(areas)) if areas else math.nan
+
+
+def _areas(shares: NDArray[np.float32], truth: Rows, classes: Sequence[int]) -> RowScores:
+    return _columns("roc-auc", *(column for label in classes for column in (truth == label, shares[:, label])))
+
+
+def _columns(form: str, *columns: Any) -> RowScores:
+    return RowScores(form, np.column_stack(columns).astype(np.float32))
+
+
+def _right_answers(predicted: Any, truth: Any) -> RowScores:
+    return _columns("quotient", predicted == truth, np.ones(len(truth)))
+
+
+def _decisions(predicted: Any, truth: Any) -> RowScores:
+    """The F1 score of yes and no, [rows] or [rows, labels]."""
+    given, wanted = (one.reshape(len(truth), -1) > 0 for one in (predicted, truth))
+    return _columns("quotient", 2 * (given & wanted).sum(axis=1), given.sum(axis=1) + wanted.sum(axis=1))
 
 
 def bootstrap(count: int, score: Callable[[Rows], float], resamples: int = _RESAMPLES) -> Score:
@@ -155,7 +196,10 @@ def of_decisions(spec: MetricSpec) -> Metric:
         average = averages[spec.name]
         return float(metrics.f1_score(truth[:, known] > 0, predicted[:, known], average=average, zero_division=0.0))
 
-    return Metric(spec, scoring)
+    def by_label(predicted: Any, truth: Any) -> RowScores:
+        return _columns("label-macro-f1", predicted, truth > 0)
+
+    return Metric(spec, scoring, by_label if spec.name == "macro-f1" else _decisions)
 
 
 def of_ranks(spec: MetricSpec) -> Metric:
@@ -165,7 +209,11 @@ def of_ranks(spec: MetricSpec) -> Metric:
         asked = ranks[truth > 0]
         return float((asked < (spec.k or 1)).mean()) if len(asked) else math.nan
 
-    return Metric(spec, scoring)
+    def by_row(ranks: Any, truth: Any) -> RowScores:
+        asked = truth > 0
+        return _columns("quotient", asked & (ranks < (spec.k or 1)), asked)
+
+    return Metric(spec, scoring, by_row)
 
 
 def of_amounts(spec: MetricSpec) -> Metric:
@@ -177,4 +225,10 @@ def of_amounts(spec: MetricSpec) -> Metric:
     }
     if spec.name not in scorings:
         raise SpecError(f"task.metric: {spec.name} does not score amounts")
-    return Metric(spec, scorings[spec.name])
+
+    def by_row(predicted: Any, truth: Any) -> RowScores:
+        if spec.name == "rmse":
+            return _columns("rmse", predicted.astype(np.float64) - truth)
+        return _columns(spec.name, predicted, truth)
+
+    return Metric(spec, scorings[spec.name], by_row)

@@ -14,6 +14,7 @@ from numpy.typing import NDArray
 from torch import Tensor
 from torch.nn import functional
 
+from autocompress.certainty import RowScores
 from autocompress.core.data_spec import TaskSpec
 from autocompress.core.scores import parsed_metric
 from autocompress.errors import SpecError, did_you_mean
@@ -112,6 +113,9 @@ class MultiLabel(Task):
 
     def drop(self, outputs: Outputs, reference: Outputs, examples: Examples) -> Score:
         return self.scored.drop(self.decided(outputs), self.decided(reference), examples.labels)
+
+    def by_row(self, outputs: Outputs, examples: Examples) -> RowScores:
+        return self.scored.by_row(self.decided(outputs), examples.labels)
 
     def chance(self, examples: Examples) -> float:
         """The commonest labels given to every row, as many as score best."""

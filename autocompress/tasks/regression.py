@@ -12,6 +12,7 @@ from numpy.typing import NDArray
 from torch import Tensor
 from torch.nn import functional
 
+from autocompress.certainty import RowScores
 from autocompress.core.data_spec import TaskSpec
 from autocompress.core.scores import parsed_metric
 from autocompress.inputs.examples import Batch, Examples
@@ -93,6 +94,9 @@ class Regression(Task):
 
     def drop(self, outputs: Outputs, reference: Outputs, examples: Examples) -> Score:
         return self.scored.drop(outputs[:, 0], reference[:, 0], examples.labels)
+
+    def by_row(self, outputs: Outputs, examples: Examples) -> RowScores:
+        return self.scored.by_row(outputs[:, 0], examples.labels)
 
     def chance(self, examples: Examples) -> float:
         """Correlated with nothing, or off by as much as amounts differ from their mean."""

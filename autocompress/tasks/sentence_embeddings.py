@@ -12,6 +12,7 @@ from numpy.typing import NDArray
 from torch import Tensor
 
 from autocompress.anatomy.heads import EMBEDDING
+from autocompress.certainty import RowScores
 from autocompress.core.data_spec import TaskSpec
 from autocompress.core.scores import parsed_metric
 from autocompress.inputs.examples import Batch, Examples
@@ -126,6 +127,10 @@ class SentenceEmbeddings(Task):
     def drop(self, outputs: Outputs, reference: Outputs, examples: Examples) -> Score:
         ours, theirs = self._predicted(outputs), self._predicted(reference)
         return self.scored.drop(ours, theirs, examples.labels[::2])
+
+    def by_row(self, outputs: Outputs, examples: Examples) -> RowScores:
+        """A row is a pair."""
+        return self.scored.by_row(self._predicted(outputs), examples.labels[::2])
 
     def chance(self, examples: Examples) -> float:
         """Correlated with nothing, or drawn from all there are."""

@@ -18,6 +18,7 @@ from numpy.typing import NDArray
 from torch import Tensor
 
 from autocompress.anatomy.heads import SEQUENCE
+from autocompress.certainty import RowScores
 from autocompress.core.data_spec import TaskSpec
 from autocompress.inputs.examples import Batch, Examples
 from autocompress.inputs.tokenizer import TokenizerFiles
@@ -147,6 +148,11 @@ class Task(ABC):
     def drop(self, outputs: Outputs, reference: Outputs, examples: Examples) -> Score:
         """By how much a model scores below another one on the same rows. Pairing takes out what makes a row hard for
         both: the interval is narrower than the scores' own would have it."""
+
+    def by_row(self, outputs: Outputs, examples: Examples) -> RowScores | None:
+        """What each row adds to `score`, as a study keeps it of its finalists: from that follows how sure one can be of
+        what they lose. None where the score is of another form; then drops are believed as they were seen."""
+        return None
 
     @abstractmethod
     def chance(self, examples: Examples) -> float:

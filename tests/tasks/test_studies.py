@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import hashlib
 import json
 import subprocess
 import sys
@@ -12,6 +13,7 @@ import numpy as np
 import pytest
 
 import autocompress
+from autocompress.certainty import from_bytes
 from autocompress.deploy.answers import Answer, GivenLabels
 from tests.given_study import BOARD, write_study
 from tests.tasks.given import row, write_pair_model, write_rows
@@ -39,6 +41,24 @@ def said(folder: Path, given: list[str]) -> str:
     return subprocess.run(command, capture_output=True, text=True, check=True).stdout
 
 
+def check_row_scores(done: autocompress.Study, digest: str) -> None:
+    """The study keeps what each row adds to the scores of the picked model and of the baseline, for its owner alone,
+    and does not export it."""
+    for one in done.store.finalists(done.name):
+        if one.candidate.number and one.candidate.digest != digest:
+            continue
+        assert one.row_scores is not None
+        file = done.store.artifacts / one.row_scores.path
+        assert hashlib.sha256(file.read_bytes()).hexdigest() == one.row_scores.sha256
+        assert file.stat().st_mode & 0o777 == 0o600
+        assert "row-scores" not in " ".join(artifact.path for artifact in one.exported)
+        splits = from_bytes(file.read_bytes(), where=str(file))
+        known = {measured.metric: measured.value for measured in one.measurements}
+        assert splits["validation"].score() == pytest.approx(known["quality"], abs=1e-6)
+        assert splits["test"].score() == pytest.approx(known["test_quality"], abs=1e-6)
+    assert done.store.check(done.name) == []
+
+
 @pytest.mark.slow
 @pytest.mark.parametrize(
     "kind",
@@ -53,6 +73,7 @@ def test_a_study_of_a_task_ends_in_a_folder_that_answers(kind: str, model: Path,
         picked = done.pick(out=str(tmp_path / "picked"))
         assert picked.member.relative.quality_drop_interval is not None
         facts = done.row.facts["task"]
+        check_row_scores(done, picked.digest)
     folder = tmp_path / "picked"
     report = autocompress.verify_folder(folder, rounds=3)
     assert report.ok, report.problems
