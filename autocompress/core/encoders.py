@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Sequence
 from dataclasses import replace
+from typing import Final
 
 from autocompress.core.parts import Matrix, Mixing, ModelParts, Part, Table
 from autocompress.core.runtimes import DEFAULT_RUNTIME
@@ -12,6 +13,9 @@ from autocompress.core.storage import PLAIN, Storage
 Layer = tuple[Part, ...]
 
 STACK = "layers"
+
+_MEASURED: Final = (1000, 514)
+"""Words and positions of a model that has none: a lookup costs the same in a small table as in a large one."""
 
 
 def attention(
@@ -98,6 +102,18 @@ def with_vocabulary(model: ModelParts, rows: int) -> ModelParts:
         return replace(part, tables=(replace(part.tables[0], rows=rows), *part.tables[1:])) if part.tables else part
 
     return model.with_part("embeddings", resized)
+
+
+def as_measured(model: ModelParts) -> ModelParts:
+    """The model as a profile measures its blocks: behind a table of words, whatever stands before them, and below a
+    head that reads one position, so that blocks of a last layer have rows of their own."""
+    words, positions = _MEASURED
+    tables = (Table("words", words, model.width), Table("others", positions, model.width))
+    front = Part("embeddings", "embedding", vectors=2 * model.width, tables=tables)
+    behind = Part("head", "head", (Matrix("dense.0", model.width, 2),), stack=STACK)
+    fronts = [part for part in model.parts if part.kind == "embedding"] or [front]
+    heads = [part for part in model.parts if part.kind == "head" and part.matrices] or [behind]
+    return replace(model, parts=(*fronts, *model.blocks(), *heads), read=1)
 
 
 def held_in(model: ModelParts, storage: Storage) -> ModelParts:

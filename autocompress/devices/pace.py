@@ -6,7 +6,7 @@ from dataclasses import dataclass, replace
 
 from autocompress.anatomy.weights import random_weights
 from autocompress.core.device import DeviceProfile
-from autocompress.core.encoders import with_vocabulary
+from autocompress.core.encoders import as_measured, with_vocabulary
 from autocompress.core.parts import ModelParts
 from autocompress.core.runtimes import DEFAULT_RUNTIME
 from autocompress.core.workload import Workload
@@ -45,7 +45,7 @@ def reference_of(profile: DeviceProfile, shape: ModelParts, workload: Workload) 
     if not fitting:
         return None
     table, then_ms = min(fitting, key=lambda one: abs(one[0].workload.length - workload.length))
-    small = reference_shape(with_vocabulary(replace(shape, runtime=DEFAULT_RUNTIME), VOCABULARY))
+    small = reference_shape(with_vocabulary(replace(as_measured(shape), runtime=DEFAULT_RUNTIME), VOCABULARY))
     weights = random_weights(small, positions=max(8, table.workload.length), seed=0)
     graph = write_graph(weights, lowering=table.lowering).SerializeToString()
     session = Session(graph, threads=workload.threads, switches=table.lowering.session)

@@ -19,6 +19,7 @@ from autocompress.core.cores import usable_cores
 from autocompress.core.device import Block, DeviceProfile, KernelRow, KernelTable
 from autocompress.core.encoders import (
     Layer,
+    as_measured,
     attention,
     encoder,
     encoder_layer,
@@ -114,6 +115,7 @@ def profile_host(
     Tables that are `known` already are kept as they are; after each new one `on_table` gets the profile so far, so that
     whoever is interrupted loses one table at most. Raises HostError when a runtime is not installed.
     """
+    largest = as_measured(largest)
     about = [runtime(name) for name in runtimes]
     kept = {(table.runtime, table.workload): table for table in known}
     places = [(name, load) for name in runtimes for load in workloads]

@@ -18,7 +18,7 @@ import pytest
 from autocompress import config
 from autocompress.anatomy.weights import random_weights
 from autocompress.core.device import COST_FEATURES, DeviceProfile, Estimate, KernelRow, KernelTable
-from autocompress.core.encoders import encoder_layer, with_layers
+from autocompress.core.encoders import as_measured, encoder_layer, with_layers
 from autocompress.core.parts import ModelParts
 from autocompress.core.prediction import LatencyPredictor, predictor_of
 from autocompress.core.storage import PLAIN, Storage
@@ -54,6 +54,16 @@ def table(workload: Workload = Workload(), *, scale: float = 1.0) -> KernelTable
 def profile(*tables: KernelTable) -> DeviceProfile:
     made = config.load_device("xeon-2core")
     return dataclasses.replace(made, tables=tables)
+
+
+def test_one_profile_serves_whatever_a_head_reads() -> None:
+    vectors = replace(TOY, parts=tuple(part for part in TOY.parts if part.kind != "head"), read=None)
+    for shape in (vectors, replace(TOY, read=None)):
+        measured = as_measured(shape)
+        assert (measured.read, measured.classes) == (1, 2), "blocks of a last layer have rows of their own"
+        assert list(measured.blocks()) == list(shape.blocks())
+        session = Session(write_graph(random_weights(measured, positions=8, seed=0)).SerializeToString())
+        workload_run(session, Workload(1, 8, 1), rows=20)()
 
 
 MINILM = bert_shape(hidden=384, heads=12, head_size=32, width=1536, layers=6)
