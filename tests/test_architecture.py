@@ -28,6 +28,7 @@ HOMES = {
     "openvino": {"deploy"},
     "typer": {"cli"},
     "rich": {"cli", "report"},
+    "PIL": {"inputs", "reading"},
     "pydantic": {"config"},
     "yaml": {"config"},
     "pandas": {"reading"},

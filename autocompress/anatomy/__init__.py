@@ -16,13 +16,14 @@ from autocompress.anatomy.refusing import family_of
 from autocompress.anatomy.rembert import REMBERT
 from autocompress.anatomy.roberta import CAMEMBERT, DATA2VEC, ROBERTA, XLM_ROBERTA
 from autocompress.anatomy.traced_anatomy import TracedAnatomy
-from autocompress.anatomy.traced_families import ALBERT, DEBERTA, MODERNBERT, MPNET
+from autocompress.anatomy.traced_families import ALBERT, DEBERTA, DEIT, DINOV2, MODERNBERT, MPNET, VIT
 
 FAMILIES: dict[str, Family] = {
     family.model_type: family
     for family in (
         *(BERT, ROBERTA, DISTILBERT, XLM_ROBERTA, CAMEMBERT, DATA2VEC, ELECTRA, ERNIE, REMBERT),
         *(ALBERT, DEBERTA, MODERNBERT, MPNET),
+        *(VIT, DEIT, DINOV2),
     )
 }
 

@@ -107,8 +107,13 @@ class Anatomy:
 
     @property
     def word_embeddings(self) -> nn.Embedding:
-        """The fp32 table of word embeddings, also under quantization."""
+        """The fp32 table of word embeddings, also under quantization. Raises SpecError where no words are read."""
         return cast(nn.Embedding, self._embeddings.word.module)
+
+    @property
+    def reads_words(self) -> bool:
+        """Whether what it reads is looked up in a table."""
+        return True
 
     @property
     def embedded(self) -> nn.Module:

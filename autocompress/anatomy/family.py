@@ -6,6 +6,8 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Any, Literal
 
+from autocompress.core.task_kinds import Modality
+
 
 @dataclass(frozen=True, slots=True)
 class Family:
@@ -16,7 +18,8 @@ class Family:
     of which every text takes the first row; `projection` is the dense layer between embeddings and layers, by dotted
     path, of models whose embeddings are narrower than their layers. Of one that is not `is_written` there is no graph
     of ours: it is deployed by tracing, and cut by what `autocompress.families` knows of it. `head_norms` are the
-    normalisations of its head; `token_head` are the dense layers of a head behind every token."""
+    normalisations of its head; `token_head` are the dense layers of a head behind every token; `modality` is what it
+    reads."""
 
     model_type: str
     head: tuple[str, ...]
@@ -29,6 +32,7 @@ class Family:
     is_written: bool = True
     head_norms: tuple[str, ...] = ()
     token_head: tuple[str, ...] = ("classifier",)
+    modality: Modality = "text"
 
     @property
     def whole_head(self) -> tuple[str, ...]:

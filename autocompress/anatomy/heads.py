@@ -2,17 +2,26 @@
 
 from __future__ import annotations
 
+import copy
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Any, Final
 
 import torch
 from torch import Tensor, nn
-from transformers import AutoConfig, AutoModel, AutoModelForSequenceClassification, AutoModelForTokenClassification
+from transformers import (
+    AutoConfig,
+    AutoModel,
+    AutoModelForImageClassification,
+    AutoModelForSequenceClassification,
+    AutoModelForTokenClassification,
+)
 from transformers.modeling_outputs import SequenceClassifierOutput
 
 from autocompress.anatomy.family import Family
+from autocompress.anatomy.inputs import image_positions, image_sides, patch_sides
 from autocompress.anatomy.weights import Reads
+from autocompress.core.image_inputs import PIXELS
 
 SEQUENCE: Final = "sequence"
 """The first token, through a pooler or not, and a dense layer with an output for each label."""
@@ -23,10 +32,14 @@ EMBEDDING: Final = "embedding"
 TOKENS: Final = "tokens"
 """A dense layer behind every token, with an output for each tag."""
 
+IMAGE: Final = "image"
+"""What an image classifier of its family reads: the first position, or the mean over patches beside it."""
+
 _MAKERS: Final[Mapping[str, Any]] = {
     SEQUENCE: AutoModelForSequenceClassification,
     EMBEDDING: AutoModel,
     TOKENS: AutoModelForTokenClassification,
+    IMAGE: AutoModelForImageClassification,
 }
 
 _READS: Final[Mapping[str, Reads]] = {EMBEDDING: "mean", TOKENS: "each"}
@@ -64,6 +77,8 @@ def head_of(model: nn.Module) -> str:
     """What stands behind the encoder of a live model."""
     if isinstance(model, MeanPooled):
         return EMBEDDING
+    if getattr(model, "main_input_name", "") == PIXELS:
+        return IMAGE
     return TOKENS if type(model).__name__.endswith("ForTokenClassification") else SEQUENCE
 
 
@@ -118,3 +133,28 @@ def pretrained(folder: Path, head: str, **options: Any) -> tuple[Any, Mapping[st
         **options,
     )
     return (_pooled(model), info) if head == EMBEDDING else (model, info)
+
+
+_POSITIONS: Final = "embeddings.position_embeddings"
+
+
+def at_size(model: Any, size: int) -> Any:
+    """The image classifier for images of `size` x `size` pixels: its table of positions is interpolated (bicubic, as
+    its family does at another size), all else is taken over. The model itself where that is its size."""
+    config = copy.deepcopy(model.config)
+    before = image_sides(config)
+    if before == (size, size):
+        return model
+    (rows, columns), special = patch_sides(config), image_positions(config, (0, 0))
+    config.image_size = size
+    with torch.random.fork_rng():
+        other = type(model)(config)
+    state = model.state_dict()
+    name = next(name for name in state if name.endswith(_POSITIONS))
+    table = state[name]
+    grid = table[:, special:].reshape(1, before[0] // rows, before[1] // columns, -1).permute(0, 3, 1, 2)
+    wanted = (size // rows, size // columns)
+    found = nn.functional.interpolate(grid.float(), size=wanted, mode="bicubic", align_corners=False)
+    state[name] = torch.cat([table[:, :special], found.permute(0, 2, 3, 1).flatten(1, 2).to(table.dtype)], dim=1)
+    other.load_state_dict(state)
+    return other.train(model.training)

@@ -22,12 +22,12 @@ def is_settled(name: str) -> bool:
 
 
 def settled(model: nn.Module) -> dict[str, Tensor]:
-    """What calibration found for the products of a model, by their names."""
+    """What calibration found for the products of a model, by their names; no two share memory, as files want it."""
     found = {}
     for name, module in model.named_modules():
         if isinstance(module, Int8Linear):
             both = {_LIMITS: module.limits, _RELIEF: module.relief}
-            found.update({name + kind: value for kind, value in both.items() if value is not None})
+            found.update({name + kind: value.clone() for kind, value in both.items() if value is not None})
     return found
 
 

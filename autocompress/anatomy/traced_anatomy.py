@@ -76,7 +76,13 @@ class TracedAnatomy(Anatomy):
 
     @property
     def word_embeddings(self) -> nn.Embedding:
+        if not self.reads_words:
+            raise SpecError(f"model: a {self.family.model_type} reads no words, so it has no table of them")
         return cast(nn.Embedding, next(iter(self.live.token_tables().values())).module)
+
+    @property
+    def reads_words(self) -> bool:
+        return bool(self.live.token_tables())
 
     @property
     def embedded(self) -> nn.Module:

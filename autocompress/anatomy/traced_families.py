@@ -31,3 +31,21 @@ MODERNBERT = replace(
     token_head=("head.dense", "classifier"),
 )
 """Warner et al. 2024."""
+
+VIT = Family(
+    model_type="vit",
+    head=("classifier",),
+    head_activation="tanh",
+    activation=lambda config: str(config.hidden_act),
+    first_position=lambda _: 0,
+    counters=(),
+    is_written=False,
+    modality="image",
+)
+"""Dosovitskiy et al. 2021."""
+
+DEIT = replace(VIT, model_type="deit")
+"""Touvron et al. 2021."""
+
+DINOV2 = replace(VIT, model_type="dinov2")
+"""Oquab et al. 2023."""

@@ -307,7 +307,8 @@ def _own(setup: Setup) -> Anatomy:
     """The teacher with tensors of its own, to be trained: word embeddings and all dropout are left out of it."""
     own = setup.teacher().own_copy()
     own.model.requires_grad_(True)
-    own.word_embeddings.requires_grad_(False)
+    if own.reads_words:
+        own.word_embeddings.requires_grad_(False)
     for module in own.model.modules():
         if isinstance(module, nn.Dropout):
             module.p = 0.0

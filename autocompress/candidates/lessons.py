@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 
 import numpy as np
 from numpy.typing import NDArray
@@ -10,17 +10,17 @@ from numpy.typing import NDArray
 from autocompress.candidates.evaluate import Setup
 from autocompress.core.training_spec import TransferSpec
 from autocompress.distill import joined, predict, transfer_texts
-from autocompress.tasks import Examples, batches
+from autocompress.tasks import Examples, Rows, batches
 
 _BATCH = 32
 
 
 @dataclass(frozen=True, slots=True)
 class Lessons:
-    """The training split and the further texts that a study asks for; `logits` [texts, ...] are the teacher's outputs
-    for the `examples`, and for further texts its word is the label."""
+    """The training split and, of texts, those that a study asks for beside it; `logits` [rows, ...] are the teacher's
+    outputs for the `examples`, and for further texts its word is the label."""
 
-    examples: Examples
+    examples: Rows
     logits: NDArray[np.float32]
 
     @staticmethod
@@ -28,12 +28,14 @@ class Lessons:
         """Runs the teacher once over all texts. `unlabelled` are those that `spec.texts` names."""
         assert (unlabelled is None) == (spec.texts is None), "unlabelled texts are those that the study names"
         teacher, own = setup.teacher(), setup.task.examples("train")
+        if not isinstance(own, Examples):
+            return Lessons(own, predict(teacher.model, batches(own, _BATCH), precision=setup.precision))
         table = teacher.word_embeddings.weight.detach().numpy()
         held_out = [setup.task.examples(split) for split in ("validation", "test")]
         everything = joined(own, transfer_texts(own, table, spec, held_out=held_out, seed=seed, unlabelled=unlabelled))
         logits = predict(teacher.model, batches(everything, _BATCH), precision=setup.precision)
         labels = np.concatenate([own.labels, setup.task.taught(logits[len(own) :])])
-        return Lessons(replace(everything, labels=labels), logits)
+        return Lessons(everything.relabelled(labels), logits)
 
     def take(self, rows: NDArray[np.int64]) -> Lessons:
         """Only these texts."""

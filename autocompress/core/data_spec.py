@@ -15,6 +15,8 @@ _FORBID = {"extra": "forbid"}
 
 SPLITS: Final = ("train", "validation", "test")
 
+_MAX_LENGTH: Final = 128
+
 TextFormat = Literal["csv", "tsv", "jsonl", "json", "parquet", "arrow", "lines", "conll"]
 
 
@@ -91,12 +93,17 @@ class PartSpec:
     """The column of labels."""
     columns: tuple[str, ...] | None = None
     """The names of all columns, where the file has no line of them."""
+    image: str | None = None
+    """The column of images."""
+    most: int | None = None
+    """So many rows of it are used, at random where there are more."""
     __pydantic_config__: ClassVar[dict[str, str]] = _FORBID
 
 
 @dataclass(frozen=True, slots=True)
 class DataSpec:
-    """Labelled texts: in one `source` that is split, or in files of their own for `train`, `validation` and `test`.
+    """Labelled texts or images: in one `source` that is split, or in files of their own for `train`, `validation` and
+    `test`.
 
     A source is a file, or a folder: of files in one format, whose names say which split they hold or none; one that the
     `datasets` library saved; a data set on the hub. From Python, `autocompress.run(..., data=...)` gives them instead.
@@ -143,9 +150,17 @@ class DataSpec:
     """Whether quotation marks enclose fields of a csv or tsv: they do in a csv, and in a tsv that was written so."""
     ignore: tuple[str, ...] = ()
     """Columns that are left unread on purpose, such as the second text of a pair."""
+    image: str = "image"
+    """Of tables of images, the column with their files (relative to the table), or with the images themselves, as the
+    `datasets` library keeps them. A folder with a folder of images for each class needs none, nor do idx files."""
+    most: int | None = None
+    """So many rows of each source are used, at random where there are more."""
     __pydantic_config__: ClassVar[dict[str, str]] = _FORBID
 
     def __post_init__(self) -> None:
+        for most in (self.most, *(part.most for part in (self.train, self.validation, self.test) if part)):
+            if most is not None and most < 1:
+                raise ValueError(f"`most >= 1` must hold, got {most}")
         wanted = ("text", "label") if self.text_pair is None else ("text", "text_pair", "label")
         _check_pattern(self.format, self.pattern, wanted, needed=True)
         _check_delimiter(self.delimiter)
@@ -175,7 +190,9 @@ class DataSpec:
 
     def of(self, part: PartSpec) -> DataSpec:
         """The settings that hold for one part."""
-        own = {name: getattr(part, name) for name in ("format", "text", "text_pair", "label", "columns")}
+        own = {
+            name: getattr(part, name) for name in ("format", "text", "text_pair", "label", "columns", "image", "most")
+        }
         return replace(self, **{name: value for name, value in own.items() if value is not None})
 
     @property
@@ -190,13 +207,14 @@ class DataSpec:
 
 def _told(part: PartSpec) -> dict[str, Any]:
     found = {**asdict(part), "source": None}
-    if part.text_pair is None:
-        found.pop("text_pair")
+    for name in ("text_pair", "image", "most"):  # which came later than the others
+        if getattr(part, name) is None:
+            found.pop(name)
     return found
 
 
 _FIRST = ("format", "text", "label", "columns", "pattern", "encoding", "threshold", "distinct", "split", "split_seed")
-_LATER = ("delimiter", "quoted", "ignore", "text_pair")
+_LATER = ("delimiter", "quoted", "ignore", "text_pair", "image", "most")
 _DEFAULTS: dict[str, Any] = {one.name: one.default for one in fields(DataSpec)}
 
 
@@ -263,23 +281,26 @@ def _check_delimiter(delimiter: str | None) -> None:
 
 @dataclass(frozen=True, slots=True)
 class TaskSpec:
-    """What the model is for. Texts are cut at `max_length` tokens."""
+    """What the model is for. Texts are cut at `max_length` tokens, images brought to `image_size`."""
 
     data: DataSpec = field(default_factory=DataSpec)
     """Labelled texts."""
     kind: str = "text-classification"
     """What is asked of a text, or of two: a class (text-classification, sentence-pairs), an amount (regression), yes or
     no to each of several classes (multi-label), or a vector (sentence-embeddings, judged on pairs of texts); of each
-    word a tag (token-classification)."""
+    word a tag (token-classification); of an image its class (image-classification)."""
     metric: str | MetricSpec | None = None
     """What quality is: accuracy, f1 (of the class that `label` names), macro-f1, micro-f1, mcc or roc-auc of classes;
     spearman, pearson or rmse of amounts; recall (among the `k` nearest); span-f1 of tags. Each task has one that is
     meant where none is given. Quality is larger where it is better: rmse is taken negative."""
-    max_length: int = 128
+    max_length: int = _MAX_LENGTH
     """Tokens at which texts are cut."""
     labels: Mapping[str, str | int] = field(default_factory=dict)
     """What the outputs of a model mean that was fine-tuned already, where its config does not say it: the label in the
     data by the model's name of an output, or by its number from 0. Outputs that are not named keep their names."""
+    image_size: int | None = None
+    """Pixels of an image's sides, where it is not the size that the checkpoint was trained with: its table of positions
+    is interpolated. The time of an inference grows with the number of patches."""
     __pydantic_config__: ClassVar[dict[str, str]] = _FORBID
 
     def __post_init__(self) -> None:
@@ -323,6 +344,19 @@ class TaskSpec:
             raise ValueError(f"task.labels: must be left out, as {self.kind} has no labels")
         if targets != "class" and self.data.threshold is not None:
             raise ValueError(f"task.data.threshold: makes two classes of a number, and {self.kind} wants none made")
+        self._refuse_other_inputs()
+
+    def _refuse_other_inputs(self) -> None:
+        """Raises ValueError for settings of texts where a row is none, and the other way round."""
+        modality = form_of(self.kind).modality
+        if modality != "text" and self.max_length != _MAX_LENGTH:
+            raise ValueError(
+                f"task.max_length: counts tokens of texts, and {self.kind} reads {modality}s; leave it out"
+            )
+        if modality != "image" and self.image_size is not None:
+            raise ValueError(f"task.image_size: is that of images, and {self.kind} reads {modality}s; leave it out")
+        if self.image_size is not None and self.image_size < 1:
+            raise ValueError(f"task.image_size: must be >= 1, got {self.image_size}")
 
     def _settle_metric(self) -> None:
         """Raises ValueError for a metric that the task does not know; those of a task from elsewhere are its own."""

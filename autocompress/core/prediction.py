@@ -9,7 +9,7 @@ from typing import Final
 
 from autocompress.core.cost import block_bytes, macs_by_arithmetic, passes, unpacked, weight_bytes
 from autocompress.core.device import COST_FEATURES, CostModel, DeviceProfile, Estimate, KernelTable, named_precision
-from autocompress.core.parts import ModelParts, Part
+from autocompress.core.parts import ModelParts, Part, Pass
 from autocompress.core.runtimes import DEFAULT_RUNTIME
 from autocompress.core.signature import Signature, signature
 from autocompress.core.storage import Bits
@@ -125,6 +125,7 @@ class LatencyPredictor:
             kind: (sorted(curve), [curve[size] for size in sorted(curve)]) for kind, curve in curves.items()
         }
         self._known: dict[tuple[_Kind, int], float] = {}
+        self._workload = table.workload
         correction = table.correction
         self._spread = correction.spread if correction else _UNCORRECTED
         given = correction.weights if correction else SUM_OF_BLOCKS
@@ -133,7 +134,23 @@ class LatencyPredictor:
     def __call__(self, shape: ModelParts) -> Estimate:
         """Predicted milliseconds. Raises ValueError outside the measured range."""
         value = sum(weight * part for weight, part in zip(self._weights, self.features(shape), strict=True))
-        return Estimate.around(value, self._spread)
+        return Estimate.around(value + self._front(shape), self._spread)
+
+    def _front(self, shape: ModelParts) -> float:
+        """Milliseconds of the products before the layers, of patches or of convolutions over sound: as much for each
+        multiply-accumulate as the largest feed-forward block that was measured takes."""
+        fronts = tuple(part for part in shape.parts if part.kind in ("patches", "conv_front") and part.matrices)
+        if not fronts:
+            return 0.0
+        load, width = self._workload, shape.width
+        curve = self._curves.get(Signature("feed_forward", width))
+        if curve is None or not curve[0][-1]:
+            return 0.0
+        each = curve[1][-1] / (2 * width * curve[0][-1] * load.length * load.batch)
+        alone = replace(shape, parts=fronts)
+        return each * sum(
+            macs_by_arithmetic(alone, (Pass(shape.stacks[0], load.length, load.length, load.batch),)).values()
+        )
 
     def features(self, shape: ModelParts) -> tuple[float, ...]:
         """The values of `COST_FEATURES`."""

@@ -13,6 +13,7 @@ from autocompress.core.opsets import ExportSpec
 from autocompress.core.parts import WHOLE
 from autocompress.core.runtimes import DEFAULT_RUNTIME, RUNTIME_STEP, RuntimeName
 from autocompress.core.space import Choice, SearchSpace, StepSpace
+from autocompress.core.task_kinds import form_of
 from autocompress.core.training_spec import ElasticSpec, FinalistSpec, TeacherSpec
 from autocompress.core.workload import Workload
 from autocompress.errors import did_you_mean
@@ -165,10 +166,25 @@ class StudySpec:
             raise ValueError(
                 f"`runtime` must be left out, as the space {self.space.name!r} chooses it by itself, got {self.runtime}"
             )
-        if self.workload.length > self.task.max_length:
+        is_text = form_of(self.task.kind).modality == "text"
+        if not is_text:
+            self._refuse_texts()
+        if is_text and self.workload.length > self.task.max_length:
             raise ValueError(
                 f"`workload.length <= task.max_length` must hold, got {self.workload.length} > {self.task.max_length}"
             )
+
+    def _refuse_texts(self) -> None:
+        """Raises ValueError for settings of texts in a study of images."""
+        transfer = self.finalists.transfer
+        named = {
+            "workload.lengths": self.workload.lengths != "padded",
+            "finalists.transfer.copies": transfer.copies,
+            "finalists.transfer.recombined": transfer.recombined,
+            "finalists.transfer.texts": transfer.texts,
+        }
+        if found := [name for name, given in named.items() if given]:
+            raise ValueError(f"{', '.join(found)}: of texts, and {self.task.kind} reads none; leave that out")
 
     def as_served(self, facts: Mapping[str, Any]) -> StudySpec:
         """With the lengths of its texts, which a study keeps among its facts once its data were read."""

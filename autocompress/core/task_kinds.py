@@ -19,6 +19,9 @@ _OF_AMOUNTS: Final = ("spearman", "pearson", "rmse")
 Targets = Literal["class", "amount", "classes", "tags"]
 """What a row's label is: one class, an amount, a list of classes, which may be empty, or a tag for each word of it."""
 
+Modality = Literal["text", "image", "audio"]
+"""What a row is."""
+
 
 @dataclass(frozen=True, slots=True)
 class TaskForm:
@@ -28,6 +31,7 @@ class TaskForm:
     metrics: tuple[str, ...]
     targets: Targets = "class"
     pairs: Literal["never", "maybe", "always"] = "never"
+    modality: Modality = "text"
 
 
 OURS: Final[Mapping[str, TaskForm]] = {
@@ -36,6 +40,7 @@ OURS: Final[Mapping[str, TaskForm]] = {
     "regression": TaskForm(_OF_AMOUNTS, targets="amount", pairs="maybe"),
     "sentence-embeddings": TaskForm(("spearman", "pearson", "recall"), targets="amount", pairs="always"),
     "multi-label": TaskForm(("micro-f1", "macro-f1"), targets="classes", pairs="maybe"),
+    "image-classification": TaskForm(_OF_CLASSES, modality="image"),
 }
 
 

@@ -27,13 +27,19 @@ _NAMES = {
 }
 
 
-_ARGUMENTS = ('"some text"', '"some text" "another one"')
-"""Of an example that reads single texts, and of one that reads pairs."""
+_USE: Mapping[str, tuple[str, str]] = {
+    "text": ("tokenizers", '"some text"'),
+    "pairs": ("tokenizers", '"some text" "another one"'),
+    "image": ("pillow", "picture.png"),
+}
+"""What an example needs beside its runtime, and what it may be asked: by what it reads."""
 
 
 def model_card(manifest: Manifest, *, summary: str, steps: Sequence[str]) -> str:
     """Markdown: what it is, where it comes from, how good and how fast, on what machine, and how to use it."""
     about = manifest.provenance
+    rows = _rows(manifest)
+    package, asked = _USE["pairs" if manifest.task.get("pairs") else manifest.modality]
     lines = [
         f"# {manifest.study} / {manifest.digest}",
         "",
@@ -42,7 +48,7 @@ def model_card(manifest: Manifest, *, summary: str, steps: Sequence[str]) -> str
         "| | this model | uncompressed (stock fp32 export) |",
         "|---|---|---|",
         *(
-            f"| {text} | {_cell(manifest.metrics.get(name))} | {_cell(manifest.baseline.get(name))} |"
+            f"| {text} | {_cell(manifest.metrics.get(name), rows)} | {_cell(manifest.baseline.get(name), rows)} |"
             for name, text in _NAMES.items()
             if name in manifest.metrics
         ),
@@ -54,13 +60,13 @@ def model_card(manifest: Manifest, *, summary: str, steps: Sequence[str]) -> str
         "## Use",
         "",
         "```",
-        f"pip install {_installed(manifest)} tokenizers numpy",
-        f"python example.py {_ARGUMENTS[bool(manifest.task.get('pairs'))]}",
+        f"pip install {_installed(manifest)} {package} numpy",
+        f"python example.py {asked}",
         "```",
         "",
         "From Python: `autocompress.load(folder)`; the torch form: `autocompress.load_torch(folder)`; "
-        "to check the folder: `autocompress verify FOLDER`. That is done with texts of the data, in `check.json`: "
-        "remove it from what must not show them.",
+        f"to check the folder: `autocompress verify FOLDER`. That is done with {rows} of the data, in "
+        "`check.json`: remove it from what must not show them.",
         "",
         "## Made from",
         "",
@@ -81,27 +87,32 @@ def model_card(manifest: Manifest, *, summary: str, steps: Sequence[str]) -> str
 
 
 def _noun(task: Mapping[str, Any]) -> str:
-    of = "pairs of texts" if task.get("pairs") else "texts"
+    of = "pairs of texts" if task.get("pairs") else f"{task.get('modality', 'text')}s"
     nouns = {
         "share": f"classifier of {of}",
         "labels": f"multi-label classifier of {of}",
         "amount": f"scorer of {of}",
         "vector": f"encoder of {of}",
     }
-    is_plain = not task.get("pairs") and task.get("answer", "share") == "share"
+    is_plain = of == "texts" and task.get("answer", "share") == "share"
     return "text classifier" if is_plain else nouns.get(str(task["answer"]), f"model of {of}")
+
+
+def _rows(manifest: Manifest) -> str:
+    """What it is asked."""
+    return f"{manifest.modality}s"
 
 
 def _labels(task: Mapping[str, Any]) -> str:
     return f" Labels: {', '.join(task['labels'])}." if task["labels"] else ""
 
 
-def _cell(metric: Mapping[str, Any] | None) -> str:
+def _cell(metric: Mapping[str, Any] | None, rows: str) -> str:
     if metric is None:
         return ""
     value, unit = metric["value"], metric["unit"]
     if unit == "1/s":
-        return f"{value:,.0f} texts a second, {metric['source']}"
+        return f"{value:,.0f} {rows} a second, {metric['source']}"
     number = f"{value:,.0f}" if unit == "count" else f"{value:.4g} {unit}".rstrip()
     interval = f" ({metric['interval'][0]:.4g} to {metric['interval'][1]:.4g})" if metric.get("interval") else ""
     return f"{number}{interval}, {metric['source']}"
@@ -118,7 +129,8 @@ def _batched(manifest: Manifest) -> str:
     batch = Workload.of(manifest.workload).batch
     if batch == 1:
         return ""
-    return f"An inference is a batch of {batch} texts; throughput is in texts a second, one batch after another. "
+    rows = _rows(manifest)
+    return f"An inference is a batch of {batch} {rows}; throughput is in {rows} a second, one batch after another. "
 
 
 def _installed(manifest: Manifest) -> str:

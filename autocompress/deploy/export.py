@@ -11,24 +11,26 @@ from typing import Any
 import torch
 
 from autocompress.anatomy.forms import USUAL_ATTENTION
+from autocompress.anatomy.inputs import inputs_of
 from autocompress.core.opsets import OPSETS, PLAIN_OPSET
-from autocompress.core.text_inputs import IDS, MASK, TYPES
+from autocompress.core.text_inputs import TYPES
 
 logger = logging.getLogger(__name__)
 
+_LENGTH: Any = torch.export.Dim("length", max=512)
+
 
 def export_stock(model: Any, path: Path, *, opset: int = PLAIN_OPSET) -> None:
-    """torch's own ONNX export in fp32, dynamic in batch and length, as the model comes (its default attention).
+    """torch's own ONNX export in fp32, dynamic in batch and, of texts, in length, as the model comes (its default
+    attention).
 
     Its files are of the form of ONNX 1.16 whatever their opset, which older runtimes refuse; here it is the opset's."""
     if usual := getattr(model, USUAL_ATTENTION, None):  # it was put into a form of ours
         model = copy.deepcopy(model)
         model.set_attn_implementation(usual)
-    ids = torch.ones((2, 16), dtype=torch.int64)
-    inputs = {IDS: ids, MASK: torch.ones_like(ids)}
-    if TYPES in model.forward.__code__.co_varnames:
-        inputs[TYPES] = torch.zeros_like(ids)
-    axes = {name: {0: torch.export.Dim("batch"), 1: torch.export.Dim("length", max=512)} for name in inputs}
+    wanted = inputs_of(model, types=TYPES in model.forward.__code__.co_varnames)
+    inputs, sizes = wanted.example(length=16), {"batch": torch.export.Dim("batch"), "length": _LENGTH}
+    axes = {name: {place: sizes[axis] for place, axis in free.items()} for name, free in wanted.free.items()}
     for name in ("torch.onnx", "onnxscript"):  # they list optional libraries, and how they convert old opsets
         logging.getLogger(name).setLevel(logging.ERROR)
     with warnings.catch_warnings(), torch.no_grad():

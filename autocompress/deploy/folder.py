@@ -2,16 +2,19 @@
 
 model.onnx           what is deployed
 tokenizer.json       how texts become token ids; tokenizer_config.json tells transformers to read it as it is
-example.py           answers from the command line with the model's runtime, tokenizers and numpy alone
+preprocessor_config.json   of a model of images instead: how they are read; image_reading.py is the program that does
+example.py           answers from the command line with the model's runtime, tokenizers or pillow, and numpy alone
 manifest.json        task, workload, runtime, metrics, and the SHA-256 of every other file
 policy.json          what was done to the model
 README.md            the model card
-check.json           some validation texts and their token ids, with the answers the model gave when it was exported
+check.json           some validation rows (texts with their token ids, the files of images), with the answers the model
+                     gave when it was exported
 config.json, weights.safetensors   the torch form, rebuilt by `autocompress.load_torch`
 """
 
 from __future__ import annotations
 
+import base64
 import hashlib
 import json
 from collections.abc import Collection, Mapping, Sequence
@@ -27,16 +30,15 @@ from autocompress.core.lowering import SWITCHES
 from autocompress.core.outcome import Measurements
 from autocompress.core.policy import CompressionPolicy
 from autocompress.core.runtimes import DEFAULT_RUNTIME, RUNTIMES, named_runtime
+from autocompress.core.task_kinds import Modality
 from autocompress.errors import IntegrityError, NotFoundError
-from autocompress.inputs.tokenizer import TOKENIZER, TokenizerFiles
+from autocompress.inputs.row_files import READ_WITH, RowFiles
 
 FORMAT: Final = 1
 _MOST_BYTES: Final = 64 << 20
 """Of a manifest: more is none."""
 MODEL, MANIFEST, CHECK, POLICY = "model.onnx", "manifest.json", "check.json", "policy.json"
 CONFIG, WEIGHTS, CARD = "config.json", "weights.safetensors", "README.md"
-ANSWERING: Final = (MODEL, TOKENIZER, POLICY)
-"""What a folder needs to answer."""
 TORCH_FORM: Final = (CONFIG, POLICY, WEIGHTS)
 
 
@@ -60,14 +62,20 @@ class Manifest:
     def runtime_name(self) -> str:
         return str(self.runtime["name"])
 
+    @property
+    def modality(self) -> Modality:
+        """What its rows are; folders say nothing of texts."""
+        told: Modality = self.task.get("modality", "text")
+        return told
+
     def to_json(self) -> dict[str, Any]:
         return {"format": FORMAT, **{name: getattr(self, name) for name in self.__slots__}}
 
 
 @dataclass(frozen=True, slots=True)
 class Checked:
-    """Texts, or pairs of them, that travel with a folder: their token ids, labels as the task has them, and logits,
-    rows first; of pairs the types of their tokens, where the model is told them."""
+    """Texts, pairs of them, or files of images as bytes, that travel with a folder: of texts their token ids, labels as
+    the task has them, and logits, rows first; of pairs the types of their tokens, where the model is told them."""
 
     texts: tuple[Any, ...]
     tokens: tuple[NDArray[np.int64], ...]
@@ -173,33 +181,66 @@ def verify_used(folder: Path, names: Collection[str]) -> Manifest:
 def write_static_files(
     folder: Path,
     *,
-    tokenizer: TokenizerFiles,
+    rows: RowFiles,
     policy: CompressionPolicy,
     runtime: str,
     requires: str,
     task: Mapping[str, Any],
 ) -> None:
-    """The tokenizer, the example for the runtime and the task, and the policy. `requires` is what pip installs the
+    """How rows are read, the example for the runtime and the task, and the policy. `requires` is what pip installs the
     runtime from, `task` what the manifest says of it."""
-    tokenizer.write(folder)
+    rows.write(folder)
     (folder / "example.py").write_text(_example(runtime, task, requires=requires), encoding="utf-8")
     _write_json(folder / POLICY, {"digest": policy.digest, "steps": policy.to_json()})
 
 
 def _example(runtime: str, task: Mapping[str, Any], *, requires: str) -> str:
-    """A script for a runtime and a form of answers; `task` is what the manifest says of it."""
-    pairs = bool(task.get("pairs"))
+    """A script for a runtime, what it reads and a form of answers; `task` is what the manifest says of it."""
+    pairs, modality = bool(task.get("pairs")), str(task.get("modality", "text"))
+    reading = _READING[modality]
+    asked = '"A man sleeps." "Somebody is awake."' if pairs else reading.arguments
     filled = {
+        "$LOOP": _template(f"reads_{modality}"),
+        "$IMPORT": reading.imported,
+        "$OPEN": reading.opened,
+        "$PACKAGES": reading.package,
         "$REQUIRES": requires,
         "$TEXTS": str(1 + pairs),
         "$ROWS": "first and second text in turn" if pairs else "one text a row",
-        "$ARGUMENTS": '"A man sleeps." "Somebody is awake."' if pairs else '"How far is it from Denver to Aspen ?"',
+        "$ARGUMENTS": asked,
         "$ANSWER": _template(str(task["answer"])),
     }
     example = _template(RUNTIMES[named_runtime(runtime)].library)
     for name, text in filled.items():
         example = example.replace(name, text)
     return example
+
+
+@dataclass(frozen=True, slots=True)
+class _Reading:
+    """How an example reads rows: what it imports, from which package, how that is opened, and what it may be asked."""
+
+    imported: str
+    package: str
+    opened: str
+    arguments: str
+
+
+_READING: Final[Mapping[str, _Reading]] = {
+    "text": _Reading(
+        "from tokenizers import Tokenizer",
+        "tokenizers",
+        'tokenizer = Tokenizer.from_file(str(folder / "tokenizer.json"))',
+        '"How far is it from Denver to Aspen ?"',
+    ),
+    "image": _Reading(
+        "sys.dont_write_bytecode = True  # nothing is added to this folder\n"
+        "    from image_reading import Unreadable, preprocessing_in, read",
+        "pillow",
+        "how = preprocessing_in(folder)",
+        "picture.png",
+    ),
+}
 
 
 def _template(name: str) -> str:
@@ -212,7 +253,7 @@ def write_check(folder: Path, examples: Checked, readings: Mapping[str, Sequence
     _write_json(
         folder / CHECK,
         {
-            "texts": list(examples.texts),
+            "texts": [_kept(row) for row in examples.texts],
             "tokens": [ids.tolist() for ids in examples.tokens],
             **({} if examples.types is None else {"types": [kinds.tolist() for kinds in examples.types]}),
             "labels": examples.labels.tolist(),
@@ -228,7 +269,7 @@ def read_check(folder: Path) -> tuple[Checked, dict[str, list[int]]]:
     try:
         found = json.loads(path.read_text(encoding="utf-8"))
         checked = Checked(
-            tuple(text if isinstance(text, str) else tuple(text) for text in found.get("texts", ())),
+            tuple(map(_given, found.get("texts", ()))),
             tuple(np.asarray(ids, dtype=np.int64) for ids in found["tokens"]),
             np.asarray(found["labels"]),
             np.asarray(found["logits"], dtype=np.float32),
@@ -237,6 +278,28 @@ def read_check(folder: Path) -> tuple[Checked, dict[str, list[int]]]:
         return checked, {entry["text"]: list(entry["tokens"]) for entry in found.get("readings", ())}
     except (ValueError, KeyError, TypeError, AttributeError) as error:
         raise IntegrityError(f"{path}: damaged: {error}") from error
+
+
+def _kept(row: Any) -> Any:
+    """A text or a pair as it is; what is bytes as JSON can hold it."""
+    return {"base64": base64.b64encode(row).decode()} if isinstance(row, bytes) else row
+
+
+def _given(row: Any) -> Any:
+    """The inverse. Raises ValueError, KeyError or TypeError."""
+    if isinstance(row, dict):
+        return base64.b64decode(row["base64"], validate=True)
+    return row if isinstance(row, str) else tuple(row)
+
+
+def answering(folder: Path, manifest: Manifest) -> tuple[str, ...]:
+    """The files that a folder needs to answer. Raises IntegrityError for rows that this version cannot read."""
+    if manifest.modality not in READ_WITH:
+        raise IntegrityError(
+            f"{folder / MANIFEST}: its model reads {manifest.modality!r}, which this version of autocompress does not "
+            f"know (known: {', '.join(READ_WITH)}); upgrade it"
+        )
+    return (MODEL, *READ_WITH[manifest.modality], POLICY)
 
 
 def write_manifest(folder: Path, manifest: Manifest) -> None:

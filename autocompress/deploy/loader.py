@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable
 from pathlib import Path
 from typing import Any, final
 
@@ -13,11 +13,10 @@ from numpy.typing import NDArray
 from autocompress.core.policy import CompressionPolicy
 from autocompress.core.workload import Workload
 from autocompress.deploy.answers import FORMS, Form
-from autocompress.deploy.folder import ANSWERING, MANIFEST, MODEL, POLICY, Manifest, verify_used
-from autocompress.deploy.serving import predict_as_served
+from autocompress.deploy.folder import MANIFEST, MODEL, POLICY, Manifest, answering, read_manifest, verify_used
+from autocompress.deploy.readers import READERS, TextReader
 from autocompress.deploy.session import Session, runtime
 from autocompress.errors import HostError, IntegrityError, SpecError
-from autocompress.inputs.tokenizer import TextTokenizer
 
 
 @final
@@ -27,13 +26,12 @@ class ExportedModel:
     def __init__(self, folder: Path) -> None:
         """Raises NotFoundError when a file that it uses is not there, IntegrityError when one was changed, HostError
         when its runtime is not installed."""
-        manifest = verify_used(folder, ANSWERING)
+        manifest = verify_used(folder, answering(folder, read_manifest(folder)))
         self.labels = tuple(manifest.task["labels"])
         self.policy = CompressionPolicy.from_json(json.loads((folder / POLICY).read_text("utf-8"))["steps"])
-        self._about, self._pairs = manifest.task, bool(manifest.task.get("pairs", False))
+        self._about = manifest.task
         self._form = _form(folder, str(manifest.task.get("answer", "share")))
-        self._pad = int(manifest.task.get("pad", 0))
-        self._tokenizer = TextTokenizer.read(folder, longest=int(manifest.task["max_length"]), pad=self._pad)
+        self.reader = READERS[manifest.modality](folder, manifest.task)
         self._workload = Workload.of(manifest.workload)
         _check_runtime(folder, manifest)
         self.session = Session(
@@ -43,38 +41,25 @@ class ExportedModel:
             switches=manifest.switches,
         )
 
-    def read(self, texts: Sequence[Any]) -> tuple[list[NDArray[np.int64]], list[NDArray[np.int64]] | None]:
-        """The token ids of each text; of pairs of texts their types, too. Raises SpecError for what is neither."""
-        if not texts or isinstance(texts[0], str):
-            return self._tokenizer(texts), None
-        return self._tokenizer.pairs(texts)
-
     def tokens(self, texts: Iterable[Any]) -> list[NDArray[np.int64]]:
-        """The token ids of each text, or pair of texts. Raises SpecError for what is neither."""
-        rows = list(texts)
-        if len({isinstance(row, str) for row in rows}) > 1:
-            return [self.read([row])[0][0] for row in rows]
-        return self.read(rows)[0]
+        """The token ids of each text, or pair of texts. Raises SpecError for what is neither, and for a model that
+        reads no texts."""
+        if not isinstance(self.reader, TextReader):
+            raise SpecError(f"this model reads {self._about['modality']}s, which have no tokens")
+        return self.reader.tokens(texts)
 
-    def logits(self, texts: Any) -> NDArray[np.float32]:
-        """[texts, outputs], computed in the batches that the model was measured with; one row for one text."""
-        rows = [texts] if self._is_row(texts) else list(texts)
-        if self._pairs and (single := [row for row in rows if isinstance(row, str)]):
-            raise SpecError(f"this model reads pairs of texts, (first, second); got the single text {single[0][:40]!r}")
+    def logits(self, given: Any) -> NDArray[np.float32]:
+        """[rows, outputs], computed in the batches that the model was measured with; one row for one text or image."""
+        rows = [given] if self.reader.is_row(given) else list(given)
         if not rows:
             return np.zeros((0, len(self.labels)), np.float32)
-        tokens, types = self.read(rows)
-        return predict_as_served(self.session, tokens, self._workload, pad=self._pad, types=types)
+        return self.reader.outputs(self.session, rows, self._workload)
 
-    def __call__(self, texts: Any) -> Any:
-        """The answer to one text, or one for each of several (`deploy.answers`). Where the model reads pairs, a tuple
-        of two texts is one of them."""
-        answers = self._form(self.logits(texts), self._about)
-        return answers[0] if self._is_row(texts) else list(answers)
-
-    def _is_row(self, texts: Any) -> bool:
-        """Whether it is one and not several. Two texts in a tuple are a pair; in a list they are two texts."""
-        return isinstance(texts, str) or (self._pairs and isinstance(texts, tuple) and isinstance(texts[0], str))
+    def __call__(self, given: Any) -> Any:
+        """The answer to one text or image, or one for each of several (`deploy.answers`). Where the model reads pairs,
+        a tuple of two texts is one of them. Images are paths, bytes, arrays or Pillow's own."""
+        answers = self._form(self.logits(given), self._about)
+        return answers[0] if self.reader.is_row(given) else list(answers)
 
 
 def _form(folder: Path, name: str) -> Form:

@@ -137,8 +137,8 @@ def read_plan(folder: pathlib.Path) -> Plan:
     about = _json(folder / "manifest.json")
     try:
         check_files(folder, about["files"])
-        # the vocabulary holds at least what the texts that travel with the model hold
-        rows = 1 + max(max(ids) for ids in _json(folder / "check.json")["tokens"])
+        # the vocabulary holds at least what the texts that travel with the model hold; images have none
+        rows = 1 + max((max(ids) for ids in _json(folder / "check.json")["tokens"]), default=1)
         return _plan(folder, about, {about["digest"]: "."}, rows=rows, device=str(about["provenance"]["device"]))
     except (KeyError, TypeError, ValueError, AttributeError) as error:
         raise Refused(f"{folder / 'manifest.json'}: damaged: {error!r}; export it again", _INTEGRITY) from error
@@ -334,10 +334,11 @@ def _sha256(path: pathlib.Path) -> str:
 
 @dataclass(frozen=True)
 class _Opened:
-    """A model in its runtime, named with its version: what it wants to be fed, and one inference."""
+    """A model in its runtime, named with its version: what it wants to be fed, and how large that is (None where it is
+    free), and one inference."""
 
     runtime: str
-    inputs: Sequence[str]
+    inputs: Mapping[str, Sequence[int | None]]
     infer: Callable[[Mapping[str, Any]], object]
 
 
@@ -376,7 +377,9 @@ def _in_onnxruntime(
         raise Refused(f"{path}: onnxruntime {onnxruntime.__version__} cannot run it: {error}", _HOST) from error
     if session.get_providers()[0] != providers[0]:
         raise Refused(f"{path}: runs in {name}, and {providers[0]} could not be loaded", _HOST)
-    inputs = [entry.name for entry in session.get_inputs()]
+    inputs = {
+        entry.name: [size if isinstance(size, int) else None for size in entry.shape] for entry in session.get_inputs()
+    }
     return _Opened(f"{name} {onnxruntime.__version__}", inputs, lambda feed: session.run(None, feed))
 
 
@@ -392,20 +395,29 @@ def _in_openvino(path: pathlib.Path, name: str, given: Mapping[str, Any], thread
     if precision != given.get("INFERENCE_PRECISION_HINT", precision):
         raise Refused(f"{path}: runs in {name}, and openvino computes in {precision} on this machine", _HOST)
     request = compiled.create_infer_request()
-    inputs = [name for entry in compiled.inputs for name in entry.get_names()]
+    inputs = {
+        name: [None if size.is_dynamic else size.get_length() for size in entry.get_partial_shape()]
+        for entry in compiled.inputs
+        for name in entry.get_names()
+    }
     version = str(openvino.__version__).partition("-")[0]
     return _Opened(f"{name} {version}", inputs, lambda feed: request.infer(feed, share_inputs=True))
 
 
 def _run(opened: _Opened, workload: Mapping[str, Any], rows: int) -> Run:
-    """One inference of each length, of random token ids; their values do not matter for speed."""
+    """One inference of each length, of random token ids, or of whatever else the model reads; their values do not
+    matter for speed."""
     import numpy as np
 
     feeds, generator = [], np.random.default_rng(0)
+
+    def drawn(sizes: Sequence[int | None]) -> Any:
+        return generator.standard_normal([workload["batch"], *(size or 1 for size in sizes[1:])], dtype=np.float32)
+
     for length in _lengths(workload):
         ids = generator.integers(1, rows, (workload["batch"], length), dtype=np.int64)
         fed = {"input_ids": ids, "attention_mask": np.ones_like(ids), "token_type_ids": np.zeros_like(ids)}
-        feeds.append({name: fed[name] for name in opened.inputs})
+        feeds.append({name: fed[name] if name in fed else drawn(sizes) for name, sizes in opened.inputs.items()})
 
     def run() -> None:
         for feed in feeds:

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterable, Mapping
+
 import numpy as np
 from numpy.typing import NDArray
 
@@ -37,3 +39,8 @@ def predict_as_served(
         found.append(blank(session.run(session.feed(ids, mask, kinds)), mask))
     logits = stacked(found)
     return logits[np.argsort(order)]
+
+
+def serve(session: Session, batches: Iterable[Mapping[str, NDArray[np.float32]]]) -> NDArray[np.float32]:
+    """Outputs [rows, ...] of named inputs, batch after batch, of rows that are all of one size."""
+    return np.concatenate([session.run(session.fed(inputs)) for inputs in batches])

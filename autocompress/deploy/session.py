@@ -52,6 +52,21 @@ class Session:
         """Those of the inputs that this model wants."""
         return {name: array for name, array in inputs.items() if name in self._engine.inputs}
 
+    @property
+    def main(self) -> str:
+        """The name of what it reads rows of, where that is one array."""
+        (name,) = self._engine.sizes
+        return name
+
+    def drawn(self, batch: int, length: int, *, rows: int, seed: np.random.Generator) -> Mapping[str, Any]:
+        """Random inputs of a workload: `length` token ids a text, from 1 and below `rows`; of anything else as much as
+        the file says that a row is. The values do not matter for speed."""
+        if IDS in self._engine.inputs:
+            ids: NDArray[np.int64] = seed.integers(1, rows, (batch, length))
+            return self.feed(ids, np.ones_like(ids))
+        shapes = {name: [batch, *(size or length for size in sizes[1:])] for name, sizes in self._engine.sizes.items()}
+        return {name: seed.standard_normal(shape, dtype=np.float32) for name, shape in shapes.items()}
+
     def raw(self, feed: Mapping[str, Any]) -> Any:
         """The only output, as the runtime gives it."""
         return self._engine.infer(feed)

@@ -24,7 +24,6 @@ from typing import Final
 
 import numpy as np
 import psutil
-from numpy.typing import NDArray
 
 from autocompress.core.outcome import Measurement
 from autocompress.core.workload import Workload
@@ -236,13 +235,11 @@ def _narrow(turns: Sequence[Sequence[float]], tight: float) -> bool:
 
 
 def workload_run(session: Session, workload: Workload, *, rows: int, seed: int = 0) -> Run:
-    """One inference of each typical batch, of random token ids below `rows`; the values do not matter for speed, and
-    in our graphs neither does which tokens are padding (`deploy.graph.MASKED`); stock exports are slower with some."""
+    """One inference of each typical batch, of random token ids below `rows`, or of random images of the size that the
+    file wants; the values do not matter for speed, and in our graphs neither does which tokens are padding
+    (`deploy.graph.MASKED`); stock exports are slower with some."""
     generator = np.random.default_rng(seed)
-    feeds = []
-    for one in workload.batches:
-        ids: NDArray[np.int64] = generator.integers(1, rows, (one.batch, one.length))
-        feeds.append(session.feed(ids, np.ones_like(ids)))
+    feeds = [session.drawn(one.batch, one.length, rows=rows, seed=generator) for one in workload.batches]
 
     def run() -> None:
         for feed in feeds:

@@ -216,6 +216,8 @@ def _pairs(student: Anatomy, teacher: Anatomy, spec: DistillationSpec) -> list[t
 def _check_vocabularies(student: Anatomy, teacher: Anatomy) -> None:
     """Both read the same token ids, so they must mean the same to both; a token's row says nothing of its text, but
     another tokenizer hardly has as many tokens, and the same one for padding."""
+    if not student.reads_words and not teacher.reads_words:
+        return
     ours, theirs = (
         (anatomy.word_embeddings.num_embeddings, getattr(anatomy.model.config, "pad_token_id", None))
         for anatomy in (student, teacher)

@@ -29,7 +29,7 @@ from torch.utils.checkpoint import checkpoint as recomputed
 from autocompress.assets import new_file
 from autocompress.core.training_spec import Keep, TrainingSpec
 from autocompress.errors import CandidateError
-from autocompress.inputs.examples import Batch, Examples, batches
+from autocompress.inputs.examples import Batch, Rows, batches
 from autocompress.inputs.outputs import blank, stacked
 
 logger = logging.getLogger(__name__)
@@ -144,7 +144,7 @@ class _Run:
 
 def train(
     model: nn.Module,
-    examples: Examples,
+    examples: Rows,
     goal: Goal,
     *,
     spec: TrainingSpec,

@@ -24,7 +24,7 @@ from autocompress.core.runtimes import DEFAULT_RUNTIME
 from autocompress.core.spec import StudySpec
 from autocompress.deploy.folder import MODEL, read_manifest
 from autocompress.distill import predict
-from autocompress.errors import NotFoundError
+from autocompress.errors import NotFoundError, SpecError
 from autocompress.explain.latency import machine_ceilings, measure_parts, why_not_here
 from autocompress.explain.sentence import Sentence, tokenized
 from autocompress.exported.rebuild import load_torch
@@ -126,7 +126,7 @@ def explain(
 ) -> Explanation:
     """Everything that is known of a member, or of the teacher alone while there is none."""
     shape = teacher.anatomy.shape()
-    sentence = tokenized(teacher, _example(teacher.task) if text is None else text, longest=_longest(spec))
+    sentence = _sentence(spec, teacher, text)
     observer.stage("importance")
     importance = whole_importance(spec, teacher)
     used, notes = _as_used(facts, prepare_importance(spec, teacher))
@@ -138,16 +138,29 @@ def explain(
             f"go on with `autocompress resume {spec.name}`"
         )
     else:
-        observer.stage("attention")
-        sections.append(_attention(teacher, member, kept, sentence, importance))
+        if sentence is None:
+            notes.append(f"maps of attention are shown of texts alone, and {spec.task.kind} reads none")
+        else:
+            observer.stage("attention")
+            sections.append(_attention(teacher, member, kept, sentence, importance))
         timed, said = _parts(spec, facts, member, shape, observer)
         sections += timed
         notes += said
-    if sentence.left_out and member:
+    if sentence is not None and sentence.left_out and member:
         whole = len(sentence.tokens) + sentence.left_out
         notes.append(f"the text is cut at {len(sentence.tokens)} of its {whole} tokens, as maps are read by eye")
     summary = explain_policy(member.policy if member else CompressionPolicy(()), shape).summary
     return Explanation(spec.name, member.digest if member else "", summary, tuple(sections), tuple(notes))
+
+
+def _sentence(spec: StudySpec, teacher: Teacher, text: str | None) -> Sentence | None:
+    """The text whose attention is shown; None where the model reads none. Raises SpecError for one that it cannot."""
+    task = teacher.task
+    if task.modality != "text":
+        if text is not None:
+            raise SpecError(f"--text: {task.kind} reads {task.modality}s; leave it out")
+        return None
+    return tokenized(teacher, _example(task) if text is None else text, longest=_longest(spec))
 
 
 def kept_heads(policy: CompressionPolicy, shape: ModelParts, importance: Importance) -> dict[int, list[int]]:

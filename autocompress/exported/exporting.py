@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import shutil
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass, field, replace
 from pathlib import Path
 from typing import Any, Final
@@ -42,6 +42,8 @@ from autocompress.tasks import HARD_TEXTS
 from autocompress.teacher.teacher import Teacher
 
 _CHECK_TEXTS: Final = 100
+_CHECK_BYTES: Final = 8_000_000
+"""Of images that travel with a folder: fewer than a hundred where they are large."""
 
 
 def opset_note(spec: StudySpec, profile: DeviceProfile, shape: ModelParts) -> str:
@@ -98,10 +100,9 @@ class Exporting:
         with atomic_folder(folder, replace=True) as draft:
             deploy(student, draft / MODEL, self.lowering(shape), opset=self.spec.export.opset)
             requires = required(draft / MODEL, shape.runtime)
-            tokenizer = self.teacher.task.tokenizer
             write_static_files(
                 draft,
-                tokenizer=tokenizer,
+                rows=self.teacher.task.reading,
                 policy=policy,
                 runtime=shape.runtime,
                 requires=requires,
@@ -137,6 +138,11 @@ class Exporting:
         validation = self.teacher.task.examples("validation")
         some = validation.take(range(min(_CHECK_TEXTS, len(validation))))
         exported = ExportedModel(draft)
+        if self.teacher.task.modality != "text":
+            rows = tuple(one if isinstance(one, bytes) else Path(one).read_bytes() for one in some.given)
+            kept = _within(rows, _CHECK_BYTES)
+            write_check(draft, Checked(rows[:kept], (), some.labels[:kept], exported.logits(rows[:kept])), {})
+            return
         readings = {text: ids.tolist() for text, ids in zip(HARD_TEXTS, exported.tokens(HARD_TEXTS), strict=True)}
         tokens = tuple(exported.tokens(some.texts))
         write_check(draft, Checked(some.texts, tokens, some.labels, exported.logits(some.texts), some.types), readings)
@@ -167,3 +173,14 @@ class Exporting:
             switches=lowering.session,
             runtime={**asdict(runtime(shape.runtime)), "requires": requires},
         )
+
+
+def _within(rows: Sequence[bytes], most: int) -> int:
+    """How many of the first rows are together no larger than that; two at least."""
+    together, count = 0, 0
+    for row in rows:
+        together += len(row)
+        if together > most and count >= 2:
+            break
+        count += 1
+    return count

@@ -32,7 +32,7 @@ from autocompress.deploy.folder import (
     read_manifest,
 )
 from autocompress.deploy.loader import ExportedModel
-from autocompress.deploy.serving import predict_as_served
+from autocompress.deploy.serving import predict_as_served, serve
 from autocompress.deploy.session import Session
 from autocompress.errors import IntegrityError
 from autocompress.exported.rebuild import load_torch, uncompressed
@@ -73,6 +73,7 @@ class FolderReport:
     promised_speedup: float
     problems: tuple[str, ...]
     remarks: tuple[str, ...] = field(default=())
+    rows: str = "texts"
 
     @property
     def ok(self) -> bool:
@@ -87,13 +88,13 @@ class FolderReport:
     def lines(self) -> list[str]:
         found = [f"{self.files} files match their SHA-256"]
         if self.largest_difference is not None and self.agreement is not None:
-            given = f"{self.texts} texts put in" if self.texts else "token ids put in, the folder holds no texts"
+            given = f"{self.texts} {self.rows} put in" if self.texts else "token ids put in, the folder holds no texts"
             found.append(
                 f"outputs: largest difference {self.largest_difference:.2g}, {self.agreement:.1%} of answers the same "
                 f"({given})"
             )
             found.append(
-                f"{self.metric} on the folder's check texts: {self.quality:.4f} (was {self.promised_quality:.4f})"
+                f"{self.metric} on the folder's check {self.rows}: {self.quality:.4f} (was {self.promised_quality:.4f})"
             )
         if self.parity is not None:
             found.append(
@@ -126,7 +127,8 @@ class _Answers:
 
     def scored(self, task: Task, logits: NDArray[np.float32]) -> float:
         checked = self.checked
-        return task.score(logits, Examples(checked.texts, checked.tokens, checked.labels, task.tokenizer.pad)).value
+        pad = task.tokenizer.pad if task.modality == "text" else 0
+        return task.score(logits, Examples(checked.texts, checked.tokens, checked.labels, pad)).value
 
 
 def verify_folder(folder: Path, *, rounds: int = 20) -> FolderReport:
@@ -156,17 +158,15 @@ def _verified(folder: Path, rounds: int) -> FolderReport:
     exported = ExportedModel(folder)
     task, workload = task_named(str(manifest.task["kind"])).served(manifest.task), Workload.of(manifest.workload)
     answers = None if CHECK in files.missing else _answers(folder, manifest, exported, workload)
-    rows = 2 if answers is None else 1 + max(int(ids.max(initial=1)) for ids in answers.tokens)
+    tokens = () if answers is None else answers.tokens
+    rows = 1 + max((int(ids.max(initial=1)) for ids in tokens), default=1)
     whole, timed = _times(folder, exported, workload, rows=rows, rounds=rounds, alone=CONFIG in files.missing)
     problems = [] if answers is None else list(answers.problems)
     apart = None
     if answers is not None and not set(TORCH_FORM) & set(files.missing):
         # one text after another: texts of one batch share the scale of its int8 activations
-        alone = exported.session.predict(answers.tokens, answers.checked.types)
-        apart, most = (
-            float(np.abs(alone - _torch_logits(folder, answers.tokens, answers.checked.types)).max()),
-            _FORM_TOLERANCE,
-        )
+        alone, torch_form = _alone(folder, exported, answers)
+        apart, most = float(np.abs(alone - torch_form).max()), _FORM_TOLERANCE
         if apart > most * (largest := float(np.abs(alone).max())):
             problems.append(
                 f"{folder / MODEL}: outputs differ from the torch form's by {apart:.3g}, more than {most * largest:.3g}"
@@ -189,13 +189,17 @@ def _verified(folder: Path, rounds: int) -> FolderReport:
         promised_speedup=float(manifest.baseline["latency_ms"]["value"]) / promised_ms,
         problems=tuple(problems),
         remarks=tuple(_remarks(files)),
+        rows=f"{manifest.modality}s",
     )
 
 
 def _answers(folder: Path, manifest: Manifest, exported: ExportedModel, workload: Workload) -> _Answers:
     checked, readings = read_check(folder)
-    problems = []
-    if checked.texts:
+    problems: list[str] = []
+    tokens: tuple[NDArray[np.int64], ...] = ()
+    if manifest.modality != "text":
+        logits = exported.logits(list(checked.texts))
+    elif checked.texts:
         tokens = tuple(exported.tokens(checked.texts))
         logits = exported.logits(checked.texts)
         known = {**readings, **{text: ids.tolist() for text, ids in zip(checked.texts, checked.tokens, strict=True)}}
@@ -251,6 +255,18 @@ _LOST: Final = {
     WEIGHTS: _TORCH_LOST,
     "example.py": "use `autocompress.load`, or export the model again",
 }
+
+
+def _alone(folder: Path, exported: ExportedModel, answers: _Answers) -> tuple[NDArray[np.float32], NDArray[np.float32]]:
+    """Outputs of the file and of the folder's torch form, row by row."""
+    if answers.tokens:
+        types = answers.checked.types
+        return exported.session.predict(answers.tokens, types), _torch_logits(folder, answers.tokens, types)
+    read = exported.reader.read(answers.checked.texts)
+    model, session = load_torch(folder), exported.session
+    with torch.inference_mode():
+        ours = [model(**{session.main: torch.from_numpy(row[None])}).logits[0].numpy() for row in read]
+    return serve(session, ({session.main: row[None]} for row in read)), np.stack(ours)
 
 
 def _torch_logits(

@@ -4,7 +4,7 @@ exported folder at any time."""
 from __future__ import annotations
 
 import logging
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from itertools import combinations
 from pathlib import Path
@@ -16,6 +16,7 @@ import torch
 from numpy.typing import NDArray
 
 from autocompress.anatomy import Anatomy, TracedAnatomy
+from autocompress.anatomy.inputs import inputs_of
 from autocompress.core.cost import macs, parameters, passes
 from autocompress.core.lowering import PLAIN, Lowering
 from autocompress.core.metrics import METRICS
@@ -25,17 +26,16 @@ from autocompress.core.parts import ModelParts
 from autocompress.core.runtimes import DEFAULT_RUNTIME, RUNTIMES, named_runtime
 from autocompress.core.scores import above_chance
 from autocompress.core.spec import Bound
-from autocompress.core.text_inputs import IDS, MASK, TYPES
 from autocompress.core.workload import Workload
 from autocompress.deploy.folder import MODEL, read_manifest
 from autocompress.deploy.graph import write_graph
 from autocompress.deploy.loader import ExportedModel
-from autocompress.deploy.serving import predict_as_served
+from autocompress.deploy.serving import predict_as_served, serve
 from autocompress.deploy.session import Session
 from autocompress.deploy.traced import fill, trace
 from autocompress.devices.timing import Run, Timed, time_side_by_side, timing_lane, workload_run
 from autocompress.errors import SpecError
-from autocompress.tasks import Examples, Outputs, Task, batches
+from autocompress.tasks import Examples, Outputs, Rows, Task, batches
 
 logger = logging.getLogger(__name__)
 
@@ -78,12 +78,8 @@ def parity(
 def graph_of(student: Anatomy, lowering: Lowering = PLAIN, *, opset: int | None = None) -> onnx.ModelProto:
     """A student as a graph: written node by node where its family's is, traced otherwise, where no lowering applies."""
     if isinstance(student, TracedAnatomy):
-        ids = torch.ones((2, 8), dtype=torch.int64)
-        example = {IDS: ids, MASK: torch.ones_like(ids)}
-        if getattr(student.model.config, "two_texts", False):
-            example[TYPES] = torch.zeros_like(ids)
-        axes = {name: {0: "batch", 1: "length"} for name in example}
-        return fill(trace(student.live, example, axes, opset=opset or PLAIN_OPSET), student.live)
+        wanted = inputs_of(student.model, types=bool(getattr(student.model.config, "two_texts", False)))
+        return fill(trace(student.live, wanted.example(), wanted.free, opset=opset or PLAIN_OPSET), student.live)
     return write_graph(student.weights(), lowering=lowering, opset=opset)
 
 
@@ -122,10 +118,29 @@ def judge_file(path: Path, task: Task, shape: ModelParts, workload: Workload) ->
     read."""
     session = Session(path, threads=workload.threads)
 
-    def answered(examples: Examples) -> NDArray[np.float32]:
-        return predict_as_served(session, examples.tokens, workload, pad=examples.pad, types=examples.types)
+    def answered(examples: Rows) -> NDArray[np.float32]:
+        if isinstance(examples, Examples):
+            return predict_as_served(session, examples.tokens, workload, pad=examples.pad, types=examples.types)
+        return serve(session, _as_served(examples, workload))
 
     return _judged(path, session, answered, task, shape, workload, stock=True)
+
+
+def _as_served(examples: Rows, workload: Workload) -> Iterator[dict[str, NDArray[np.float32]]]:
+    """Rows of one size in batches of the workload, in their order."""
+    for start in range(0, len(examples), workload.batch):
+        rows = np.arange(start, min(start + workload.batch, len(examples)))
+        yield {name: tensor.numpy() for name, tensor in examples.batch(rows).inputs.items()}
+
+
+def _check_readings(folder: Path, exported: ExportedModel, examples: Rows) -> None:
+    """Raises SpecError when a folder reads a row otherwise than the study that trained its model."""
+    some = examples.batch(np.arange(min(_PARITY_TEXTS, len(examples))))
+    read = exported.reader.read([examples.given[row] for row in some.rows])
+    ((name, known),) = some.inputs.items()
+    if not np.array_equal(read, known.numpy()):
+        apart = float(np.abs(read - known.numpy()).max())
+        raise SpecError(f"{folder}: its {name} differ from those that its model was trained with by {apart:.3g}")
 
 
 def judge_folder(folder: Path, task: Task, shape: ModelParts) -> Judged:
@@ -135,7 +150,10 @@ def judge_folder(folder: Path, task: Task, shape: ModelParts) -> Judged:
     Raises SpecError when the folder reads a text otherwise than the study that trained its model."""
     exported, manifest = ExportedModel(folder), read_manifest(folder)
 
-    def answered(examples: Examples) -> NDArray[np.float32]:
+    def answered(examples: Rows) -> NDArray[np.float32]:
+        if not isinstance(examples, Examples):
+            _check_readings(folder, exported, examples)
+            return exported.logits(list(examples.given))
         for text, known, found in zip(examples.texts, examples.tokens, exported.tokens(examples.texts), strict=True):
             if not np.array_equal(known, found):
                 raise SpecError(f"{folder}: reads {str(text)[:60]!r} as {found.tolist()}, training as {known.tolist()}")
@@ -149,7 +167,7 @@ def judge_folder(folder: Path, task: Task, shape: ModelParts) -> Judged:
 def _judged(
     path: Path,
     session: Session,
-    answered: Callable[[Examples], NDArray[np.float32]],
+    answered: Callable[[Rows], NDArray[np.float32]],
     task: Task,
     shape: ModelParts,
     workload: Workload,

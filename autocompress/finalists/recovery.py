@@ -78,7 +78,7 @@ def trainable_student(setup: Setup, policy: CompressionPolicy, *, freeze_embeddi
     operators.apply(policy, student, setup.importance, before=Phase.PRECISION)
     own = student.own_copy()
     own.model.requires_grad_(True)
-    if freeze_embeddings:
+    if freeze_embeddings and own.reads_words:
         own.word_embeddings.requires_grad_(False)
     return own
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
-from typing import Final, Protocol
+from typing import Any, Final, Protocol, Self
 
 import numpy as np
 import torch
@@ -22,22 +22,42 @@ _BATCHES: Final = 500
 @dataclass(frozen=True, slots=True)
 class Batch:
     """`inputs` by the names that the model calls them, rows first: it is called `model(**batch.inputs)`. `targets` are
-    what the task wants of each row, `rows` the rows' places in their split."""
+    what the task wants of each row, `rows` the rows' places in their split. Where inputs are not masked, all
+    `positions` that a model makes of a row count."""
 
     inputs: Mapping[str, Tensor]
     targets: Tensor
     rows: NDArray[np.int64]
+    positions: int = 0
 
     @property
     def mask(self) -> Tensor:
         """[rows, positions]: 1 for what was given, 0 for what fills a row up."""
-        return self.inputs[MASK]
+        if MASK in self.inputs:
+            return self.inputs[MASK]
+        return torch.ones((len(self.rows), self.positions), dtype=torch.int64)
 
 
 class Rows(Protocol):
-    """What `batches` are made of, whatever its modality."""
+    """What `batches` are made of, whatever its modality. `labels` are what the task wants of each row, rows first."""
+
+    @property
+    def labels(self) -> NDArray[Any]: ...
+
+    @property
+    def given(self) -> tuple[Any, ...]:
+        """What a user puts in, row by row."""
 
     def __len__(self) -> int: ...
+
+    def take(self, rows: Sequence[int] | NDArray[np.int64]) -> Self:
+        """Only these rows."""
+
+    def relabelled(self, labels: NDArray[Any]) -> Self:
+        """The same rows with other labels."""
+
+    def served(self, workload: Workload) -> Workload:
+        """The workload with what these rows say of it. Raises SpecError where they cannot be what it asks for."""
 
     @property
     def lengths(self) -> Sequence[int]:
@@ -61,6 +81,16 @@ class Examples:
 
     def __len__(self) -> int:
         return len(self.tokens)
+
+    @property
+    def given(self) -> tuple[Any, ...]:
+        return self.texts
+
+    def relabelled(self, labels: NDArray[Any]) -> Examples:
+        return replace(self, labels=labels)
+
+    def served(self, workload: Workload) -> Workload:
+        return with_tokens(workload, self)
 
     @property
     def lengths(self) -> list[int]:

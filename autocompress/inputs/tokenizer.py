@@ -102,6 +102,9 @@ class TokenizerFiles:
     def opened(self) -> TextTokenizer:
         return TextTokenizer(Tokenizer.from_str(self.definition), longest=self.longest, pad=self.pad)
 
+    def about(self) -> dict[str, Any]:
+        return {"max_length": self.longest, "pad": self.pad}
+
     def write(self, folder: Path) -> None:
         (folder / TOKENIZER).write_text(self.definition, encoding="utf-8")
         (folder / TOKENIZER_CONFIG).write_text(json.dumps(self.config, indent=1, sort_keys=True) + "\n", "utf-8")

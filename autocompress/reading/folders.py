@@ -170,6 +170,11 @@ def _loose_files(layout: Layout, path: Path) -> Found:
     )
 
 
+def is_table(path: Path) -> bool:
+    """Whether a file is one that tables are read from, by its name."""
+    return path.is_file() and path.name not in _ABOUT and _known(path) is not None
+
+
 def _split_of(path: Path) -> str | None:
     """A file's own name counts before that of its folder."""
     return next((split for part in reversed(path.parts) if (split := split_named(part))), None)

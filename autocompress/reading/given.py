@@ -2,13 +2,15 @@
 
 from __future__ import annotations
 
+import base64
 import json
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import replace
+from pathlib import Path
 from typing import Any
 
 from autocompress.core.data_spec import SPLITS, Asset, DataSpec, PartSpec
-from autocompress.core.task_kinds import Targets
+from autocompress.core.task_kinds import Modality, Targets
 from autocompress.errors import SpecError, did_you_mean
 from autocompress.reading.columnar import table_of_arrow
 from autocompress.reading.folders import split_named
@@ -16,6 +18,7 @@ from autocompress.reading.json_rows import table_of_tree
 from autocompress.reading.labelled import ALL, inputs_of, targets_of
 from autocompress.reading.layout import Layout, Table, check_columns
 from autocompress.reading.pairs import second_texts
+from autocompress.reading.pictures import pictures_of
 
 KINDS = (
     "a pandas DataFrame, a datasets.Dataset, an arrow table, a list of (text, label) pairs or of dicts, or a mapping "
@@ -23,13 +26,16 @@ KINDS = (
 )
 
 
-def rows_given(spec: DataSpec, data: object, targets: Targets = "class") -> dict[str, bytes]:
+def rows_given(
+    spec: DataSpec, data: object, targets: Targets = "class", modality: Modality = "text"
+) -> dict[str, bytes]:
     """What `run(..., data=...)` was given as lines of JSON with `text`, `text_pair` if there is one, and `label`, by
-    the split they are given for or under `all`. Columns are those that the study names.
+    the split they are given for or under `all`; with an `image` in place of texts, whole, whatever it was given as.
+    Columns are those that the study names.
 
     Raises SpecError with the rows that have no text or no label, and for what is no table of texts.
     """
-    layout = Layout.of_labelled(spec, targets)
+    layout = Layout.of_labelled(spec, targets, modality)
     return {name: _lines(layout, _table(layout, where, part), targets) for name, (where, part) in _parts(data).items()}
 
 
@@ -44,6 +50,7 @@ def kept(spec: DataSpec, files: Mapping[str, str]) -> DataSpec:
         text="text",
         text_pair=None if spec.text_pair is None else "text_pair",
         label="label",
+        image="image",
         columns=(),
         pattern=None,
         encoding="utf-8",
@@ -108,6 +115,8 @@ def _of_frame(layout: Layout, where: str, frame: Any) -> Table:
 
 
 def _lines(layout: Layout, table: Table, targets: Targets) -> bytes:
+    if "image" in layout.wanted:
+        return _image_lines(layout, table, targets)
     if not layout.tagged:
         second_texts(layout, table)
     inputs, lines = inputs_of(table, layout), []
@@ -115,4 +124,13 @@ def _lines(layout: Layout, table: Table, targets: Targets) -> bytes:
         is_pair = "text_pair" in layout.wanted
         texts = dict(zip(("text", "text_pair"), given, strict=True)) if is_pair else {"text": given}
         lines.append(json.dumps({**texts, "label": label}) + "\n")
+    return "".join(lines).encode()
+
+
+def _image_lines(layout: Layout, table: Table, targets: Targets) -> bytes:
+    images = pictures_of(table, layout.wanted["image"], Path())
+    lines = []
+    for image, label in zip(images, targets_of(table, images, layout, targets), strict=True):
+        content = image if isinstance(image, bytes) else Path(image).read_bytes()
+        lines.append(json.dumps({"image": {"base64": base64.b64encode(content).decode()}, "label": label}) + "\n")
     return "".join(lines).encode()

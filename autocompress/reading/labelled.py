@@ -2,14 +2,16 @@
 
 from __future__ import annotations
 
+import random
 from collections import Counter
 from collections.abc import Callable, Iterable, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
+from functools import partial
 from pathlib import Path
 from typing import Any, Final
 
 from autocompress.core.data_spec import DataSpec
-from autocompress.core.task_kinds import Targets
+from autocompress.core.task_kinds import Modality, Targets
 from autocompress.errors import SpecError
 from autocompress.reading.cells import (
     alike,
@@ -24,6 +26,7 @@ from autocompress.reading.cells import (
 from autocompress.reading.folders import find_files, read_file
 from autocompress.reading.layout import Layout, Table
 from autocompress.reading.pairs import second_texts
+from autocompress.reading.pictures import Read, find_pictures
 from autocompress.reading.words import check_tags, tags_of, words_of
 
 ALL: Final = "all"
@@ -38,14 +41,15 @@ _EMPTY_WORDS: Final = {"none", "null", "na", "n/a", "#n/a", "unknown label"}
 
 @dataclass(frozen=True, slots=True)
 class Rows:
-    """Labelled texts, pairs of texts or rows of words, in the order of their tables; labels are what the task wants:
-    classes, amounts, lists of classes, or tags. `origins` are the rows' places in the tables, one table after
-    another."""
+    """Labelled texts, pairs of texts, rows of words or images (paths, or bytes), in the order of their tables; labels
+    are what the task wants: classes, amounts, lists of classes, or tags. `origins` are the rows' places in the tables,
+    one table after another."""
 
     texts: tuple[Any, ...]
     labels: tuple[Any, ...]
     tables: tuple[Table, ...]
     origins: tuple[int, ...]
+    noun: str = "texts"
 
     def __len__(self) -> int:
         return len(self.texts)
@@ -58,7 +62,7 @@ class Rows:
     def take(self, rows: Sequence[int]) -> Rows:
         """Only these."""
         texts, labels, origins = (tuple(one[row] for row in rows) for one in (self.texts, self.labels, self.origins))
-        return Rows(texts, labels, self.tables, origins)
+        return replace(self, texts=texts, labels=labels, origins=origins)
 
     def having(self, label: str) -> list[int]:
         """The rows of a class."""
@@ -86,26 +90,42 @@ class Labelled:
     parts: Mapping[str, Rows]
     classes: tuple[str, ...]
     notes: tuple[str, ...]
+    modality: Modality = "text"
 
 
-def read_labelled(spec: DataSpec, files: Mapping[str, Path], targets: Targets = "class") -> Labelled:
-    """`files` are those that `spec.parts` name, `targets` what the task wants of a row. Raises SpecError naming the
-    file and the rows that do not fit."""
+def read_labelled(
+    spec: DataSpec, files: Mapping[str, Path], targets: Targets = "class", modality: Modality = "text"
+) -> Labelled:
+    """`files` are those that `spec.parts` name, `targets` what the task wants of a row, which is of that `modality`.
+    Raises SpecError naming the file and the rows that do not fit."""
     parts: dict[str, list[Table]] = {}
     notes: list[str] = []
     layouts: dict[str, Layout] = {}
+    most: dict[str, int | None] = {}
     for name, part in spec.parts.items():
-        layout = Layout.of_labelled(spec.of(part), targets)
-        found = find_files(layout, files[name])
-        notes += found.notes
-        for split, paths in _meant(name, found.files, spec, files[name]).items():
+        layout = Layout.of_labelled(spec.of(part), targets, modality)
+        tables, told = _tables(layout, files[name], modality)
+        notes += told
+        for split, read in _meant(name, tables, spec, files[name]).items():
             if split in parts:
                 raise SpecError(f"{files[name]}: holds a {split} split, and `task.data.{split}` names another")
-            parts[split], layouts[split] = [read_file(layout, path) for path in paths], layout
-    return labelled_of(spec, parts, layouts, notes, targets=targets)
+            parts[split], layouts[split] = [one() for one in read], layout
+            most[split] = spec.of(part).most
+    return labelled_of(spec, parts, layouts, notes, targets=targets, modality=modality, most=most)
 
 
-def _meant(name: str, found: Mapping[str, list[Path]], spec: DataSpec, path: Path) -> dict[str, list[Path]]:
+def _tables(layout: Layout, path: Path, modality: Modality) -> tuple[dict[str, list[Read]], list[str]]:
+    """By the split that they hold; and what is to be said of what was found."""
+    if modality == "image":
+        pictures = find_pictures(layout, path)
+        return dict(pictures.tables), pictures.notes
+    found = find_files(layout, path)
+    return {
+        name: [partial(read_file, layout, one) for one in files] for name, files in found.files.items()
+    }, found.notes
+
+
+def _meant(name: str, found: Mapping[str, list[Read]], spec: DataSpec, path: Path) -> dict[str, list[Read]]:
     """A part that is given by its name is that split, also where its folder holds several; a `source` is whatever its
     folder says."""
     if set(found) == {ALL}:
@@ -124,6 +144,8 @@ def labelled_of(
     notes: Iterable[str] = (),
     *,
     targets: Targets = "class",
+    modality: Modality = "text",
+    most: Mapping[str, int | None] | None = None,
 ) -> Labelled:
     """Raises SpecError with every part that does not fit."""
     told = list(notes)
@@ -131,9 +153,10 @@ def labelled_of(
     for name, tables in parts.items():
         for table in tables:
             told += table.notes
-        if targets != "tags" and (others := second_texts(layouts[name], tables[0])):
+        if modality == "text" and targets != "tags" and (others := second_texts(layouts[name], tables[0])):
             told.append(f"{tables[0].where}: columns that hold texts too and are not read: {', '.join(others)}")
         rows[name] = _rows(spec, tables, layouts[name], targets)
+        rows[name] = _some(rows[name], (most or {}).get(name), spec.split_seed, told)
     if targets == "class":
         _spell_numbers(rows, told)
         _check_alike(rows)
@@ -143,13 +166,13 @@ def labelled_of(
         rows = {name: _distinct(part, told) for name, part in rows.items()}
     if targets == "amount":
         _check_amounts(rows)
-        return Labelled(rows, (), tuple(told))
+        return Labelled(rows, (), tuple(told), modality)
     if targets == "tags":
         check_tags(_learned(rows).where, next(iter(layouts.values())), everything)
         return Labelled(rows, tuple(ordered([tag for tags in everything for tag in tags])), tuple(told))
     classes = ordered(everything if targets == "class" else [one for labels in everything for one in labels])
     (_check_classes if targets == "class" else _check_several)(spec, rows, classes)
-    return Labelled(rows, tuple(classes), tuple(told))
+    return Labelled(rows, tuple(classes), tuple(told), modality)
 
 
 def _rows(spec: DataSpec, tables: Sequence[Table], layout: Layout, targets: Targets) -> Rows:
@@ -160,11 +183,22 @@ def _rows(spec: DataSpec, tables: Sequence[Table], layout: Layout, targets: Targ
         texts += inputs
         found = targets_of(table, inputs, layout, targets)
         labels += with_threshold(spec, table, found) if targets == "class" else found
-    return Rows(tuple(texts), tuple(labels), tuple(tables), tuple(range(len(texts))))
+    noun = "images" if "image" in layout.wanted else "texts"
+    return Rows(tuple(texts), tuple(labels), tuple(tables), tuple(range(len(texts))), noun)
+
+
+def _some(rows: Rows, most: int | None, seed: int, told: list[str]) -> Rows:
+    """No more than so many of them, drawn by a seed, in their order."""
+    if most is None or len(rows) <= most:
+        return rows
+    told.append(f"{rows.where}: {most} of {len(rows)} {rows.noun} are used (`most`)")
+    return rows.take(sorted(random.Random(seed).sample(range(len(rows)), most)))
 
 
 def inputs_of(table: Table, layout: Layout) -> list[Any]:
-    """The texts of a table, its pairs of texts, or its rows of words."""
+    """The texts of a table, its pairs of texts, its rows of words, or its images."""
+    if "image" in layout.wanted:
+        return list(table.cells[layout.wanted["image"]])
     if layout.tagged:
         return list(words_of(table, layout.wanted["text"]))
     first = texts_of(table, layout.wanted["text"])
@@ -193,7 +227,7 @@ def _spell_numbers(rows: dict[str, Rows], told: list[str]) -> None:
     told.append(f"labels are whole numbers, and some are written as fractions: {example} is read as {spelled[example]}")
     for name, part in rows.items():
         labels = tuple(spelled.get(label, label) for label in part.labels)
-        rows[name] = Rows(part.texts, labels, part.tables, part.origins)
+        rows[name] = replace(part, labels=labels)
 
 
 def _check_alike(rows: Mapping[str, Rows]) -> None:
@@ -229,11 +263,11 @@ def _distinct(part: Rows, told: list[str]) -> Rows:
                 contrary.append(row)
     if contrary:
         told.append(
-            f"{part.where}: {len(contrary)} repeated texts have another label than before, which is not used "
+            f"{part.where}: {len(contrary)} repeated {part.noun} have another label than before, which is not used "
             f"({part.told(contrary)})"
         )
     if repeated:
-        told.append(f"{part.where}: {len(repeated)} of {len(part)} texts are repetitions and left away")
+        told.append(f"{part.where}: {len(repeated)} of {len(part)} {part.noun} are repetitions and left away")
     return part.take(list(first.values())) if repeated else part
 
 
@@ -269,9 +303,10 @@ def _check_classes(spec: DataSpec, rows: Mapping[str, Rows], classes: Sequence[s
 
 def _check_number(spec: DataSpec, rows: Mapping[str, Rows], classes: Sequence[str]) -> None:
     where, texts = next(iter(rows.values())).where, sum(map(len, rows.values()))
+    noun = next(iter(rows.values())).noun
     if len(classes) > max(_MANY, _LABELS_A_TEXT * texts):
         raise SpecError(
-            f"{where}: {len(classes)} classes in {texts} texts, such as {classes[0][:40]!r} and {classes[1][:40]!r}: "
+            f"{where}: {len(classes)} classes in {texts} {noun}, such as {classes[0][:40]!r} and {classes[1][:40]!r}: "
             f"is {spec.label!r} the column of labels? Name it with `task.data.label`, give classes more texts, or turn "
             "numbers into two classes with `task.data.threshold`"
         )

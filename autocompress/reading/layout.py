@@ -7,7 +7,7 @@ from dataclasses import dataclass, field, replace
 from typing import Any, Final, Literal
 
 from autocompress.core.data_spec import DataSpec, TextFormat, TextSpec
-from autocompress.core.task_kinds import Targets
+from autocompress.core.task_kinds import Modality, Targets
 from autocompress.errors import SpecError, did_you_mean
 
 ABSENT: Final = object()
@@ -33,7 +33,11 @@ class Layout:
     tagged: bool = False
 
     @staticmethod
-    def of_labelled(spec: DataSpec, targets: Targets = "class") -> Layout:
+    def of_labelled(spec: DataSpec, targets: Targets = "class", modality: Modality = "text") -> Layout:
+        if modality == "image":
+            if spec.image == spec.label:
+                raise SpecError(f"task.data.label: {spec.label!r} is the column of images already; name that of labels")
+            return _layout("task.data", {"image": spec.image, "label": spec.label}, spec, spec.pattern, spec.ignore)
         wanted = {"text": spec.text}
         if spec.text_pair is not None:
             wanted["text_pair"] = spec.text_pair
@@ -61,15 +65,15 @@ def _layout(
 class Table:
     """Rows as they were read: `cells` by column, those that are wanted and those that show what else there is.
 
-    `numbers` gives every row's number in the file, in units of `unit`. It is asked for only where something is to be
-    said of a row, as to know it may mean to read the file again.
+    `numbers` gives every row's number in the file, in units of `unit`, or its own name where each is a file. It is
+    asked for only where something is to be said of a row, as to know it may mean to read the file again.
     """
 
     where: str
     columns: tuple[str, ...]
     cells: Mapping[str, Sequence[Any]]
-    numbers: Callable[[], Sequence[int]]
-    unit: Literal["line", "row"] = "line"
+    numbers: Callable[[], Sequence[int | str]]
+    unit: Literal["line", "row", "file"] = "line"
     notes: tuple[str, ...] = field(default=())
 
     def told(self, rows: Sequence[int]) -> str:

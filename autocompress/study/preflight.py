@@ -83,6 +83,7 @@ def _of_model(spec: StudySpec) -> list[str]:
 
 
 def _of_texts(spec: StudySpec) -> Iterator[str]:
+    form = form_of(spec.task.kind)
     data, unlabelled = spec.task.data, spec.finalists.transfer.texts
     files: dict[str, Path] = {}
     for name, asset in zip(data.parts, data.sources.values(), strict=True):
@@ -94,7 +95,7 @@ def _of_texts(spec: StudySpec) -> Iterator[str]:
         elif path is not None:
             files[name] = path
     if files.keys() == data.parts.keys() and all(map(_is_small, files.values())):
-        yield from _told(lambda: read_labelled(data, files, form_of(spec.task.kind).targets))
+        yield from _told(lambda: read_labelled(data, files, form.targets, form.modality))
     path = _local(unlabelled.source) if unlabelled else None
     if unlabelled is None or path is None:
         return

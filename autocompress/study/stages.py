@@ -53,7 +53,7 @@ from autocompress.search import Search, Watch
 from autocompress.store import PROFILE_FACT, Lease, Store
 from autocompress.study.environment import ENVIRONMENT_FACT, environment, take_over
 from autocompress.study.preflight import misfits
-from autocompress.tasks import task_named, with_tokens
+from autocompress.tasks import task_named
 from autocompress.teacher.importance import prepare_importance
 from autocompress.teacher.teacher import Teacher, prepare_teacher
 
@@ -215,7 +215,7 @@ class Conductor:
 
     def _teacher(self) -> Teacher:
         with self._stage("teacher"):
-            self._observer.progress(0, None, "reading the texts, loading the model")
+            self._observer.progress(0, None, "reading the data, loading the model")
             epochs = self._spec.teacher.epochs
 
             def on_progress(at: Progress) -> None:
@@ -242,7 +242,7 @@ class Conductor:
 
     def _serve_lengths(self, teacher: Teacher) -> None:
         """From here on the workload knows how long the task's texts are, if that is what it asks for."""
-        served = with_tokens(self._spec.workload, teacher.task.examples("train"))
+        served = teacher.task.examples("train").served(self._spec.workload)
         if served != self._spec.workload:
             self._spec = replace(self._spec, workload=served)
             self._observer.note(f"workload: {served}")

@@ -365,8 +365,8 @@ def _with_rows(spec: StudySpec, data: object, store: Store) -> StudySpec:
     """The study with these texts, which are kept under what they hold."""
     from autocompress.reading import kept, rows_given
 
-    files = {}
-    for part, lines in rows_given(spec.task.data, data, form_of(spec.task.kind).targets).items():
+    files, form = {}, form_of(spec.task.kind)
+    for part, lines in rows_given(spec.task.data, data, form.targets, form.modality).items():
         files[part] = f"{hashlib.sha256(lines).hexdigest()}.jsonl"
         if not (store.artifacts / ROWS / files[part]).exists():
             write_atomically(store.artifacts / ROWS / files[part], lines)

@@ -16,9 +16,12 @@ from torch.nn import functional
 from autocompress.certainty import RowScores
 from autocompress.core.data_spec import TaskSpec
 from autocompress.core.scores import parsed_metric
+from autocompress.core.task_kinds import form_of
 from autocompress.errors import SpecError
-from autocompress.inputs.examples import Batch, Examples
-from autocompress.reading import ALL, Rows, ordered, read_labelled
+from autocompress.inputs.examples import Batch, Rows
+from autocompress.reading import ALL, ordered, read_labelled
+from autocompress.reading import Rows as Labelled
+from autocompress.tasks.image_loading import loaded_images
 from autocompress.tasks.loading import loaded
 from autocompress.tasks.metrics import Metric, of_classes
 from autocompress.tasks.task import Outputs, Reduction, Score, Task
@@ -40,24 +43,28 @@ class OfClasses(Task):
         labels: Sequence[str] | None = None,
         rows: int | None = None,
         types: int = 1,
+        config: Any = None,
     ) -> Self:
-        data = read_labelled(spec.data, files)
+        data = read_labelled(spec.data, files, modality=form_of(cls.kind).modality)
         names = tuple(labels or data.classes)
         of_classes(spec.scored, names)
         known = set(names if labels else (data.parts.get("train") or data.parts[ALL]).labels)
         for part in data.parts.values():
-            _check_labels(part, known, "the model" if labels else "the training texts")
+            _check_labels(part, known, "the model" if labels else f"the training {part.noun}")
         places = {name: number for number, name in enumerate(names)}
 
         def numbers(given: Sequence[str]) -> NDArray[np.int64]:
             return np.array([places[label] for label in given], dtype=np.int64)
 
-        found = loaded(spec, data, tokenizer_folder, numbers, classes=names, rows=rows, types=types)
-        return cls(str(spec.scored), names, found.splits, found.tokenizer, found.notes)
+        if data.modality == "image":
+            found = loaded_images(spec, data, tokenizer_folder, numbers, classes=names, config=config)
+        else:
+            found = loaded(spec, data, tokenizer_folder, numbers, classes=names, rows=rows, types=types)
+        return cls(str(spec.scored), names, found.splits, found.reading, found.notes)
 
-    @staticmethod
-    def classes(spec: TaskSpec, files: Mapping[str, Path]) -> tuple[str, ...]:
-        return tuple(read_labelled(spec.data, files).classes)
+    @classmethod
+    def classes(cls, spec: TaskSpec, files: Mapping[str, Path]) -> tuple[str, ...]:
+        return tuple(read_labelled(spec.data, files, modality=form_of(cls.kind).modality).classes)
 
     def loss(
         self, outputs: Tensor, targets: Tensor, *, label_smoothing: float = 0.0, reduction: Reduction = "mean"
@@ -73,7 +80,7 @@ class OfClasses(Task):
         found: NDArray[np.int64] = outputs.argmax(axis=1)
         return found
 
-    def varied(self, examples: Examples, count: int) -> NDArray[np.int64]:
+    def varied(self, examples: Rows, count: int) -> NDArray[np.int64]:
         """As many of each class as can be."""
         order = np.random.default_rng(0).permutation(len(examples))
         places = np.zeros(len(examples), dtype=np.int64)
@@ -89,16 +96,16 @@ class OfClasses(Task):
     def _predicted(self, outputs: Outputs) -> Any:
         return outputs if self.scored.from_shares else outputs.argmax(axis=1)
 
-    def score(self, outputs: Outputs, examples: Examples) -> Score:
+    def score(self, outputs: Outputs, examples: Rows) -> Score:
         return self.scored.score(self._predicted(outputs), examples.labels)
 
-    def drop(self, outputs: Outputs, reference: Outputs, examples: Examples) -> Score:
+    def drop(self, outputs: Outputs, reference: Outputs, examples: Rows) -> Score:
         return self.scored.drop(self._predicted(outputs), self._predicted(reference), examples.labels)
 
-    def by_row(self, outputs: Outputs, examples: Examples) -> RowScores:
+    def by_row(self, outputs: Outputs, examples: Rows) -> RowScores:
         return self.scored.by_row(self._predicted(outputs), examples.labels)
 
-    def chance(self, examples: Examples) -> float:
+    def chance(self, examples: Rows) -> float:
         same = np.eye(len(self.labels), dtype=np.float32)
         answers = (np.repeat(row[None], len(examples), axis=0) for row in same)
         found = [self.scored.value(self._predicted(one), examples.labels) for one in answers]
@@ -133,7 +140,7 @@ def softened(outputs: Tensor, teacher: Tensor, *, temperature: float) -> Tensor:
     return temperature**2 * apart
 
 
-def _check_labels(part: Rows, known: set[str], whose: str) -> None:
+def _check_labels(part: Labelled, known: set[str], whose: str) -> None:
     """Raises SpecError with the labels that are unknown, and their rows."""
     strange = {label: row for row, label in reversed(list(enumerate(part.labels))) if label not in known}
     if strange:

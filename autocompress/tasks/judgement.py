@@ -9,7 +9,7 @@ from typing import Final
 import numpy as np
 from numpy.typing import NDArray
 
-from autocompress.inputs.examples import Examples
+from autocompress.inputs.examples import Rows
 from autocompress.tasks.labels import (
     answer_table,
     better_order,
@@ -20,7 +20,7 @@ from autocompress.tasks.labels import (
 )
 from autocompress.tasks.task import Task
 
-Answer = Callable[[Examples], NDArray[np.int64]]
+Answer = Callable[[Rows], NDArray[np.int64]]
 """The output that a model chooses for each text."""
 
 _ASKED: Final = 512

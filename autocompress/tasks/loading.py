@@ -12,7 +12,8 @@ from numpy.typing import NDArray
 
 from autocompress.core.data_spec import TaskSpec
 from autocompress.errors import SpecError
-from autocompress.inputs.examples import Examples
+from autocompress.inputs.examples import Examples, Rows
+from autocompress.inputs.row_files import RowFiles
 from autocompress.inputs.tokenizer import TokenizerFiles
 from autocompress.reading import Labelled
 from autocompress.tasks.splitting import Pool, split
@@ -24,10 +25,10 @@ Numbers = Callable[[Sequence[Any]], NDArray[Any]]
 
 @dataclass(frozen=True, slots=True)
 class Loaded:
-    """What every task of texts is made of, its labels apart."""
+    """What every task is made of, its labels apart."""
 
-    splits: Mapping[str, Examples]
-    tokenizer: TokenizerFiles
+    splits: Mapping[str, Rows]
+    reading: RowFiles
     notes: tuple[str, ...]
 
 

@@ -18,11 +18,12 @@ from autocompress.certainty import RowScores
 from autocompress.core.data_spec import TaskSpec
 from autocompress.core.scores import parsed_metric
 from autocompress.errors import SpecError, did_you_mean
-from autocompress.inputs.examples import Batch, Examples
+from autocompress.inputs.examples import Batch, Rows
+from autocompress.inputs.row_files import row_files_of
 from autocompress.reading import ALL, read_labelled
 from autocompress.tasks.loading import loaded
 from autocompress.tasks.metrics import Metric, of_decisions
-from autocompress.tasks.task import Outputs, Problem, Reduction, Score, Task, served_tokenizer
+from autocompress.tasks.task import Outputs, Problem, Reduction, Score, Task
 
 _THRESHOLDS = np.linspace(0.05, 0.95, 19)
 """Shares at which a label may begin to be given."""
@@ -51,6 +52,7 @@ class MultiLabel(Task):
         labels: Sequence[str] | None = None,
         rows: int | None = None,
         types: int = 1,
+        config: Any = None,  # noqa: ARG003 - rows are texts
     ) -> Self:
         data = read_labelled(spec.data, files, "classes")
         names = tuple(labels or data.classes)
@@ -73,7 +75,7 @@ class MultiLabel(Task):
             return found
 
         found = loaded(spec, data, tokenizer_folder, numbers, rows=rows, types=types)
-        return cls(str(spec.scored), names, found.splits, found.tokenizer, found.notes)
+        return cls(str(spec.scored), names, found.splits, found.reading, found.notes)
 
     @staticmethod
     def classes(spec: TaskSpec, files: Mapping[str, Path]) -> tuple[str, ...]:
@@ -108,16 +110,16 @@ class MultiLabel(Task):
     def scored(self) -> Metric:
         return of_decisions(parsed_metric(self.metric))
 
-    def score(self, outputs: Outputs, examples: Examples) -> Score:
+    def score(self, outputs: Outputs, examples: Rows) -> Score:
         return self.scored.score(self.decided(outputs), examples.labels)
 
-    def drop(self, outputs: Outputs, reference: Outputs, examples: Examples) -> Score:
+    def drop(self, outputs: Outputs, reference: Outputs, examples: Rows) -> Score:
         return self.scored.drop(self.decided(outputs), self.decided(reference), examples.labels)
 
-    def by_row(self, outputs: Outputs, examples: Examples) -> RowScores:
+    def by_row(self, outputs: Outputs, examples: Rows) -> RowScores:
         return self.scored.by_row(self.decided(outputs), examples.labels)
 
-    def chance(self, examples: Examples) -> float:
+    def chance(self, examples: Rows) -> float:
         """The commonest labels given to every row, as many as score best."""
         order = np.argsort(-examples.labels.mean(axis=0), kind="stable")
         found = []
@@ -135,7 +137,7 @@ class MultiLabel(Task):
         names = [name for name, is_given in zip(self.labels, given, strict=True) if is_given]
         return ", ".join(names) or "none", float(1 / (1 + math.exp(-float(np.abs(outputs).min()))))
 
-    def settled(self, outputs: Outputs, examples: Examples) -> Self:
+    def settled(self, outputs: Outputs, examples: Rows) -> Self:
         """With the threshold of each label at which the teacher's answers to training rows have the best F1."""
         shares, found = 1 / (1 + np.exp(-outputs.astype(np.float64))), []
         for label in range(len(self.labels)):
@@ -150,7 +152,7 @@ class MultiLabel(Task):
 
     @classmethod
     def served(cls, about: Mapping[str, Any]) -> Self:
-        tokenizer = served_tokenizer(about)
+        tokenizer = row_files_of(about)
         return cls(str(about["metric"]), tuple(about["labels"]), {}, tokenizer, thresholds=tuple(about["thresholds"]))
 
     def about(self) -> dict[str, Any]:

@@ -8,6 +8,7 @@ from typing import Final
 
 from autocompress.core.task_kinds import ENTRY_POINTS, kinds
 from autocompress.errors import SpecError, did_you_mean
+from autocompress.tasks.image_classification import ImageClassification
 from autocompress.tasks.multi_label import MultiLabel
 from autocompress.tasks.regression import Regression
 from autocompress.tasks.sentence_embeddings import SentenceEmbeddings
@@ -16,7 +17,8 @@ from autocompress.tasks.task import Task
 from autocompress.tasks.text_classification import TextClassification
 
 TASKS: Final[Mapping[str, type[Task]]] = {
-    task.kind: task for task in (TextClassification, SentencePairs, Regression, SentenceEmbeddings, MultiLabel)
+    task.kind: task
+    for task in (TextClassification, SentencePairs, Regression, SentenceEmbeddings, MultiLabel, ImageClassification)
 }
 
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import ClassVar, Self, final
+from typing import Any, ClassVar, Self, final
 
 import numpy as np
 from numpy.typing import NDArray
@@ -15,7 +15,7 @@ from torch.nn import functional
 from autocompress.certainty import RowScores
 from autocompress.core.data_spec import TaskSpec
 from autocompress.core.scores import parsed_metric
-from autocompress.inputs.examples import Batch, Examples
+from autocompress.inputs.examples import Batch, Rows
 from autocompress.reading import read_labelled
 from autocompress.tasks.loading import loaded
 from autocompress.tasks.metrics import Metric, of_amounts
@@ -44,6 +44,7 @@ class Regression(Task):
         labels: Sequence[str] | None = None,  # noqa: ARG003 - an amount has none
         rows: int | None = None,
         types: int = 1,
+        config: Any = None,  # noqa: ARG003 - rows are texts
     ) -> Self:
         data = read_labelled(spec.data, files, "amount")
 
@@ -51,7 +52,7 @@ class Regression(Task):
             return np.array(given, dtype=np.float32)
 
         found = loaded(spec, data, tokenizer_folder, numbers, rows=rows, types=types)
-        return cls(str(spec.scored), (), found.splits, found.tokenizer, found.notes)
+        return cls(str(spec.scored), (), found.splits, found.reading, found.notes)
 
     @staticmethod
     def classes(spec: TaskSpec, files: Mapping[str, Path]) -> tuple[str, ...]:
@@ -89,16 +90,16 @@ class Regression(Task):
     def scored(self) -> Metric:
         return of_amounts(parsed_metric(self.metric))
 
-    def score(self, outputs: Outputs, examples: Examples) -> Score:
+    def score(self, outputs: Outputs, examples: Rows) -> Score:
         return self.scored.score(outputs[:, 0], examples.labels)
 
-    def drop(self, outputs: Outputs, reference: Outputs, examples: Examples) -> Score:
+    def drop(self, outputs: Outputs, reference: Outputs, examples: Rows) -> Score:
         return self.scored.drop(outputs[:, 0], reference[:, 0], examples.labels)
 
-    def by_row(self, outputs: Outputs, examples: Examples) -> RowScores:
+    def by_row(self, outputs: Outputs, examples: Rows) -> RowScores:
         return self.scored.by_row(outputs[:, 0], examples.labels)
 
-    def chance(self, examples: Examples) -> float:
+    def chance(self, examples: Rows) -> float:
         """Correlated with nothing, or off by as much as amounts differ from their mean."""
         return -float(examples.labels.std()) if self.scored.spec.name == "rmse" else 0.0
 

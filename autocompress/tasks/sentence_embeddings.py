@@ -15,7 +15,7 @@ from autocompress.anatomy.heads import EMBEDDING
 from autocompress.certainty import RowScores
 from autocompress.core.data_spec import TaskSpec
 from autocompress.core.scores import parsed_metric
-from autocompress.inputs.examples import Batch, Examples
+from autocompress.inputs.examples import Batch, Examples, Rows
 from autocompress.reading import read_labelled
 from autocompress.tasks.loading import about_cut, single_texts, tokenized
 from autocompress.tasks.metrics import Metric, of_amounts, of_ranks
@@ -51,6 +51,7 @@ class SentenceEmbeddings(Task):
         labels: Sequence[str] | None = None,  # noqa: ARG003 - a vector has none
         rows: int | None = None,
         types: int = 1,  # noqa: ARG003 - one text at a time
+        config: Any = None,  # noqa: ARG003 - rows are texts
     ) -> Self:
         data = read_labelled(spec.data, files, "amount")
         tokenization = open_tokenization(tokenizer_folder, longest=spec.max_length, rows=rows)
@@ -121,18 +122,18 @@ class SentenceEmbeddings(Task):
         ranks: NDArray[np.float32] = (alike > np.diag(alike)[:, None]).sum(axis=1).astype(np.float32)
         return ranks
 
-    def score(self, outputs: Outputs, examples: Examples) -> Score:
+    def score(self, outputs: Outputs, examples: Rows) -> Score:
         return self.scored.score(self._predicted(outputs), examples.labels[::2])
 
-    def drop(self, outputs: Outputs, reference: Outputs, examples: Examples) -> Score:
+    def drop(self, outputs: Outputs, reference: Outputs, examples: Rows) -> Score:
         ours, theirs = self._predicted(outputs), self._predicted(reference)
         return self.scored.drop(ours, theirs, examples.labels[::2])
 
-    def by_row(self, outputs: Outputs, examples: Examples) -> RowScores:
+    def by_row(self, outputs: Outputs, examples: Rows) -> RowScores:
         """A row is a pair."""
         return self.scored.by_row(self._predicted(outputs), examples.labels[::2])
 
-    def chance(self, examples: Examples) -> float:
+    def chance(self, examples: Rows) -> float:
         """Correlated with nothing, or drawn from all there are."""
         spec = self.scored.spec
         return min(1.0, (spec.k or 1) / (len(examples) // 2)) if spec.name == "recall" else 0.0

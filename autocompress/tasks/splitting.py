@@ -77,7 +77,8 @@ def split(spec: DataSpec, pools: Mapping[str, Pool], classes: Sequence[str], *, 
     _check_counts(pools, found)
     if of_classes:
         notes += _about_classes(pools, found, classes)
-        notes += [_about_interval(name, len(found[name][1])) for name in ("validation", "test")]
+        noun = pools[source].rows.noun
+        notes += [_about_interval(name, len(found[name][1]), noun) for name in ("validation", "test")]
     return Splits(found, tuple(notes))
 
 
@@ -111,11 +112,11 @@ def _tell_lost(rows: Rows, name: str, lost: Places, notes: list[str], *, of: int
     whole, others = of or len(rows), "the test split" if name == "validation" else "the validation or the test split"
     if len(lost) > _LOST * whole:
         raise SpecError(
-            f"{rows.where}: {len(lost)} of {whole} {name} texts stand in {others} too ({rows.told(lost.tolist())}); "
-            "give files that share no texts"
+            f"{rows.where}: {len(lost)} of {whole} {name} {rows.noun} stand in {others} too "
+            f"({rows.told(lost.tolist())}); give files that share no {rows.noun}"
         )
     notes.append(
-        f"{len(lost)} {name} texts are left away, as the model cannot tell them from texts of {others} "
+        f"{len(lost)} {name} {rows.noun} are left away, as the model cannot tell them from {rows.noun} of {others} "
         f"({rows.told(lost.tolist())})"
     )
 
@@ -132,11 +133,11 @@ def _drawn(spec: DataSpec, pool: Pool, free: Places, shares: Sequence[float], no
             first.setdefault(pool.keys[place], int(place))
         units = np.array(list(first.values()), dtype=np.int64)
     if not len(units):
-        raise SpecError(f"{pool.rows.where}: no texts are left to split")
+        raise SpecError(f"{pool.rows.where}: no {pool.rows.noun} are left to split")
     weights = np.array(shares) / sum(shares)
     parts, by_class = draw(pool.labels[units], weights, seed=spec.split_seed)
     if by_class:
-        notes.append("a random split would leave classes short; texts are split class by class")
+        notes.append(f"a random split would leave classes short; {pool.rows.noun} are split class by class")
     chosen = [units[part] for part in parts]
     if len(units) == len(free):
         return chosen
@@ -195,8 +196,8 @@ def _check_counts(pools: Mapping[str, Pool], found: Mapping[str, tuple[str, Plac
         if len(places) < _FEWEST:
             rows = pools[part].rows
             raise SpecError(
-                f"{rows.where}: {len(rows)} texts leave {len(places)} for {name}; at least {_FEWEST} are needed, and "
-                "some hundreds to tell models apart"
+                f"{rows.where}: {len(rows)} {rows.noun} leave {len(places)} for {name}; at least {_FEWEST} are "
+                "needed, and some hundreds to tell models apart"
             )
 
 
@@ -210,12 +211,13 @@ def _about_classes(
         lacking = [classes[label] for label in sorted(everywhere - present[name])]
         if lacking:
             shown = ", ".join(lacking[:5]) + (", ..." if len(lacking) > 5 else "")
-            what = "they are not learned from texts" if name == "train" else "its scores say nothing of them"
-            notes.append(f"{len(lacking)} of {len(everywhere)} classes have no {name} text ({shown}): {what}")
+            noun = next(iter(pools.values())).rows.noun
+            what = f"they are not learned from {noun}" if name == "train" else "its scores say nothing of them"
+            notes.append(f"{len(lacking)} of {len(everywhere)} classes have no {name} {noun[:-1]} ({shown}): {what}")
     return notes
 
 
-def _about_interval(name: str, texts: int) -> str:
+def _about_interval(name: str, texts: int, noun: str) -> str:
     return (
-        f"{name}: {texts} texts tell an accuracy of 90 % to within {100 * interval(texts):.2g} points (95 % interval)"
+        f"{name}: {texts} {noun} tell an accuracy of 90 % to within {100 * interval(texts):.2g} points (95 % interval)"
     )

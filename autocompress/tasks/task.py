@@ -20,7 +20,10 @@ from torch import Tensor
 from autocompress.anatomy.heads import SEQUENCE
 from autocompress.certainty import RowScores
 from autocompress.core.data_spec import TaskSpec
-from autocompress.inputs.examples import Batch, Examples
+from autocompress.core.task_kinds import Modality, form_of
+from autocompress.errors import SpecError
+from autocompress.inputs.examples import Batch, Examples, Rows
+from autocompress.inputs.row_files import RowFiles, row_files_of
 from autocompress.inputs.tokenizer import TokenizerFiles
 from autocompress.tasks.loading import unlabelled_texts
 
@@ -43,13 +46,13 @@ class Score:
 @dataclass(frozen=True, slots=True)
 class Task(ABC):
     """Rows in three splits that share none. `labels` are what the outputs mean, none where they are amounts.
-    `tokenizer` turns texts into their tokens, in the study and in every exported folder; `notes` is what there is to
-    say of the data."""
+    `reading` says how rows are read, in the study and in every exported folder; `notes` is what there is to say of the
+    data."""
 
     metric: str
     labels: tuple[str, ...]
-    splits: Mapping[str, Examples]
-    tokenizer: TokenizerFiles
+    splits: Mapping[str, Rows]
+    reading: RowFiles
     notes: tuple[str, ...] = ()
 
     kind: ClassVar[str]
@@ -73,9 +76,12 @@ class Task(ABC):
         labels: Sequence[str] | None = None,
         rows: int | None = None,
         types: int = 1,
+        config: Any = None,
     ) -> Self:
-        """Reads, splits and tokenizes. `labels` fixes the order of the outputs (that of a model already fine-tuned),
-        `rows` are those of the model's embedding, `types` the kinds of token that it tells apart.
+        """Reads and splits, tokenizes texts and resizes images. `labels` fixes the order of the outputs (that of a
+        model already fine-tuned), `rows` are those of the model's embedding, `types` the kinds of token that it tells
+        apart, `config` is the model's, where rows are no texts. In `tokenizer_folder` the checkpoint says how rows are
+        read.
 
         Raises SpecError when the data do not fit the spec, the labels, or are too few to split, and when the tokenizer
         cannot be deployed, is not the model's, or knows next to nothing of the texts."""
@@ -91,8 +97,21 @@ class Task(ABC):
         """Texts as the task's model reads them, without those that it reads nothing in. Their labels mean nothing."""
         return unlabelled_texts(spec, texts, tokenizer_folder)
 
-    def examples(self, split: str) -> Examples:
+    def examples(self, split: str) -> Any:
+        """The rows of a split: `Rows`, and of texts `Examples`."""
         return self.splits[split]
+
+    @property
+    def modality(self) -> Modality:
+        """What a row is."""
+        return form_of(self.kind).modality
+
+    @property
+    def tokenizer(self) -> TokenizerFiles:
+        """What turns texts into tokens. Raises SpecError where rows are none."""
+        if not isinstance(self.reading, TokenizerFiles):
+            raise SpecError(f"{self.kind} reads {self.modality}s, which have no tokens")
+        return self.reading
 
     @property
     def outputs(self) -> int:
@@ -102,14 +121,14 @@ class Task(ABC):
     @property
     def pairs(self) -> bool:
         """Whether a row is two texts."""
-        return any(not isinstance(text, str) for part in self.splits.values() for text in part.texts[:1])
+        return any(isinstance(row, tuple) for part in self.splits.values() for row in part.given[:1])
 
     @property
     def types(self) -> bool:
         """Whether the model is told which of the two a token belongs to."""
-        return any(part.types is not None for part in self.splits.values())
+        return any(getattr(part, "types", None) is not None for part in self.splits.values())
 
-    def settled(self, outputs: Outputs, examples: Examples) -> Self:
+    def settled(self, outputs: Outputs, examples: Rows) -> Self:
         """With what follows from a teacher's outputs for some training rows."""
         return self
 
@@ -134,28 +153,28 @@ class Task(ABC):
     def taught(self, outputs: Outputs) -> NDArray[Any]:
         """What the targets of rows are that nobody but the teacher labelled, by its outputs."""
 
-    def varied(self, examples: Examples, count: int) -> NDArray[np.int64]:
+    def varied(self, examples: Rows, count: int) -> NDArray[np.int64]:
         """So many rows that stand for all of them, the same every time: what calibration looks at."""
         return np.random.default_rng(0).permutation(len(examples))[:count]
 
     # Judging
 
     @abstractmethod
-    def score(self, outputs: Outputs, examples: Examples) -> Score:
+    def score(self, outputs: Outputs, examples: Rows) -> Score:
         """How good outputs are."""
 
     @abstractmethod
-    def drop(self, outputs: Outputs, reference: Outputs, examples: Examples) -> Score:
+    def drop(self, outputs: Outputs, reference: Outputs, examples: Rows) -> Score:
         """By how much a model scores below another one on the same rows. Pairing takes out what makes a row hard for
         both: the interval is narrower than the scores' own would have it."""
 
-    def by_row(self, outputs: Outputs, examples: Examples) -> RowScores | None:
+    def by_row(self, outputs: Outputs, examples: Rows) -> RowScores | None:
         """What each row adds to `score`, as a study keeps it of its finalists: from that follows how sure one can be of
         what they lose. None where the score is of another form; then drops are believed as they were seen."""
         return None
 
     @abstractmethod
-    def chance(self, examples: Examples) -> float:
+    def chance(self, examples: Rows) -> float:
         """What an answer that is the same for every row scores at best."""
 
     @abstractmethod
@@ -171,7 +190,7 @@ class Task(ABC):
     @classmethod
     def served(cls, about: Mapping[str, Any]) -> Self:
         """The task of an exported folder by its manifest, without any rows: it scores, and trains nothing."""
-        return cls(str(about["metric"]), tuple(about["labels"]), {}, served_tokenizer(about))
+        return cls(str(about["metric"]), tuple(about["labels"]), {}, row_files_of(about))
 
     def about(self) -> dict[str, Any]:
         """What the manifest of an exported folder says of its task: all that its loader and its example need."""
@@ -181,12 +200,6 @@ class Task(ABC):
             "answer": self.answer,
             "labels": list(self.labels),
             "metric": self.metric,
-            "max_length": self.tokenizer.longest,
-            "pad": self.tokenizer.pad,
+            **self.reading.about(),
             **({"pairs": True, "types": self.types} if self.pairs else {}),
         }
-
-
-def served_tokenizer(about: Mapping[str, Any]) -> TokenizerFiles:
-    """What a manifest says of the tokenizer: enough to know how texts were cut."""
-    return TokenizerFiles("", {}, longest=int(about["max_length"]), pad=int(about.get("pad", 0)))

@@ -19,9 +19,10 @@ from torch import nn
 from transformers.utils import logging as transformers_logging
 
 from autocompress.anatomy import FAMILIES, Family, family_of
-from autocompress.anatomy.heads import EMBEDDING, config_in, empty_model, head_of, pretrained
+from autocompress.anatomy.heads import EMBEDDING, at_size, config_in, empty_model, head_of, pretrained
 from autocompress.assets import check_model_folder
 from autocompress.assets.model_folders import config_errors, numbered_names, tensor_shapes
+from autocompress.core.task_kinds import form_of, kinds
 from autocompress.errors import SpecError
 
 _PURPOSE = "ForSequenceClassification"
@@ -55,6 +56,16 @@ class Checkpoint:
         """What its config says that it is: BertForTokenClassification."""
         written = self.settings.get("architectures")
         return str(written[0]) if isinstance(written, list) and written else ""
+
+    def check_modality(self, kind: str) -> None:
+        """Raises SpecError where the task gives the model what it cannot read: images to a model of texts."""
+        wanted, reads = form_of(kind).modality, self.family.modality
+        if wanted != reads:
+            fitting = [name for name in kinds() if form_of(name).modality == reads]
+            raise SpecError(
+                f"{self.folder}: a {self.family.model_type} reads {reads}s, and {kind} gives it {wanted}s; take a "
+                f"model of {wanted}s, or a task of {reads}s ({', '.join(fitting) or 'there is none yet'})"
+            )
 
     def check_head(self, problem: str) -> None:
         """Raises SpecError when it answers something else than the task asks (`tasks.Task.problem`), or when a part of
@@ -145,10 +156,18 @@ def read_checkpoint(folder: Path) -> Checkpoint:
 
 
 def load_model(
-    checkpoint: Checkpoint, head: str, labels: Sequence[str], *, new_head: bool, outputs: int = 0, types: bool = False
+    checkpoint: Checkpoint,
+    head: str,
+    labels: Sequence[str],
+    *,
+    new_head: bool,
+    outputs: int = 0,
+    types: bool = False,
+    image_size: int | None = None,
 ) -> Any:
     """The model with this head (`anatomy.heads`), in fp32. A new head has an output for each label, or as
-    many `outputs`, and starts the same way every time. With `types` rows are pairs, whose token types it is told.
+    many `outputs`, and starts the same way every time. With `types` rows are pairs, whose token types it is told; an
+    `image_size` is that of the images that it is to read.
 
     Raises SpecError when weights are missing, of another size, left over or not finite.
     """
@@ -169,7 +188,7 @@ def load_model(
         _check_loaded(checkpoint, model, info, new_head=new_head)
         if new_head and checkpoint.has_head:
             _renew_head(model, checkpoint.family)
-    return model
+    return at_size(model, image_size) if image_size else model
 
 
 def _check_sizes(checkpoint: Checkpoint, head: str) -> None:

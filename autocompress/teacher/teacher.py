@@ -22,9 +22,10 @@ from autocompress.anatomy.heads import EMBEDDING
 from autocompress.assets import cache_folder, data_digest, file_digest, find_entry, new_entry
 from autocompress.core.policy import content_digest
 from autocompress.core.spec import StudySpec
+from autocompress.core.task_kinds import form_of
 from autocompress.distill import Progress, answers, predict, train
 from autocompress.errors import CandidateError, NotFoundError, SpecError
-from autocompress.tasks import Examples, Outputs, Task, batches, task_named
+from autocompress.tasks import Outputs, Rows, Task, batches, task_named
 from autocompress.tasks.classes import OfClasses
 from autocompress.tasks.judgement import Tables, answer_tables, fitting_labels, order_problem
 from autocompress.tasks.labels import Matched, Unmatched, is_confirmed, labels_block, match_labels
@@ -200,29 +201,34 @@ def _fitting(
         return None
     if not isinstance(task, OfClasses):
         return None
-    model = load_model(checkpoint, task.head, labels, new_head=False, types=task.types).eval()
+    model = _model(spec, checkpoint, replace(task, labels=tuple(labels)), new_head=False).eval()
     return fitting_labels(task, lambda examples: _answers(spec, model, examples))
 
 
 def _task(
     spec: StudySpec, checkpoint: Checkpoint, data: Mapping[str, Path], *, labels: Sequence[str] | None = None
 ) -> Task:
-    """Raises SpecError when the model cannot read what the task gives it: texts longer than it has positions for, or
-    the tokens of another model's tokenizer (see `tasks.tokenization`)."""
-    config, folder = checkpoint.config, checkpoint.folder
+    """Raises SpecError when the model cannot read what the task gives it: texts for a model of images, texts longer
+    than it has positions for, the tokens of another model's tokenizer (see `tasks.tokenization`), or a workload that
+    its rows cannot be."""
+    config, folder, kind = checkpoint.config, checkpoint.folder, task_named(spec.task.kind)
+    checkpoint.check_modality(kind.kind)
+    if form_of(kind.kind).modality != "text":
+        task = kind.load(spec.task, data, folder, labels=labels, config=config)
+        task.examples("train").served(spec.workload)
+        return task
     places = int(config.max_position_embeddings) - checkpoint.family.first_position(config)
     if spec.task.max_length > places:
         raise SpecError(
             f"task.max_length: must be <= {places}, the positions that {folder} has, got {spec.task.max_length}; "
             "a workload is no longer than that"
         )
-    kind = task_named(spec.task.kind)
     types = int(getattr(config, "type_vocab_size", 1) or 1)
     return kind.load(spec.task, data, folder, labels=labels, rows=int(config.vocab_size), types=types)
 
 
 def _opened(spec: StudySpec, checkpoint: Checkpoint, task: Task, digest: str, notes: tuple[str, ...]) -> Teacher:
-    model = _model(checkpoint, task, new_head=False).eval()
+    model = _model(spec, checkpoint, task, new_head=False).eval()
     if task.settles:
         train = task.examples("train")
         some = train.take(np.random.default_rng(0).permutation(len(train))[:_SETTLING])
@@ -232,16 +238,24 @@ def _opened(spec: StudySpec, checkpoint: Checkpoint, task: Task, digest: str, no
     return Teacher(anatomy_of(model), checkpoint.folder, task, digest, score, notes)
 
 
-def _model(checkpoint: Checkpoint, task: Task, *, new_head: bool) -> Any:
-    return load_model(checkpoint, task.head, task.labels, new_head=new_head, outputs=task.outputs, types=task.types)
+def _model(spec: StudySpec, checkpoint: Checkpoint, task: Task, *, new_head: bool) -> Any:
+    return load_model(
+        checkpoint,
+        task.head,
+        task.labels,
+        new_head=new_head,
+        outputs=task.outputs,
+        types=task.types,
+        image_size=spec.task.image_size,
+    )
 
 
-def _answers(spec: StudySpec, model: torch.nn.Module, examples: Examples) -> NDArray[np.int64]:
+def _answers(spec: StudySpec, model: torch.nn.Module, examples: Rows) -> NDArray[np.int64]:
     answers: NDArray[np.int64] = _outputs(spec, model, examples).argmax(1)
     return answers
 
 
-def _outputs(spec: StudySpec, model: torch.nn.Module, examples: Examples) -> Outputs:
+def _outputs(spec: StudySpec, model: torch.nn.Module, examples: Rows) -> Outputs:
     return predict(model, batches(examples, _BATCH), precision=spec.teacher.precision)
 
 
@@ -258,7 +272,7 @@ def _judged(spec: StudySpec, teacher: Teacher, names: Sequence[str], tried: str)
     chance = task.chance(task.examples("validation"))
     if problem is None and teacher.validation <= chance and teacher.validation < 1:
         problem = (
-            f"scores {teacher.validation:.3f} ({task.metric}) on validation texts, no more than "
+            f"scores {teacher.validation:.3f} ({task.metric}) on validation {task.modality}s, no more than "
             f"{alike}, {chance:.3f}: {tried}"
         )
     if problem is None:
@@ -273,8 +287,9 @@ def _task_identity(spec: StudySpec) -> dict[str, Any]:
     identity["data"] = spec.task.data.identity  # the content of files counts beside it, not where they came from
     if spec.task.scored.label is None and spec.task.scored.k is None:
         identity["metric"] = spec.task.scored.name
-    if not spec.task.labels:
-        identity.pop("labels")  # teachers of before there was such a key keep their digest
+    for name in ("labels", "image_size"):  # teachers of before there was such a key keep their digest
+        if not identity[name]:
+            identity.pop(name)
     return identity
 
 
@@ -285,7 +300,7 @@ def _fine_tune(
     task: Task,
     on_progress: Callable[[Progress], None],
 ) -> None:
-    model = _model(checkpoint, task, new_head=True)
+    model = _model(spec, checkpoint, task, new_head=True)
     model.requires_grad_(True)
     validation = task.examples("validation")
     judged = batches(validation, _BATCH)
@@ -313,7 +328,7 @@ def _fine_tune(
     with new_entry(folder, needed=size) as part, quiet():
         part.mkdir()
         model.save_pretrained(str(part))
-        task.tokenizer.write(part)
+        task.reading.write(part)
         history = {"validation_scores": trained.scores, "kept_epoch": trained.kept_epoch}
         (part / "training.json").write_text(json.dumps(history), encoding="utf-8")
     shutil.rmtree(progress, ignore_errors=True)

@@ -26,6 +26,10 @@ class Engine(Protocol):
     def inputs(self) -> frozenset[str]:
         """The names of what it wants to be fed."""
 
+    @property
+    def sizes(self) -> Mapping[str, tuple[int | None, ...]]:
+        """How large each of these is, axis by axis; None where that is free."""
+
     def infer(self, feed: Mapping[str, Any]) -> Any:
         """The only output, in memory of its own."""
 

@@ -72,7 +72,11 @@ class OnnxRuntimeEngine:
                 f"{model if isinstance(model, Path) else 'model'}: not a valid model: {error}"
             ) from error
         refuse_fallback(name, providers, self._session)
-        self.inputs = frozenset(entry.name for entry in self._session.get_inputs())
+        self.sizes = {
+            entry.name: tuple(size if isinstance(size, int) else None for size in entry.shape)
+            for entry in self._session.get_inputs()
+        }
+        self.inputs = frozenset(self.sizes)
 
     def infer(self, feed: Mapping[str, Any]) -> Any:
         (found,) = self._session.run(None, feed)

@@ -65,7 +65,12 @@ class OpenVinoEngine:
         if got != precision:
             raise HostError(f"runtime {name!r}: asked for {precision}, got {got}; choose another runtime")
         self._request = compiled.create_infer_request()
-        self.inputs = frozenset(name for entry in compiled.inputs for name in entry.get_names())
+        self.sizes = {
+            name: tuple(None if size.is_dynamic else size.get_length() for size in entry.get_partial_shape())
+            for entry in compiled.inputs
+            for name in entry.get_names()
+        }
+        self.inputs = frozenset(self.sizes)
 
     def infer(self, feed: Mapping[str, Any]) -> Any:
         return self._request.infer(feed, share_inputs=True)[0]

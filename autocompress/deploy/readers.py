@@ -1,0 +1,103 @@
+"""Rows as a user gives them, read by an exported folder, and answered in the batches that its model was measured with:
+one class for each modality."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterable, Mapping, Sequence
+from pathlib import Path
+from typing import Any, Final, Protocol, final
+
+import numpy as np
+from numpy.typing import NDArray
+
+from autocompress.core.task_kinds import Modality
+from autocompress.core.workload import Workload
+from autocompress.deploy.serving import predict_as_served, serve
+from autocompress.deploy.session import Session
+from autocompress.errors import IntegrityError, SpecError
+from autocompress.inputs.image_reading import Unreadable, preprocessing_in
+from autocompress.inputs.image_reading import read as read_images
+from autocompress.inputs.tokenizer import TextTokenizer
+
+
+class Reader(Protocol):
+    """What stands between a user's rows and a session."""
+
+    def is_row(self, given: Any) -> bool:
+        """Whether it is one row and not several."""
+
+    def read(self, rows: Sequence[Any]) -> Any:
+        """What a model is given for them. Raises SpecError for what is no row."""
+
+    def outputs(self, session: Session, rows: Sequence[Any], workload: Workload) -> NDArray[np.float32]:
+        """[rows, outputs]. Raises SpecError for what is no row."""
+
+
+@final
+class TextReader:
+    """Texts, or pairs of texts, by their tokens."""
+
+    def __init__(self, folder: Path, about: Mapping[str, Any]) -> None:
+        self._pairs, self._pad = bool(about.get("pairs", False)), int(about.get("pad", 0))
+        self._tokenizer = TextTokenizer.read(folder, longest=int(about["max_length"]), pad=self._pad)
+
+    def read(self, texts: Sequence[Any]) -> tuple[list[NDArray[np.int64]], list[NDArray[np.int64]] | None]:
+        """The token ids of each text; of pairs of texts their types, too. Raises SpecError for what is neither."""
+        if not texts or isinstance(texts[0], str):
+            return self._tokenizer(texts), None
+        return self._tokenizer.pairs(texts)
+
+    def tokens(self, texts: Iterable[Any]) -> list[NDArray[np.int64]]:
+        """The token ids of each text, or pair of texts. Raises SpecError for what is neither."""
+        rows = list(texts)
+        if len({isinstance(row, str) for row in rows}) > 1:
+            return [self.read([row])[0][0] for row in rows]
+        return self.read(rows)[0]
+
+    def is_row(self, given: Any) -> bool:
+        """Two texts in a tuple are a pair; in a list they are two texts."""
+        return isinstance(given, str) or (self._pairs and isinstance(given, tuple) and isinstance(given[0], str))
+
+    def outputs(self, session: Session, rows: Sequence[Any], workload: Workload) -> NDArray[np.float32]:
+        if self._pairs and (single := [row for row in rows if isinstance(row, str)]):
+            raise SpecError(f"this model reads pairs of texts, (first, second); got the single text {single[0][:40]!r}")
+        tokens, types = self.read(rows)
+        return predict_as_served(session, tokens, workload, pad=self._pad, types=types)
+
+
+@final
+class ImageReader:
+    """Images: paths, the bytes of files, arrays or Pillow's own."""
+
+    def __init__(self, folder: Path, _: Mapping[str, Any]) -> None:
+        try:
+            self._how = preprocessing_in(folder)
+        except Unreadable as error:
+            raise IntegrityError(str(error)) from error
+
+    def is_row(self, given: Any) -> bool:
+        return not isinstance(given, list | tuple)
+
+    def read(self, rows: Sequence[Any], *, first: int = 0) -> NDArray[np.float32]:
+        """[images, channels, height, width]. Raises SpecError naming the first that is no image."""
+        found = []
+        for place, one in enumerate(rows, start=first):
+            try:
+                found.append(read_images([one], self._how)[0])
+            except Unreadable as error:
+                raise SpecError(f"image {place}: {error}") from error
+        return np.stack(found)
+
+    def outputs(self, session: Session, rows: Sequence[Any], workload: Workload) -> NDArray[np.float32]:
+        size = workload.batch
+        batches = (
+            {session.main: self.read(rows[start : start + size], first=start)} for start in range(0, len(rows), size)
+        )
+        return serve(session, batches)
+
+
+READERS: Final[Mapping[Modality, Callable[[Path, Mapping[str, Any]], Reader]]] = {
+    "text": TextReader,
+    "image": ImageReader,
+}
+"""By what the manifest says of its task; texts where it says nothing."""
