@@ -30,6 +30,7 @@ _BY_SUFFIX: Final[Mapping[str, TextFormat]] = {
     "iob2": "conll",
 }
 _LINES: Final = ("txt", "text")
+_IMAGES: Final = frozenset(("bmp", "gif", "jfif", "jpeg", "jpg", "pgm", "png", "pnm", "ppm", "tif", "tiff", "webp"))
 _ABOUT: Final = {"dataset_info.json", "dataset_infos.json", "state.json", "dataset_dict.json"}
 """What the `datasets` library writes beside data."""
 
@@ -147,9 +148,10 @@ def _loose_files(layout: Layout, path: Path) -> Found:
     files = [name for name in names if name.name not in _ABOUT and _is_asked(layout, name)]
     if not files:
         listed = ", ".join(name.relative_to(path).as_posix() for name in names[:5]) or "nothing"
+        images = "; images are read by `task.kind: image-classification`" if any(map(is_picture, names)) else ""
         raise SpecError(
             f"{path}: a folder without a file that can be read as {layout.format or 'a table'} (it holds {listed}); "
-            f"name a file with `{layout.key}.source.member`, or set `{layout.key}.format`"
+            f"name a file with `{layout.key}.source.member`, or set `{layout.key}.format`{images}"
         )
     formats = {_known(name) for name in files}
     if not layout.format and len(formats) > 1:
@@ -168,6 +170,11 @@ def _loose_files(layout: Layout, path: Path) -> Found:
         {name: found for name, found in by_split.items() if name},
         [f"{path}: files that say no split and are not read: {shown}"] if unnamed else [],
     )
+
+
+def is_picture(path: Path) -> bool:
+    """Whether a file is taken for an image, by its name."""
+    return path.suffix[1:].lower() in _IMAGES
 
 
 def is_table(path: Path) -> bool:

@@ -20,11 +20,8 @@ import numpy as np
 from PIL import Image
 
 from autocompress.errors import HostError, SpecError
-from autocompress.reading.folders import find_files, is_table, read_file, split_named
+from autocompress.reading.folders import find_files, is_picture, is_table, read_file, split_named
 from autocompress.reading.layout import ABSENT, Layout, Table
-
-SUFFIXES: Final = frozenset(["bmp", "gif", "jpeg", "jpg", "jfif", "pgm", "png", "pnm", "ppm", "tif", "tiff", "webp"])
-"""Of files that are taken for images."""
 
 _IDX: Final = re.compile(r"(?P<part>.*?)-?(?P<what>images|labels)[-.]idx(?P<axes>[13])-ubyte(\.gz)?")
 _SHOWN: Final = 5
@@ -56,11 +53,6 @@ def find_pictures(layout: Layout, path: Path) -> FoundTables:
         }
         return FoundTables(tables, found.notes)
     return _of_classes(layout, path)
-
-
-def is_picture(path: Path) -> bool:
-    """By its name."""
-    return path.suffix[1:].lower() in SUFFIXES
 
 
 # Folders of classes

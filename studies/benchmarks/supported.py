@@ -12,12 +12,15 @@ from autocompress.tasks import TASKS
 
 def table() -> str:
     written = [name for name, family in FAMILIES.items() if family.is_written]
-    traced = [name for name, family in FAMILIES.items() if not family.is_written]
+    others = [(name, family) for name, family in FAMILIES.items() if not family.is_written]
+    traced = [name for name, family in others if family.modality == "text"]
+    images = [name for name, family in others if family.modality == "image"]
     counted = [name for name in READ if name not in FAMILIES]
     rows = [
         ("tasks", ", ".join(f"`{kind}`" for kind in TASKS)),
         ("models, deployed in our own graph", _listed(written)),
-        ("models, deployed by torch's exporter (tried on `text-classification` alone)", _listed(traced)),
+        ("models of texts, deployed by torch's exporter (tried on `text-classification` alone)", _listed(traced)),
+        ("models of images, deployed by torch's exporter", _listed(images)),
         ("read into parts, counted and cut, but not yet searched", _listed(counted)),
     ]
     return "\n".join(["| | |", "|---|---|", *(f"| {what} | {which} |" for what, which in rows)])

@@ -2,25 +2,39 @@
 
 from __future__ import annotations
 
+import numpy as np
 import pytest
 
 from autocompress import operators
 from autocompress.anatomy import FAMILIES, TracedAnatomy, anatomy_of
+from autocompress.anatomy.inputs import image_positions
 from autocompress.core.policy import CompressionPolicy, Step
 from autocompress.distill.features import recorded
 from autocompress.errors import SpecError
 from autocompress.importance import CRITERIA, measure_importance, no_preference
+from autocompress.inputs.image_reading import preprocessing_of
+from autocompress.inputs.pictures import Pictures
 from autocompress.tasks import batches
 from tests.families.given import answers, inputs, telling
 
 SEARCHED = [
     *("AlbertForSequenceClassification", "DebertaV2ForSequenceClassification"),
     *("ModernBertForSequenceClassification", "MPNetForSequenceClassification"),
+    *("ViTForImageClassification", "DeiTForImageClassification", "Dinov2ForImageClassification"),
 ]
 
 
+def some_pictures(count: int, positions: int) -> Pictures:
+    """For models of 24 x 24 pixels in patches of 8 x 8."""
+    generator = np.random.default_rng(0)
+    values = generator.integers(0, 256, (count, 3, 24, 24)).astype(np.uint8)
+    return Pictures(
+        ("",) * count, values, generator.integers(0, 3, count), preprocessing_of({"do_resize": False}), positions
+    )
+
+
 def opened(form: str) -> TracedAnatomy:
-    anatomy = anatomy_of(telling(form, vocab_size=100, num_labels=3).float())
+    anatomy = anatomy_of(telling(form, vocab_size=100, num_labels=3, num_hidden_layers=3).float())
     assert isinstance(anatomy, TracedAnatomy)
     return anatomy
 
@@ -39,7 +53,7 @@ def test_steps_shrink_a_model_as_they_shrink_its_numbers(form: str) -> None:
             Step("prune_heads", "layers.0.attention", {"heads": 2}),
             Step("prune_channels", "layers.0.feed_forward", {"channels": 20}),
             *(Step("quantize", f"layers.{layer}", {"bits": 8}) for layer in range(2)),
-            Step("quantize", "embeddings", {"bits": 4}),
+            *([Step("quantize", "embeddings", {"bits": 4})] if anatomy.reads_words else []),
         )
     )
     effective, expected = operators.effective(policy, anatomy.shape())
@@ -58,6 +72,9 @@ def test_the_last_layer_is_priced_for_what_its_head_reads() -> None:
         "DebertaV2ForSequenceClassification": 1,
         "ModernBertForSequenceClassification": 1,
         "MPNetForSequenceClassification": 1,
+        "ViTForImageClassification": 1,
+        "DeiTForImageClassification": 1,
+        "Dinov2ForImageClassification": None,  # its head reads the mean of all patches, too
     }
     pooled = telling("ModernBertForSequenceClassification", classifier_pooling="mean").float()
     assert anatomy_of(pooled).shape().read is None
@@ -66,7 +83,8 @@ def test_the_last_layer_is_priced_for_what_its_head_reads() -> None:
 @pytest.mark.parametrize("form", SEARCHED)
 def test_their_heads_and_channels_are_scored(form: str, make_examples) -> None:  # type: ignore[no-untyped-def]
     anatomy = opened(form)
-    found = measure_importance(anatomy, batches(make_examples(8), 8), {"fisher", "taylor", "magnitude"} & set(CRITERIA))
+    rows = make_examples(8) if anatomy.reads_words else some_pictures(8, image_positions(anatomy.model.config))
+    found = measure_importance(anatomy, batches(rows, 8), {"fisher", "taylor", "magnitude", "entropy"} & set(CRITERIA))
     for scores in (found.heads["fisher"], found.heads["magnitude"]):
         assert {layer: len(heads) for layer, heads in scores.items()} == dict.fromkeys(range(3), 4)
     assert {len(channels) for channels in found.channels["magnitude"].values()} == {64}
