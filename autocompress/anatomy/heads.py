@@ -94,8 +94,12 @@ def dense_of(family: Family, head: str) -> tuple[str, ...]:
 
 def reads_first_alone(model: nn.Module) -> bool:
     """Whether it is a classifier of a text or an image as a whole that reads one position, where its family does."""
-    pooling = getattr(model.config, "classifier_pooling", "cls")
-    return type(model).__name__.endswith(_OF_THE_WHOLE) and pooling == "cls"
+    return is_of_the_whole(model) and getattr(model.config, "classifier_pooling", "cls") == "cls"
+
+
+def is_of_the_whole(model: nn.Module) -> bool:
+    """Whether it is a classifier of a text, an image or a sound as a whole."""
+    return type(model).__name__.endswith(_OF_THE_WHOLE)
 
 
 def _pooled(encoder: Any) -> MeanPooled:

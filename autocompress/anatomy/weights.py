@@ -15,7 +15,10 @@ from autocompress.core.storage import Bits
 Array = NDArray[np.float32]
 
 Reads = Literal["first", "mean", "each"]
-"""What of the last layer the head reads: the first token, the mean of all, or each for itself."""
+"""What of the last layer the head reads: the first position, the mean of all, or each for itself."""
+
+Order = Literal["pre", "post"]
+"""Whether a block normalises what goes in, or the sum of that and what comes out."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -24,7 +27,7 @@ class Linear:
     come; with a `relief` [inputs] they are multiplied by it before, and the rows of the weight divided by it."""
 
     weight: Array
-    bias: Array
+    bias: Array | None
     limits: tuple[float, float] | None = None
     relief: Array | None = None
 
@@ -34,37 +37,50 @@ class Norm:
     """Layer normalisation over the last axis: `scale`, `bias` [hidden]."""
 
     scale: Array
-    bias: Array
+    bias: Array | None
     epsilon: float
 
 
 @dataclass(frozen=True, slots=True)
+class Rotary:
+    """Positions turn the two halves of a query's or key's channels by angles (Su et al. 2021, "RoFormer"):
+    `frequencies` [head size / 2] radians from one position to the next, and all multiplied by a `scale`."""
+
+    frequencies: Array
+    scale: float = 1.0
+
+
+@dataclass(frozen=True, slots=True)
 class AttentionWeights:
-    """q, k, v [hidden, heads * head size], output [heads * head size, hidden], and the norm after the addition."""
+    """q, k, v [hidden, heads * head size], output [heads * head size, hidden], and the block's norm, which some first
+    layers lack. With a `window`, a position attends to those at most so far away."""
 
     query: Linear
     key: Linear
     value: Linear
     output: Linear
-    norm: Norm
+    norm: Norm | None
     heads: int
     bits: Bits
+    rotary: Rotary | None = None
+    window: int | None = None
 
 
 @dataclass(frozen=True, slots=True)
 class FeedForwardWeights:
-    """up [hidden, width], down [width, hidden], and the norm after the addition."""
+    """up [hidden, width], down [width, hidden], and the block's norm. With a `gate` [hidden, width], that is bent by
+    the activation, and multiplies what comes from `up` as it is."""
 
     up: Linear
     down: Linear
     norm: Norm
     bits: Bits
+    gate: Linear | None = None
 
 
 @dataclass(frozen=True, slots=True)
 class LayerWeights:
-    """One post-norm encoder layer. A block that is None is left out with its norm, which profiling uses to time the
-    other one."""
+    """One encoder layer. A block that is None is left out with its norm, which profiling uses to time the other one."""
 
     attention: AttentionWeights | None
     feed_forward: FeedForwardWeights | None
@@ -73,12 +89,12 @@ class LayerWeights:
 @dataclass(frozen=True, slots=True)
 class EmbeddingWeights:
     """`word` [vocabulary, hidden], `position` [positions, hidden]: row i belongs to the i-th token (families that start
-    at another row hand in the table without the rows before it). The token-type row, constant for single texts, is
-    already added to the positions; for pairs of texts `types` [types, hidden] has a row for each. Tables narrower than
-    the layers are projected to their width after the norm."""
+    at another row hand in the table without the rows before it); None where positions are told otherwise. The
+    token-type row, constant for single texts, is already added to the positions; for pairs of texts `types` [types,
+    hidden] has a row for each. Tables narrower than the layers are projected to their width after the norm."""
 
     word: Array
-    position: Array
+    position: Array | None
     norm: Norm
     bits: Bits
     projection: Linear | None = None
@@ -86,16 +102,60 @@ class EmbeddingWeights:
 
 
 @dataclass(frozen=True, slots=True)
-class EncoderWeights:
-    """Embeddings, layers, and a head of dense layers on the first token, or on each, with `head_activation` between
-    them; where it `reads` the mean over tokens, that is brought to length 1 and there is none."""
+class PatchWeights:
+    """An image of `size` pixels [height, width] cut into squares: a `kernel` [hidden, colours, side, side] for each;
+    `first` [tokens, hidden] stand before them, and `position` [patches, hidden] is added to them. Biases and positions
+    are in these two already."""
 
-    embeddings: EmbeddingWeights
+    kernel: Array
+    first: Array
+    position: Array
+    size: tuple[int, int]
+
+
+@dataclass(frozen=True, slots=True)
+class ConvolutionWeights:
+    """Over time: `kernel` [outputs, inputs / groups, places], then a normalisation of each channel over time, or of all
+    channels at each time, or none."""
+
+    kernel: Array
+    bias: Array | None
+    stride: int = 1
+    norm: Norm | None = None
+    over_time: bool = False
+    groups: int = 1
+
+
+@dataclass(frozen=True, slots=True)
+class SoundWeights:
+    """A wave shortened by `convolutions`, each bent by the `activation`; normalised and projected to the width of the
+    layers; a convolution of as many places around each, bent too, tells its `position` and is added. The `last_norm`
+    stands before the layers of post-norm stacks."""
+
+    convolutions: tuple[ConvolutionWeights, ...]
+    norm: Norm
+    projection: Linear
+    position: ConvolutionWeights
+    last_norm: Norm | None
+    activation: str
+
+
+@dataclass(frozen=True, slots=True)
+class EncoderWeights:
+    """What stands before the layers; layers, and the norm behind those of a pre-norm stack; and a head of dense layers
+    with `head_activation` between them (none where it is empty), followed by `head_norm` where there is one. The head
+    stands on the first position, on the mean over positions or on each, as it `reads`; the mean without a head is
+    brought to length 1."""
+
+    embeddings: EmbeddingWeights | PatchWeights | SoundWeights
     layers: tuple[LayerWeights, ...]
     activation: str
     head: tuple[Linear, ...]
     head_activation: str
     reads: Reads = "first"
+    order: Order = "post"
+    last_norm: Norm | None = None
+    head_norm: Norm | None = None
 
 
 def random_weights(shape: ModelParts, *, positions: int, seed: int) -> EncoderWeights:

@@ -117,10 +117,17 @@ class Graph:
     def byte(self, value: int) -> str:
         return self._shared(np.array(value, np.uint8))
 
-    def norm(self, tensor: str, norm: Norm) -> str:
-        with self.within("norm"):
-            scale, bias = self.array(norm.scale, "scale"), self.array(norm.bias, "bias")
-            return self.node(NORM, tensor, scale, bias, axis=-1, epsilon=norm.epsilon)
+    def norm(self, tensor: str, norm: Norm, name: str = "norm") -> str:
+        with self.within(name):
+            tensors = [self.array(norm.scale, "scale")]
+            tensors += [] if norm.bias is None else [self.array(norm.bias, "bias")]
+            return self.node(NORM, tensor, *tensors, axis=-1, epsilon=norm.epsilon)
+
+    def mean(self, tensor: str, axis: int) -> str:
+        """Over one axis, which goes."""
+        if self._opset >= 18:
+            return self.node("ReduceMean", tensor, self.ints([axis]), keepdims=0)
+        return self.node("ReduceMean", tensor, axes=[axis], keepdims=0)
 
     def first(self, tensor: str) -> str:
         """[batch, length, ...] -> [batch, 1, ...]"""
@@ -134,7 +141,8 @@ class Graph:
 
     def _linear(self, tensor: str, parts: list[Linear], bits: Bits, *, first: bool) -> str:
         weight = np.concatenate([part.weight for part in parts], axis=1)
-        bias = np.concatenate([part.bias for part in parts])
+        biases = [part.bias for part in parts if part.bias is not None]
+        bias = np.concatenate(biases) if biases else None
         relief, limits = parts[0].relief, parts[0].limits  # products of one input share them
         return self.product(tensor, weight, bias, bits, limits=limits, relief=relief, first=first)
 
@@ -228,13 +236,15 @@ class Graph:
         return self.node("Cast", cut, to=TensorProto.INT8), scale
 
     def halves(self, codes: str) -> str:
-        """uint8 [..., n] -> [..., 2 n]: the low halves of all, then the high ones."""
+        """uint8 [..., n] -> [..., 2 n]: the low halves of all, then the high ones. What is shifted out is cleared
+        before: OpenVINO shifts by dividing, and rounds."""
+        high = codes
         if self._opset >= 18:
-            low = self.node("BitwiseAnd", codes, self.byte(15))
+            low, high = (self.node("BitwiseAnd", codes, self.byte(kept)) for kept in (15, 240))
         else:  # what is shifted out of a byte is gone
             left = self.node("BitShift", codes, self.byte(4), direction="LEFT")
             low = self.node("BitShift", left, self.byte(4), direction="RIGHT")
-        return self.node("Concat", low, self.node("BitShift", codes, self.byte(4), direction="RIGHT"), axis=-1)
+        return self.node("Concat", low, self.node("BitShift", high, self.byte(4), direction="RIGHT"), axis=-1)
 
     def _dynamic_product(self, tensor: str, columns: str, scales: NDArray[np.float32], *, first: bool) -> str:
         """Activations in 8 bits as they come (one scale and zero point for the whole tensor), weights in signed 8 bits

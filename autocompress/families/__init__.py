@@ -12,7 +12,7 @@ from autocompress.families.albert import ALBERT
 from autocompress.families.bert import BERT, CAMEMBERT, ELECTRA, ROBERTA, XLM_ROBERTA
 from autocompress.families.deberta import DEBERTA
 from autocompress.families.distilbert import DISTILBERT
-from autocompress.families.family import Block, Family, Front, Order, Stack
+from autocompress.families.family import Block, Family, Front, Order, Stack, Writing
 from autocompress.families.gpt2 import GPT2
 from autocompress.families.llama import LLAMA, QWEN2
 from autocompress.families.marian import MARIAN
@@ -35,4 +35,4 @@ FAMILIES: Final[Mapping[str, Family]] = Registry(
     name_of=lambda family: family.model_type,
 )
 
-__all__ = ["FAMILIES", "Block", "Family", "Front", "Order", "Stack"]
+__all__ = ["FAMILIES", "Block", "Family", "Front", "Order", "Stack", "Writing"]

@@ -81,11 +81,32 @@ class Front:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
+class Writing:
+    """What it takes beside its parts to write the graph of a family's classifiers node by node: for one stack of blocks
+    that `deploy.blocks` knows. `activation` names the config's attribute with that of the layers, `pre_norm` the one
+    that turns a post-norm stack into a pre-norm one. `rotary` is the path of the module that holds frequencies by kind
+    of layer, for families whose attention turns by them; such layers say by `attention_type` which kind they are, and
+    attend to the config's `sliding_window` where that is `sliding_attention`.
+
+    `head` are dense layers by path from the whole model, `head_activation` the config's attribute with what bends the
+    results of all but the last, `head_norm` what normalises them then. Whether they stand on the first position or on
+    the mean of all the model says.
+    """
+
+    activation: str = "hidden_act"
+    pre_norm: str = ""
+    rotary: str = ""
+    head: tuple[str, ...] = ()
+    head_activation: str = ""
+    head_norm: str = ""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
 class Family:
     """`model_type` is the config's. `fronts` and `ends` lie outside of the stacks: `ends` are norms and tables that
     belong to all layers, by stack, and `heads` everything behind, a pooler among it. What a task adds to the base model
     is found there and needs no name. A classifier whose head `reads_first` has its answer from the first position of
-    the last layer alone.
+    the last layer alone. Without a `writing` it is deployed by tracing.
     """
 
     model_type: str
@@ -94,3 +115,4 @@ class Family:
     ends: Mapping[str, tuple[str, ...]] = field(default_factory=dict)
     heads: tuple[str, ...] = ()
     reads_first: bool = False
+    writing: Writing | None = None

@@ -1,7 +1,7 @@
 """ModernBERT (Warner et al. 2024): pre-norm, no biases, rotary positions, gated feed-forward blocks; most layers
 attend to their neighbourhood alone."""
 
-from autocompress.families.family import Block, Family, Front, Stack
+from autocompress.families.family import Block, Family, Front, Stack, Writing
 
 MODERNBERT = Family(
     model_type="modernbert",
@@ -36,4 +36,11 @@ MODERNBERT = Family(
     ),
     ends={"layers": ("final_norm",)},
     reads_first=True,
+    writing=Writing(
+        activation="hidden_activation",
+        rotary="rotary_emb",
+        head=("head.dense", "classifier"),
+        head_activation="classifier_activation",
+        head_norm="head.norm",
+    ),
 )

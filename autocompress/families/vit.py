@@ -4,7 +4,7 @@ they add channel by channel (LayerScale; Touvron et al. 2021b)."""
 from collections.abc import Mapping
 from typing import Final
 
-from autocompress.families.family import Block, Counts, Family, Front, Stack
+from autocompress.families.family import Block, Counts, Family, Front, Stack, Writing
 
 ATTENTION = {
     "query": "attention.q_proj",
@@ -39,6 +39,7 @@ VIT, DEIT = (
         ends={"layers": ("layernorm",)},
         heads=("pooler.dense",),
         reads_first=True,
+        writing=Writing(head=("classifier",)),
     )
     for name in ("vit", "deit")
 )

@@ -4,7 +4,7 @@ positions."""
 from collections.abc import Mapping
 from typing import Final
 
-from autocompress.families.family import Block, Counts, Family, Front, Stack
+from autocompress.families.family import Block, Counts, Family, Front, Stack, Writing
 
 ATTENTION = {
     "query": "attention.q_proj",
@@ -44,4 +44,8 @@ FRONT = Front(
     ),
 )
 
-WAV2VEC2, HUBERT = (Family(model_type=name, stacks=(LAYERS,), fronts=(FRONT,)) for name in ("wav2vec2", "hubert"))
+WRITING = Writing(pre_norm="do_stable_layer_norm", head=("projector", "classifier"))
+
+WAV2VEC2, HUBERT = (
+    Family(model_type=name, stacks=(LAYERS,), fronts=(FRONT,), writing=WRITING) for name in ("wav2vec2", "hubert")
+)

@@ -29,7 +29,7 @@ import torch
 from record import keep
 
 from autocompress import config
-from autocompress.anatomy.weights import EncoderWeights
+from autocompress.anatomy.weights import EmbeddingWeights, EncoderWeights
 from autocompress.core.cores import usable_cores
 from autocompress.core.lowering import PLAIN, Lowering
 from autocompress.core.workload import Workload
@@ -132,6 +132,7 @@ def in_int8(weights: EncoderWeights) -> EncoderWeights:
         assert layer.feed_forward is not None
         attention, feed_forward = replace(layer.attention, bits=8), replace(layer.feed_forward, bits=8)
         layers.append(replace(layer, attention=attention, feed_forward=feed_forward))
+    assert isinstance(weights.embeddings, EmbeddingWeights)
     return replace(weights, layers=tuple(layers), embeddings=replace(weights.embeddings, bits=8))
 
 
