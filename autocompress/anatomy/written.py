@@ -11,7 +11,7 @@ from torch import Tensor, nn
 from torch.nn.utils import parametrize
 
 from autocompress.anatomy.blueprint import at, base_of, blocks_of, head_size_of, stacks_of
-from autocompress.anatomy.heads import EMBEDDING, head_of, is_of_the_whole
+from autocompress.anatomy.heads import EMBEDDING, TOKENS, head_of, is_of_the_whole
 from autocompress.anatomy.int8 import Int8Embedding, Int8Linear
 from autocompress.anatomy.live import LiveModel, Multiplied
 from autocompress.anatomy.weights import (
@@ -25,6 +25,7 @@ from autocompress.anatomy.weights import (
     Linear,
     Norm,
     PatchWeights,
+    Reads,
     Rotary,
     SoundWeights,
 )
@@ -41,7 +42,7 @@ def why_not_written(live: LiveModel) -> str:
     family, config = live.family, cast(Any, live.model.config)
     if (writing := family.writing) is None:
         return f"a {family.model_type} has blocks that no graph of ours is written for"
-    if not (head_of(live.model) == EMBEDDING or is_of_the_whole(live.model)):
+    if not (head_of(live.model) in (EMBEDDING, TOKENS) or is_of_the_whole(live.model)):
         return f"its head is that of a {type(live.model).__name__}"
     if getattr(config, "add_adapter", False):
         return "it has an adapter behind its layers"
@@ -89,11 +90,16 @@ class _Reading:
             str(getattr(self._config, writing.activation)),
             () if pooled else tuple(_linear(live.model.get_submodule(path)) for path in writing.head),
             str(getattr(self._config, writing.head_activation)) if writing.head_activation else "",
-            reads="first" if live.read == 1 else "mean",
+            reads=self._reads(),
             order="pre" if self._is_pre else "post",
             last_norm=self._last_norm(ends),
             head_norm=None if pooled or not writing.head_norm else _norm(live.model.get_submodule(writing.head_norm)),
         )
+
+    def _reads(self) -> Reads:
+        if head_of(self._live.model) == TOKENS:
+            return "each"
+        return "first" if self._live.read == 1 else "mean"
 
     def _last_norm(self, ends: Sequence[str]) -> Norm | None:
         """Of a pre-norm stack; one that became so has it where others have the norm before their layers."""

@@ -25,6 +25,7 @@ TRIED = sorted(
     set(FORMS)
     - {"BertModel", "BertForTokenClassification", "BertForMaskedLM", "DeiTForImageClassification", "GPT2LMHeadModel"}
     - {"T5ForTokenClassification", "LlamaForCausalLM", "RobertaForSequenceClassification"}
+    - {"ModernBertForTokenClassification"}
 )
 ATTENTION = ("attention", "cross_attention")
 FEED_FORWARD = ("feed_forward", "gated")

@@ -27,6 +27,7 @@ WRITTEN: Final[Mapping[str, tuple[str, Mapping[str, object]]]] = {
     "deit": ("DeiTForImageClassification", {"qkv_bias": False}),
     "modernbert": ("ModernBertForSequenceClassification", MODERN),
     "modernbert, pooled": ("ModernBertForSequenceClassification", {**MODERN, "classifier_pooling": "mean"}),
+    "modernbert, by token": ("ModernBertForTokenClassification", MODERN),
     "wav2vec2": ("Wav2Vec2ForSequenceClassification", {}),
     "wav2vec2, pre-norm": ("Wav2Vec2ForSequenceClassification", STABLE),
     "hubert": ("HubertForSequenceClassification", {}),
@@ -42,7 +43,7 @@ def live_of(name: str) -> LiveModel:
     return live
 
 
-FURTHER: Final = ("deit", "modernbert, pooled", "hubert")
+FURTHER: Final = ("deit", "modernbert, by token", "modernbert, pooled", "hubert")
 """Forms of what others are tried on."""
 
 

@@ -10,8 +10,8 @@ from autocompress.deploy.nodes import Graph
 
 
 def write_head(graph: Graph, weights: EncoderWeights, hidden: str) -> None:
-    """[batch, positions, hidden] -> [batch, classes], or that of each position; without dense layers [batch, hidden], of
-    length 1."""
+    """[batch, positions, hidden] -> [batch, classes], or that of each position; without dense layers [batch, hidden],
+    of length 1."""
     if weights.reads == "each":
         pooled = hidden
     elif weights.reads == "first":
