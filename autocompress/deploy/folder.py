@@ -194,6 +194,12 @@ def write_static_files(
     _write_json(folder / POLICY, {"digest": policy.digest, "steps": policy.to_json()})
 
 
+_NO_PAIRS: Final = """\
+if len(given) % 2:
+    sys.exit("this model reads pairs of texts: give the first and the second text of each")
+"""
+
+
 def _example(runtime: str, task: Mapping[str, Any], *, requires: str) -> str:
     """A script for a runtime, what it reads and a form of answers; `task` is what the manifest says of it."""
     pairs, modality = bool(task.get("pairs")), str(task.get("modality", "text"))
@@ -207,6 +213,7 @@ def _example(runtime: str, task: Mapping[str, Any], *, requires: str) -> str:
         "$REQUIRES": requires,
         "$TEXTS": str(1 + pairs),
         "$ROWS": "first and second text in turn" if pairs else "one text a row",
+        "$CHECK": _NO_PAIRS if pairs else "",
         "$ARGUMENTS": asked,
         "$ANSWER": _template(str(task["answer"])),
     }

@@ -16,7 +16,7 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from autocompress.anatomy import anatomy_of
+from autocompress.anatomy import Anatomy, anatomy_of
 from autocompress.core.parts import ModelParts
 from autocompress.core.policy import CompressionPolicy
 from autocompress.core.ports import Observer
@@ -222,7 +222,7 @@ def _attention(
         sentence.text,
         sentence.words,
         sentence.left_out,
-        Answers(*(_answer(model, batch, teacher.task) for model in (teacher.anatomy.model, student.model))),
+        _answers(teacher, student, batch),
         tuple(_layer(index, kept[index], scores[index], theirs[index][0], maps[0]) for index, maps in ours.items()),
     )
 
@@ -264,5 +264,7 @@ def _array(maps: Tensor) -> Maps:
     return np.asarray(maps.double().numpy())
 
 
-def _answer(model: Any, batch: Batch, task: Task) -> tuple[str, float]:
-    return task.told(predict(model, [batch], precision="fp32")[0])
+def _answers(teacher: Teacher, student: Anatomy, batch: Batch) -> Answers:
+    task, models = teacher.task, (teacher.anatomy.model, student.model)
+    theirs, ours = (predict(model, [batch], precision="fp32")[0] for model in models)
+    return Answers(task.told(theirs), task.told(ours), task.told_beside(ours, theirs))

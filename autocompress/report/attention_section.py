@@ -46,10 +46,12 @@ class LayerMaps:
 
 @dataclass(frozen=True, slots=True)
 class Answers:
-    """The label each gives to the sentence, and its share."""
+    """The label each gives to the sentence, and its share where there is one; what both have in common, where their
+    answers do not say it."""
 
-    teacher: tuple[str, float]
-    student: tuple[str, float]
+    teacher: tuple[str, float | None]
+    student: tuple[str, float | None]
+    beside: str = ""
 
 
 @final
@@ -72,8 +74,9 @@ class AttentionSection:
             "text": self.text,
             "tokens": list(self.words),
             "tokens_left_out": self.left_out,
-            "teacher": {"label": self.answers.teacher[0], "share": round(self.answers.teacher[1], 4)},
-            "student": {"label": self.answers.student[0], "share": round(self.answers.student[1], 4)},
+            "teacher": _answer_json(*self.answers.teacher),
+            "student": _answer_json(*self.answers.student),
+            **({"beside": self.answers.beside} if self.answers.beside else {}),
             "layers": [layer.to_json() for layer in self.layers],
         }
 
@@ -88,8 +91,9 @@ class AttentionSection:
 
     def answered(self) -> str:
         """What both say of the sentence."""
-        said = [f"{who}: {label} {share:.2f}" for who, (label, share) in
-                (("teacher", self.answers.teacher), ("student", self.answers.student))]  # fmt: skip
+        both = (("teacher", self.answers.teacher), ("student", self.answers.student))
+        said = [f"{who}: {label}" + ("" if share is None else f" {share:.2f}") for who, (label, share) in both]
+        said += [self.answers.beside] if self.answers.beside else []
         cut = f" · cut at {len(self.words)} of {len(self.words) + self.left_out} tokens" if self.left_out else ""
         return " · ".join(said) + cut
 
@@ -97,3 +101,7 @@ class AttentionSection:
         from autocompress.report.attention_png import as_attention_png
 
         as_attention_png(self, path, heading=heading)
+
+
+def _answer_json(label: str, share: float | None) -> dict[str, Any]:
+    return {"label": label, "share": None if share is None else round(share, 4)}

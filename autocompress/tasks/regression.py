@@ -108,5 +108,5 @@ class Regression(Task):
         spread = np.maximum(float(others[:, 0].std()), np.abs(others[:, 0]))
         return float((apart <= _SAME * spread).mean())
 
-    def told(self, outputs: Outputs) -> tuple[str, float]:
-        return f"{float(outputs[0]):.4g}", 1.0
+    def told(self, outputs: Outputs) -> tuple[str, float | None]:
+        return f"{float(outputs[0]):.4g}", None

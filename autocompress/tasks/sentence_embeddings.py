@@ -141,5 +141,8 @@ class SentenceEmbeddings(Task):
     def agreed(self, outputs: Outputs, others: Outputs) -> float:
         return float(((outputs * others).sum(axis=1) >= _SAME).mean())
 
-    def told(self, outputs: Outputs) -> tuple[str, float]:
-        return f"a vector of {len(outputs)}", 1.0
+    def told(self, outputs: Outputs) -> tuple[str, float | None]:
+        return f"a vector of {len(outputs)}", None
+
+    def told_beside(self, outputs: Outputs, others: Outputs) -> str:
+        return f"their cosine is {float((outputs * others).sum()):.3f}"

@@ -178,8 +178,12 @@ class Task(ABC):
         """What an answer that is the same for every row scores at best."""
 
     @abstractmethod
-    def told(self, outputs: Outputs) -> tuple[str, float]:
-        """A single row's outputs in words, and how sure the model is of them, 0 to 1."""
+    def told(self, outputs: Outputs) -> tuple[str, float | None]:
+        """A single row's outputs in words, and how sure the model is of them, 0 to 1, where it says so."""
+
+    def told_beside(self, outputs: Outputs, others: Outputs) -> str:
+        """What the outputs of two models for a row have in common, where their answers do not say it."""
+        return ""
 
     @abstractmethod
     def agreed(self, outputs: Outputs, others: Outputs) -> float:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import struct
 import sys
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
@@ -43,6 +44,15 @@ def layer_maps(index: int, length: int) -> LayerMaps:
 def attention(words: tuple[str, ...] = ("[CLS]", "how", "$far$", "[SEP]"), left_out: int = 0) -> AttentionSection:
     answers = Answers(("NUM", 0.98), ("LOC", 0.5))
     return AttentionSection(HOSTILE, words, left_out, answers, tuple(layer_maps(i, len(words)) for i in KEPT))
+
+
+def test_vectors_are_told_by_what_they_have_in_common() -> None:
+    vector = ("a vector of 384", None)
+    shown = replace(attention(), answers=Answers(vector, vector, "their cosine is 0.981"))
+    assert shown.answered() == "teacher: a vector of 384 · student: a vector of 384 · their cosine is 0.981"
+    assert shown.to_json()["teacher"] == {"label": "a vector of 384", "share": None}
+    assert shown.to_json()["beside"] == "their cosine is 0.981"
+    assert attention().answered() == "teacher: NUM 0.98 · student: LOC 0.50"
 
 
 def importance(kept: dict[int, list[int]] | None = KEPT) -> ImportanceSection:

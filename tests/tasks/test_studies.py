@@ -84,6 +84,11 @@ def test_a_study_of_a_task_ends_in_a_folder_that_answers(kind: str, model: Path,
     exported = autocompress.load(folder)
     answer, several = exported(texts), exported([texts, texts])
     np.testing.assert_equal(several, [answer, answer])
+    if kind == "sentence-pairs":
+        alone = [sys.executable, str(folder / "example.py"), "a single text"]
+        refused = subprocess.run(alone, capture_output=True, text=True, check=False)
+        assert "this model reads pairs of texts: give the first and the second text of each" in refused.stderr
+        assert (refused.returncode, refused.stdout) == (1, "")
     CHECKS[kind](answer, said(folder, [texts] if isinstance(texts, str) else list(texts)), exported, texts)
     about = json.loads((folder / "manifest.json").read_text())["task"]
     assert (about["kind"], about["metric"]) == (kind, facts["metric"])
