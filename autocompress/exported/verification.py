@@ -112,11 +112,13 @@ class Judged:
     switches: Mapping[str, str] = field(default_factory=dict)
 
 
-def judge_file(path: Path, task: Task, shape: ModelParts, workload: Workload) -> Judged:
+def judge_file(
+    path: Path, task: Task, shape: ModelParts, workload: Workload, *, session: Session | None = None
+) -> Judged:
     """Quality of the baseline's stock export, in batches as it will be served, on validation and test data, and its
-    sizes. It runs in the default runtime and computes every token in every layer; ours leave out what the head does not
-    read."""
-    session = Session(path, threads=workload.threads)
+    sizes. It runs in the default runtime, in a `session` of its own where one is given, and computes every token in
+    every layer; ours leave out what the head does not read."""
+    session = session or Session(path, threads=workload.threads)
 
     def answered(examples: Rows) -> NDArray[np.float32]:
         if isinstance(examples, Examples):
