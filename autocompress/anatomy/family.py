@@ -33,8 +33,3 @@ class Family:
     head_norms: tuple[str, ...] = ()
     token_head: tuple[str, ...] = ("classifier",)
     modality: Modality = "text"
-
-    @property
-    def whole_head(self) -> tuple[str, ...]:
-        """All modules that a checkpoint without a head lacks."""
-        return (*self.head, *self.head_norms)

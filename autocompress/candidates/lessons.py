@@ -34,8 +34,9 @@ class Lessons:
         held_out = [setup.task.examples(split) for split in ("validation", "test")]
         everything = joined(own, transfer_texts(own, table, spec, held_out=held_out, seed=seed, unlabelled=unlabelled))
         logits = predict(teacher.model, batches(everything, _BATCH), precision=setup.precision)
-        labels = np.concatenate([own.labels, setup.task.taught(logits[len(own) :])])
-        return Lessons(everything.relabelled(labels), logits)
+        others = everything.take(range(len(own), len(everything)))
+        labels = [everything.labels[: len(own)], setup.task.taught(logits[len(own) :], others)]
+        return Lessons(everything.relabelled(np.concatenate(labels)), logits)
 
     def take(self, rows: NDArray[np.int64]) -> Lessons:
         """Only these texts."""

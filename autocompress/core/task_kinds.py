@@ -39,6 +39,7 @@ OURS: Final[Mapping[str, TaskForm]] = {
     "sentence-pairs": TaskForm(_OF_CLASSES, pairs="always"),
     "regression": TaskForm(_OF_AMOUNTS, targets="amount", pairs="maybe"),
     "sentence-embeddings": TaskForm(("spearman", "pearson", "recall"), targets="amount", pairs="always"),
+    "token-classification": TaskForm(("span-f1", "accuracy"), targets="tags"),
     "multi-label": TaskForm(("micro-f1", "macro-f1"), targets="classes", pairs="maybe"),
     "image-classification": TaskForm(_OF_CLASSES, modality="image"),
 }

@@ -9,6 +9,9 @@ from typing import Any, Final
 import numpy as np
 from numpy.typing import NDArray
 
+from autocompress.inputs.spans import Meaning, spans, types_of
+from autocompress.inputs.words import ReadWords
+
 
 @dataclass(frozen=True, slots=True)
 class Answer:
@@ -18,11 +21,12 @@ class Answer:
     shares: dict[str, float]
 
 
-Form = Callable[[NDArray[np.float32], Mapping[str, Any]], Sequence[Any]]
-"""Outputs [rows, ...], and what the manifest says of its task, into an answer a row."""
+Form = Callable[[NDArray[np.float32], Mapping[str, Any], Sequence[ReadWords]], Sequence[Any]]
+"""Outputs [rows, ...], what the manifest says of its task, and where words are outputs for tokens, into an answer a
+row."""
 
 
-def shares(outputs: NDArray[np.float32], about: Mapping[str, Any]) -> list[Answer]:
+def shares(outputs: NDArray[np.float32], about: Mapping[str, Any], _: Sequence[ReadWords] = ()) -> list[Answer]:
     """Of outputs [texts, labels]: their softmax."""
     raw, labels = outputs.astype(np.float64), tuple(about["labels"])
     if not len(raw):
@@ -40,7 +44,9 @@ class GivenLabels:
     shares: dict[str, float]
 
 
-def given_labels(outputs: NDArray[np.float32], about: Mapping[str, Any]) -> list[GivenLabels]:
+def given_labels(
+    outputs: NDArray[np.float32], about: Mapping[str, Any], _: Sequence[ReadWords] = ()
+) -> list[GivenLabels]:
     """Of outputs [texts, labels]: those whose sigmoid reaches the label's threshold."""
     found, names, limits = 1 / (1 + np.exp(-outputs.astype(np.float64))), about["labels"], about["thresholds"]
     return [
@@ -52,15 +58,59 @@ def given_labels(outputs: NDArray[np.float32], about: Mapping[str, Any]) -> list
     ]
 
 
-def amounts(outputs: NDArray[np.float32], _: Mapping[str, Any]) -> list[float]:
+def amounts(outputs: NDArray[np.float32], *_: Any) -> list[float]:
     """Of outputs [texts, 1]."""
     return [float(row[0]) for row in outputs]
 
 
-def vectors(outputs: NDArray[np.float32], _: Mapping[str, Any]) -> list[NDArray[np.float32]]:
+def vectors(outputs: NDArray[np.float32], *_: Any) -> list[NDArray[np.float32]]:
     """Of outputs [texts, hidden]: as they are, of length 1, so that the product of two is their cosine."""
     return list(outputs)
 
 
-FORMS: Final[Mapping[str, Form]] = {"share": shares, "labels": given_labels, "amount": amounts, "vector": vectors}
+@dataclass(frozen=True, slots=True)
+class Span:
+    """Words that belong together, and to what: they begin with character `start` of the text and end before `end`; of
+    what was asked word by word, these count words. `share` is how sure the model is of their tags, a mean over words.
+    """
+
+    label: str
+    share: float
+    text: str
+    start: int
+    end: int
+
+
+def found_spans(
+    outputs: NDArray[np.float32], about: Mapping[str, Any], read: Sequence[ReadWords]
+) -> list[tuple[Span, ...]]:
+    """Of outputs [texts, longest, tags]: a word has the likeliest tag of its first token (`inputs.spans` says what tags
+    make together). What a text is cut off of has none."""
+    meant = [(str(letter), str(kind)) for letter, kind in about["tags"]]
+    return [_spans_of(row, one, meant) for row, one in zip(outputs, read, strict=True)]
+
+
+def _spans_of(outputs: NDArray[np.float32], read: ReadWords, meant: Sequence[Meaning]) -> tuple[Span, ...]:
+    words = [word for word, place in enumerate(read.places) if place >= 0]
+    if not words:
+        return ()
+    raw = outputs[[read.places[word] for word in words]].astype(np.float64)
+    sure = np.exp(raw - raw.max(axis=1, keepdims=True))
+    sure /= sure.sum(axis=1, keepdims=True)
+    tags, kinds, found = sure.argmax(axis=1), types_of(meant), []
+    for _, kind, first, last in spans(tags, np.zeros(len(tags), dtype=np.int64), meant):
+        begin, end = read.bounds[words[first]][0], read.bounds[words[last]][1]
+        ends = (words[first], words[last] + 1) if read.given_words else (begin, end)
+        share = float(sure[first : last + 1].max(axis=1).mean())
+        found.append(Span(kinds[kind], share, read.text[begin:end], *ends))
+    return tuple(found)
+
+
+FORMS: Final[Mapping[str, Form]] = {
+    "share": shares,
+    "labels": given_labels,
+    "amount": amounts,
+    "vector": vectors,
+    "spans": found_spans,
+}
 """By the name that a task gives its answers."""

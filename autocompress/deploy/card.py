@@ -93,6 +93,7 @@ def _noun(task: Mapping[str, Any]) -> str:
         "labels": f"multi-label classifier of {of}",
         "amount": f"scorer of {of}",
         "vector": f"encoder of {of}",
+        "spans": f"token classifier of {of}",
     }
     is_plain = of == "texts" and task.get("answer", "share") == "share"
     return "text classifier" if is_plain else nouns.get(str(task["answer"]), f"model of {of}")

@@ -32,6 +32,7 @@ from autocompress.core.policy import CompressionPolicy
 from autocompress.core.runtimes import DEFAULT_RUNTIME, RUNTIMES, named_runtime
 from autocompress.core.task_kinds import Modality
 from autocompress.errors import IntegrityError, NotFoundError
+from autocompress.inputs.outputs import IGNORED, stacked
 from autocompress.inputs.row_files import READ_WITH, RowFiles
 
 FORMAT: Final = 1
@@ -74,8 +75,9 @@ class Manifest:
 
 @dataclass(frozen=True, slots=True)
 class Checked:
-    """Texts, pairs of them, or files of images as bytes, that travel with a folder: of texts their token ids, labels as
-    the task has them, and logits, rows first; of pairs the types of their tokens, where the model is told them."""
+    """Texts, pairs of them, rows of words, or files of images as bytes, that travel with a folder: of texts their token
+    ids, labels as the task has them, and logits, rows first; of pairs the types of their tokens, where the model is
+    told them."""
 
     texts: tuple[Any, ...]
     tokens: tuple[NDArray[np.int64], ...]
@@ -257,17 +259,28 @@ def _template(name: str) -> str:
 def write_check(folder: Path, examples: Checked, readings: Mapping[str, Sequence[int]]) -> None:
     """Texts with their token ids, true labels and the exported file's own logits, and `readings`: token ids of texts
     that tokenizers like to read in different ways."""
+    by_token = examples.logits.ndim > 2
+    lengths = [len(ids) for ids in examples.tokens] if by_token else [None] * len(examples.labels)
     _write_json(
         folder / CHECK,
         {
             "texts": [_kept(row) for row in examples.texts],
             "tokens": [ids.tolist() for ids in examples.tokens],
             **({} if examples.types is None else {"types": [kinds.tolist() for kinds in examples.types]}),
-            "labels": examples.labels.tolist(),
-            "logits": [[round(float(value), 6) for value in row] for row in examples.logits],
+            "labels": [_real(row, length) for row, length in zip(examples.labels, lengths, strict=True)],
+            "logits": [_rounded(_real(row, length)) for row, length in zip(examples.logits, lengths, strict=True)],
             "readings": [{"text": text, "tokens": list(ids)} for text, ids in readings.items()],
         },
     )
+
+
+def _real(row: NDArray[Any], length: int | None) -> Any:
+    """What is kept of a row: of what is said token by token, that of its own."""
+    return (row if length is None else row[:length]).tolist()
+
+
+def _rounded(values: Any) -> Any:
+    return round(float(values), 6) if isinstance(values, float) else [_rounded(value) for value in values]
 
 
 def read_check(folder: Path) -> tuple[Checked, dict[str, list[int]]]:
@@ -278,8 +291,8 @@ def read_check(folder: Path) -> tuple[Checked, dict[str, list[int]]]:
         checked = Checked(
             tuple(map(_given, found.get("texts", ()))),
             tuple(np.asarray(ids, dtype=np.int64) for ids in found["tokens"]),
-            np.asarray(found["labels"]),
-            np.asarray(found["logits"], dtype=np.float32),
+            _filled_up(found["labels"], np.asarray(found["labels"][:1]).dtype, IGNORED),
+            _filled_up(found["logits"], np.dtype(np.float32), 0),
             tuple(np.asarray(kinds, dtype=np.int64) for kinds in found["types"]) if "types" in found else None,
         )
         return checked, {entry["text"]: list(entry["tokens"]) for entry in found.get("readings", ())}
@@ -307,6 +320,13 @@ def answering(folder: Path, manifest: Manifest) -> tuple[str, ...]:
             f"know (known: {', '.join(READ_WITH)}); upgrade it"
         )
     return (MODEL, *READ_WITH[manifest.modality], POLICY)
+
+
+def _filled_up(rows: Sequence[Any], kind: np.dtype[Any], fill: int) -> NDArray[Any]:
+    """Rows as `_real` left them."""
+    if not rows or not isinstance(rows[0], list):
+        return np.asarray(rows)
+    return stacked([np.asarray([row], dtype=kind) for row in rows], fill=fill)
 
 
 def write_manifest(folder: Path, manifest: Manifest) -> None:

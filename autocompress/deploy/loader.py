@@ -57,8 +57,10 @@ class ExportedModel:
 
     def __call__(self, given: Any) -> Any:
         """The answer to one text or image, or one for each of several (`deploy.answers`). Where the model reads pairs,
-        a tuple of two texts is one of them. Images are paths, bytes, arrays or Pillow's own."""
-        answers = self._form(self.logits(given), self._about)
+        a tuple of two texts is one of them; where it reads words, a tuple of words is a text that was split already.
+        Images are paths, bytes, arrays or Pillow's own."""
+        rows = [given] if self.reader.is_row(given) else list(given)
+        answers = self._form(self.logits(rows), self._about, self.reader.words(rows))
         return answers[0] if self.reader.is_row(given) else list(answers)
 
 

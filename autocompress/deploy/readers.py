@@ -18,6 +18,7 @@ from autocompress.errors import IntegrityError, SpecError
 from autocompress.inputs.image_reading import Unreadable, preprocessing_in
 from autocompress.inputs.image_reading import read as read_images
 from autocompress.inputs.tokenizer import TextTokenizer
+from autocompress.inputs.words import ReadWords
 
 
 class Reader(Protocol):
@@ -32,17 +33,23 @@ class Reader(Protocol):
     def outputs(self, session: Session, rows: Sequence[Any], workload: Workload) -> NDArray[np.float32]:
         """[rows, outputs]. Raises SpecError for what is no row."""
 
+    def words(self, rows: Sequence[Any]) -> Sequence[ReadWords]:
+        """Where each word of a row is, if answers are of words; else nothing."""
+
 
 @final
 class TextReader:
-    """Texts, or pairs of texts, by their tokens."""
+    """Texts, pairs of texts, or rows of words, by their tokens."""
 
     def __init__(self, folder: Path, about: Mapping[str, Any]) -> None:
         self._pairs, self._pad = bool(about.get("pairs", False)), int(about.get("pad", 0))
+        self._by_word = "tags" in about
         self._tokenizer = TextTokenizer.read(folder, longest=int(about["max_length"]), pad=self._pad)
 
     def read(self, texts: Sequence[Any]) -> tuple[list[NDArray[np.int64]], list[NDArray[np.int64]] | None]:
         """The token ids of each text; of pairs of texts their types, too. Raises SpecError for what is neither."""
+        if self._by_word:
+            return [one.ids for one in self._tokenizer.by_word(texts)], None
         if not texts or isinstance(texts[0], str):
             return self._tokenizer(texts), None
         return self._tokenizer.pairs(texts)
@@ -55,8 +62,12 @@ class TextReader:
         return self.read(rows)[0]
 
     def is_row(self, given: Any) -> bool:
-        """Two texts in a tuple are a pair; in a list they are two texts."""
-        return isinstance(given, str) or (self._pairs and isinstance(given, tuple) and isinstance(given[0], str))
+        """Two texts in a tuple are a pair, and words in a tuple one row of them; in a list they are several texts."""
+        in_tuple = (self._pairs or self._by_word) and isinstance(given, tuple)
+        return isinstance(given, str) or (in_tuple and bool(given) and isinstance(given[0], str))
+
+    def words(self, rows: Sequence[Any]) -> Sequence[ReadWords]:
+        return self._tokenizer.by_word(rows) if self._by_word else ()
 
     def outputs(self, session: Session, rows: Sequence[Any], workload: Workload) -> NDArray[np.float32]:
         if self._pairs and (single := [row for row in rows if isinstance(row, str)]):
@@ -77,6 +88,9 @@ class ImageReader:
 
     def is_row(self, given: Any) -> bool:
         return not isinstance(given, list | tuple)
+
+    def words(self, rows: Sequence[Any]) -> Sequence[ReadWords]:
+        return ()
 
     def read(self, rows: Sequence[Any], *, first: int = 0) -> NDArray[np.float32]:
         """[images, channels, height, width]. Raises SpecError naming the first that is no image."""

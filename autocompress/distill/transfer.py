@@ -16,6 +16,7 @@ from scipy import sparse
 
 from autocompress.core.training_spec import TransferSpec
 from autocompress.inputs.examples import Examples
+from autocompress.inputs.outputs import IGNORED, stacked
 
 _TOO_NEAR = 0.8
 """Share of common tokens at which a text is taken for a copy of one that is held out."""
@@ -58,7 +59,8 @@ def transfer_texts(
 def joined(a: Examples, b: Examples) -> Examples:
     """All texts of both."""
     types = None if a.types is None or b.types is None else (*a.types, *b.types)
-    return Examples((*a.texts, *b.texts), (*a.tokens, *b.tokens), np.concatenate([a.labels, b.labels]), a.pad, types)
+    labels = stacked([a.labels, b.labels], fill=IGNORED)
+    return Examples((*a.texts, *b.texts), (*a.tokens, *b.tokens), labels, a.pad, types)
 
 
 def _variations(

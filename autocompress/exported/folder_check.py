@@ -37,6 +37,7 @@ from autocompress.deploy.session import Session
 from autocompress.errors import IntegrityError
 from autocompress.exported.rebuild import load_torch, uncompressed
 from autocompress.exported.verification import time_sessions
+from autocompress.inputs.outputs import apart, stacked
 from autocompress.tasks import Examples, Task, of_tokens, task_named
 
 _LOGIT_TOLERANCE: Final = 0.05
@@ -123,7 +124,7 @@ class _Answers:
 
     @property
     def difference(self) -> float:
-        return float(np.abs(self.logits - self.checked.logits).max())
+        return apart(self.logits, self.checked.logits)
 
     def scored(self, task: Task, logits: NDArray[np.float32]) -> float:
         checked = self.checked
@@ -162,14 +163,15 @@ def _verified(folder: Path, rounds: int) -> FolderReport:
     rows = 1 + max((int(ids.max(initial=1)) for ids in tokens), default=1)
     whole, timed = _times(folder, exported, workload, rows=rows, rounds=rounds, alone=CONFIG in files.missing)
     problems = [] if answers is None else list(answers.problems)
-    apart = None
+    differ = None
     if answers is not None and not set(TORCH_FORM) & set(files.missing):
         # one text after another: texts of one batch share the scale of its int8 activations
         alone, torch_form = _alone(folder, exported, answers)
-        apart, most = float(np.abs(alone - torch_form).max()), _FORM_TOLERANCE
-        if apart > most * (largest := float(np.abs(alone).max())):
+        differ, most = apart(alone, torch_form), _FORM_TOLERANCE
+        if differ > most * (largest := float(np.abs(alone).max())):
             problems.append(
-                f"{folder / MODEL}: outputs differ from the torch form's by {apart:.3g}, more than {most * largest:.3g}"
+                f"{folder / MODEL}: outputs differ from the torch form's by {differ:.3g}, more than "
+                f"{most * largest:.3g}"
             )
     promised_ms = float(manifest.metrics["latency_ms"]["value"])
     return FolderReport(
@@ -179,7 +181,7 @@ def _verified(folder: Path, rounds: int) -> FolderReport:
         texts=0 if answers is None else len(answers.checked.texts),
         largest_difference=None if answers is None else answers.difference,
         agreement=None if answers is None else task.agreed(answers.logits, answers.checked.logits),
-        parity=apart,
+        parity=differ,
         metric=task.metric,
         quality=None if answers is None else answers.scored(task, answers.logits),
         promised_quality=None if answers is None else answers.scored(task, answers.checked.logits),
@@ -277,4 +279,4 @@ def _torch_logits(
     with torch.inference_mode():
         kinds = [None] * len(tokens) if types is None else list(types)
         rows = [of_tokens(ids, kind).inputs for ids, kind in zip(tokens, kinds, strict=True)]
-        return np.stack([model(**row).logits[0].numpy() for row in rows])
+        return stacked([model(**row).logits.numpy() for row in rows])

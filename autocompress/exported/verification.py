@@ -35,6 +35,7 @@ from autocompress.deploy.session import Session
 from autocompress.deploy.traced import fill, trace
 from autocompress.devices.timing import Run, Timed, time_side_by_side, timing_lane, workload_run
 from autocompress.errors import SpecError
+from autocompress.inputs.outputs import blank
 from autocompress.tasks import Examples, Outputs, Rows, Task, batches
 
 logger = logging.getLogger(__name__)
@@ -71,7 +72,8 @@ def parity(
             expected = student.model(**batch.inputs).logits.numpy()
         for session in sessions:
             got = session.run(session.fed({name: tensor.numpy() for name, tensor in batch.inputs.items()}))
-            worst = max(worst, float(np.abs(got - expected).max()))
+            differ = np.abs(got - expected)
+            worst = max(worst, float((blank(differ, batch.mask.numpy()) if differ.ndim > 2 else differ).max()))
     return Measurement("parity", worst, "", "measured")
 
 

@@ -3,10 +3,13 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from typing import Any
+from typing import Any, Final
 
 import numpy as np
 from numpy.typing import NDArray
+
+IGNORED: Final = -100
+"""The label of a position that counts for nothing: as torch's cross-entropy has it."""
 
 
 def stacked(parts: Sequence[NDArray[Any]], *, fill: Any = 0) -> NDArray[Any]:
@@ -29,3 +32,9 @@ def blank(outputs: NDArray[Any], mask: NDArray[Any]) -> NDArray[Any]:
     if outputs.ndim < 3:
         return outputs
     return np.where(mask[..., None] > 0, outputs, outputs.dtype.type(0))
+
+
+def apart(outputs: NDArray[Any], others: NDArray[Any]) -> float:
+    """The largest difference of outputs for the same rows, however far each is filled up."""
+    both = stacked([outputs, others])
+    return float(np.abs(both[: len(outputs)] - both[len(outputs) :]).max())

@@ -17,6 +17,7 @@ from numpy.typing import NDArray
 from tokenizers import Tokenizer
 
 from autocompress.errors import IntegrityError, SpecError
+from autocompress.inputs.words import ReadWords, check_words, joined_words, read_words
 
 TOKENIZER: Final = "tokenizer.json"
 TOKENIZER_CONFIG: Final = "tokenizer_config.json"
@@ -67,6 +68,19 @@ class TextTokenizer:
             raise SpecError(_no_unicode([text for row in rows for text in row])) from error
         ids = [np.asarray(pair.ids or [self._pad], dtype=np.int64) for pair in found]
         return ids, [np.asarray(pair.type_ids or [0], dtype=np.int64) for pair in found]
+
+    def by_word(self, rows: Sequence[Any]) -> list[ReadWords]:
+        """Texts, or rows of words, with the tokens that their words begin with. Raises SpecError naming the first that
+        is neither."""
+        for place, row in enumerate(rows):
+            check_words(row, f"row {place}")
+        texts = [(row, None) if isinstance(row, str) else joined_words(row) for row in rows]
+        try:
+            found = self._tokenizer.encode_batch([text for text, _ in texts])
+        except (UnicodeEncodeError, TypeError) as error:
+            raise SpecError(_no_unicode([text for text, _ in texts])) from error
+        pad = self._pad
+        return [read_words(one, text, bounds, pad=pad) for one, (text, bounds) in zip(found, texts, strict=True)]
 
     def whole(self, text: str) -> list[int]:
         """The ids of a text that is not cut."""

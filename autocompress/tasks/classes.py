@@ -76,7 +76,7 @@ class OfClasses(Task):
     def soft_loss(self, outputs: Tensor, teacher: Tensor, batch: Batch, *, temperature: float) -> Tensor:
         return softened(outputs, teacher, temperature=temperature)
 
-    def taught(self, outputs: Outputs) -> NDArray[np.int64]:
+    def taught(self, outputs: Outputs, examples: Rows) -> NDArray[np.int64]:
         found: NDArray[np.int64] = outputs.argmax(axis=1)
         return found
 

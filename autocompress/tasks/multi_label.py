@@ -97,7 +97,7 @@ class MultiLabel(Task):
         cross = functional.binary_cross_entropy_with_logits(ours, torch.sigmoid(theirs), reduction="none")
         return temperature**2 * (cross - entropy).sum(-1).mean()
 
-    def taught(self, outputs: Outputs) -> NDArray[np.float32]:
+    def taught(self, outputs: Outputs, examples: Rows) -> NDArray[np.float32]:
         return self.decided(outputs).astype(np.float32)
 
     def decided(self, outputs: Outputs) -> NDArray[np.bool_]:

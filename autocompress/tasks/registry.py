@@ -15,10 +15,14 @@ from autocompress.tasks.sentence_embeddings import SentenceEmbeddings
 from autocompress.tasks.sentence_pairs import SentencePairs
 from autocompress.tasks.task import Task
 from autocompress.tasks.text_classification import TextClassification
+from autocompress.tasks.token_classification import TokenClassification
 
 TASKS: Final[Mapping[str, type[Task]]] = {
     task.kind: task
-    for task in (TextClassification, SentencePairs, Regression, SentenceEmbeddings, MultiLabel, ImageClassification)
+    for task in (
+        *(TextClassification, SentencePairs, Regression, SentenceEmbeddings, TokenClassification, MultiLabel),
+        ImageClassification,
+    )
 }
 
 

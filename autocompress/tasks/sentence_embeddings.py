@@ -104,7 +104,7 @@ class SentenceEmbeddings(Task):
         directions = np.random.default_rng(int(batch.rows[0])).standard_normal(tuple(outputs.shape))
         return (outputs.float() * outputs.new_tensor(directions)).sum()
 
-    def taught(self, outputs: Outputs) -> NDArray[Any]:
+    def taught(self, outputs: Outputs, examples: Rows) -> NDArray[Any]:
         return np.zeros(len(outputs), dtype=np.float32)
 
     @property

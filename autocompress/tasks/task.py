@@ -31,8 +31,8 @@ Outputs = NDArray[np.float32]
 """What a model puts out for some rows, one a row."""
 
 Reduction = Literal["mean", "sum"]
-Problem = Literal["classes", "regression", "multi_label_classification"]
-"""What outputs of a sequence head are: as a checkpoint's `problem_type` says it, where it says something."""
+Problem = Literal["classes", "regression", "multi_label_classification", "tags"]
+"""What outputs of a head are: as a checkpoint's `problem_type` says it, where it says something."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -150,8 +150,8 @@ class Task(ABC):
         return self.loss(outputs, batch.targets, reduction="sum")
 
     @abstractmethod
-    def taught(self, outputs: Outputs) -> NDArray[Any]:
-        """What the targets of rows are that nobody but the teacher labelled, by its outputs."""
+    def taught(self, outputs: Outputs, examples: Rows) -> NDArray[Any]:
+        """What the targets of rows are that nobody but the teacher labelled, by its outputs for these examples."""
 
     def varied(self, examples: Rows, count: int) -> NDArray[np.int64]:
         """So many rows that stand for all of them, the same every time: what calibration looks at."""

@@ -12,20 +12,36 @@ from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import Any, Final
 
 import torch
 from torch import nn
 from transformers.utils import logging as transformers_logging
 
 from autocompress.anatomy import FAMILIES, Family, family_of
-from autocompress.anatomy.heads import EMBEDDING, at_size, config_in, empty_model, head_of, pretrained
+from autocompress.anatomy.heads import (
+    EMBEDDING,
+    IMAGE,
+    SEQUENCE,
+    TOKENS,
+    at_size,
+    config_in,
+    dense_of,
+    empty_model,
+    head_of,
+    pretrained,
+)
 from autocompress.assets import check_model_folder
 from autocompress.assets.model_folders import config_errors, numbered_names, tensor_shapes
 from autocompress.core.task_kinds import form_of, kinds
 from autocompress.errors import SpecError
 
-_PURPOSE = "ForSequenceClassification"
+_PURPOSES: Final = {
+    SEQUENCE: "ForSequenceClassification",
+    TOKENS: "ForTokenClassification",
+    IMAGE: "ForImageClassification",
+}
+"""What the modelling library calls models with a head, at the end of their names."""
 NEW_HEAD = "`teacher: {head: new}` in the study trains a new head for your labels on its encoder"
 _SHOWN = 5
 _SLACK = 2**20
@@ -34,22 +50,29 @@ _SLACK = 2**20
 
 @dataclass(frozen=True, slots=True)
 class Checkpoint:
-    """A folder of a known family. `shapes` are those of its tensors, by name; `settings` is its config.json."""
+    """A folder of a known family, with the `head` that it is wanted for (`anatomy.heads`). `shapes` are those of its
+    tensors, by name; `settings` is its config.json."""
 
     folder: Path
     config: Any
     settings: Mapping[str, Any]
     family: Family
     shapes: Mapping[str, tuple[int, ...]]
+    head: str = SEQUENCE
+
+    @property
+    def dense(self) -> tuple[str, ...]:
+        """The dense layers of its head, first to last."""
+        return dense_of(self.family, self.head)
 
     @property
     def has_head(self) -> bool:
         """Whether it was fine-tuned for something: the last layer of a classifier is there."""
-        return f"{self.family.head[-1]}.weight" in self.shapes
+        return any(f"{path}.weight" in self.shapes for path in self.dense[-1:])
 
     @property
     def outputs(self) -> int:
-        return int(self.shapes[f"{self.family.head[-1]}.weight"][0])
+        return int(self.shapes[f"{self.dense[-1]}.weight"][0])
 
     @property
     def purpose(self) -> str:
@@ -70,19 +93,20 @@ class Checkpoint:
     def check_head(self, problem: str) -> None:
         """Raises SpecError when it answers something else than the task asks (`tasks.Task.problem`), or when a part of
         its head is missing: the modelling library would fill that with random numbers."""
-        if self.purpose.endswith(_OTHER_PURPOSES):
-            raise SpecError(
-                f"{self.folder}: its config says {self.purpose}, and a study takes a {_PURPOSE} as it is; {NEW_HEAD}"
-            )
-        lacking = [path for path in self.family.head if f"{path}.weight" not in self.shapes]
+        self._check_purpose()
+        lacking = [path for path in self.dense if f"{path}.weight" not in self.shapes]
         if lacking:
             raise SpecError(
-                f"{self.folder}: holds {self.family.head[-1]!r}, but not {', '.join(map(repr, lacking))}, without "
+                f"{self.folder}: holds {self.dense[-1]!r}, but not {', '.join(map(repr, lacking))}, without "
                 f"which its answers are random; {NEW_HEAD}"
             )
         said = self.settings.get("problem_type")
         is_amount = self.outputs < 2 or said == "regression"
         where = f"{self.folder}: {_outputs(self.outputs)}{_said(said)}"
+        if problem == "tags":
+            if self.outputs < 2:
+                raise SpecError(f"{where}: tags of words need two at least; {NEW_HEAD}")
+            return
         if problem == "regression":
             if self.outputs != 1:
                 raise SpecError(f"{where}: its answers are classes, and regression needs one output; {NEW_HEAD}")
@@ -101,6 +125,20 @@ class Checkpoint:
             raise SpecError(
                 f"{where}: its largest output is the answer, and a multi-label study needs yes or no to each label; "
                 f"{NEW_HEAD}, or write `problem_type: {problem}` into its config if that is what it says"
+            )
+
+    def _check_purpose(self) -> None:
+        """Raises SpecError for the head of another purpose, as its config says, or by what else is there of it."""
+        wanted = _PURPOSES[self.head]
+        if self.purpose.endswith(tuple({*_OTHER_PURPOSES, *_PURPOSES.values()} - {wanted})):
+            raise SpecError(
+                f"{self.folder}: its config says {self.purpose}, and a study takes a {wanted} as it is; {NEW_HEAD}"
+            )
+        strange = [path for path in self.family.head if path not in self.dense and f"{path}.weight" in self.shapes]
+        if self.head == TOKENS and not self.purpose and strange:
+            raise SpecError(
+                f"{self.folder}: holds {strange[0]!r}, which classifiers of whole texts have, and its config says no "
+                f"`architectures`; write {wanted} there if it tells words apart, or {NEW_HEAD}"
             )
 
     def names(self) -> tuple[str, ...]:
@@ -124,8 +162,9 @@ class Checkpoint:
         return tuple(names)
 
 
-_OTHER_PURPOSES = ("ForTokenClassification", "ForMultipleChoice", "ForQuestionAnswering", "ForPreTraining")
-"""Whose heads have tensors of the same names as a classifier's in some family."""
+_OTHER_PURPOSES: Final = ("ForMultipleChoice", "ForQuestionAnswering", "ForPreTraining")
+"""Whose heads have tensors of the same names as a classifier's in some family, as those of classifiers have of each
+other's."""
 
 
 def _outputs(count: int) -> str:
@@ -144,15 +183,15 @@ def _numbered(settings: Mapping[str, Any]) -> dict[int, str]:
     return backwards if says_nothing and len(backwards) >= len(forwards) else forwards
 
 
-def read_checkpoint(folder: Path) -> Checkpoint:
-    """Raises SpecError when it is of no known family or its config cannot be read, IntegrityError when its weights are
-    damaged."""
+def read_checkpoint(folder: Path, head: str = SEQUENCE) -> Checkpoint:
+    """A folder whose model is wanted with this head. Raises SpecError when it is of no known family or its config
+    cannot be read, IntegrityError when its weights are damaged."""
     check_model_folder(folder)
     settings = json.loads((folder / "config.json").read_bytes())
     family = family_of(str(settings["model_type"]), FAMILIES, where=str(folder))
     with config_errors(folder):
         config = config_in(folder)
-    return Checkpoint(folder, config, settings, family, tensor_shapes(folder))
+    return Checkpoint(folder, config, settings, family, tensor_shapes(folder), head)
 
 
 def load_model(
@@ -187,7 +226,7 @@ def load_model(
             model.config.two_texts = True
         _check_loaded(checkpoint, model, info, new_head=new_head)
         if new_head and checkpoint.has_head:
-            _renew_head(model, checkpoint.family)
+            _renew_head(model, checkpoint.dense)
     return at_size(model, image_size) if image_size else model
 
 
@@ -205,7 +244,7 @@ def _check_sizes(checkpoint: Checkpoint, head: str) -> None:
 
 
 def _check_loaded(checkpoint: Checkpoint, model: Any, info: Mapping[str, Any], *, new_head: bool) -> None:
-    folder, spared = checkpoint.folder, checkpoint.family.whole_head if new_head else ()
+    folder, spared = checkpoint.folder, (*checkpoint.dense, *checkpoint.family.head_norms) if new_head else ()
     if head_of(model) == EMBEDDING:
         spared = ("pooler.",)
     wrong = sorted(key for key in info["missing_keys"] if not key.startswith(spared))
@@ -234,9 +273,9 @@ def _check_loaded(checkpoint: Checkpoint, model: Any, info: Mapping[str, Any], *
         )
 
 
-def _renew_head(model: Any, family: Family) -> None:
+def _renew_head(model: Any, dense: Sequence[str]) -> None:
     """The layers above the encoder; a pooler belongs to that, and stays."""
-    for path in family.head:
+    for path in dense:
         if not path.startswith(f"{model.base_model_prefix}."):
             linear = model.get_submodule(path)
             nn.init.normal_(linear.weight, std=float(getattr(model.config, "initializer_range", 0.02)))

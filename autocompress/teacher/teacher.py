@@ -67,7 +67,7 @@ def prepare_teacher(
 
     Raises SpecError when the model is of no known family, does not fit the data, cannot be trained or answers no
     better than the commonest class, IntegrityError when its weights are damaged."""
-    checkpoint = read_checkpoint(model_folder)
+    checkpoint = read_checkpoint(model_folder, _head(spec))
     if _is_finished(spec, checkpoint):
         teacher = _taken_as_it_is(spec, checkpoint, data, judge=True)
         _tell(teacher.task, on_note)
@@ -87,7 +87,7 @@ def prepare_teacher(
 def cached_teacher(spec: StudySpec, model_folder: Path, data: Mapping[str, Path], *, digest: str = "") -> Teacher:
     """The teacher of a study, by the digest it had when the study ran, else by the one it would have now. Never trains;
     raises NotFoundError once it is gone."""
-    checkpoint = read_checkpoint(model_folder)
+    checkpoint = read_checkpoint(model_folder, _head(spec))
     if _is_finished(spec, checkpoint):
         return _taken_as_it_is(spec, checkpoint, data, judge=False)
     if not digest or not find_entry(_place(digest)):
@@ -99,6 +99,10 @@ def cached_teacher(spec: StudySpec, model_folder: Path, data: Mapping[str, Path]
             f"explain {spec.name} --train-teacher` that of any"
         )
     return _trained(spec, checkpoint, data, digest)
+
+
+def _head(spec: StudySpec) -> str:
+    return task_named(spec.task.kind).head
 
 
 def _tell(task: Task, on_note: Callable[[str], None]) -> None:
@@ -142,7 +146,7 @@ def _place(digest: str) -> Path:
 
 def _trained(spec: StudySpec, checkpoint: Checkpoint, data: Mapping[str, Path], digest: str) -> Teacher:
     """The teacher in the cache, with its labels in the order that it was trained with."""
-    trained = read_checkpoint(_place(digest))
+    trained = read_checkpoint(_place(digest), _head(spec))
     task = _task(spec, checkpoint, data, labels=trained.names())
     note = "" if not checkpoint.has_head else f"{checkpoint.purpose or 'the checkpoint'}: its head was replaced"
     return _opened(spec, trained, task, digest, (note,) if note else ())
@@ -161,10 +165,15 @@ def _taken_as_it_is(spec: StudySpec, checkpoint: Checkpoint, data: Mapping[str, 
     teacher = _opened(spec, checkpoint, task, content_digest(inputs), (matched.how,) if matched.how else ())
     if not judge:
         return teacher
-    if matched.is_guess and not spec.teacher.accept_poor and not is_confirmed(_tables(spec, teacher).both):
+    if matched.is_guess and not spec.teacher.accept_poor and not _is_confirmed(spec, teacher):
         raise SpecError(_question(spec, checkpoint, data, "the model does not say what its outputs mean"))
     tried = matched.how or f"its outputs are {', '.join(matched.labels[:_SHOWN])}, as its config says"
     return _judged(spec, teacher, names, f"{tried}; if it was fine-tuned for something else, {NEW_HEAD}")
+
+
+def _is_confirmed(spec: StudySpec, teacher: Teacher) -> bool:
+    """Whether the model's answers bear a guess of its labels out; only those that are one class a row can."""
+    return isinstance(teacher.task, OfClasses) and is_confirmed(_tables(spec, teacher).both)
 
 
 def _tables(spec: StudySpec, teacher: Teacher) -> Tables:

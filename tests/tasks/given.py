@@ -53,6 +53,15 @@ def row(kind: str, number: int) -> dict[str, Any]:
         first, second = generator.choice(NAMES), generator.choice(NAMES)
         texts = [_text(generator, number, *(_word(generator, name) for _ in range(3))) for name in (first, second)]
         return {"text": texts[0], "text_pair": texts[1], "label": 5.0 if first == second else generator.random()}
+    if kind == "token-classification":
+        words, tags = [], []
+        for _ in range(generator.randint(1, 3)):
+            name = generator.choice(NAMES)
+            told = [_word(generator, name) for _ in range(generator.randint(1, 2))]
+            others = generator.choices(FILLERS, k=generator.randint(1, 2))
+            words += [*others, *told]
+            tags += [*("O" for _ in others), *(f"{letter}-{name}" for letter, _ in zip("BI", told, strict=False))]
+        return {"text": [*words, str(number)], "label": [*tags, "O"]}
     if kind == "multi-label":
         given = [name for name in NAMES if generator.random() < 0.4]
         return {"text": _text(generator, number, *(_word(generator, name) for name in given)), "label": given}

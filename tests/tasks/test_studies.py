@@ -18,7 +18,7 @@ from autocompress.deploy.answers import Answer, GivenLabels
 from tests.given_study import BOARD, write_study
 from tests.tasks.given import row, write_pair_model, write_rows
 
-KINDS = ("sentence-pairs", "regression", "multi-label", "sentence-embeddings")
+KINDS = ("sentence-pairs", "regression", "multi-label", "sentence-embeddings", "token-classification")
 LONG = ("regression", "multi-label")
 QUICK = {
     "budget": {"trials": 2},
@@ -81,6 +81,7 @@ def test_a_study_of_a_task_ends_in_a_folder_that_answers(kind: str, model: Path,
     assert report.agreement == 1.0
     asked = row(kind, ROW)
     texts = (asked["text"], asked["text_pair"]) if kind == "sentence-pairs" else asked["text"]
+    texts = " ".join(texts) if kind == "token-classification" else texts
     exported = autocompress.load(folder)
     answer, several = exported(texts), exported([texts, texts])
     np.testing.assert_equal(several, [answer, answer])
@@ -125,9 +126,24 @@ def of_vectors(answer: Any, told: str, exported: Any, texts: Any) -> None:
     np.testing.assert_allclose(said["vector"], answer, atol=2e-5)
 
 
+def of_words(answer: Any, told: str, exported: Any, texts: Any) -> None:
+    assert answer, "the tiny model finds something"
+    lines = [f"{span.label}  {span.share:.3f}  {span.start}-{span.end}  {span.text}" for span in answer]
+    assert told.splitlines() == lines
+    assert all(texts[span.start : span.end] == span.text for span in answer)
+    words = tuple(texts.split())
+    by_word = exported(words)
+    assert [(span.label, span.text) for span in by_word] == [(span.label, span.text) for span in answer]
+    assert all(" ".join(words[span.start : span.end]) == span.text for span in by_word)
+    np.testing.assert_equal(exported([list(words), texts]), [by_word, answer])
+    with pytest.raises(autocompress.AutocompressError, match="must be a text, or a tuple or list of words"):
+        exported([["a", 3]])
+
+
 CHECKS = {
     "sentence-pairs": of_pairs,
     "regression": of_amounts,
     "multi-label": of_labels,
     "sentence-embeddings": of_vectors,
+    "token-classification": of_words,
 }
