@@ -28,6 +28,11 @@ FAMILIES: dict[str, Family] = {
 }
 
 
+def is_written(family: str) -> bool:
+    """Whether models of a family have a graph that is written node by node."""
+    return family not in FAMILIES or FAMILIES[family].is_written
+
+
 def anatomy_of(model: Any, *, texts: Batches = (), settled: Mapping[str, Tensor] | None = None) -> Anatomy:
     """The anatomy of a model of any family that is known. Raises SpecError as `Anatomy` does."""
     family = FAMILIES.get(str(model.config.model_type))
@@ -46,4 +51,5 @@ __all__ = [
     "anatomy_of",
     "family_of",
     "is_settled",
+    "is_written",
 ]

@@ -92,6 +92,8 @@ class KernelRow:
     """How activations of int8 blocks get their scale: `dynamic` as they come, `static` fixed beforehand."""
     queries_per_key: int = 1
     """How many heads of an attention block share a key and a value."""
+    positions: int = 0
+    """How many products an attention block has for positions, beside those for what is said there."""
     width: int | None = None
     """The width of the stream that the block reads, where it is not the table's `hidden`."""
     head_size: int | None = None
@@ -105,7 +107,7 @@ class KernelRow:
                 raise ValueError(f"`{name}` must be a finite number of milliseconds >= 0, got {value}")
         ends = (0.0, _LONGEST_MS)
         sizes = (1, _MOST_CHANNELS)
-        _check_ranges(self, size=(0, _MOST_CHANNELS), milliseconds=ends, low=ends, high=ends)
+        _check_ranges(self, size=(0, _MOST_CHANNELS), positions=(0, 2), milliseconds=ends, low=ends, high=ends)
         _check_ranges(self, queries_per_key=sizes, width=sizes, head_size=sizes)
         if not self.low <= self.milliseconds <= self.high:
             raise ValueError(
@@ -238,7 +240,7 @@ class KernelTable:
             return None
         storage, few = Storage(row.bits, row.activations), row.block.startswith(_LAST)
         size, queries = (row.head_size or self.head_size, row.queries_per_key) if "attention" in kind else (0, 0)
-        return Signature(kind, row.width or self.hidden, size, queries, storage, few)
+        return Signature(kind, row.width or self.hidden, size, queries, storage, few, row.positions)
 
     @property
     def is_static(self) -> bool:

@@ -13,7 +13,8 @@ from autocompress.core.storage import PLAIN, Storage, arithmetic
 class Signature:
     """A block's kind, the width of the stream that it reads, the channels of its heads and the queries that share a
     key (0 where it has none), and how it is held, as far as that takes time. `few` where it computes the targets that
-    are read alone, over all sources: in the last layer."""
+    are read alone, over all sources: in the last layer. `positions` are the products that an attention has for
+    positions beside those for what is said there."""
 
     kind: Kind
     width: int
@@ -21,6 +22,7 @@ class Signature:
     queries_per_key: int = 0
     storage: Storage = PLAIN
     few: bool = False
+    positions: int = 0
 
     @property
     def sizes(self) -> str:
@@ -42,6 +44,11 @@ def signature(part: Part, *, few: bool = False) -> tuple[Signature, int]:
         query, key = (width, heads * size), (width, keys * size)
         form: tuple[tuple[int, int], ...] = (query, key, key, (heads * size, width))
         found, count = Signature(part.kind, width, size, heads // keys, storage, few), heads
+        if len(part.matrices) > len(form):  # positions have products of their own
+            by_name = dict(zip(("query", "key", "value", "output"), form, strict=True))
+            by_name |= {"position_query": query, "position_key": key}
+            form = tuple(by_name[one.name] for one in part.matrices if one.name in by_name)
+            found = replace(found, positions=len(form) - 4)
     else:
         count = part.matrices[-1].inputs
         form = (*((width, count),) * (2 if part.kind == "gated" else 1), (count, width))

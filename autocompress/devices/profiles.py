@@ -10,14 +10,17 @@ from pathlib import Path
 from typing import Final
 
 from autocompress import config
+from autocompress.anatomy import Anatomy, TracedAnatomy, is_written
 from autocompress.assets import Mark, cache_folder, check_file, find_entry, new_entry, write_atomically
 from autocompress.core.cores import usable_cores
 from autocompress.core.device import DeviceProfile, KernelTable
+from autocompress.core.encoders import STACK
 from autocompress.core.parts import ModelParts
 from autocompress.core.policy import content_digest
 from autocompress.core.runtimes import DEFAULT_RUNTIME, RuntimeName, named_runtime
 from autocompress.core.space import Choice, SearchSpace
 from autocompress.core.spec import StudySpec
+from autocompress.core.stored_parts import parts_to_json
 from autocompress.core.wording import units
 from autocompress.core.workload import Workload
 from autocompress.deploy.session import runtime
@@ -25,13 +28,17 @@ from autocompress.devices.host import fingerprint, is_this_machine
 from autocompress.devices.profiling import (
     FULL,
     RECIPE,
+    STUDY,
     Effort,
     Progress,
+    busy_note,
     largest_shape,
     loads_to_measure,
     profile_host,
+    profile_of,
     validate,
 )
+from autocompress.devices.traced_profiling import measure_traced
 from autocompress.errors import AutocompressError, HostError, SpecError
 
 logger = logging.getLogger(__name__)
@@ -40,14 +47,18 @@ PROFILE: Final = Mark("a device profile", lambda head: re.search(rb"(?m)^measure
 """A profile says when it was measured, which no other file of ours does."""
 
 
-def device_profile(spec: StudySpec, shape: ModelParts, *, progress: Progress) -> DeviceProfile:
-    """The named profile; for `host`, this machine's, measured once for this kind of model, workload and runtime.
+def device_profile(
+    spec: StudySpec, shape: ModelParts, *, progress: Progress, anatomy: Anatomy | None = None
+) -> DeviceProfile:
+    """The named profile; for `host`, this machine's, measured once for this kind of model, workload and runtime. Of a
+    family without a written graph it is the `anatomy` that is measured.
 
-    Raises SpecError when this machine has fewer cores than the workload has threads.
+    Raises SpecError when this machine has fewer cores than the workload has threads, and where a model of such a family
+    is asked for that is not at hand and was not measured before.
     """
     if spec.device != config.HOST:
         return config.load_device(spec.device)
-    first, *others = (_host_profile(name, spec, shape, progress) for name in spec.runtimes)
+    first, *others = (_host_profile(name, spec, shape, progress, anatomy) for name in spec.runtimes)
     return replace(
         first,
         tables=tuple(table for one in (first, *others) for table in one.tables),
@@ -62,25 +73,54 @@ def _host_path(name: str, spec: StudySpec, shape: ModelParts) -> Path:
     measured, static = loads_to_measure(load), _asks_for_static(spec.space)
     lengths = "-".join(str(one.length) for one in measured)
     sizes = f"h{shape.width}x{head_size}-b{load.batch}l{lengths}t{load.threads}{'-static' if static else ''}"
+    if not is_written(shape.family):
+        sizes += f"-{shape.family}-{content_digest(parts_to_json(_one_layer(shape)))[:8]}"
     return cache_folder() / "profiles" / f"{content_digest([here, asdict(runtime(name)), RECIPE])}-{sizes}.yaml"
 
 
-def _host_profile(name: str, spec: StudySpec, shape: ModelParts, progress: Progress) -> DeviceProfile:
+def _one_layer(shape: ModelParts) -> ModelParts:
+    """What tells models of a family apart that take other times."""
+    blocks = shape.of_layer(STACK, shape.layers(STACK)[0])
+    return replace(shape, parts=tuple(replace(part, owner=None) for part in blocks))
+
+
+def _host_profile(
+    name: str, spec: StudySpec, shape: ModelParts, progress: Progress, anatomy: Anatomy | None
+) -> DeviceProfile:
     """In one runtime, from the cache where it is known."""
     load, path = spec.workload, _host_path(name, spec, shape)
     if load.threads > usable_cores():
         raise SpecError(config.too_many_threads(load.threads, usable_cores()))
     if not find_entry(path):
-        profile = profile_host(
-            shape,
-            loads_to_measure(load),
-            runtimes=[named_runtime(name)],
-            static=_asks_for_static(spec.space),
-            progress=progress,
-        )
+        static = _asks_for_static(spec.space)
+        if is_written(shape.family):
+            asked = [named_runtime(name)]
+            profile = profile_host(shape, loads_to_measure(load), runtimes=asked, static=static, progress=progress)
+        elif isinstance(anatomy, TracedAnatomy):
+            profile = _traced_profile(anatomy, named_runtime(name), load, static=static, progress=progress)
+        else:
+            raise SpecError(
+                f"device 'host': models of the family {shape.family} are measured by their own graph, and no study of "
+                "one was run on this machine yet; run it here, or name a device that is described by its rates"
+            )
         with new_entry(path) as part:
             part.write_text(config.dump_device(profile), encoding="utf-8")
     return config.load_device(path)
+
+
+def _traced_profile(
+    anatomy: TracedAnatomy, name: RuntimeName, load: Workload, *, static: bool, progress: Progress
+) -> DeviceProfile:
+    tables, notes = [], []
+    for one in loads_to_measure(load):
+        table, noticed = measure_traced(
+            anatomy, one, runtime=name, seconds=STUDY.seconds, static=static, progress=progress
+        )
+        tables.append(table)
+        if noticed:
+            notes.append(busy_note(table))
+            logger.warning("%s", notes[-1])
+    return profile_of(tables, [runtime(name)], notes)
 
 
 def set_aside(spec: StudySpec, shape: ModelParts) -> bool:

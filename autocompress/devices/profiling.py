@@ -16,7 +16,7 @@ import numpy as np
 
 from autocompress.anatomy.weights import random_weights
 from autocompress.core.cores import usable_cores
-from autocompress.core.device import Block, DeviceProfile, KernelRow, KernelTable
+from autocompress.core.device import Block, DeviceProfile, KernelRow, KernelTable, Runtime
 from autocompress.core.encoders import (
     Layer,
     as_measured,
@@ -122,19 +122,8 @@ def profile_host(
     notes: list[str] = []
 
     def profile() -> DeviceProfile:
-        return DeviceProfile(
-            name="host",
-            version=1,
-            source="measured",
-            description="this machine, measured by autocompress",
-            fingerprint=fingerprint(),
-            runtime=about[0],
-            measured_on=datetime.datetime.now(datetime.UTC).date().isoformat(),
-            tables=tuple(kept[place] for place in places if place in kept),
-            energy=default_energy(fingerprint()["machine"], usable_cores()),
-            notes=tuple(notes),
-            other_runtimes=tuple(about[1:]),
-        )
+        tables = [kept[place] for place in places if place in kept]
+        return profile_of(tables, about, notes)
 
     missing = [place for place in places if place not in kept]
 
@@ -167,6 +156,23 @@ def profile_host(
         return profile()
     progress("ceilings", 0.98)
     return replace(profile(), ceilings=measure_ceilings())
+
+
+def profile_of(tables: Sequence[KernelTable], runtimes: Sequence[Runtime], notes: Sequence[str]) -> DeviceProfile:
+    """This machine, as these tables found it, in these runtimes."""
+    return DeviceProfile(
+        name="host",
+        version=1,
+        source="measured",
+        description="this machine, measured by autocompress",
+        fingerprint=fingerprint(),
+        runtime=runtimes[0],
+        measured_on=datetime.datetime.now(datetime.UTC).date().isoformat(),
+        tables=tuple(tables),
+        energy=default_energy(fingerprint()["machine"], usable_cores()),
+        notes=tuple(notes),
+        other_runtimes=tuple(runtimes[1:]),
+    )
 
 
 def loads_to_measure(workload: Workload) -> list[Workload]:

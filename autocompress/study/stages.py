@@ -14,6 +14,7 @@ from typing import Any
 import torch
 
 from autocompress import config, operators
+from autocompress.anatomy import Anatomy
 from autocompress.assets import check_cache, fetch, file_digest
 from autocompress.assets.model_folders import model_folder_problems
 from autocompress.candidates.elastic import prepare_elastic
@@ -147,7 +148,7 @@ class Conductor:
         shape = teacher.anatomy.shape()
         self._store.set_fact(self._lease, "shape", parts_to_json(shape))
         self._serve_lengths(teacher)
-        profile, pricing = self._device(shape)
+        profile, pricing = self._device(shape, teacher.anatomy)
         space = self._bound_space(shape)
         self._check_reach(space, pricing)
         setup = Setup.of(teacher.anatomy.model, importance, teacher.task, precision=self._spec.teacher.precision)
@@ -248,10 +249,10 @@ class Conductor:
             self._observer.note(f"workload: {served}")
         self._store.set_fact(self._lease, WORKLOAD_FACT, served.to_json())
 
-    def _device(self, shape: ModelParts) -> tuple[DeviceProfile, Pricing]:
+    def _device(self, shape: ModelParts, anatomy: Anatomy) -> tuple[DeviceProfile, Pricing]:
         spec = self._spec
         with self._stage("device"):
-            profile = self._profile(shape)
+            profile = self._profile(shape, anatomy)
         pricing = Pricing.of(
             profile,
             shape,
@@ -273,14 +274,19 @@ class Conductor:
             self._store.set_fact(self._lease, "device", about(profile))
         return profile, pricing
 
-    def _profile(self, shape: ModelParts) -> DeviceProfile:
+    def _profile(self, shape: ModelParts, anatomy: Anatomy) -> DeviceProfile:
         """The one that the study began with, whatever became of the cache or the file: a front has one. It is kept with
         the study's environment."""
         spec = self._spec
         known = None if self._here else self._store.fact(spec.name, PROFILE_FACT)
         if known is not None:
             return config.device_from_json(known)
-        profile = device_profile(spec, shape, progress=lambda text, done: self._observer.progress(done, 1.0, text))
+        profile = device_profile(
+            spec,
+            shape,
+            anatomy=anatomy,
+            progress=lambda text, done: self._observer.progress(done, 1.0, text),
+        )
         if not self._here:
             self._store.set_fact(self._lease, PROFILE_FACT, config.device_to_json(profile))
             self._store.set_fact(self._lease, ENVIRONMENT_FACT, environment(spec))

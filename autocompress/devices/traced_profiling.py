@@ -1,0 +1,307 @@
+"""A kernel table of a family whose graph is not written node by node: its own layers, traced, cut and timed.
+
+What a block adds is found by differences of whole small models: of several layers against one, so that what lies
+outside of layers falls out, and of one size against another. Attention never comes without the block behind it in these
+graphs, so what the smallest layer takes is given to both of them in equal parts: every model has both, and the sum is
+measured.
+"""
+
+from __future__ import annotations
+
+import random
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from dataclasses import dataclass, replace
+from typing import Any, Final, cast
+
+import numpy as np
+from numpy.typing import NDArray
+from torch import nn
+
+from autocompress.anatomy import FAMILIES, TracedAnatomy
+from autocompress.anatomy.finding import LayerParts
+from autocompress.anatomy.inputs import inputs_of
+from autocompress.anatomy.weights import random_weights
+from autocompress.core.device import Block, KernelRow, KernelTable
+from autocompress.core.encoders import STACK, as_measured, with_vocabulary
+from autocompress.core.lowering import PLAIN
+from autocompress.core.parts import ModelParts
+from autocompress.core.runtimes import RuntimeName
+from autocompress.core.signature import signature
+from autocompress.core.storage import Calibration, Storage, precisions
+from autocompress.core.workload import Workload
+from autocompress.deploy.graph import write_graph
+from autocompress.deploy.session import Session
+from autocompress.deploy.traced import Trace, fill, trace
+from autocompress.devices.timing import Run, Timed, time_side_by_side, timing_lane, workload_run
+from autocompress.devices.validation import Seen, correct, reference_shape
+
+VOCABULARY: Final = 1000
+"""A lookup costs the same in a small table as in a large one, and small ones are quick to make."""
+
+_LAYERS: Final = 3
+_SHARES: Final = (0.0, 0.5, 1.0)
+"""Of the largest block, that are measured: a trace takes seconds, so there are fewer sizes than of written graphs."""
+
+_WHOLE: Final = 5
+"""Whole models of random cuts that correct a table."""
+
+_ROUNDS: Final = 10
+_FP32: Final = Storage()
+_STEP: Final = 16
+
+Array = NDArray[np.float64]
+Progress = Callable[[str, float], None]
+
+
+@dataclass(frozen=True, slots=True)
+class _Cut:
+    """A small model: so many layers, all of them of these sizes; what its blocks are held in."""
+
+    layers: int
+    heads: int
+    channels: int
+    attention: Storage = _FP32
+    feed_forward: Storage = _FP32
+
+
+def measure_traced(
+    anatomy: TracedAnatomy,
+    workload: Workload,
+    *,
+    runtime: RuntimeName,
+    seconds: float,
+    static: bool = False,
+    progress: Progress = lambda _, __: None,
+) -> tuple[KernelTable, bool]:
+    """The table of this family's layers under a workload, corrected by whole models, and whether others were at work.
+
+    `anatomy` is left as it is; `seconds` bounds what is timed, the traces apart (ten, and five of whole models, of 2 to
+    5 s each whatever the model's size).
+    """
+    bench = _Bench.of(anatomy, workload, runtime, tokens=VOCABULARY)
+    sizes = bench.sizes()
+    cuts = [_Cut(layers, *size) for layers in bench.depths for size in sizes]
+    traces: dict[_Cut, tuple[TracedAnatomy, Trace]] = {}
+    for place, cut in enumerate(cuts):
+        progress(f"tracing layers, {workload}", 0.6 * place / len(cuts))
+        traces[cut] = bench.traced(bench.cut(cut))
+    wanted = list(_variants(cuts, sizes[0], precisions(static=static)))
+    runs = [bench.run(*traces[replace(cut, attention=_FP32, feed_forward=_FP32)], cut) for cut in wanted]
+    tables = [bench.run(*traces[cuts[0]], cuts[0], words_in=storage) for storage in bench.tables]
+    progress(f"layers, {workload}", 0.6)
+    with timing_lane():
+        timed = time_side_by_side([*runs, *tables], rounds=_ROUNDS, seconds=seconds)
+    readings = {cut: np.asarray(one.turns) for cut, one in zip(wanted, timed, strict=False)}
+    rows = [*_base_rows(readings, bench, timed[len(runs) :]), *_rows(readings, bench)]
+    table = KernelTable(bench.shape.width, bench.shape.head_size, workload, tuple(rows), runtime=runtime)
+    progress(f"whole models, {workload}", 0.7)
+    seen = _whole_models(bench, static=static, seconds=seconds / 2, progress=progress)
+    return correct(table, seen), timed[0].noticed or seen.noticed
+
+
+@dataclass(frozen=True, slots=True)
+class _Bench:
+    """A model of the family that is cut and timed."""
+
+    anatomy: TracedAnatomy
+    shape: ModelParts
+    workload: Workload
+    runtime: RuntimeName
+
+    @staticmethod
+    def of(anatomy: TracedAnatomy, workload: Workload, runtime: RuntimeName, *, tokens: int) -> _Bench:
+        """Of a copy, which knows few tokens."""
+        small = cast(TracedAnatomy, anatomy.copy())
+        for slot in small.live.token_tables().values():
+            table = cast(nn.Embedding, slot.module)
+            count, padding = min(tokens, table.num_embeddings), table.padding_idx
+            kept = nn.Embedding(count, table.embedding_dim, padding if padding is None or padding < count else None)
+            kept.weight = nn.Parameter(table.weight.detach()[:count])
+            slot.put(kept)
+        found = TracedAnatomy(small.model, FAMILIES, texts=[inputs_of(small.model).example()])
+        return _Bench(found, found.shape(), workload, runtime)
+
+    @property
+    def depths(self) -> tuple[int, int]:
+        """One layer, and more, as far as there are."""
+        return 1, max(2, min(_LAYERS, len(self.anatomy.layers)))
+
+    @property
+    def tables(self) -> tuple[Storage, ...]:
+        """What a table of tokens may be rounded to; images have none."""
+        return (Storage(8), Storage(4)) if self.anatomy.live.token_tables() else ()
+
+    def sizes(self) -> list[tuple[int, int]]:
+        """Heads and channels: the smallest layer first, then larger ones by one of them."""
+        layer = self.anatomy.layers[0]
+        heads = _shares(layer.heads, self._shared)
+        channels = _shares(layer.width, _STEP if layer.width % _STEP == 0 else 1)
+        few, narrow = heads[0], channels[0]
+        return [(few, narrow), *((count, narrow) for count in heads[1:]), *((few, count) for count in channels[1:])]
+
+    @property
+    def _shared(self) -> int:
+        """Heads that share a key, and stay together."""
+        mixing = next(part.mixing for part in self.shape.blocks() if part.mixing is not None)
+        return mixing.heads // mixing.key_value_heads
+
+    def cut(self, cut: _Cut) -> TracedAnatomy:
+        """A copy of its first layers, cut; they come over again where it has fewer."""
+        found = cast(TracedAnatomy, self.anatomy.copy())
+        found.keep_layers([layer.index for layer in found.layers[: cut.layers]])
+        for layer in _own(found):
+            found.keep_heads(layer.index, range(cut.heads))
+            found.keep_channels(layer.index, range(cut.channels))
+        return found
+
+    def traced(self, anatomy: TracedAnatomy) -> tuple[TracedAnatomy, Trace]:
+        return anatomy, _trace(anatomy)
+
+    def run(self, anatomy: TracedAnatomy, trace: Trace, cut: _Cut, *, words_in: Storage = _FP32) -> Run:
+        """One inference of a trace, its blocks held as the cut says."""
+        held = cast(TracedAnatomy, anatomy.copy())
+        if words_in.bits != 32:
+            held.quantize_embeddings(bits=words_in.bits)
+        layers = _own(held)
+        _hold(held, [slot for layer in layers for slot in layer.attention], cut.attention)
+        _hold(held, [slot for layer in layers for slot in layer.feed_forward], cut.feed_forward)
+        return self.timed(held, trace)
+
+    def timed(self, anatomy: TracedAnatomy, trace: Trace) -> Run:
+        file = fill(trace, anatomy.live).SerializeToString()
+        session = Session(file, threads=self.workload.threads, runtime=self.runtime)
+        return workload_run(session, self.workload, rows=min(VOCABULARY, self.shape.vocabulary))
+
+
+def _trace(anatomy: TracedAnatomy) -> Trace:
+    model: Any = anatomy.model
+    wanted = inputs_of(model, types=bool(getattr(model.config, "two_texts", False)))
+    return trace(anatomy.live, wanted.example(), wanted.free)
+
+
+def _own(anatomy: TracedAnatomy) -> list[LayerParts]:
+    """The layers that have weights of their own: of those that share some, the first."""
+    return list({layer.module: layer for layer in reversed(anatomy.layers)}.values())[::-1]
+
+
+def _hold(anatomy: TracedAnatomy, slots: Sequence[Any], storage: Storage) -> None:
+    if storage.bits == 32:
+        return
+    calibration: Calibration | None = "min-max" if storage.activations == "static" else None
+    anatomy.quantize(slots, bits=storage.bits, calibration=calibration)
+
+
+def _shares(most: int, step: int) -> list[int]:
+    return sorted({max(step, step * round(share * most / step)) for share in _SHARES})
+
+
+def _variants(cuts: Sequence[_Cut], smallest: tuple[int, int], held: Sequence[Storage]) -> Iterator[_Cut]:
+    """The cuts in fp32, and with the block that is larger in one of them, or either of the smallest, held otherwise."""
+    for cut in cuts:
+        yield cut
+        heads, channels = (cut.heads, cut.channels)
+        for storage in held:
+            if storage == _FP32:
+                continue
+            if channels == smallest[1]:
+                yield replace(cut, attention=storage)
+            if heads == smallest[0]:
+                yield replace(cut, feed_forward=storage)
+
+
+def _base_rows(readings: Mapping[_Cut, Array], bench: _Bench, tables: Sequence[Timed]) -> Iterator[KernelRow]:
+    """What lies outside of the layers, by the bits of the token table."""
+    plain = _outside(readings, bench)
+    first = readings[_Cut(1, *bench.sizes()[0])]
+    yield _row("base", _FP32, 0, plain)
+    for storage, one in zip(bench.tables, tables, strict=True):
+        yield _row("base", storage, 0, plain + np.asarray(one.turns) - first)
+
+
+def _inner(readings: Mapping[_Cut, Array], bench: _Bench, cut: _Cut) -> Array:
+    """Of one layer that is not the last."""
+    shallow, deep = bench.depths
+    found: Array = (readings[replace(cut, layers=deep)] - readings[replace(cut, layers=shallow)]) / (deep - shallow)
+    return found
+
+
+def _outside(readings: Mapping[_Cut, Array], bench: _Bench) -> Array:
+    """Of a model of one smallest layer, what a layer does not take."""
+    least = _Cut(1, *bench.sizes()[0])
+    found: Array = np.maximum(readings[least] - _inner(readings, bench, least), 0.0)
+    return found
+
+
+def _rows(readings: Mapping[_Cut, Array], bench: _Bench) -> Iterator[KernelRow]:
+    smallest = bench.sizes()[0]
+    least = _Cut(1, *smallest)
+    base = _outside(readings, bench)
+    inner = _inner(readings, bench, least) / 2
+    last = (readings[least] - base) / 2
+    blocks = bench.shape.of_layer(STACK, bench.shape.layers(STACK)[0])
+    attention, behind = (next(part for part in blocks if (part.mixing is not None) is has) for has in (True, False))
+    rows: dict[Any, list[KernelRow]] = {}
+    for cut in readings:
+        if cut.layers != 1:
+            continue
+        found = []
+        if cut.channels == smallest[1] and cut.feed_forward == _FP32:
+            found.append((attention, cut.heads, cut.attention))
+        if cut.heads == smallest[0] and cut.attention == _FP32:
+            found.append((behind, cut.channels, cut.feed_forward))
+        for part, size, storage in found:
+            known, _ = signature(part)
+            more = {"queries_per_key": known.queries_per_key or 1, "positions": known.positions}
+            within, at_the_end = _inner(readings, bench, cut) - inner, readings[cut] - base - last
+            for name, value in ((part.kind, within), (f"last_{part.kind}", at_the_end)):
+                row = _row(cast(Block, name), storage, size, value, **more)
+                rows.setdefault((name, storage), []).append(row)
+    for curve in rows.values():
+        yield from _monotone(curve)
+
+
+def _row(block: Block, storage: Storage, size: int, readings: Array, **more: int) -> KernelRow:
+    low, middle, high = (round(max(0.0, float(np.quantile(readings, share))), 5) for share in (0.25, 0.5, 0.75))
+    return KernelRow(block, storage.bits, size, middle, low, high, storage.activations, **more)
+
+
+def _monotone(curve: Sequence[KernelRow]) -> Iterator[KernelRow]:
+    """A larger block never costs less: what says otherwise is noise."""
+    highest = 0.0
+    for row in sorted(curve, key=lambda row: row.size):
+        highest = max(highest, row.milliseconds)
+        yield replace(row, milliseconds=highest, high=max(row.high, highest))
+
+
+def _whole_models(bench: _Bench, *, static: bool, seconds: float, progress: Progress) -> Seen:
+    """Models of random cuts, beside the reference of every profile."""
+    draw, held = random.Random(1), precisions(static=static)
+    shapes, runs = [], []
+    for place in range(_WHOLE):
+        progress(f"whole models, {bench.workload}", 0.7 + 0.25 * place / _WHOLE)
+        student = _drawn(bench, draw, held)
+        shapes.append(student.shape())
+        runs.append(bench.timed(student, _trace(student)))
+    reference = reference_shape(with_vocabulary(as_measured(bench.shape), VOCABULARY))
+    weights = random_weights(reference, positions=max(8, bench.workload.length), seed=0)
+    session = Session(write_graph(weights, lowering=PLAIN).SerializeToString(), threads=bench.workload.threads)
+    runs.insert(0, workload_run(session, bench.workload, rows=reference.vocabulary))
+    with timing_lane():
+        first, *others = time_side_by_side(runs, rounds=_ROUNDS, seconds=seconds)
+    return Seen(bench.workload, tuple(shapes), tuple(others), (first,) * len(others))
+
+
+def _drawn(bench: _Bench, draw: random.Random, held: Sequence[Storage]) -> TracedAnatomy:
+    found = cast(TracedAnatomy, bench.anatomy.copy())
+    few, shared = len(found.layers), bench._shared
+    found.keep_layers([layer.index for layer in found.layers[: draw.randint(1, few)]])
+    for layer in _own(found):
+        found.keep_heads(layer.index, range(shared * draw.randint(1, layer.heads // shared)))
+        step = _STEP if layer.width % _STEP == 0 else 1
+        found.keep_channels(layer.index, range(step * draw.randint(1, layer.width // step)))
+    if bench.tables and draw.random() < 0.5:
+        found.quantize_embeddings(bits=8)
+    for layer in _own(found):
+        _hold(found, layer.attention, draw.choice(held))
+        _hold(found, layer.feed_forward, draw.choice(held))
+    return found

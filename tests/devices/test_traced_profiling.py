@@ -1,0 +1,72 @@
+"""Families without a written graph are profiled by their own layers."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+from typing import Any
+
+import pytest
+
+from autocompress import config
+from autocompress.anatomy import TracedAnatomy, anatomy_of
+from autocompress.core.device import KernelRow, KernelTable
+from autocompress.core.prediction import LatencyPredictor
+from autocompress.core.signature import signature
+from autocompress.core.workload import Workload
+from autocompress.deploy.session import runtime
+from autocompress.devices.profiling import profile_of
+from autocompress.devices.traced_profiling import measure_traced
+from tests.families.given import telling
+
+LOAD = Workload(1, 8, 1)
+
+
+OF_POSITIONS = {"pos_att_type": ["p2c", "c2p"], "share_att_key": False}
+
+
+def opened(form: str, **more: Any) -> TracedAnatomy:
+    anatomy = anatomy_of(telling(form, vocab_size=100, num_labels=3, **more).float())
+    assert isinstance(anatomy, TracedAnatomy)
+    return anatomy
+
+
+def test_products_of_positions_are_part_of_what_a_block_is() -> None:
+    shape = opened("DebertaV2ForSequenceClassification", **OF_POSITIONS).shape()
+    block = next(part for part in shape.blocks() if part.mixing is not None)
+    known, heads = signature(block)
+    assert (known.positions, heads) == (2, block.units["heads"])
+    few = tuple(one for one in block.matrices if not one.name.startswith("position_"))
+    assert signature(replace(block, matrices=few))[0] == replace(known, positions=0)
+    with pytest.raises(ValueError, match="a block of 3 products of its sizes was not measured"):
+        signature(replace(block, matrices=few[:3]))
+
+
+def test_rows_of_one_form_say_nothing_of_another() -> None:
+    shape = opened("DebertaV2ForSequenceClassification", **OF_POSITIONS).shape()
+    most = max(part.units["heads"] for part in shape.blocks() if part.mixing is not None)
+
+    def table(positions: int) -> KernelTable:
+        rows = [KernelRow("base", 32, 0, 1.0, 1.0, 1.0)]
+        for name, size, more in (("attention", most, positions), ("feed_forward", 4096, 0)):
+            for block in (name, f"last_{name}"):
+                rows += [KernelRow(block, 32, end, 1.0, 1.0, 1.0, positions=more) for end in (1, size)]  # type: ignore[arg-type]
+        return KernelTable(shape.width, shape.head_size, LOAD, tuple(rows))
+
+    assert LatencyPredictor(table(2))(shape).value == pytest.approx(1 + 2 * shape.depth)
+    with pytest.raises(ValueError, match="attention of size 4 in 32 bits.* was not measured"):
+        LatencyPredictor(table(0))(shape)
+
+
+@pytest.mark.long
+@pytest.mark.slow
+def test_a_family_is_measured_by_its_own_traced_layers() -> None:
+    anatomy = opened("ModernBertForSequenceClassification")
+    before = anatomy.shape()
+    table, _ = measure_traced(anatomy, LOAD, runtime="onnxruntime", seconds=2.0, static=True)
+    assert anatomy.shape() == before
+    assert {row.activations for row in table.rows} == {"dynamic", "static"}
+    anatomy.keep_heads(0, [0])
+    estimate = LatencyPredictor(table)(anatomy.shape())
+    assert 0 < estimate.low <= estimate.value <= estimate.high
+    read = config.device_from_json(config.device_to_json(profile_of([table], [runtime("onnxruntime")], [])))
+    assert read.tables == (table,)
