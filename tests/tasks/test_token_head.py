@@ -7,7 +7,7 @@ import pytest
 import torch
 from transformers import AutoConfig
 
-from autocompress.anatomy import FAMILIES, anatomy_of
+from autocompress.anatomy import FAMILIES, TracedAnatomy, anatomy_of
 from autocompress.anatomy.heads import TOKENS, empty_model, head_of
 from autocompress.core.cost import macs, parameters, passes
 from autocompress.core.storage import Storage
@@ -16,6 +16,7 @@ from autocompress.core.workload import Workload
 from autocompress.deploy.graph import write_graph
 from autocompress.deploy.serving import predict_as_served
 from autocompress.deploy.session import Session
+from autocompress.exported.verification import graph_of
 from autocompress.inputs.outputs import blank, stacked
 
 SIZES = {"vocab_size": 60, "hidden_size": 16, "num_hidden_layers": 2, "num_attention_heads": 2, "intermediate_size": 24}
@@ -83,3 +84,16 @@ def test_outputs_of_unequal_length_are_filled_up_behind() -> None:
     assert (stacked([np.zeros((1, 2), int), np.zeros((1, 1), int)], fill=-100) == [[0, 0], [0, -100]]).all()
     assert stacked([np.ones((2, 3)), np.ones((1, 3))]).shape == (3, 3)
     assert stacked([np.ones(2), np.ones(1)]).shape == (3,)
+
+
+@pytest.mark.long
+@pytest.mark.parametrize("family", ["mpnet", "albert", "deberta-v2"])
+def test_a_traced_graph_answers_for_every_token_too(family: str) -> None:
+    anatomy = anatomy_of(tagger(family))
+    assert isinstance(anatomy, TracedAnatomy)
+    assert (anatomy.shape().read, anatomy.shape().classes) == (None, 5)
+    ids = torch.randint(5, 50, (2, 9), generator=torch.Generator().manual_seed(0))
+    with torch.inference_mode():
+        expected = anatomy.model(**{IDS: ids, MASK: torch.ones_like(ids)}).logits.numpy()
+    found = Session(graph_of(anatomy).SerializeToString()).predict([row.numpy() for row in ids])
+    np.testing.assert_allclose(found, expected, atol=1e-5)

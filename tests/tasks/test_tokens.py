@@ -15,6 +15,7 @@ from transformers import AutoTokenizer
 
 from autocompress.core.data_spec import Asset, DataSpec, PartSpec, TaskSpec
 from autocompress.core.scores import MetricSpec
+from autocompress.distill import joined
 from autocompress.errors import SpecError
 from autocompress.inputs.examples import Batch, Examples
 from autocompress.inputs.outputs import IGNORED
@@ -139,6 +140,17 @@ def test_words_are_read_as_transformers_reads_words(tmp_path: Path, model: Path)
             numbers = theirs.word_ids()
             first = [n is not None and n not in numbers[:place] for place, n in enumerate(numbers)]
             assert (labels[: len(ids)] != IGNORED).tolist() == first
+
+
+def test_texts_without_tags_are_lessons_beside_rows_of_words(tmp_path: Path, model: Path) -> None:
+    found = loaded(tmp_path, model)
+    spec = TaskSpec(kind="token-classification", max_length=24)
+    others = TokenClassification.unlabelled(spec, ["we saw soup.", "\u200b", "bread " * 40], model)
+    assert list(others.texts) == ["we saw soup.", "bread " * 40]
+    assert (others.labels[0] == [IGNORED, 0, 0, 0, 0, *[IGNORED] * 19]).all()
+    both = joined(found.splits["train"], others)
+    assert both.labels.shape == (len(found.splits["train"]) + 2, 24)
+    assert (both.labels[0] != IGNORED).sum() == len(both.texts[0])
 
 
 def test_a_word_of_several_tokens_is_told_by_the_first(tmp_path: Path, model: Path) -> None:
