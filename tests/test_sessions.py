@@ -4,14 +4,18 @@ import json
 import os
 import subprocess
 import sys
+import threading
+import time
 from dataclasses import asdict, replace
 from pathlib import Path
 
+import psutil
 import pytest
 
 from autocompress.core.process import Process
 from autocompress.errors import HostError
 from autocompress.runners import sessions
+from autocompress.runners.cluster import cluster
 from autocompress.runners.sessions import abandoned, end_session, new_session, remove_abandoned, why_not_started
 
 
@@ -120,3 +124,28 @@ def test_a_ray_that_does_not_start_is_told_with_the_reason_in_its_logs(place: Pa
     (logs / "raylet.out").write_text("all is well\n")
     (logs / "gcs_server.err").write_text("[E] pipe2: Too many open files\nCheck failed\n")
     assert why_not_started(place / "r") == "gcs_server: Too many open files"
+
+
+@pytest.mark.ray
+@pytest.mark.long
+@pytest.mark.filterwarnings("ignore::pytest.PytestUnraisableExceptionWarning")  # Ray forgets what it gave up
+def test_a_ray_that_does_not_stand_in_time_is_started_again(caplog: pytest.LogCaptureFixture) -> None:
+    """Ray gives its processes 30 s; the first one's raylet sleeps through them, as on a machine that is busy."""
+    asleep: list[psutil.Process] = []
+
+    def put_the_first_to_sleep() -> None:
+        while not asleep:
+            for child in psutil.Process().children():
+                if child.name() == "raylet":
+                    child.suspend()
+                    asleep.append(child)
+            time.sleep(0.005)
+
+    watcher = threading.Thread(target=put_the_first_to_sleep)
+    watcher.start()
+    with caplog.at_level("WARNING"), cluster(workers=1) as ray:
+        assert ray.get(ray.put(1)) == 1
+        watcher.join()
+        (first,) = asleep
+        assert not first.is_running() or first.status() == psutil.STATUS_ZOMBIE
+    assert "did not stand within the time that it gives itself; starting it again" in caplog.text

@@ -21,6 +21,7 @@ from autocompress.runners.handlers import kept_handlers
 from autocompress.runners.sessions import (
     RAY,
     end_session,
+    end_started,
     new_session,
     note_processes,
     remove_abandoned,
@@ -49,6 +50,15 @@ _QUIET: Final = {
 
 _ITS_OWN: Final = ("RaySystemError", "LocalRayletDiedError", "ObjectStoreFullError", "OutOfDiskError")
 """Ray's errors that no candidate has caused."""
+
+
+_STARTS: Final = 3
+_LATE: Final = "timed out during startup"
+"""What Ray says of processes that did not stand within 30 s: on a machine that others keep busy that says nothing."""
+
+
+class _TooSlow(HostError):
+    """Ray did not stand in time."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -96,7 +106,7 @@ def cluster(*, workers: int, address: str | None = None) -> Iterator[Any]:
 
     The token lives in this process's environment only. Ray listens on every interface and has no switch for loopback,
     so a token is never left out. Signals wait until Ray stands or is gone: seconds. Raises HostError when Ray cannot be
-    started or joined.
+    started or joined; one that did not stand in time is started `_STARTS` times.
     """
     # ray reads these when it is imported, in this process and in every worker it starts
     for name, value in _QUIET.items():
@@ -111,11 +121,7 @@ def cluster(*, workers: int, address: str | None = None) -> Iterator[Any]:
         import ray
     folder = None if address else new_session()
     try:
-        with shielded():
-            with kept_handlers():
-                _init(ray, workers=workers, address=address, folder="" if folder is None else str(folder / RAY))
-            if folder is not None:
-                note_processes(folder)
+        _stand(ray, workers=workers, address=address, folder=folder)
         yield ray
     except tuple(getattr(ray.exceptions, name) for name in _ITS_OWN) as error:
         raise HostError(
@@ -128,6 +134,25 @@ def cluster(*, workers: int, address: str | None = None) -> Iterator[Any]:
                 ray.shutdown()
             if folder is not None:
                 end_session(folder)
+
+
+def _stand(ray: Any, *, workers: int, address: str | None, folder: Path | None) -> None:
+    """Starts or joins it. Signals act between two starts."""
+    for left in reversed(range(_STARTS)):
+        try:
+            with shielded():
+                with kept_handlers():
+                    _init(ray, workers=workers, address=address, folder="" if folder is None else str(folder / RAY))
+                if folder is not None:
+                    note_processes(folder)
+        except _TooSlow:
+            if not left or folder is None:
+                raise
+            logger.warning("Ray did not stand within the time that it gives itself; starting it again")
+            with shielded():
+                end_started(folder)
+        else:
+            return
 
 
 @contextmanager
@@ -190,8 +215,10 @@ def _init(ray: Any, *, workers: int, address: str | None, folder: str) -> None:
     except Exception as error:  # its own exceptions have no common root
         reason = _reason(error)
         if address is None:
-            reason = why_not_started(Path(folder)) or reason
-            raise HostError(
+            told = why_not_started(Path(folder))
+            kind = HostError if told or _LATE not in reason else _TooSlow
+            reason = told or reason
+            raise kind(
                 f"cannot start Ray: {reason}; `autocompress doctor --deep` checks it, `--workers 0` does without"
             ) from error
         raise _not_joined(address, reason) from error

@@ -140,6 +140,14 @@ def why_not_started(folder: Path) -> str:
     return ""
 
 
+def end_started(folder: Path) -> None:
+    """Ends the processes that this one has started for a session, and keeps its folder."""
+    note_processes(folder)
+    owner = _Owner.read(folder)
+    if owner is not None:
+        _end(owner.started)
+
+
 def end_session(folder: Path) -> None:
     """Ends what is left of the processes that were noted, and deletes the folder."""
     owner = _Owner.read(folder)
