@@ -9,6 +9,7 @@ from typing import Final
 
 from autocompress.core.extensions import Registry
 from autocompress.families.albert import ALBERT
+from autocompress.families.ast import AST
 from autocompress.families.bert import BERT, CAMEMBERT, ELECTRA, ROBERTA, XLM_ROBERTA
 from autocompress.families.deberta import DEBERTA
 from autocompress.families.distilbert import DISTILBERT
@@ -25,7 +26,7 @@ from autocompress.families.whisper import WHISPER
 
 _OURS: Final = (
     *(BERT, ROBERTA, XLM_ROBERTA, CAMEMBERT, ELECTRA, DISTILBERT, MPNET, ALBERT, DEBERTA, MODERNBERT),
-    *(VIT, DEIT, DINOV2, WAV2VEC2, HUBERT, WHISPER),
+    *(VIT, DEIT, DINOV2, AST, WAV2VEC2, HUBERT, WHISPER),
     *(GPT2, LLAMA, QWEN2, T5, MARIAN),
 )
 FAMILIES: Final[Mapping[str, Family]] = Registry(

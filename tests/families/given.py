@@ -76,6 +76,14 @@ FORMS: Mapping[str, Mapping[str, object]] = {
     "DeiTForImageClassification": IMAGE,
     "DeiTForImageClassificationWithTeacher": IMAGE,
     "Dinov2ForImageClassification": {**IMAGE, "mlp_ratio": 2},
+    "ASTForAudioClassification": {
+        **{name: size for name, size in IMAGE.items() if name not in ("image_size", "patch_size")},
+        "patch_size": 4,
+        "frequency_stride": 4,
+        "time_stride": 4,
+        "num_mel_bins": 8,
+        "max_length": 12,
+    },
     "Wav2Vec2ForSequenceClassification": SOUND,
     "Wav2Vec2ForCTC": {**SOUND, "feat_extract_norm": "layer", "conv_bias": True, "do_stable_layer_norm": True},
     "HubertForSequenceClassification": SOUND,
@@ -127,6 +135,8 @@ def inputs(model: Any, *, batch: int = 2, length: int = 9) -> dict[str, torch.Te
     name, config = model.main_input_name, model.config
     if name == "pixel_values":
         return {name: torch.randn(batch, 3, config.image_size, config.image_size, generator=generator)}
+    if name == "input_values" and hasattr(config, "num_mel_bins"):
+        return {name: torch.randn(batch, config.max_length, config.num_mel_bins, generator=generator)}
     if name == "input_values":
         return {name: torch.randn(batch, 40 * length, generator=generator)}
     ids = torch.randint(5, 90, (batch, length), generator=generator)
