@@ -11,6 +11,7 @@ from dataclasses import dataclass, field
 from typing import Literal
 
 from autocompress.core.parts import Kind
+from autocompress.core.task_kinds import Modality
 
 Order = Literal["pre", "post"]
 """Whether a block normalises what goes in, or the sum of that and what comes out."""
@@ -116,3 +117,9 @@ class Family:
     heads: tuple[str, ...] = ()
     reads_first: bool = False
     writing: Writing | None = None
+
+    @property
+    def modality(self) -> Modality:
+        """What it reads: what stands before its first stack tells."""
+        kinds: dict[Kind, Modality] = {"patches": "image", "conv_front": "audio"}
+        return kinds.get(self.fronts[0].kind, "text")

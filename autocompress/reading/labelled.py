@@ -26,7 +26,7 @@ from autocompress.reading.cells import (
 from autocompress.reading.folders import find_files, read_file
 from autocompress.reading.layout import Layout, Table
 from autocompress.reading.pairs import second_texts
-from autocompress.reading.pictures import Read, find_pictures
+from autocompress.reading.pictures import Read, Unencoded, find_pictures
 from autocompress.reading.words import check_tags, tags_of, words_of
 
 ALL: Final = "all"
@@ -188,11 +188,11 @@ def _rows(spec: DataSpec, tables: Sequence[Table], layout: Layout, targets: Targ
 
 
 def _some(rows: Rows, most: int | None, seed: int, told: list[str]) -> Rows:
-    """No more than so many of them, drawn by a seed, in their order."""
+    """No more than so many of them, drawn by a seed, in their order; images as files."""
     if most is None or len(rows) <= most:
-        return rows
+        return replace(rows, texts=tuple(one.encoded() if isinstance(one, Unencoded) else one for one in rows.texts))
     told.append(f"{rows.where}: {most} of {len(rows)} {rows.noun} are used (`most`)")
-    return rows.take(sorted(random.Random(seed).sample(range(len(rows)), most)))
+    return _some(rows.take(sorted(random.Random(seed).sample(range(len(rows)), most))), None, seed, told)
 
 
 def inputs_of(table: Table, layout: Layout) -> list[Any]:

@@ -168,6 +168,21 @@ def encoded(image: Any) -> bytes:
 # The MNIST family
 
 
+@dataclass(frozen=True, slots=True)
+class Unencoded:
+    """A grey image as an idx file holds it: of sixty thousand a study may use a few, and no others become files."""
+
+    pixels: bytes
+    sides: tuple[int, int]
+
+    @staticmethod
+    def of(found: np.ndarray) -> Unencoded:
+        return Unencoded(found.tobytes(), (found.shape[0], found.shape[1]))
+
+    def encoded(self) -> bytes:
+        return encoded(np.frombuffer(self.pixels, np.uint8).reshape(self.sides))
+
+
 def _of_idx(layout: Layout, path: Path, names: Mapping[Path, re.Match[str] | None]) -> FoundTables:
     files: dict[str, dict[str, Path]] = {}
     for name, told in names.items():
@@ -195,7 +210,7 @@ def _idx_table(layout: Layout, images: Path, labels: Path) -> Table:
         )
     columns = (layout.wanted["image"], layout.wanted["label"])
     cells: dict[str, list[Any]] = {
-        columns[0]: [encoded(one) for one in pixels],
+        columns[0]: [Unencoded.of(one) for one in pixels],
         columns[1]: [str(one) for one in classes],
     }
     return Table(str(images), columns, cells, lambda: range(1, len(pixels) + 1), "row")

@@ -20,6 +20,7 @@ from autocompress.core.prediction import predictor_of
 from autocompress.core.spec import StudySpec
 from autocompress.core.task_kinds import form_of
 from autocompress.errors import AutocompressError
+from autocompress.families import FAMILIES
 from autocompress.operators import bound
 from autocompress.reading import read_labelled, read_texts
 
@@ -44,7 +45,16 @@ def problems_of(spec: StudySpec) -> list[str]:
 def misfits(spec: StudySpec, model: Path) -> list[str]:
     """Where a model's settings, by its folder, do not fit the study's space, task or device."""
     settings = json.loads((model / "config.json").read_bytes())
-    shape = _shape(settings)
+    family = FAMILIES.get(str(settings.get("model_type")))
+    reads, wanted = family.modality if family else "text", form_of(spec.task.kind).modality
+    if reads != wanted:
+        return [
+            f"{model}: a {settings.get('model_type')} reads {reads}s, and task.kind {spec.task.kind} gives it "
+            f"{wanted}s; take a model of {wanted}s, or a task of {reads}s"
+        ]
+    if wanted == "image" and (wrong := _image_size(spec, settings)):
+        return [wrong]
+    shape = _shape(settings, words=wanted == "text")
     if shape is None:
         return []
     found = []
@@ -53,12 +63,12 @@ def misfits(spec: StudySpec, model: Path) -> list[str]:
     except ValueError as error:
         found.append(f"space {spec.space.name!r} does not fit the model: {error}")
     places = settings.get("max_position_embeddings")
-    if isinstance(places, int) and 0 < places < spec.task.max_length:
+    if wanted == "text" and isinstance(places, int) and 0 < places < spec.task.max_length:
         found.append(
             f"task.max_length: must be <= {places}, the positions that {model} has, got {spec.task.max_length}; a "
             "workload is no longer than that"
         )
-    if spec.device != config.HOST and spec.workload.lengths == "padded":
+    if spec.device != config.HOST and spec.workload.lengths == "padded" and wanted == "text":
         found += _unmeasured(spec, shape)
     return found
 
@@ -123,10 +133,21 @@ def _unmeasured(spec: StudySpec, shape: ModelParts) -> list[str]:
     return []
 
 
-def _shape(settings: Mapping[str, Any]) -> ModelParts | None:
-    """By a model's settings; None where they leave out what their family has a default for."""
+def _image_size(spec: StudySpec, settings: Mapping[str, Any]) -> str:
+    """What is said of a size of images that the model's patches do not divide; empty where they do."""
+    asked, patch = spec.task.image_size, settings.get("patch_size")
+    if asked is None or not isinstance(patch, int) or patch < 1 or asked % patch == 0:
+        return ""
+    return f"task.image_size: must be a multiple of the model's patches of {patch} x {patch} pixels, got {asked}"
+
+
+def _shape(settings: Mapping[str, Any], *, words: bool) -> ModelParts | None:
+    """By a model's settings; None where they leave out what their family has a default for. Of one that reads no
+    `words` the layers and the head."""
     found: dict[str, int] = {}
     for size, names in _SIZES.items():
+        if size == "rows" and not words:
+            continue
         value = next((settings[name] for name in names if name in settings), None)
         if isinstance(value, bool) or not isinstance(value, int) or value < 1:
             return None
@@ -138,7 +159,9 @@ def _shape(settings: Mapping[str, Any]) -> ModelParts | None:
         encoder_layer(index, width, heads=heads, head_size=width // heads, channels=found["width"])
         for index in range(found["layers"])
     )
-    return encoder(width, layers, family=str(settings.get("model_type")), words=found["rows"], others=1, head=(2,))
+    family = str(settings.get("model_type"))
+    whole = encoder(width, layers, family=family, words=found.get("rows", 0), others=1, head=(2,))
+    return whole if words else whole.without(frozenset({"embeddings"}))
 
 
 def _local(asset: Asset) -> Path | None:

@@ -188,3 +188,31 @@ def test_settings_of_texts_are_refused_of_images_and_the_other_way_round() -> No
         TaskSpec(kind="image-classification", max_length=64)
     with pytest.raises(ValueError, match=r"task\.image_size: is that of images, and text-classification reads texts"):
         TaskSpec(image_size=64)
+
+
+def test_a_model_that_cannot_read_what_the_task_gives_it_is_refused_before_anything_is_read(tmp_path: Path) -> None:
+    from autocompress import config
+    from autocompress.operators import OPERATORS
+    from autocompress.study.preflight import problems_of
+    from autocompress.teacher.checkpoints import read_checkpoint
+    from tests.given_study import write_data, write_model, write_study
+    from tests.tasks.given_images import write_image_study
+
+    write_images(tmp_path / "images", rows=12)
+    write_data(tmp_path / "texts.csv", rows=20)
+    write_model(tmp_path / "model", head=True)
+    images = config.load_study(write_image_study(tmp_path), operators=OPERATORS)
+    told = r"a bert reads texts, and task\.kind image-classification gives it images; take a model of images"
+    assert any(told.replace("\\", "") in line for line in problems_of(images))
+    with pytest.raises(
+        SpecError, match="a bert reads texts, and image-classification gives it images; take a model of"
+    ):
+        read_checkpoint(tmp_path / "model").check_modality("image-classification")
+    write_vit(tmp_path / "model")
+    texts = config.load_study(write_study(tmp_path, name="texts"), operators=OPERATORS)
+    assert any(
+        "a vit reads images, and task.kind text-classification gives it texts" in one for one in problems_of(texts)
+    )
+    assert problems_of(images) == []
+    odd = config.load_study(write_image_study(tmp_path, image_size=30), operators=OPERATORS)
+    assert any("must be a multiple of the model's patches of 8 x 8 pixels, got 30" in one for one in problems_of(odd))
