@@ -7,6 +7,7 @@ from dataclasses import dataclass
 import numpy as np
 from numpy.typing import NDArray
 
+from autocompress.anatomy import Anatomy
 from autocompress.candidates.evaluate import Setup
 from autocompress.core.training_spec import TransferSpec
 from autocompress.distill import joined, predict, transfer_texts
@@ -17,22 +18,28 @@ _BATCH = 32
 
 @dataclass(frozen=True, slots=True)
 class Lessons:
-    """The training split and, of texts, those that a study asks for beside it; `logits` [rows, ...] are the teacher's
-    outputs for the `examples`, and for further texts its word is the label."""
+    """The training split and the further rows that a study asks for; `logits` [rows, ...] are the teacher's outputs for
+    the `examples`, and for further ones its word is the label."""
 
     examples: Rows
     logits: NDArray[np.float32]
 
     @staticmethod
     def of(setup: Setup, spec: TransferSpec, *, seed: int, unlabelled: Examples | None = None) -> Lessons:
-        """Runs the teacher once over all texts. `unlabelled` are those that `spec.texts` names."""
+        """Runs the teacher once over all rows. `unlabelled` are those that `spec.texts` names."""
         assert (unlabelled is None) == (spec.texts is None), "unlabelled texts are those that the study names"
         teacher, own = setup.teacher(), setup.task.examples("train")
         if not isinstance(own, Examples):
-            return Lessons(own, predict(teacher.model, batches(own, _BATCH), precision=setup.precision))
+            everything = own.joined(own.varied(spec.copies, seed=seed)) if spec.copies else own
+            return Lessons.labelled(setup, teacher, own, everything)
         table = teacher.word_embeddings.weight.detach().numpy()
         held_out = [setup.task.examples(split) for split in ("validation", "test")]
-        everything = joined(own, transfer_texts(own, table, spec, held_out=held_out, seed=seed, unlabelled=unlabelled))
+        made = transfer_texts(own, table, spec, held_out=held_out, seed=seed, unlabelled=unlabelled)
+        return Lessons.labelled(setup, teacher, own, joined(own, made))
+
+    @staticmethod
+    def labelled(setup: Setup, teacher: Anatomy, own: Rows, everything: Rows) -> Lessons:
+        """With what a teacher says of everything, which begins with a task's own rows."""
         logits = predict(teacher.model, batches(everything, _BATCH), precision=setup.precision)
         others = everything.take(range(len(own), len(everything)))
         labels = [everything.labels[: len(own)], setup.task.taught(logits[len(own) :], others)]

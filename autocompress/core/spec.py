@@ -179,7 +179,6 @@ class StudySpec:
         transfer = self.finalists.transfer
         named = {
             "workload.lengths": self.workload.lengths != "padded",
-            "finalists.transfer.copies": transfer.copies,
             "finalists.transfer.recombined": transfer.recombined,
             "finalists.transfer.texts": transfer.texts,
         }

@@ -138,7 +138,8 @@ class TransferSpec:
     steps are trained than the labelled texts alone are worth."""
 
     copies: int = 0
-    """Variations of each labelled text."""
+    """Variations of each labelled text, or of each image: moved by up to an eighth of its sides, every other one
+    mirrored."""
     replace: float = 0.25
     """The probability with which a token of a variation is replaced by a near one."""
     neighbours: int = 8

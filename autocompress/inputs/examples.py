@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
-from typing import Any, Final, Protocol, Self
+from typing import Any, Final, Protocol, Self, final
 
 import numpy as np
 import torch
@@ -131,7 +131,23 @@ def filled(rows: Sequence[NDArray[np.int64]], value: int) -> NDArray[np.int64]:
     return found
 
 
-def batches(examples: Rows, size: int, *, shuffle: int | None = None) -> list[Batch]:
+@final
+class Batches(Sequence[Batch]):
+    """Batches that are made as they are asked for: of images all together would take gigabytes."""
+
+    def __init__(self, rows: Rows, groups: Sequence[NDArray[np.int64]]) -> None:
+        self._rows, self._groups = rows, groups
+
+    def __len__(self) -> int:
+        return len(self._groups)
+
+    def __getitem__(self, place: Any) -> Any:
+        if isinstance(place, slice):
+            return Batches(self._rows, self._groups[place])
+        return self._rows.batch(self._groups[place])
+
+
+def batches(examples: Rows, size: int, *, shuffle: int | None = None) -> Sequence[Batch]:
     """Batches padded to their own longest row. Rows of similar length share a batch, which halves the work.
 
     With `shuffle`, a seed, lengths are perturbed before sorting and the batches come in random order, so that no epoch
@@ -145,7 +161,7 @@ def batches(examples: Rows, size: int, *, shuffle: int | None = None) -> list[Ba
     groups = [order[start : start + size] for start in range(0, len(order), size)]
     if shuffle is not None:
         groups = [groups[i] for i in generator.permutation(len(groups))]
-    return [examples.batch(rows) for rows in groups]
+    return [examples.batch(rows) for rows in groups] if isinstance(examples, Examples) else Batches(examples, groups)
 
 
 def with_tokens(workload: Workload, examples: Rows) -> Workload:

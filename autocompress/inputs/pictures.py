@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
-from typing import Any
+from typing import Any, Final
 
 import numpy as np
 import torch
@@ -15,6 +15,9 @@ from autocompress.core.workload import Workload
 from autocompress.errors import SpecError
 from autocompress.inputs.examples import Batch
 from autocompress.inputs.image_reading import Preprocessing, values
+
+_MOVED: Final = 8
+"""A variation is moved by up to this part of an image's sides."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -45,6 +48,29 @@ class Pictures:
 
     def relabelled(self, labels: NDArray[Any]) -> Pictures:
         return replace(self, labels=labels)
+
+    def varied(self, copies: int, *, seed: int) -> Pictures:
+        """So many variations of each: moved by up to an eighth of its sides, its edges filling what is left bare, and
+        every other one mirrored. Labels are those of the images that they are made of."""
+        generator = np.random.default_rng(seed)
+        rows = np.tile(np.arange(len(self)), copies)
+        height, width = self.pixels.shape[2:]
+        down, right = height // _MOVED, width // _MOVED
+        room = ((0, 0), (down, down), (right, right))
+        found = np.empty((len(rows), *self.pixels.shape[1:]), np.uint8)
+        for place, row in enumerate(rows):
+            wide = np.pad(self.pixels[row], room, mode="edge")
+            top, left = generator.integers(2 * down + 1), generator.integers(2 * right + 1)
+            moved = wide[:, top : top + height, left : left + width]
+            found[place] = moved[..., ::-1] if generator.random() < 0.5 else moved
+        return replace(self.take(rows), pixels=found)
+
+    def joined(self, others: Pictures) -> Pictures:
+        """All images of both."""
+        pixels, labels = (
+            np.concatenate([getattr(one, name) for one in (self, others)]) for name in ("pixels", "labels")
+        )
+        return replace(self, given=(*self.given, *others.given), pixels=pixels, labels=labels)
 
     def served(self, workload: Workload) -> Workload:
         """With the positions that an image takes."""

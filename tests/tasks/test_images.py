@@ -5,6 +5,7 @@ from __future__ import annotations
 
 import io
 import json
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -15,12 +16,13 @@ from PIL import Image, ImageOps
 
 from autocompress.anatomy.heads import at_size
 from autocompress.anatomy.inputs import image_positions
-from autocompress.core.data_spec import Asset, DataSpec, TaskSpec
+from autocompress.core.data_spec import Asset, DataSpec, TaskSpec, TextSpec
+from autocompress.core.training_spec import TransferSpec
 from autocompress.core.workload import Workload
 from autocompress.errors import SpecError
 from autocompress.inputs.image_reading import Unreadable, picture, pixels, preprocessing_of, read
 from autocompress.inputs.pictures import Pictures
-from autocompress.tasks import task_named
+from autocompress.tasks import batches, task_named
 from autocompress.tasks.image_loading import image_files
 from tests.families.given import answers, inputs, live
 from tests.tasks.given_images import SETTINGS, coloured, write_images, write_vit
@@ -208,6 +210,11 @@ def test_a_model_that_cannot_read_what_the_task_gives_it_is_refused_before_anyth
         SpecError, match="a bert reads texts, and image-classification gives it images; take a model of"
     ):
         read_checkpoint(tmp_path / "model").check_modality("image-classification")
+    for transfer in ({"recombined": 1}, {"texts": TextSpec(Asset(path="more.txt"))}):
+        with pytest.raises(ValueError, match=rf"finalists\.transfer\.{next(iter(transfer))}: of texts, and image"):
+            replace(images, finalists=replace(images.finalists, transfer=TransferSpec(**transfer)))
+    with pytest.raises(ValueError, match=r"workload\.lengths: of texts, and image-classification reads none; leave"):
+        replace(images, workload=Workload(lengths="real"))
     write_vit(tmp_path / "model")
     texts = config.load_study(write_study(tmp_path, name="texts"), operators=OPERATORS)
     assert any(
@@ -216,3 +223,28 @@ def test_a_model_that_cannot_read_what_the_task_gives_it_is_refused_before_anyth
     assert problems_of(images) == []
     odd = config.load_study(write_image_study(tmp_path, image_size=30), operators=OPERATORS)
     assert any("must be a multiple of the model's patches of 8 x 8 pixels, got 30" in one for one in problems_of(odd))
+
+
+def test_variations_are_moved_and_mirrored_and_the_same_every_time() -> None:
+    values = np.random.default_rng(0).integers(0, 256, (3, 1, 24, 24)).astype(np.uint8)
+    own = Pictures(("a", "b", "c"), values, np.array([2, 0, 1]), preprocessing_of(SETTINGS), 10)
+    made = own.varied(4, seed=0)
+    assert (len(made), made.given[:4]) == (12, ("a", "b", "c", "a"))
+    assert np.array_equal(made.labels, np.tile(own.labels, 4))
+    assert np.array_equal(made.pixels, own.varied(4, seed=0).pixels)
+    for place, one in enumerate(made.pixels[:, 0]):
+        middle, whole = one[3:-3, 3:-3], values[place % 3, 0]
+        found = [np.roll(form, moved, (0, 1)) for form in (whole, whole[:, ::-1]) for moved in np.ndindex(7, 7)]
+        shifted = (np.roll(form, (-3, -3), (0, 1))[3:-3, 3:-3] for form in found)
+        assert any(np.array_equal(middle, form) for form in shifted), "it is an image that was moved by 3 at most"
+    both = own.joined(made)
+    assert (len(both), both.given[:3]) == (15, own.given)
+
+
+def test_batches_of_images_are_made_as_they_are_asked_for() -> None:
+    values = np.random.default_rng(0).integers(0, 256, (7, 3, 24, 24)).astype(np.uint8)
+    found = batches(Pictures(("",) * 7, values, np.arange(7), preprocessing_of(SETTINGS), 10), 3, shuffle=1)
+    assert (len(found), not isinstance(found, list)) == (3, True)
+    assert sorted(int(row) for batch in found for row in batch.rows) == list(range(7))
+    assert [torch.equal(one.targets, torch.from_numpy(one.rows)) for one in found[1:]] == [True] * 2
+    assert torch.equal(found[0].inputs["pixel_values"], found[0].inputs["pixel_values"])
