@@ -50,7 +50,7 @@ def test_a_family_without_a_written_graph_is_compressed_and_deployed(family: str
         "elastic": {"steps": 4, "batch_size": 16, "learning_rate": 1.0e-3},
         "finalists": {"count": 1, "training": {"epochs": 1, "batch_size": 16, "learning_rate": 5.0e-3}},
     }
-    spec = write_study(tmp_path, device="board.yaml", **cheap)
+    spec = write_study(tmp_path, device="board.yaml", export={"form": "fastest"}, **cheap)
     with autocompress.run(spec, storage=str(tmp_path / "autocompress.db"), workers=0) as study:
         verified = [member["metrics"] for member in study.pareto().to_json()["members"] if member["verified"]]
         assert verified

@@ -49,9 +49,6 @@ class Anatomy:
     """A classifier of texts, or of their tokens, and its parts. `model` is changed in place by the `keep_*` and `set_*`
     methods; tensors are never written to, so that copies may share them. `runtime` is what it is to be deployed in."""
 
-    is_written = True
-    """Whether its graph is written node by node, or traced (see `TracedAnatomy`)."""
-
     def __init__(
         self,
         model: nn.Module,
@@ -104,6 +101,11 @@ class Anatomy:
         copied = Anatomy(model, self._families, linked=linked, texts=self._texts, settled=self._settled)
         copied.runtime = self.runtime
         return copied
+
+    @property
+    def is_written(self) -> bool:
+        """Whether its graph can be written node by node; else it is traced."""
+        return True
 
     @property
     def word_embeddings(self) -> nn.Embedding:

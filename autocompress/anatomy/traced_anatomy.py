@@ -17,6 +17,7 @@ from autocompress.anatomy.heads import reads_of
 from autocompress.anatomy.live import LiveModel
 from autocompress.anatomy.refusing import family_of
 from autocompress.anatomy.weights import EncoderWeights
+from autocompress.anatomy.written import why_not_written, written_weights
 from autocompress.core.encoders import STACK
 from autocompress.core.parts import ModelParts, Storage
 from autocompress.core.runtimes import DEFAULT_RUNTIME
@@ -30,8 +31,6 @@ _ATTENTION: Final = ("query", "key", "value", "output")
 class TracedAnatomy(Anatomy):
     """An `Anatomy` of any family that `LiveModel` knows, of one stack of layers with an attention and a feed-forward
     block each. Products that are one in the model are one slot under several names."""
-
-    is_written = False
 
     def __init__(
         self,
@@ -69,7 +68,7 @@ class TracedAnatomy(Anatomy):
         both = [*self.live.products(f"{name}.attention"), *self.live.products(f"{name}.feed_forward")]
         slots = {role: product.slot for product in both for role in product.roles}
         query, key, value, output = (slots[role] for role in _ATTENTION)
-        norm = nn.LayerNorm(1)  # which nobody reads: there is no written graph
+        norm = nn.LayerNorm(1)  # which nobody reads: the written graph has its own from the family's data
         return LayerParts(index, module, query, key, value, output, slots["up"], slots["down"], norm, norm, head_size)
 
     # What it is
@@ -97,8 +96,13 @@ class TracedAnatomy(Anatomy):
     def settled(self) -> dict[str, Tensor]:
         return self.live.settled()
 
+    @property
+    def is_written(self) -> bool:
+        return not why_not_written(self.live)
+
     def weights(self) -> EncoderWeights:
-        raise SpecError(f"model: a {self.family.model_type} has no written graph; it is deployed by tracing")
+        """Raises SpecError where its blocks are none that we write."""
+        return written_weights(self.live)
 
     # What is done to it
 

@@ -34,6 +34,8 @@ def candidate_view(record: Record, explained: Explained, finalist: Finalist | No
     elif finalist is not None:
         reason = f": {one_line(finalist.reason)}" if finalist.reason else ""
         parts.append(Text(f"finalist, {finalist.state}{reason}"))
+    if finalist is not None and "graph" in finalist.provenance:
+        parts.append(Text(f"graph: {one_line(finalist.provenance['graph'])}"))
     judged = () if outcome is None or isinstance(outcome, Failed) else outcome.measurements
     exported = finalist.measurements if finalist else ()
     for heading, measurements in (("exported file", exported), ("in the search, before training", judged)):

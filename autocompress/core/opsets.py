@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import dataclass
-from typing import ClassVar, Final
+from typing import ClassVar, Final, Literal
 
 _FORBID = {"extra": "forbid"}
 
@@ -43,6 +43,9 @@ class ExportSpec:
     opset: int | None = None
     """The version of ONNX that files are written in, the uncompressed model's too; an older one is read by older
     runtimes. Default: 20, or 23 where the device's profile found an `Attention` node to be faster."""
+    form: Literal["fastest", "written", "traced"] = "fastest"
+    """How graphs are made: `written` node by node by us, or `traced` from the model's own code. A family that has both
+    is deployed in the `fastest`, which is measured on this machine once for each kind of model."""
     __pydantic_config__: ClassVar[dict[str, str]] = _FORBID
 
     def __post_init__(self) -> None:

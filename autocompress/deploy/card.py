@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from typing import Any
 
+from autocompress.core.lowering import FormChoice
 from autocompress.core.policy import Step
 from autocompress.core.runtimes import DEFAULT_RUNTIME, RUNTIMES, named_runtime
 from autocompress.core.workload import Workload
@@ -74,7 +75,7 @@ def model_card(manifest: Manifest, *, summary: str, steps: Sequence[str]) -> str
         f"- data: {about['data']}",
         *([f"- unlabelled texts: {about['texts']}"] if "texts" in about else []),
         f"- device: {about['device']}",
-        *([f"- form of the graph, as measured there: {about['form']}"] if "form" in about else []),
+        *_graph(about),
         f"- versions: {', '.join(f'{name} {version}' for name, version in about['versions'].items())}",
         f"- seed: {about['seed']}",
         "",
@@ -84,6 +85,14 @@ def model_card(manifest: Manifest, *, summary: str, steps: Sequence[str]) -> str
         "",
     ]
     return "\n".join(lines)
+
+
+def _graph(about: Mapping[str, Any]) -> list[str]:
+    """How the graph is made, which folders of old do not tell, and the rules that it is written by."""
+    found = [f"- graph: {FormChoice(**about['graph'])}"] if "graph" in about else []
+    if "form" in about:
+        found.append(f"- form of the graph, as measured there: {about['form']}")
+    return found
 
 
 def _noun(task: Mapping[str, Any]) -> str:

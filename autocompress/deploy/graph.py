@@ -102,11 +102,13 @@ _BLOCK: Final = re.compile(r"layers\.\d+\.(attention|feed_forward)|head")
 
 def written_places(model: onnx.ModelProto) -> dict[str, Place]:
     """The place of every result of a graph of `write_graph`, by its name: a block's nodes are named after it, and stand
-    together."""
+    together. Those of a traced graph are counted by its normalisations, which end the blocks of post-norm stacks."""
     norms = {name for node in model.graph.node if node.op_type == NORM for name in (node.input[0], node.output[0])}
     found, block, within = {}, 0, ""
+    is_named = any(_BLOCK.match(node.name) for node in model.graph.node)
     for node in model.graph.node:
         if (begins := _BLOCK.match(node.name)) is not None and begins.group() != within:
             block, within = block + 1, begins.group()
         found.update({name: Place(block, name in norms) for name in node.output})
+        block += not is_named and node.op_type == NORM
     return found

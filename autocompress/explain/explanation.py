@@ -17,6 +17,7 @@ import torch
 from torch import Tensor
 
 from autocompress.anatomy import Anatomy, anatomy_of
+from autocompress.core.lowering import FormChoice
 from autocompress.core.parts import ModelParts
 from autocompress.core.policy import CompressionPolicy
 from autocompress.core.ports import Observer
@@ -143,6 +144,8 @@ def explain(
         else:
             observer.stage("attention")
             sections.append(_attention(teacher, member, kept, sentence, importance))
+        if told := read_manifest(member.folder).provenance.get("graph"):
+            notes.append(f"its graph is {FormChoice(**told)}")
         timed, said = _parts(spec, facts, member, shape, observer)
         sections += timed
         notes += said

@@ -14,7 +14,7 @@ from safetensors.torch import save_file
 from autocompress.anatomy import Anatomy
 from autocompress.assets import atomic_folder, readable_alike
 from autocompress.core.device import DeviceProfile
-from autocompress.core.lowering import Lowering
+from autocompress.core.lowering import FormChoice, Lowering
 from autocompress.core.opsets import ATTENTION_OPSET, OPSETS, PLAIN_OPSET
 from autocompress.core.outcome import Measurements
 from autocompress.core.parts import ModelParts
@@ -35,6 +35,7 @@ from autocompress.deploy.folder import (
     write_manifest,
     write_static_files,
 )
+from autocompress.deploy.forms import GraphMaker
 from autocompress.deploy.loader import ExportedModel
 from autocompress.deploy.session import runtime
 from autocompress.exported.verification import deploy, required
@@ -95,10 +96,18 @@ class Exporting:
         )
         return found if self.spec.export.has_attention else found.without_attention_node()
 
-    def begin(self, folder: Path, policy: CompressionPolicy, shape: ModelParts, student: Anatomy) -> None:
+    def begin(
+        self,
+        folder: Path,
+        policy: CompressionPolicy,
+        shape: ModelParts,
+        student: Anatomy,
+        choice: FormChoice,
+        maker: GraphMaker,
+    ) -> None:
         """A folder that answers, and knows nothing of how well yet. Whatever stood there is replaced."""
         with atomic_folder(folder, replace=True) as draft:
-            deploy(student, draft / MODEL, self.lowering(shape), opset=self.spec.export.opset)
+            deploy(student, draft / MODEL, self.lowering(shape), maker=maker)
             requires = required(draft / MODEL, shape.runtime)
             write_static_files(
                 draft,
@@ -108,7 +117,7 @@ class Exporting:
                 requires=requires,
                 task=self.teacher.task.about(),
             )
-            manifest = self._manifest(policy, shape, Known(), requires=requires)
+            manifest = self._manifest(policy, shape, Known(), choice, requires=requires)
             write_manifest(draft, replace(manifest, files=file_digests(draft)))
 
     def finish(
@@ -119,11 +128,12 @@ class Exporting:
         shape: ModelParts,
         weights: Mapping[str, torch.Tensor],
         known: Known,
+        choice: FormChoice,
     ) -> None:
         """What was `begun`, with the answers to some texts, the torch form, the card and all that is known of it."""
         model: Any = self.teacher.anatomy.model
         requires = required(begun / MODEL, shape.runtime)
-        manifest = self._manifest(policy, shape, known, requires=requires)
+        manifest = self._manifest(policy, shape, known, choice, requires=requires)
         with atomic_folder(folder, replace=True) as draft:
             shutil.copytree(begun, draft, dirs_exist_ok=True)
             self._write_check(draft)
@@ -147,7 +157,9 @@ class Exporting:
         tokens = tuple(exported.tokens(some.texts))
         write_check(draft, Checked(some.texts, tokens, some.labels, exported.logits(some.texts), some.types), readings)
 
-    def _manifest(self, policy: CompressionPolicy, shape: ModelParts, known: Known, *, requires: str) -> Manifest:
+    def _manifest(
+        self, policy: CompressionPolicy, shape: ModelParts, known: Known, choice: FormChoice, *, requires: str
+    ) -> Manifest:
         """What the folder will say of itself, but for its files."""
         spec, task, profile = self.spec, self.teacher.task, self.profile
         lowering = self.lowering(shape)
@@ -164,7 +176,8 @@ class Exporting:
                 "device": profile.fingerprint.get("cpu", profile.name),
                 "fingerprint": dict(profile.fingerprint),
                 "latency": known.how,
-                "form": str(lowering),
+                "graph": asdict(choice),
+                **({"form": str(lowering)} if choice.form == "written" else {}),
                 "versions": dict(versions()),
                 "seed": spec.seed,
                 "teacher": self.teacher.digest,

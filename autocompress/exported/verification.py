@@ -15,12 +15,11 @@ import onnx
 import torch
 from numpy.typing import NDArray
 
-from autocompress.anatomy import Anatomy, TracedAnatomy
-from autocompress.anatomy.inputs import inputs_of
+from autocompress.anatomy import Anatomy
 from autocompress.core.cost import macs, parameters, passes
 from autocompress.core.lowering import PLAIN, Lowering
 from autocompress.core.metrics import METRICS
-from autocompress.core.opsets import OPSETS, PLAIN_OPSET
+from autocompress.core.opsets import OPSETS
 from autocompress.core.outcome import Measurement, Measurements, values
 from autocompress.core.parts import ModelParts
 from autocompress.core.runtimes import DEFAULT_RUNTIME, RUNTIMES, named_runtime
@@ -28,11 +27,10 @@ from autocompress.core.scores import above_chance
 from autocompress.core.spec import Bound
 from autocompress.core.workload import Workload
 from autocompress.deploy.folder import MODEL, read_manifest
-from autocompress.deploy.graph import write_graph
+from autocompress.deploy.forms import GraphMaker, forms_of
 from autocompress.deploy.loader import ExportedModel
 from autocompress.deploy.serving import predict_as_served, serve
 from autocompress.deploy.session import Session
-from autocompress.deploy.traced import fill, trace
 from autocompress.devices.timing import Run, Timed, time_side_by_side, timing_lane, workload_run
 from autocompress.errors import SpecError
 from autocompress.inputs.outputs import blank
@@ -56,15 +54,17 @@ def parity(
     lowering: Lowering = PLAIN,
     *,
     runtime: str = DEFAULT_RUNTIME,
-    opset: int | None = None,
+    maker: GraphMaker | None = None,
 ) -> Measurement:
     """Largest difference between the logits of the torch model and of its ONNX graph, in fp32, on padded batches of
     validation texts; by the rules of fp32 and by those of int8, whose own rounding would hide a fault in them. The
-    graph runs in its runtime where that computes in fp32, else in the default one."""
+    graph, in the form that its `maker` gives or in the first that there is, runs in its runtime where that computes in
+    fp32, else in the default one."""
     exact = RUNTIMES[named_runtime(runtime)].precision == "fp32"
-    worst, lowerings = 0.0, [Lowering(fp32=rules) for rules in {lowering.fp32, lowering.int8}]
-    forms = [graph_of(student, one, opset=opset) for one in (lowerings if student.is_written else [PLAIN])]
-    sessions = [Session(form.SerializeToString(), runtime=runtime if exact else DEFAULT_RUNTIME) for form in forms]
+    maker = maker or GraphMaker(forms_of(student)[0])
+    worst, rules = 0.0, {lowering.fp32, lowering.int8} if maker.form == "written" else {()}
+    graphs = [maker.graph(student, Lowering(fp32=one)) for one in rules]
+    sessions = [Session(graph.SerializeToString(), runtime=runtime if exact else DEFAULT_RUNTIME) for graph in graphs]
     examples = task.examples("validation")
     some = examples.take(range(min(_PARITY_TEXTS, len(examples))))
     for batch in batches(some, 16):
@@ -77,17 +77,9 @@ def parity(
     return Measurement("parity", worst, "", "measured")
 
 
-def graph_of(student: Anatomy, lowering: Lowering = PLAIN, *, opset: int | None = None) -> onnx.ModelProto:
-    """A student as a graph: written node by node where its family's is, traced otherwise, where no lowering applies."""
-    if isinstance(student, TracedAnatomy):
-        wanted = inputs_of(student.model, types=bool(getattr(student.model.config, "two_texts", False)))
-        return fill(trace(student.live, wanted.example(), wanted.free, opset=opset or PLAIN_OPSET), student.live)
-    return write_graph(student.weights(), lowering=lowering, opset=opset)
-
-
-def deploy(student: Anatomy, path: Path, lowering: Lowering = PLAIN, *, opset: int | None = None) -> None:
-    """Writes a student, quantized or not, as an ONNX file of that version, or of the oldest that it can be."""
-    model = graph_of(student, lowering, opset=opset)
+def deploy(student: Anatomy, path: Path, lowering: Lowering = PLAIN, *, maker: GraphMaker | None = None) -> None:
+    """Writes a student, quantized or not, as an ONNX file, by this maker or in the first form that it has."""
+    model = (maker or GraphMaker(forms_of(student)[0])).graph(student, lowering)
     onnx.checker.check_model(model)
     path.write_bytes(model.SerializeToString())
 

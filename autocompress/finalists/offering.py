@@ -13,9 +13,11 @@ from typing import Any
 
 import torch
 
+from autocompress.anatomy import Anatomy
 from autocompress.assets import cache_folder, file_digest, find_entry, new_entry, new_file, write_atomically
 from autocompress.candidates.evaluate import Setup
 from autocompress.core.device import DeviceProfile
+from autocompress.core.lowering import FORMS_FACT, FormChoice
 from autocompress.core.opsets import PLAIN_OPSET
 from autocompress.core.outcome import Measurement, Measurements, values
 from autocompress.core.parts import ModelParts
@@ -25,6 +27,7 @@ from autocompress.core.spec import StudySpec
 from autocompress.core.versions import versions
 from autocompress.deploy.export import export_stock
 from autocompress.deploy.folder import MODEL
+from autocompress.deploy.forms import GraphMaker
 from autocompress.devices.energy import energy_of, find_meter
 from autocompress.devices.host import fingerprint_digest, is_this_machine
 from autocompress.devices.memory import peak_memory_mib
@@ -34,6 +37,7 @@ from autocompress.distill import kept_weights
 from autocompress.errors import HostError
 from autocompress.exported.elsewhere import ENERGY_FACT, consequences, device_label, latency_of
 from autocompress.exported.exporting import Exporting, Known
+from autocompress.exported.forms import Forms
 from autocompress.exported.verification import (
     Judged,
     differences,
@@ -71,6 +75,7 @@ class _Part:
     judged: Judged
     parity: Measurement
     trained_quality: float
+    form: FormChoice
 
 
 @dataclass(frozen=True, slots=True)
@@ -251,12 +256,23 @@ class Offering:
         folder = self._folder / "exports" / policy.digest
         _, shape = effective(policy, self._shape)
         student = deployed_student(self._setup, policy, weights)
-        self._exporting.begin(folder, policy, shape, student)
+        choice, maker = self._form(student, shape)
+        self._exporting.begin(folder, policy, shape, student, choice, maker)
         weights = {**weights, **student.settled()}
         judged = judge_folder(folder, self._teacher.task, shape)
-        lowering, opset = self._exporting.lowering(shape), self._spec.export.opset
-        same = parity(plain, self._teacher.task, lowering, runtime=shape.runtime, opset=opset)
-        return _Part(number, policy, weights, shape, judged, same, history.score)
+        lowering = self._exporting.lowering(shape)
+        same = parity(plain, self._teacher.task, lowering, runtime=shape.runtime, maker=maker)
+        return _Part(number, policy, weights, shape, judged, same, history.score, choice)
+
+    def _form(self, student: Anatomy, shape: ModelParts) -> tuple[FormChoice, GraphMaker]:
+        """Chosen once for each runtime and precision of the study, whose facts keep it."""
+        known = self._store.study(self._spec.name).facts.get(FORMS_FACT, {})
+        forms = Forms(self._spec, self._profile, known)
+        choice, maker = forms.choose(student, shape, self._exporting.lowering(shape))
+        if (told := forms.to_json()) != known:
+            self._store.set_fact(self._lease, FORMS_FACT, told)
+            self._observer.note(f"graphs: {choice}")
+        return choice, maker
 
     def _decide(self, part: _Part, found: Measurements, reference: Measurements, timed: _Latencies) -> None:
         task = self._teacher.task
@@ -288,7 +304,7 @@ class Offering:
         """The folder stands before the store says so: a crash in between leaves a folder that is written again."""
         folder = self._folder / part.policy.digest
         begun, known = part.judged.path.parent, Known(found, reference, timed.how)
-        self._exporting.finish(folder, begun, part.policy, part.shape, part.weights, known)
+        self._exporting.finish(folder, begun, part.policy, part.shape, part.weights, known, part.form)
         self._store.conclude(
             self._lease,
             part.number,
@@ -304,6 +320,7 @@ class Offering:
                 "trained_quality": part.trained_quality,
                 **timed.provenance,
                 "runtime": part.judged.runtime,
+                "graph": str(part.form),
             },
         )
         ours, base = values(found), values(reference)

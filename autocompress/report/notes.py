@@ -6,6 +6,7 @@ from collections.abc import Mapping
 from typing import Any, Final
 
 from autocompress.core.device import HOST
+from autocompress.core.lowering import FORMS_FACT, FormChoice
 from autocompress.core.scores import score_named
 from autocompress.core.trust import NO_ELASTIC_FACT, Trust, tau_in_words
 from autocompress.report.front import FrontReport
@@ -35,6 +36,8 @@ def notes(report: FrontReport) -> list[str]:
     if report.promotion and report.promotion["promoted"]:
         lines.append(_promoted(report.promotion))
     lines += _latencies(report)
+    for which, choice in report.facts.get(FORMS_FACT, {}).items():
+        lines.append(f"Graphs ({which}) are {FormChoice(**choice)}.")
     for metric, bound in report.constraints.items():
         ends = listed([f"{'>=' if end == 'min' else '<='} {value:g}" for end, value in bound.items()])
         lines.append(f"Constraint: {metric} {ends}.")

@@ -29,6 +29,7 @@ _CACHES: Final = {
     "baselines": "exported teachers",
     "elastic": "elastic models",
     "importance": "importance scores",
+    "forms": "which form of graphs is faster here",
     "profiles": "measurements of this machine",
     "members": "fetched models and data",
     "wheels": "fetched packages",

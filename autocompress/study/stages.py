@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import functools
+import json
 import logging
 import time
 from collections.abc import Callable, Iterator, Mapping, Sequence
@@ -40,6 +41,7 @@ from autocompress.devices.profiles import device_profile, set_aside
 from autocompress.distill import Progress
 from autocompress.errors import CandidateError, SpecError
 from autocompress.exported.exporting import opset_note
+from autocompress.exported.forms import form_problems
 from autocompress.finalists.offering import Offering
 from autocompress.finalists.promotion import Promotion
 from autocompress.finalists.recovery import Recovery, Rehearsal, RehearsalEvaluator
@@ -89,8 +91,10 @@ def gather(spec: StudySpec, observer: Observer, *, kept: Path | None = None) -> 
     if not spec.task.data.parts:
         raise SpecError("task.data: names no texts; give `source` or `train`, or from Python `run(..., data=...)`")
     found = {name: fetched(name, asset) for name, asset in spec.sources.items()}
-    if not model_folder_problems(found["model"]) and (problems := misfits(spec, found["model"])):
-        raise SpecError(*problems)
+    if not model_folder_problems(found["model"]):
+        settings = json.loads((found["model"] / "config.json").read_bytes())
+        if problems := [*misfits(spec, found["model"]), *form_problems(spec, settings)]:
+            raise SpecError(*problems)
     digests = {name: file_digest(path) for name, path in found.items()}
     parts = spec.task.data.parts
     data = {part: found[name] for part, name in zip(parts, spec.task.data.sources, strict=True)}

@@ -21,12 +21,13 @@ import pytest
 import autocompress
 from autocompress import config
 from autocompress.anatomy import FAMILIES, Anatomy
-from autocompress.core.lowering import Lowering
+from autocompress.core.lowering import FormChoice, Lowering
 from autocompress.core.opsets import ExportSpec
 from autocompress.core.outcome import Measurement
 from autocompress.core.policy import CompressionPolicy
 from autocompress.deploy.answers import Answer
 from autocompress.deploy.folder import read_check
+from autocompress.deploy.forms import GraphMaker
 from autocompress.errors import HostError, IntegrityError, NotFoundError, SpecError
 from autocompress.exported.exporting import Exporting, Known, opset_note
 from autocompress.exported.folder_check import verify_folder
@@ -39,6 +40,7 @@ from autocompress.teacher.teacher import Teacher, prepare_teacher
 from tests.given_study import WORDS, write_data, write_model, write_study
 
 TEXTS = ["we saw the oven and some soup", "THE team", "", "goal " * 40]
+ASKED = FormChoice("written", "as the study asks", {"written": 1.0, "traced": 1.25})
 OTHER = {"type": "Replace", "pattern": {"String": "the"}, "content": "goal"}
 """A normalizer that makes another text of almost every one."""
 
@@ -61,12 +63,12 @@ def made(tmp_path_factory: pytest.TempPathFactory) -> Exported:
     teacher = prepare_teacher(spec, inputs.model, inputs.data, on_progress=lambda progress: None)
     exporting = Exporting(spec, teacher, config.load_device("xeon-2core"))
     policy, shape = CompressionPolicy(()), teacher.anatomy.shape()
-    exporting.begin(place / "begun", policy, shape, teacher.anatomy)
+    exporting.begin(place / "begun", policy, shape, teacher.anatomy, ASKED, GraphMaker("written"))
     found = [Measurement("latency_ms", 1.0, "ms", "measured"), Measurement("quality", 0.5, "accuracy", "measured")]
     weights = teacher.anatomy.model.state_dict()
     with umask(0o022):
         known = Known(tuple(found), tuple(found), "measured here")
-        exporting.finish(place / "picked", place / "begun", policy, shape, weights, known)
+        exporting.finish(place / "picked", place / "begun", policy, shape, weights, known, ASKED)
     return Exported(place / "picked", teacher, exporting)
 
 
@@ -327,7 +329,8 @@ def test_a_study_may_ask_for_an_older_opset(made: Exported, tmp_path: Path) -> N
 
     older = replace(made.exporting, spec=replace(made.exporting.spec, export=ExportSpec(opset=17)))
     model = Anatomy(made.teacher.anatomy.model, FAMILIES)
-    older.begin(tmp_path / "begun", CompressionPolicy(()), model.shape(), model)
+    maker = GraphMaker("written", opset=17)
+    older.begin(tmp_path / "begun", CompressionPolicy(()), model.shape(), model, ASKED, maker)
     assert onnx.load(tmp_path / "begun" / "model.onnx").opset_import[0].version == 17
     about = json.loads((tmp_path / "begun" / "manifest.json").read_text())
     assert about["runtime"]["requires"] == "onnxruntime>=1.12"
@@ -360,7 +363,7 @@ def test_batches_of_texts_are_judged_as_they_are_served(made: Exported, tmp_path
         made.exporting, spec=replace(made.exporting.spec, workload=replace(made.exporting.spec.workload, batch=4))
     )
     model = Anatomy(made.teacher.anatomy.model, FAMILIES)
-    other.begin(tmp_path / "begun", CompressionPolicy(()), model.shape(), model)
+    other.begin(tmp_path / "begun", CompressionPolicy(()), model.shape(), model, ASKED, GraphMaker("written"))
     together, alone = autocompress.load(tmp_path / "begun"), autocompress.load(made.folder)
     assert np.abs(together.logits(TEXTS) - alone.logits(TEXTS)).max() < 1e-4
     assert [answer.label for answer in together(TEXTS)] == [answer.label for answer in alone(TEXTS)]

@@ -10,11 +10,12 @@ import onnx
 from onnx import TensorProto, helper
 
 from autocompress.anatomy.weights import ConvolutionWeights, EmbeddingWeights, PatchWeights, SoundWeights
+from autocompress.core.image_inputs import PIXELS
 from autocompress.core.text_inputs import IDS, MASK, TYPES
 from autocompress.deploy.nodes import Graph
 
-PIXELS, WAVE = "pixel_values", "input_values"
-"""What models of images and of sounds are called with."""
+WAVE: Final = "input_values"
+"""What models of sounds are called with."""
 
 INPUTS: Final = (IDS, MASK)
 
