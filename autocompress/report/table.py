@@ -146,7 +146,7 @@ def _columns(known: Metrics, shown: _Shown, objectives: Mapping[str, Direction])
         Column(""),
         Column("candidate"),
         Column(label("quality", known), "right"),
-        Column("Δ pt", "right", rank=4),
+        Column(f"Δ {points_unit(quality_unit(known))}".rstrip(), "right", rank=4),
         Column(f"{label('test_quality', known)} [95 %]", "right", rank=7),
         Column(label(shown.speed, known), "right"),
         Column("faster", "right", rank=3),

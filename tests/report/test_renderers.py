@@ -7,6 +7,8 @@ import io
 import re
 import subprocess
 import sys
+from collections.abc import Mapping
+from dataclasses import replace
 from html.parser import HTMLParser
 from itertools import combinations
 from pathlib import Path
@@ -18,6 +20,7 @@ from autocompress.core.metrics import Direction
 from autocompress.core.outcome import Measurement, Measurements
 from autocompress.errors import HostError, NotFoundError
 from autocompress.report import (
+    FrontReport,
     PickBounds,
     as_csv,
     as_html,
@@ -60,6 +63,32 @@ def test_the_table_shows_baseline_knee_differences_and_where_numbers_come_from(s
     assert re.search(r"0\.957 +−0\.4 +0\.952 \[0\.932–0\.968\] +2\.31 ms +6\.1× +18\.1 MB +−80 % +verified", knee)
     assert "~0.640 ms" in text
     assert "the best in accuracy, as 95 % intervals of their values overlap" in text
+
+
+def correlated(report: FrontReport) -> FrontReport:
+    """The same numbers as if they were correlations."""
+
+    def of(metrics: Mapping[str, Measurement]) -> dict[str, Measurement]:
+        return {
+            name: replace(one, unit="spearman" if one.unit == "accuracy" else one.unit) for name, one in metrics.items()
+        }
+
+    assert report.baseline is not None
+    baseline = replace(report.baseline, metrics=of(report.baseline.metrics))
+    members = tuple(replace(member, metrics=of(member.metrics)) for member in report.members)
+    return replace(report, baseline=baseline, members=members)
+
+
+def test_differences_of_a_correlation_are_no_points(store: Store, tmp_path: Path) -> None:
+    report = correlated(front_report(store, "quickstart"))
+    text = printed(as_table(report))
+    (knee,) = (line for line in text.splitlines() if line.strip().startswith("◆") and "verified" in line)
+    assert re.search(r"0\.957 +−0\.004 +0\.952 ", knee)
+    as_html(report, tmp_path / "front.html")
+    page = (tmp_path / "front.html").read_text(encoding="utf-8")
+    for shown in (text, as_markdown(report), page):
+        assert "−0.004" in shown
+        assert not re.search(r"\d pt|Δ pt|points? by", shown)
 
 
 def test_a_narrow_terminal_gets_fewer_columns_and_whole_words(store: Store) -> None:
