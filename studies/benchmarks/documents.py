@@ -34,6 +34,7 @@ TABLES = {
     "origins": "origins",
     "ablation": "recovery",
     "faults": "faults",
+    "picks": "picks",
 }
 """Parts of the documents that are a benchmark's own table, as it left it."""
 
@@ -246,6 +247,8 @@ def other_profile_rows() -> list[tuple[str, str, str]]:
 
 def table(name: str) -> str:
     """A benchmark's own table, and where it comes from."""
+    if not (RESULTS / f"{name}.md").exists():
+        return "Not taken yet."
     return f"{(RESULTS / f'{name}.md').read_text(encoding='utf-8').strip()}\n\n{taken(name)}"
 
 

@@ -49,7 +49,7 @@ PROMISED: Final = {
     "images": 5.0,
     "speech": 3.0,
     "sentence-embeddings": 5.0,
-    "token-classification": 5.0,
+    "named-entities": 5.0,
     "sentence-pairs": 5.0,
     "quickstart": 5.0,
 }
