@@ -46,7 +46,7 @@ from autocompress.tasks import Task
 
 STUDIES: Final = Path(__file__).parents[1]
 PROMISED: Final = {
-    "images": 5.0,
+    "fashion-mnist": 5.0,
     "speech": 3.0,
     "sentence-embeddings": 5.0,
     "named-entities": 5.0,
