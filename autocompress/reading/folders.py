@@ -30,7 +30,13 @@ _BY_SUFFIX: Final[Mapping[str, TextFormat]] = {
     "iob2": "conll",
 }
 _LINES: Final = ("txt", "text")
-_IMAGES: Final = frozenset(("bmp", "gif", "jfif", "jpeg", "jpg", "pgm", "png", "pnm", "ppm", "tif", "tiff", "webp"))
+_IMAGES: Final = frozenset(
+    (
+        *("avif", "bmp", "gif", "heic", "heif", "ico", "jfif", "jp2", "jpeg", "jpg"),
+        *("pgm", "png", "pnm", "ppm", "svg", "tga", "tif", "tiff", "webp"),
+    )
+)
+"""Endings of names of images; those of some that cannot be read here are told, not passed over."""
 _ABOUT: Final = {"dataset_info.json", "dataset_infos.json", "state.json", "dataset_dict.json"}
 """What the `datasets` library writes beside data."""
 

@@ -128,7 +128,7 @@ def _lines(layout: Layout, table: Table, targets: Targets) -> bytes:
 
 
 def _image_lines(layout: Layout, table: Table, targets: Targets) -> bytes:
-    images = pictures_of(table, layout.wanted["image"], Path())
+    images = pictures_of(table, layout.wanted["image"], Path(), anywhere=True)
     lines = []
     for image, label in zip(images, targets_of(table, images, layout, targets), strict=True):
         content = image if isinstance(image, bytes) else Path(image).read_bytes()

@@ -107,14 +107,15 @@ def _read_table(layout: Layout, file: Path, folder: Path | None) -> Table:
     return Table(table.where, table.columns, cells, table.numbers, table.unit, table.notes)
 
 
-def pictures_of(table: Table, column: str, folder: Path | None) -> list[Any]:
+def pictures_of(table: Table, column: str, folder: Path | None, *, anywhere: bool = False) -> list[Any]:
     """The images of a column: paths, relative to a `folder`, or bytes. Raises SpecError with the rows that hold none,
-    and for paths where there is no folder that holds them: whether they are what they were could not be told."""
+    and for paths where there is no folder that holds them, or that lead out of it, unless they may lie `anywhere`:
+    whether they are what they were could not be told."""
     found: list[Any] = []
     wrong: dict[str, list[int]] = {}
     for row, cell in enumerate(table.cells[column]):
         try:
-            found.append(_picture(cell, folder))
+            found.append(_picture(cell, folder, anywhere))
         except _NoPicture as error:
             wrong.setdefault(str(error), []).append(row)
     if wrong:
@@ -126,7 +127,7 @@ class _NoPicture(Exception):
     """What a cell holds in place of an image."""
 
 
-def _picture(cell: Any, folder: Path | None) -> Any:
+def _picture(cell: Any, folder: Path | None, anywhere: bool) -> Any:
     if isinstance(cell, Mapping):  # as the `datasets` library keeps images
         if cell.get("bytes"):
             return bytes(cell["bytes"])
@@ -135,7 +136,7 @@ def _picture(cell: Any, folder: Path | None) -> Any:
                 return base64.b64decode(cell["base64"], validate=True)
             except (binascii.Error, TypeError, ValueError):
                 raise _NoPicture("base64 that cannot be decoded") from None
-        return _picture(cell.get("path"), folder)
+        return _picture(cell.get("path"), folder, anywhere)
     if isinstance(cell, bytes | bytearray | memoryview):
         return bytes(cell)
     if isinstance(cell, Image.Image | np.ndarray):
@@ -148,7 +149,10 @@ def _picture(cell: Any, folder: Path | None) -> Any:
         raise _NoPicture(
             "paths of images; name the folder that holds the table and its images as the source, not the table:"
         )
-    path = folder / str(cell).strip()
+    named = Path(str(cell).strip())
+    if not anywhere and (named.is_absolute() or ".." in named.parts):
+        raise _NoPicture("paths that lead out of the table's folder; put the images beside it,")
+    path = folder / named
     if not path.is_file():
         raise _NoPicture("files that are not there")
     return str(path)

@@ -106,13 +106,14 @@ def test_what_is_no_data_of_images_is_refused_with_what_to_do(tmp_path: Path) ->
         read(put(tmp_path / "flat", "1.png"))
     table = tmp_path / "rows" / "rows.csv"
     put(tmp_path / "rows", "1.png")
-    table.write_text("image,label\n1.png,cat\nhttps://x.example/2.png,dog\n3.png,dog\n,cat\n")
+    table.write_text("image,label\n1.png,cat\nhttps://x.example/2.png,dog\n3.png,dog\n,cat\n../1.png,cat\n")
     with pytest.raises(SpecError) as refused:
         read(tmp_path / "rows")
     assert [line.partition(": ")[2] for line in str(refused.value).splitlines()] == [
         "addresses of images, which are not fetched; put the files beside the table, in 'image' (line 3)",
         "files that are not there in 'image' (line 4)",
         "no image in 'image' (line 5)",
+        "paths that lead out of the table's folder; put the images beside it, in 'image' (line 6)",
     ]
     with pytest.raises(SpecError, match="paths of images; name the folder that holds the table and its images"):
         read(table)
