@@ -10,16 +10,18 @@ from typing import Any
 import numpy as np
 import pytest
 import torch
-from tokenizers import Tokenizer, normalizers
-from transformers import AutoTokenizer
+from tokenizers import Tokenizer, models, normalizers, pre_tokenizers, processors
+from transformers import AutoTokenizer, BertConfig, BertForTokenClassification, PreTrainedTokenizerFast, pipeline
 
 from autocompress.core.data_spec import Asset, DataSpec, PartSpec, TaskSpec
 from autocompress.core.scores import MetricSpec
+from autocompress.deploy.answers import found_spans
 from autocompress.distill import joined
 from autocompress.errors import SpecError
 from autocompress.inputs.examples import Batch, Examples
 from autocompress.inputs.outputs import IGNORED
-from autocompress.inputs.tokenizer import TokenizerFiles
+from autocompress.inputs.spans import meanings
+from autocompress.inputs.tokenizer import TextTokenizer, TokenizerFiles
 from autocompress.tasks.tag_metrics import of_tags
 from autocompress.tasks.token_classification import TokenClassification
 from tests.given_study import write_model
@@ -208,3 +210,33 @@ def test_spans_of_tags_that_make_none_are_refused(tags: list[str], metric: str, 
     with pytest.raises(SpecError, match=message):
         of_tags(MetricSpec(metric), tags)
     assert of_tags(MetricSpec("accuracy"), tags).meant
+
+
+def test_spans_of_a_text_are_those_of_the_pipeline_of_transformers(tmp_path: Path) -> None:
+    pieces = ["[PAD]", "[UNK]", "[CLS]", "[SEP]", "ann", "##a", "went", "to", "den", "##ver", ",", ".", "col", "##o"]
+    tokenizer = Tokenizer(models.WordPiece({piece: i for i, piece in enumerate(pieces)}, unk_token="[UNK]"))
+    tokenizer.normalizer, tokenizer.pre_tokenizer = normalizers.BertNormalizer(), pre_tokenizers.BertPreTokenizer()
+    tokenizer.post_processor = processors.BertProcessing(("[SEP]", 3), ("[CLS]", 2))
+    wrapped = PreTrainedTokenizerFast(tokenizer_object=tokenizer, pad_token="[PAD]", unk_token="[UNK]")
+    tags = ["O", "B-per", "I-per", "B-loc", "I-loc"]
+    sizes = {"vocab_size": len(pieces), "hidden_size": 16, "num_hidden_layers": 1, "num_attention_heads": 2}
+    config = BertConfig(**sizes, intermediate_size=16, num_labels=5, id2label=dict(enumerate(tags)))
+    reader, found = TextTokenizer(tokenizer, longest=40, pad=0), []
+    for seed in range(4):
+        torch.manual_seed(seed)
+        model: Any = BertForTokenClassification(config).eval()
+        with torch.no_grad():
+            model.classifier.weight.normal_()
+        pipe: Any = pipeline("token-classification", model=model, tokenizer=wrapped, aggregation_strategy="first")
+        for text in ("Anna went to Denver, Colo.", "To Anna. Went, to  Colo den"):
+            read = reader.by_word([text])
+            with torch.inference_mode():
+                logits = model(torch.tensor(read[0].ids)[None]).logits.numpy()
+            (spans,) = found_spans(logits, {"tags": meanings(tags)}, read)
+            theirs = [one for one in pipe(text) if one["entity_group"] != "O"]
+            assert [(one.label, one.start, one.end) for one in spans] == [
+                (one["entity_group"], one["start"], one["end"]) for one in theirs
+            ]
+            np.testing.assert_allclose([one.share for one in spans], [one["score"] for one in theirs], atol=1e-5)
+            found += spans
+    assert len(found) > 8
