@@ -189,6 +189,33 @@ class Unborn(Dangerous):
             os.kill(os.getpid(), signal.SIGKILL)
 
 
+class Slow(Dangerous):
+    """An evaluator that takes a while to make, every time."""
+
+    def __init__(self, folder: Path) -> None:
+        super().__init__(folder)
+        time.sleep(4.0)
+
+
+@pytest.mark.long
+def test_a_worker_gets_twice_the_time_to_start_after_one_that_was_late(
+    ray: Any, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("autocompress.runners.pool._START_SECONDS", 0.5)
+    runner = RayPool(ray, Slow, tmp_path, workers=1, timeout_seconds=2.0)
+    late = 0
+    try:
+        runner.submit(Job(1, CompressionPolicy(), 1))
+        while isinstance(event := drain(runner, 1)[0], Lost):
+            assert not event.began
+            assert "did not stand within seconds=" in event.reason
+            late += 1
+            runner.submit(Job(1, CompressionPolicy(), 1 + late))
+    finally:
+        runner.close()
+    assert late > 0
+
+
 @pytest.mark.long
 def test_a_finalist_whose_every_worker_dies_has_no_checkpoint_but_a_reason(ray: Any, tmp_path: Path) -> None:
     (ended,) = tune_finalists(ray, Deadly(), [danger("kill")], folder=tmp_path, on_result=lambda *_: None)

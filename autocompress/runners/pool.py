@@ -49,7 +49,8 @@ _SHORT: Final = 200
 """Characters of an error of Ray's that are told."""
 
 _START_SECONDS: Final = 60.0
-"""What a worker's own start is allowed to take beside its first job."""
+"""What a worker's own start is allowed to take beside its first job; twice as long after each that was stopped in it,
+as on a machine that others keep busy none would ever stand."""
 
 
 @dataclass(slots=True)
@@ -89,6 +90,7 @@ class RayPool:
     ) -> None:
         self._ray, self._build, self._timeout = ray, build, timeout_seconds
         self._setup = ray.put(setup)
+        self._start_seconds = _START_SECONDS
         self._actor = ray.remote(_Worker)
         self._seats = [self._seat() for _ in range(workers)]
         # a single worker's candidates come one after another: resumed at any moment, the same ones are asked for again
@@ -170,14 +172,21 @@ class RayPool:
 
     def _overdue(self) -> list[Done | Lost]:
         lost: list[Done | Lost] = []
+        late = False
         for seat in list(self._seats):
-            allowed = self._timeout + (_START_SECONDS if seat.ready is not None else 0.0)
+            began = seat.ready is None
+            allowed = self._timeout + (0.0 if began else self._start_seconds)
             if seat.queue and time.monotonic() - seat.queue[0].started > allowed:
                 job = seat.queue.popleft().job
                 self._ray.kill(seat.worker)
                 self._replace(seat)
-                began = seat.ready is None
-                lost.append(Lost(job, f"took longer than timeout_seconds={self._timeout:g} and was stopped", began))
+                what = (
+                    f"took longer than timeout_seconds={allowed:g}" if began else f"did not stand within {allowed:g} s"
+                )
+                lost.append(Lost(job, f"{what} and was stopped", began))
+                late = late or not began
+        if late:
+            self._start_seconds *= 2
         return lost
 
 
