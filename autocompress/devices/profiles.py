@@ -23,8 +23,10 @@ from autocompress.core.spec import StudySpec
 from autocompress.core.stored_parts import parts_to_json
 from autocompress.core.wording import units
 from autocompress.core.workload import Workload
+from autocompress.deploy.forms import forms_of
 from autocompress.deploy.session import runtime
 from autocompress.devices.host import fingerprint, is_this_machine
+from autocompress.devices.live_profiling import measure_layers
 from autocompress.devices.profiling import (
     FULL,
     RECIPE,
@@ -38,7 +40,6 @@ from autocompress.devices.profiling import (
     profile_of,
     validate,
 )
-from autocompress.devices.traced_profiling import measure_traced
 from autocompress.errors import AutocompressError, HostError, SpecError
 
 logger = logging.getLogger(__name__)
@@ -74,7 +75,7 @@ def _host_path(name: str, spec: StudySpec, shape: ModelParts) -> Path:
     lengths = "-".join(str(one.length) for one in measured)
     sizes = f"h{shape.width}x{head_size}-b{load.batch}l{lengths}t{load.threads}{'-static' if static else ''}"
     if not is_written(shape.family):
-        sizes += f"-{shape.family}-{content_digest(parts_to_json(_one_layer(shape)))[:8]}"
+        sizes += f"-{shape.family}-{content_digest([spec.export.form, parts_to_json(_one_layer(shape))])[:8]}"
     return cache_folder() / "profiles" / f"{content_digest([here, asdict(runtime(name)), RECIPE])}-{sizes}.yaml"
 
 
@@ -97,7 +98,7 @@ def _host_profile(
             asked = [named_runtime(name)]
             profile = profile_host(shape, loads_to_measure(load), runtimes=asked, static=static, progress=progress)
         elif isinstance(anatomy, TracedAnatomy):
-            profile = _traced_profile(anatomy, named_runtime(name), load, static=static, progress=progress)
+            profile = _live_profile(anatomy, named_runtime(name), spec, progress)
         else:
             raise SpecError(
                 f"device 'host': models of the family {shape.family} are measured by their own graph, and no study of "
@@ -108,13 +109,14 @@ def _host_profile(
     return config.load_device(path)
 
 
-def _traced_profile(
-    anatomy: TracedAnatomy, name: RuntimeName, load: Workload, *, static: bool, progress: Progress
-) -> DeviceProfile:
+def _live_profile(anatomy: TracedAnatomy, name: RuntimeName, spec: StudySpec, progress: Progress) -> DeviceProfile:
+    """In the form that the study asks for; where the faster is to be found yet, in the one that mostly is."""
+    asked, static = spec.export.form, _asks_for_static(spec.space)
+    form = forms_of(anatomy)[0] if asked == "fastest" else asked
     tables, notes = [], []
-    for one in loads_to_measure(load):
-        table, noticed = measure_traced(
-            anatomy, one, runtime=name, seconds=STUDY.seconds, static=static, progress=progress
+    for load in loads_to_measure(spec.workload):
+        table, noticed = measure_layers(
+            anatomy, load, form=form, runtime=name, seconds=STUDY.seconds, static=static, progress=progress
         )
         tables.append(table)
         if noticed:

@@ -1,4 +1,4 @@
-"""Families without a written graph are profiled by their own layers."""
+"""Families of other blocks than an encoder like BERT has are profiled by their own layers."""
 
 from __future__ import annotations
 
@@ -10,12 +10,13 @@ import pytest
 from autocompress import config
 from autocompress.anatomy import TracedAnatomy, anatomy_of
 from autocompress.core.device import KernelRow, KernelTable
+from autocompress.core.lowering import Form
 from autocompress.core.prediction import LatencyPredictor
 from autocompress.core.signature import signature
 from autocompress.core.workload import Workload
 from autocompress.deploy.session import runtime
+from autocompress.devices.live_profiling import measure_layers
 from autocompress.devices.profiling import profile_of
-from autocompress.devices.traced_profiling import measure_traced
 from tests.families.given import telling
 
 LOAD = Workload(1, 8, 1)
@@ -57,12 +58,11 @@ def test_rows_of_one_form_say_nothing_of_another() -> None:
         LatencyPredictor(table(0))(shape)
 
 
-@pytest.mark.long
-@pytest.mark.slow
-def test_a_family_is_measured_by_its_own_traced_layers() -> None:
+@pytest.mark.parametrize("form", ["written", pytest.param("traced", marks=[pytest.mark.long, pytest.mark.slow])])
+def test_a_family_is_measured_by_its_own_layers(form: Form) -> None:
     anatomy = opened("ModernBertForSequenceClassification")
     before = anatomy.shape()
-    table, _ = measure_traced(anatomy, LOAD, runtime="onnxruntime", seconds=2.0, static=True)
+    table, _ = measure_layers(anatomy, LOAD, form=form, runtime="onnxruntime", seconds=2.0, static=True)
     assert anatomy.shape() == before
     assert {row.activations for row in table.rows} == {"dynamic", "static"}
     anatomy.keep_heads(0, [0])

@@ -1,4 +1,4 @@
-"""A kernel table of a family whose graph is not written node by node: its own layers, traced, cut and timed.
+"""A kernel table by a model's own layers, cut and timed, for families of other blocks than an encoder like BERT has.
 
 What a block adds is found by differences of whole small models: of several layers against one, so that what lies
 outside of layers falls out, and of one size against another. Attention never comes without the block behind it in these
@@ -23,15 +23,15 @@ from autocompress.anatomy.inputs import inputs_of
 from autocompress.anatomy.weights import random_weights
 from autocompress.core.device import Block, KernelRow, KernelTable
 from autocompress.core.encoders import STACK, as_measured, with_vocabulary
-from autocompress.core.lowering import PLAIN
+from autocompress.core.lowering import PLAIN, Form
 from autocompress.core.parts import ModelParts
 from autocompress.core.runtimes import RuntimeName
 from autocompress.core.signature import signature
 from autocompress.core.storage import Calibration, Storage, precisions
 from autocompress.core.workload import Workload
+from autocompress.deploy.forms import GraphMaker
 from autocompress.deploy.graph import write_graph
 from autocompress.deploy.session import Session
-from autocompress.deploy.traced import Trace, fill, trace
 from autocompress.devices.timing import Run, Timed, time_side_by_side, timing_lane, workload_run
 from autocompress.devices.validation import Seen, correct, reference_shape
 
@@ -39,10 +39,13 @@ VOCABULARY: Final = 1000
 """A lookup costs the same in a small table as in a large one, and small ones are quick to make."""
 
 _LAYERS: Final = 3
-_SHARES: Final = (0.0, 0.5, 1.0)
-"""Of the largest block, that are measured: a trace takes seconds, so there are fewer sizes than of written graphs."""
+_SHARES: Final[Mapping[Form, tuple[float, ...]]] = {
+    "written": (0.0, 0.25, 0.5, 0.75, 1.0),
+    "traced": (0.0, 0.5, 1.0),
+}
+"""Of the largest block, that are measured: a trace takes seconds, so there are fewer sizes."""
 
-_WHOLE: Final = 5
+_WHOLE: Final[Mapping[Form, int]] = {"written": 16, "traced": 5}
 """Whole models of random cuts that correct a table."""
 
 _ROUNDS: Final = 10
@@ -64,31 +67,31 @@ class _Cut:
     feed_forward: Storage = _FP32
 
 
-def measure_traced(
+def measure_layers(
     anatomy: TracedAnatomy,
     workload: Workload,
     *,
+    form: Form,
     runtime: RuntimeName,
     seconds: float,
     static: bool = False,
     progress: Progress = lambda _, __: None,
 ) -> tuple[KernelTable, bool]:
-    """The table of this family's layers under a workload, corrected by whole models, and whether others were at work.
+    """The table of this model's layers under a workload, in graphs of one form, corrected by whole models, and whether
+    others were at work.
 
     `anatomy` is left as it is; `seconds` bounds what is timed, the traces apart (ten, and five of whole models, of 2 to
-    5 s each whatever the model's size).
+    5 s each whatever the model's size; written graphs need none).
     """
-    bench = _Bench.of(anatomy, workload, runtime, tokens=VOCABULARY)
+    bench = _Bench.of(anatomy, workload, runtime, form)
     sizes = bench.sizes()
     cuts = [_Cut(layers, *size) for layers in bench.depths for size in sizes]
-    traces: dict[_Cut, tuple[TracedAnatomy, Trace]] = {}
-    for place, cut in enumerate(cuts):
-        progress(f"tracing layers, {workload}", 0.6 * place / len(cuts))
-        traces[cut] = bench.traced(bench.cut(cut))
     wanted = list(_variants(cuts, sizes[0], precisions(static=static)))
-    runs = [bench.run(*traces[replace(cut, attention=_FP32, feed_forward=_FP32)], cut) for cut in wanted]
-    tables = [bench.run(*traces[cuts[0]], cuts[0], words_in=storage) for storage in bench.tables]
-    progress(f"layers, {workload}", 0.6)
+    makers, runs = {cut: (bench.cut(cut), GraphMaker(form)) for cut in cuts}, []
+    for place, cut in enumerate(wanted):
+        progress(f"layers, {workload}", 0.6 * place / len(wanted))
+        runs.append(bench.run(*makers[replace(cut, attention=_FP32, feed_forward=_FP32)], cut))
+    tables = [bench.run(*makers[cuts[0]], cuts[0], words_in=storage) for storage in bench.tables]
     with timing_lane():
         timed = time_side_by_side([*runs, *tables], rounds=_ROUNDS, seconds=seconds)
     readings = {cut: np.asarray(one.turns) for cut, one in zip(wanted, timed, strict=False)}
@@ -107,19 +110,20 @@ class _Bench:
     shape: ModelParts
     workload: Workload
     runtime: RuntimeName
+    form: Form
 
     @staticmethod
-    def of(anatomy: TracedAnatomy, workload: Workload, runtime: RuntimeName, *, tokens: int) -> _Bench:
+    def of(anatomy: TracedAnatomy, workload: Workload, runtime: RuntimeName, form: Form) -> _Bench:
         """Of a copy, which knows few tokens."""
         small = cast(TracedAnatomy, anatomy.copy())
         for slot in small.live.token_tables().values():
             table = cast(nn.Embedding, slot.module)
-            count, padding = min(tokens, table.num_embeddings), table.padding_idx
+            count, padding = min(VOCABULARY, table.num_embeddings), table.padding_idx
             kept = nn.Embedding(count, table.embedding_dim, padding if padding is None or padding < count else None)
             kept.weight = nn.Parameter(table.weight.detach()[:count])
             slot.put(kept)
         found = TracedAnatomy(small.model, FAMILIES, texts=[inputs_of(small.model).example()])
-        return _Bench(found, found.shape(), workload, runtime)
+        return _Bench(found, found.shape(), workload, runtime, form)
 
     @property
     def depths(self) -> tuple[int, int]:
@@ -134,8 +138,8 @@ class _Bench:
     def sizes(self) -> list[tuple[int, int]]:
         """Heads and channels: the smallest layer first, then larger ones by one of them."""
         layer = self.anatomy.layers[0]
-        heads = _shares(layer.heads, self._shared)
-        channels = _shares(layer.width, _STEP if layer.width % _STEP == 0 else 1)
+        heads = _sizes(layer.heads, self._shared, _SHARES[self.form])
+        channels = _sizes(layer.width, _STEP if layer.width % _STEP == 0 else 1, _SHARES[self.form])
         few, narrow = heads[0], channels[0]
         return [(few, narrow), *((count, narrow) for count in heads[1:]), *((few, count) for count in channels[1:])]
 
@@ -154,29 +158,20 @@ class _Bench:
             found.keep_channels(layer.index, range(cut.channels))
         return found
 
-    def traced(self, anatomy: TracedAnatomy) -> tuple[TracedAnatomy, Trace]:
-        return anatomy, _trace(anatomy)
-
-    def run(self, anatomy: TracedAnatomy, trace: Trace, cut: _Cut, *, words_in: Storage = _FP32) -> Run:
-        """One inference of a trace, its blocks held as the cut says."""
+    def run(self, anatomy: TracedAnatomy, maker: GraphMaker, cut: _Cut, *, words_in: Storage = _FP32) -> Run:
+        """One inference of a model that was cut so, its blocks held as the cut says."""
         held = cast(TracedAnatomy, anatomy.copy())
         if words_in.bits != 32:
             held.quantize_embeddings(bits=words_in.bits)
         layers = _own(held)
         _hold(held, [slot for layer in layers for slot in layer.attention], cut.attention)
         _hold(held, [slot for layer in layers for slot in layer.feed_forward], cut.feed_forward)
-        return self.timed(held, trace)
+        return self.timed(held, maker)
 
-    def timed(self, anatomy: TracedAnatomy, trace: Trace) -> Run:
-        file = fill(trace, anatomy.live).SerializeToString()
+    def timed(self, anatomy: TracedAnatomy, maker: GraphMaker) -> Run:
+        file = maker.graph(anatomy).SerializeToString()
         session = Session(file, threads=self.workload.threads, runtime=self.runtime)
         return workload_run(session, self.workload, rows=min(VOCABULARY, self.shape.vocabulary))
-
-
-def _trace(anatomy: TracedAnatomy) -> Trace:
-    model: Any = anatomy.model
-    wanted = inputs_of(model, types=bool(getattr(model.config, "two_texts", False)))
-    return trace(anatomy.live, wanted.example(), wanted.free)
 
 
 def _own(anatomy: TracedAnatomy) -> list[LayerParts]:
@@ -191,8 +186,8 @@ def _hold(anatomy: TracedAnatomy, slots: Sequence[Any], storage: Storage) -> Non
     anatomy.quantize(slots, bits=storage.bits, calibration=calibration)
 
 
-def _shares(most: int, step: int) -> list[int]:
-    return sorted({max(step, step * round(share * most / step)) for share in _SHARES})
+def _sizes(most: int, step: int, shares: Sequence[float]) -> list[int]:
+    return sorted({max(step, step * round(share * most / step)) for share in shares})
 
 
 def _variants(cuts: Sequence[_Cut], smallest: tuple[int, int], held: Sequence[Storage]) -> Iterator[_Cut]:
@@ -275,13 +270,13 @@ def _monotone(curve: Sequence[KernelRow]) -> Iterator[KernelRow]:
 
 def _whole_models(bench: _Bench, *, static: bool, seconds: float, progress: Progress) -> Seen:
     """Models of random cuts, beside the reference of every profile."""
-    draw, held = random.Random(1), precisions(static=static)
+    draw, held, count = random.Random(1), precisions(static=static), _WHOLE[bench.form]
     shapes, runs = [], []
-    for place in range(_WHOLE):
-        progress(f"whole models, {bench.workload}", 0.7 + 0.25 * place / _WHOLE)
+    for place in range(count):
+        progress(f"whole models, {bench.workload}", 0.7 + 0.25 * place / count)
         student = _drawn(bench, draw, held)
         shapes.append(student.shape())
-        runs.append(bench.timed(student, _trace(student)))
+        runs.append(bench.timed(student, GraphMaker(bench.form)))
     reference = reference_shape(with_vocabulary(as_measured(bench.shape), VOCABULARY))
     weights = random_weights(reference, positions=max(8, bench.workload.length), seed=0)
     session = Session(write_graph(weights, lowering=PLAIN).SerializeToString(), threads=bench.workload.threads)
