@@ -91,7 +91,8 @@ def test_every_file_of_the_project_that_is_named_exists(name: str) -> None:
     for path in re.findall(
         r"`((?:studies|docs|tests|search_spaces|hardware_profiles)/[\w/.-]*)", (ROOT / name).read_text()
     ):
-        assert (ROOT / path).exists(), f"{name} names {path}, which is not there"
+        if not path.startswith("studies/data"):  # what users put there, git leaves alone
+            assert (ROOT / path).exists(), f"{name} names {path}, which is not there"
 
 
 def test_every_document_is_reached_from_the_readme() -> None:
