@@ -16,6 +16,7 @@ _NAMES = {
     "test_quality": "quality (test, never searched on)",
     "quality_drop": "quality below the uncompressed model (validation)",
     "test_quality_drop": "quality below the uncompressed model (test)",
+    "expected_drop": "quality below the uncompressed model, expected on texts that nobody has seen",
     "latency_ms": "latency, median",
     "latency_p90_ms": "latency, 90th percentile",
     "size_mb": "model.onnx on disk",

@@ -50,7 +50,7 @@ from autocompress.exported.verification import (
     time_models,
     time_sessions,
 )
-from autocompress.finalists.keeping import keep_row_scores
+from autocompress.finalists.keeping import expected_drops, keep_row_scores
 from autocompress.finalists.recovery import Endings, deployed_student, trainable_student
 from autocompress.operators import effective
 from autocompress.pricing import Pricing
@@ -160,8 +160,10 @@ class Offering:
             provenance={"versions": dict(versions()), **timed.provenance},
         )
         self._keep_differences(parts, timed.rounds[1:])
+        files_of = {part.number: part.judged for part in parts}
+        unseen = expected_drops(self._store, self._spec.name, self._teacher.task, baseline, files_of)
         for part, found in zip(parts, known[1:], strict=True):
-            below = drops(part.judged, baseline, self._teacher.task)
+            below = [*drops(part.judged, baseline, self._teacher.task), *_known(unseen.get(part.number))]
             self._decide(part, (*part.judged.measurements, *below, part.parity, *found), reference, timed)
 
     def _row_scores(self, name: str, file: Judged) -> list[Artifact]:
@@ -329,6 +331,10 @@ class Offering:
             f"{ours['latency_ms']:.3g} ms ({base['latency_ms'] / ours['latency_ms']:.1f}x faster, {timed.how}), "
             f"{ours['size_mb']:.3g} MB"
         )
+
+
+def _known(one: Measurement | None) -> Measurements:
+    return () if one is None else (one,)
 
 
 def _instead(known: Measurements, better: Measurements) -> Measurements:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import dataclasses
 from collections.abc import Iterable, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Any, Final, Literal
 
 from autocompress.core.metrics import Direction
@@ -25,6 +25,7 @@ from autocompress.core.trust import TRUST_FACT, Trust, trust
 from autocompress.errors import NotFoundError
 from autocompress.operators import only_rounded
 from autocompress.operators.choose_runtime import runtime_of
+from autocompress.report.expectation import Expectations, Expected, expectations
 from autocompress.report.policies import explain_policy
 from autocompress.report.prediction import PACE, Pace, Prediction, common_pace, compare
 from autocompress.report.ties import Tie, ties
@@ -42,7 +43,8 @@ class Relative:
 
     `speedup` is baseline latency / latency, the drops are baseline - candidate (negative: the candidate is better),
     and `size_ratio` is size / baseline size. The intervals of drops are 95 % and paired, from the answers to the same
-    texts; None where only the two scores are known.
+    texts; None where only the two scores are known. `expected_drop` is what is lost on texts that nobody has seen
+    (`certainty.belief`): seen drops of a few finalists flatter the best of them.
 
     Verified finalists and estimates are divided by the same number, so that one column has one scale: that of the
     stock export, measured beside the finalists. An estimate's latency is its prediction at the pace that the machine
@@ -56,6 +58,8 @@ class Relative:
     size_ratio: float | None = None
     quality_drop_interval: tuple[float, float] | None = None
     test_quality_drop_interval: tuple[float, float] | None = None
+    expected_drop: float | None = None
+    expected_drop_interval: tuple[float, float] | None = None
 
     def to_json(self) -> dict[str, Any]:
         return dataclasses.asdict(self)
@@ -94,6 +98,7 @@ class Member:
     reason: str = ""
     predicted: Measurement | None = None
     untrained: Measurement | None = None
+    expected: Expected | None = None
 
     @property
     def verified(self) -> bool:
@@ -150,6 +155,7 @@ class FrontReport:
     prediction: Prediction | None = None
     trust: Trust | None = None
     pace: Pace | None = None
+    expectations: Expectations = field(default_factory=Expectations)
 
     @property
     def verified(self) -> tuple[Member, ...]:
@@ -217,8 +223,10 @@ def front_report(store: Store, name: str) -> FrontReport:
     timed = [_Timed.of(one, store.record(name, one.candidate.number)) for one in concluded if one.state == "verified"]
     common = common_pace([one.pair for one in timed if one.pair and one.pace is None])
     pace = next((_pace(one) for one in finalists if one.candidate.policy.is_baseline), None) or common
+    expected = expectations(store, finalists)
     verified = with_knee(
-        [_finalist(one, one.pace or common, baseline, shape, numbers) for one in timed], row.objectives
+        [_expecting(_finalist(one, one.pace or common, baseline, shape, numbers), expected.found) for one in timed],
+        row.objectives,
     )
     ordered = _sorted(verified, row.objectives)
     others = _estimates(store, name, concluded, searched, baseline, shape, pace)
@@ -236,6 +244,7 @@ def front_report(store: Store, name: str) -> FrontReport:
         facts=row.facts,
         prediction=compare([(one.predicted, one.metrics["latency_ms"]) for one in verified if one.predicted]),
         pace=pace,
+        expectations=expected,
         trust=trust([(one.untrained.value, one.metrics["quality"].value) for one in verified if one.untrained]),
     )
 
@@ -338,6 +347,14 @@ def _finalist(
         predicted=pace.of(predicted) if pace and predicted else predicted,
         untrained=searched.get("quality") if trained and "quality" in metrics else None,
     )
+
+
+def _expecting(member: Member, found: Mapping[int, Expected]) -> Member:
+    known = found.get(member.number)
+    if known is None:
+        return member
+    beside = dataclasses.replace(member.relative, expected_drop=known.value, expected_drop_interval=known.interval)
+    return dataclasses.replace(member, relative=beside, expected=known)
 
 
 def _estimates(

@@ -88,10 +88,15 @@ def _tiles(report: FrontReport) -> str:
     tiles = [
         (times(relative.speedup), f"faster at the knee{', predicted' if predicted else ''}"),
         (change(relative.size_ratio), "size on disk"),
-        (f"{drop(relative.quality_drop, of)} {points_unit(of)}".strip(), f"{quality}, validation"),
+        (_points(relative.quality_drop, of), f"{quality}, validation"),
+        (_points(relative.expected_drop, of), f"{quality}, expected on unseen rows"),
         (f"{len(report.verified)}", "verified finalists to pick from"),
     ]
     return f'<section class="tiles">{"".join(_tile(*tile) for tile in tiles if tile[0])}</section>'
+
+
+def _points(value: float | None, of: str) -> str:
+    return f"{drop(value, of)} {points_unit(of)}".strip() if value is not None else ""
 
 
 def _tile(figure: str, about: str) -> str:
@@ -134,7 +139,12 @@ def _candidates(report: FrontReport) -> str:
 
 
 def _table(known: Metrics, pace: str, extra: Sequence[str], rows: Sequence[str]) -> str:
-    heads = ["candidate", *(label(one, known) for one in ("quality", "test_quality", pace)), "faster", "size", "Δ size"]
+    qualities = [
+        label("quality", known),
+        label("test_quality", known),
+        f"expected Δ {points_unit(quality_unit(known))}",
+    ]
+    heads = ["candidate", *qualities, label(pace, known), "faster", "size", "Δ size"]
     head = "".join(
         f'<th scope="col">{_safe(text)}</th>' for text in [*heads, *(label(metric, known) for metric in extra), "model"]
     )
@@ -147,6 +157,7 @@ def _baseline_row(baseline: Baseline, pace: str, extra: Sequence[str]) -> str:
         "baseline",
         _cell("quality", metrics, interval("quality", metrics["quality"]) if "quality" in metrics else ""),
         _cell("test_quality", metrics, _interval_of("test_quality", metrics)),
+        "",
         _cell(pace, metrics, _about_pace(pace, metrics)),
         "",
         _cell("size_mb", metrics),
@@ -167,6 +178,7 @@ def _row(member: Member, pace: str, extra: Sequence[str]) -> str:
         f"{name}{f'<small>{_safe(state)}</small>' if state not in ('', 'estimate') else ''}",
         _cell("quality", metrics, f"{points} {points_unit(of)}".rstrip() if points else ""),
         _cell("test_quality", metrics, _interval_of("test_quality", metrics)),
+        _expected(member, of),
         _cell(pace, metrics, _about_pace(pace, metrics, member.predicted)),
         _safe(times(relative.speedup)),
         _cell("size_mb", metrics),
@@ -175,6 +187,14 @@ def _row(member: Member, pace: str, extra: Sequence[str]) -> str:
         f"{_safe(member.summary)}{f'<small>{_safe(member.reason)}</small>' if member.state == 'rejected' else ''}",
     ]
     return _tr("knee" if member.knee else "verified" if member.verified else "estimate", cells)
+
+
+def _expected(member: Member, of: str) -> str:
+    """What it loses on rows that nobody has seen, with the interval below."""
+    if member.expected is None:
+        return ""
+    low, high = member.expected.interval
+    return f"{_safe(drop(member.expected.value, of))}<small>{_safe(f'{drop(high, of)} to {drop(low, of)}')}</small>"
 
 
 def _interval_of(metric: str, metrics: Metrics) -> str:

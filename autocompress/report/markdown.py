@@ -39,6 +39,7 @@ def as_markdown(report: FrontReport) -> str:
         "candidate",
         _escaped(quality),
         lost,
+        *([f"expected {lost}"] if report.expectations.found else []),
         f"{_escaped(test)} (95 %)",
         *paces,
         "size",
@@ -47,11 +48,15 @@ def as_markdown(report: FrontReport) -> str:
     heads += [_escaped(label(metric, known)) for metric in extra]
     lines += [f"| {' | '.join(heads)} | model |", f"|---|{'---:|' * (len(heads) - 1)}---|"]
     if report.baseline:
-        lines.append(_row("baseline", report.baseline.metrics, ["", "", ""], (pace, *extra), report.baseline.summary))
+        none = ["", "", "", *([""] if report.expectations.found else [])]
+        lines.append(_row("baseline", report.baseline.metrics, none, (pace, *extra), report.baseline.summary))
     for member in report.verified:
         relative = member.relative
-        points = drop_within(relative.quality_drop, relative.quality_drop_interval, quality_unit(known))
-        compared = [points, times(relative.speedup), change(relative.size_ratio)]
+        of = quality_unit(known)
+        points = [drop_within(relative.quality_drop, relative.quality_drop_interval, of)]
+        if report.expectations.found:
+            points.append(drop_within(relative.expected_drop, relative.expected_drop_interval, of))
+        compared = [*points, times(relative.speedup), change(relative.size_ratio)]
         name = f"{member.digest[:8]}{' ◆' if member.knee else ''}"
         lines.append(_row(name, member.metrics, compared, (pace, *extra), member.summary))
     said = [note for note in notes(report) if not note.startswith("Estimates")]
@@ -69,9 +74,9 @@ def _row(name: str, metrics: Metrics, compared: Sequence[str], shown: Sequence[s
     test = value("test_quality")
     if "test_quality" in metrics and metrics["test_quality"].interval:
         test += f" ({interval('test_quality', metrics['test_quality'])})"
-    points, faster, smaller = compared
+    *points, faster, smaller = compared
     pace, *extra = shown
-    cells = [name, value("quality"), points, test, value(pace), faster, value("size_mb"), smaller]
+    cells = [name, value("quality"), *points, test, value(pace), faster, value("size_mb"), smaller]
     cells += [value(metric) for metric in extra]
     return f"| {' | '.join(cells)} | {_escaped(summary)} |"
 

@@ -27,6 +27,7 @@ def notes(report: FrontReport) -> list[str]:
     if any(member.knee for member in report.members):
         lines.append("◆ is the knee of the front: the nearest to the best of every objective at once.")
     lines += [_tied(tie, digests, label(tie.metric, known)) for tie in report.ties]
+    lines += _expected(report)
     if report.estimates:
         lines.append("Estimates were not trained: quality is that of inherited weights, ~ marks a prediction.")
     if why := report.facts.get(NO_ELASTIC_FACT):
@@ -56,6 +57,17 @@ def _tied(found: Tie, digests: Mapping[int, str], metric: str) -> str:
     names = listed([digests[number] for number in found.others])
     told = "differences hold 0" if found.paired else "values overlap"
     return f"Tied with {digests[found.best]}, the best in {metric}, as 95 % intervals of their {told}: {names}."
+
+
+def _expected(report: FrontReport) -> list[str]:
+    """What is expected on unseen rows, and why it is another number than what was seen."""
+    found = report.expectations
+    if found.damaged:
+        return [f"Warning: no losses on unseen rows can be told: {found.why}"]
+    if not found.found:
+        return []
+    rows = next(iter(found.found.values())).rows
+    return [f"Expected (exp.): on rows nobody has seen, by {rows:,} held-out ones; the best seen is partly luck."]
 
 
 def _trusted(found: Trust, quality: str) -> str:

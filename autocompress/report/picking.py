@@ -6,15 +6,18 @@ import functools
 import math
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, replace
-from typing import Any, Final
+from typing import Any, Final, Literal
 
+from autocompress.certainty import CONFIDENCE
 from autocompress.core.pareto import front, knee
 from autocompress.core.runtimes import named_runtime
 from autocompress.core.scores import score_named
 from autocompress.core.shares import amount
-from autocompress.errors import NotFoundError, SpecError, did_you_mean
+from autocompress.errors import IntegrityError, NotFoundError, SpecError, did_you_mean
+from autocompress.report.expectation import Expectations
 from autocompress.report.front import Baseline, FrontReport, Member, front_report, point
 from autocompress.report.plain_text import one_line
+from autocompress.report.promise import in_words, not_sure
 from autocompress.report.ties import COMPARED, is_tied
 from autocompress.report.wording import label, listed, quality_unit, told, unit, word
 from autocompress.store import Store
@@ -40,11 +43,14 @@ _SHARES: Final = ("min_quality", "max_quality_drop")
 
 @dataclass(frozen=True, slots=True)
 class PickBounds:
-    """What a finalist must keep. Qualities and their drops are shares on validation data, numbers below 1 or texts such
-    as `1%` and `1pt` (see `core.shares`); the test split is never selected on.
+    """What a finalist must keep. Qualities and their drops are shares, numbers below 1 or texts such as `1%` and `1pt`
+    (see `core.shares`).
 
-    With `sure` the drop must lie within its bound at the upper end of its paired 95 % interval, not as it was seen.
-    Raises SpecError for a number that is none, and for a bare 1 or 95 that may mean a share or a percentage.
+    A drop must be within its bound on rows that nobody has seen, with 90 % confidence, by all held-out rows (see
+    `certainty.belief`). With `as_seen` it must be so on the validation split, as it was seen there, which is also what
+    studies of before rows were kept are picked by; with `sure` it must lie within its bound at the upper end of its
+    paired 95 % interval there. Raises SpecError for a number that is none, and for a bare 1 or 95 that may mean a share
+    or a percentage.
     """
 
     max_latency_ms: float | None = None
@@ -55,8 +61,11 @@ class PickBounds:
     min_throughput: float | None = None
     max_memory_mib: float | None = None
     sure: bool = False
+    as_seen: bool = False
 
     def __post_init__(self) -> None:
+        if self.sure and self.as_seen:
+            raise SpecError("give one of --sure and --as-seen: each says when a drop is within its bound")
         if self.sure and self.max_quality_drop is None:
             raise SpecError("--sure: of which drop? name it with --max-quality-drop")
         for name in self.__slots__:
@@ -111,10 +120,14 @@ class Picked:
         }
 
 
+Trust = Literal["seen", "expected", "sure"]
+"""When a drop is within its bound: as it was seen, as it is expected with 90 % confidence, by its own interval."""
+
+
 @dataclass(frozen=True, slots=True)
 class _Limit:
-    """One bound: `low` or `high` on a metric, or on the least that it can be where it must be `sure`. In words: its
-    `name`, the `bound`, and a value `shown` beside it."""
+    """One bound: `low` or `high` on a metric, or on the least that it can be by other `trust` than in what was seen. In
+    words: its `name`, the `bound`, and a value `shown` beside it."""
 
     metric: str
     name: str
@@ -122,13 +135,20 @@ class _Limit:
     shown: Callable[[float], str]
     low: float = -math.inf
     high: float = math.inf
-    sure: bool = False
+    trust: Trust = "seen"
+
+    @property
+    def sure(self) -> bool:
+        return self.trust == "sure"
 
     def value(self, member: Member) -> float | None:
         """What is held against the bound; None when it is unknown."""
         known, compared = member.metrics.get(self.metric), member.relative
-        if known is None or not self.sure:
+        if known is None or self.trust == "seen":
             return known.value if known else None
+        if self.trust == "expected":
+            seen = compared.quality_drop
+            return known.value + seen - member.expected.at_most if member.expected and seen is not None else None
         if compared.quality_drop is None or compared.quality_drop_interval is None:
             return None
         return known.value - (compared.quality_drop_interval[1] - compared.quality_drop)
@@ -181,13 +201,14 @@ def pick(
         offered = _in_runtime(report, offered, named_runtime(runtime))
     bounds = bounds.of(quality_unit(baseline.metrics))
     rule = _given() if candidate is not None else _rule(report, minimize, maximize)
-    limits = _limits(bounds, baseline)
+    limits = _limits(bounds, baseline, report.expectations)
     _refuse_unknown(report, limits)
     fitting = [member for member in offered if not any(limit.violation(member) for limit in limits)]
     if not fitting:
-        raise NotFoundError(_nothing_fits(report, offered, limits))
+        raise NotFoundError(_nothing_fits(report, offered, limits, bounds))
     chosen = rule.best(fitting)
-    why = [_why(rule, chosen, fitting, len(verified), limits, runtime, report.facts), _doubt(chosen, bounds.drop)]
+    why = [_why(rule, chosen, fitting, len(verified), limits, runtime, report.facts)]
+    why += in_words(chosen, bounds, report.expectations)
     if bounds.max_memory_mib is not None or minimize == "peak_memory_mib":
         why.append(_only_counted(chosen))
     return Picked(name, chosen, baseline, " ".join(sentence for sentence in why if sentence))
@@ -285,14 +306,6 @@ def _why(
     return " ".join(said)
 
 
-def _doubt(chosen: Member, allowed: float | None) -> str:
-    """Whether the validation texts are enough to say that the bound on the drop is kept."""
-    within = chosen.relative.quality_drop_interval
-    if allowed is None or within is None or within[1] <= allowed + _ROUNDING:
-        return ""
-    return f"The validation texts cannot rule out a drop of up to {within[1]:.2g} (95 %); with `--sure` they must."
-
-
 def _comparable(offered: Sequence[Member], verified: Sequence[Member]) -> list[Member]:
     """Where the peak memory of some was measured, what was counted of others is left out: it is less, and would win."""
     memory = "peak_memory_mib"
@@ -314,7 +327,7 @@ def _only_counted(chosen: Member) -> str:
     return "Its peak memory was counted (weights and activations), not measured: a process takes more."
 
 
-def _limits(bounds: PickBounds, baseline: Baseline) -> list[_Limit]:
+def _limits(bounds: PickBounds, baseline: Baseline, expected: Expectations) -> list[_Limit]:
     found = []
     for option, metric in _BOUNDED.items():
         value = getattr(bounds, option)
@@ -325,7 +338,7 @@ def _limits(bounds: PickBounds, baseline: Baseline) -> list[_Limit]:
             bound = f"{'>=' if least else '<='} {shown(value)}"
             found.append(_Limit(metric, label(metric, baseline.metrics), bound, shown, **ends))
     if bounds.drop is not None:
-        found.append(_drop_limit(bounds.drop, baseline, sure=bounds.sure))
+        found.append(_drop_limit(bounds.drop, baseline, _trust(bounds, expected)))
     return found
 
 
@@ -344,7 +357,18 @@ def _refuse_unknown(report: FrontReport, limits: Sequence[_Limit]) -> None:
         )
 
 
-def _drop_limit(allowed: float, baseline: Baseline, *, sure: bool) -> _Limit:
+def _trust(bounds: PickBounds, expected: Expectations) -> Trust:
+    """Raises IntegrityError where rows were kept, and are not what they were."""
+    if bounds.sure:
+        return "sure"
+    if bounds.as_seen:
+        return "seen"
+    if expected.damaged:
+        raise IntegrityError(expected.why)
+    return "expected" if expected.found else "seen"
+
+
+def _drop_limit(allowed: float, baseline: Baseline, trust: Trust) -> _Limit:
     """A bound on the drop is a floor under quality: a share of the drop itself would blow up near zero."""
     known = baseline.metrics.get("quality")
     if known is None or not baseline.measured:
@@ -353,8 +377,11 @@ def _drop_limit(allowed: float, baseline: Baseline, *, sure: bool) -> _Limit:
             "use --min-quality, or go on with `autocompress resume`"
         )
     top = known.value
-    name = f"{label('quality', baseline.metrics)} drop{' (95 % sure)' if sure else ''}"
-    return _Limit("quality", name, f"<= {allowed:g}", lambda value: f"{top - value:.4g}", low=top - allowed, sure=sure)
+    said = {"seen": "", "expected": f" ({CONFIDENCE:.0%} sure)".replace("%", " %"), "sure": " (95 % sure)"}[trust]
+    name = f"{label('quality', baseline.metrics)} drop{said}"
+    return _Limit(
+        "quality", name, f"<= {allowed:g}", lambda value: f"{top - value:.4g}", low=top - allowed, trust=trust
+    )
 
 
 def _exact(value: float, metric: str) -> str:
@@ -392,7 +419,11 @@ def _in_runtime(report: FrontReport, offered: Sequence[Member], runtime: str) ->
     return found
 
 
-def _nothing_fits(report: FrontReport, offered: Sequence[Member], limits: Sequence[_Limit]) -> str:
+def _nothing_fits(report: FrontReport, offered: Sequence[Member], limits: Sequence[_Limit], bounds: PickBounds) -> str:
+    others = [limit for limit in limits if limit.trust != "expected"]
+    within = [member for member in offered if not any(limit.violation(member) for limit in others)]
+    if within and len(others) < len(limits) and bounds.drop is not None:
+        return not_sure(report, within, bounds.drop, of=len(offered))
     nearest = min(offered, key=lambda member: sum(limit.violation(member) for limit in limits))
     broken = [
         f"{limit.name} {_value(limit, nearest)} where {limit.bound} was asked"

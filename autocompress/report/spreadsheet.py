@@ -11,7 +11,7 @@ from autocompress.report.front import FrontReport, Metrics
 from autocompress.report.plain_text import spreadsheet_cell
 
 _ABOUT = ("study", "number", "digest", "state", "on_front", "knee")
-_RELATIVE = ("speedup", "quality_drop", "test_quality_drop", "size_ratio")
+_RELATIVE = ("speedup", "quality_drop", "test_quality_drop", "size_ratio", "expected_drop")
 
 
 def as_csv(report: FrontReport) -> str:
@@ -21,7 +21,15 @@ def as_csv(report: FrontReport) -> str:
     rows: list[list[Any]] = []
     if report.baseline:
         about = [report.study, 0, report.baseline.digest, "baseline", "", ""]
-        rows.append([*about, *_measured(report.baseline.metrics, metrics), *[None] * 4, report.baseline.summary, ""])
+        rows.append(
+            [
+                *about,
+                *_measured(report.baseline.metrics, metrics),
+                *[None] * len(_RELATIVE),
+                report.baseline.summary,
+                "",
+            ]
+        )
     for member in report.members:
         about = [report.study, member.number, member.digest, member.state, member.on_front, member.knee]
         compared = [getattr(member.relative, name) for name in _RELATIVE]

@@ -65,7 +65,8 @@ class _Front:
 
 def _table(report: FrontReport, width: int) -> Fitted:
     extra = [metric for metric in report.named if metric not in (*_FIXED, report.speed)]
-    shown = _Shown(report.speed, extra, with_interval=width >= _ROOMY)
+    expected = bool(report.expectations.found)
+    shown = _Shown(report.speed, extra, with_interval=width >= _ROOMY, expected=expected)
     rows = [Row(_baseline_cells(report.baseline, shown), ends_section=True)] if report.baseline else []
     rows += [Row(_cells(member, shown), "" if member.on_front else "dim") for member in report.verified]
     if report.verified and report.estimates:
@@ -109,6 +110,9 @@ class _Picked:
             if metric in member.metrics:
                 mine, its = (_in_full(metric, metrics, gap) for metrics in (member.metrics, baseline.metrics))
                 rows.append(Row([label(metric, member.metrics), mine, its, changes.get(metric, "")]))
+        if one.expected_drop is not None:
+            told = _points(one.expected_drop, one.expected_drop_interval, gap, of)
+            rows.insert(min(2, len(rows)), Row([f"{label('quality', member.metrics)}, unseen", "", "", told]))
         return Fitted([Column(""), *(Column(name, "right") for name in ("picked", "baseline", "change"))], rows)
 
 
@@ -133,11 +137,13 @@ def _title(report: FrontReport) -> Text:
 
 @dataclass(frozen=True, slots=True)
 class _Shown:
-    """The metric of speed, further metrics that the study names, and whether intervals of a predicted speed fit."""
+    """The metric of speed, further metrics that the study names, whether intervals of a predicted speed fit, and
+    whether losses are those that are `expected` on unseen rows."""
 
     speed: str
     extra: Sequence[str]
     with_interval: bool
+    expected: bool = False
 
 
 def _columns(known: Metrics, shown: _Shown, objectives: Mapping[str, Direction]) -> list[Column]:
@@ -146,7 +152,7 @@ def _columns(known: Metrics, shown: _Shown, objectives: Mapping[str, Direction])
         Column(""),
         Column("candidate"),
         Column(label("quality", known), "right"),
-        Column(f"Δ {points_unit(quality_unit(known))}".rstrip(), "right", rank=4),
+        Column(f"{'exp. ' * shown.expected}Δ {points_unit(quality_unit(known))}".rstrip(), "right", rank=4),
         Column(f"{label('test_quality', known)} [95 %]", "right", rank=7),
         Column(label(shown.speed, known), "right"),
         Column("faster", "right", rank=3),
@@ -182,7 +188,7 @@ def _cells(member: Member, shown: _Shown) -> list[Cell]:
         Text("◆" if member.knee else "", style="bold magenta"),
         member.digest[:8],
         _value("quality", metrics),
-        drop(relative.quality_drop, quality_unit(metrics)),
+        _lost(member, shown),
         _with_interval("test_quality", metrics),
         _speed(shown, metrics) if member.verified else _value(shown.speed, metrics),
         times(relative.speedup),
@@ -192,6 +198,14 @@ def _cells(member: Member, shown: _Shown) -> list[Cell]:
         Text(member.state if member.on_front or not member.verified else "dominated", _STATE_STYLES[member.state]),
         one_line(member.summary),
     ]
+
+
+def _lost(member: Member, shown: _Shown) -> str:
+    """What is expected on unseen rows, with its interval where there is room; of estimates what was seen."""
+    relative, of = member.relative, quality_unit(member.metrics)
+    if relative.expected_drop is None:
+        return drop(relative.quality_drop, of)
+    return drop_within(relative.expected_drop, relative.expected_drop_interval if shown.with_interval else None, of)
 
 
 def _value(metric: str, metrics: Metrics) -> str:

@@ -35,7 +35,7 @@ def label(metric: str, metrics: Mapping[str, Measurement]) -> str:
     if metric.endswith("_drop"):
         known = metrics.get(metric)
         name = known.unit if known is not None and known.unit not in _NO_NAMES else "quality"
-        return f"{'test ' if metric.startswith('test_') else ''}{name} drop"
+        return f"{next((word for word in ('test', 'expected') if metric.startswith(word)), '')} {name} drop".lstrip()
     return _LABELS.get(metric, metric)
 
 

@@ -95,6 +95,7 @@ class Study:
         min_throughput: float | None = None,
         max_memory_mib: float | None = None,
         sure: bool = False,
+        as_seen: bool = False,
         minimize: str | None = None,
         maximize: str | None = None,
         knee: bool = False,
@@ -103,7 +104,8 @@ class Study:
         out: str | Path | None = None,
     ) -> Picked:
         """One verified finalist by bounds and a rule; with `out`, exported there too. Qualities are shares:
-        0.01, or `"1%"` and `"1pt"`.
+        0.01, or `"1%"` and `"1pt"`. A drop is within its bound if that is so on unseen rows with 90 % confidence;
+        `as_seen` and `sure` say otherwise, see `PickBounds`.
 
         Raises NotFoundError, naming the nearest member and the bounds it breaks, when none fits.
         """
@@ -116,6 +118,7 @@ class Study:
             min_throughput=min_throughput,
             max_memory_mib=max_memory_mib,
             sure=sure,
+            as_seen=as_seen,
         )
         picked = pick(
             self.store,

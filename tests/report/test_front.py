@@ -253,7 +253,8 @@ def test_the_json_has_what_the_documentation_says(store: Store) -> None:
     assert {"study", "baseline", "members", "hypervolume", "counts", "objectives", "constraints"} <= tree.keys()
     first = tree["members"][0]
     assert first["metrics"]["latency_ms"].keys() == {"value", "unit", "source", "interval", "n"}
-    drops = {"quality_drop", "test_quality_drop", "quality_drop_interval", "test_quality_drop_interval"}
+    of = ("quality", "test_quality", "expected")
+    drops = {f"{name}_drop{end}" for name in of for end in ("", "_interval")}
     assert first["relative"].keys() == {"speedup", "size_ratio", *drops}
     assert tree["counts"]["verified"] == 4
 
