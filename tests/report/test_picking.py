@@ -258,7 +258,7 @@ def test_the_json_is_what_acceptance_asks_for(store: Store) -> None:
     assert {"digest", "policy", "verified", "metrics", "baseline", "relative", "why"} <= tree.keys()
     assert tree["verified"] is True
     assert all({"value", "unit", "source"} <= metric.keys() for metric in tree["metrics"].values())
-    drops = {"quality_drop", "test_quality_drop", "quality_drop_interval", "test_quality_drop_interval"}
+    drops = {f"{of}_drop{end}" for of in ("quality", "test_quality", "expected") for end in ("", "_interval")}
     assert tree["relative"].keys() == {"speedup", "size_ratio", *drops}
     assert tree["policy"][0].keys() == {"operator", "target", "settings"}
     assert tree["baseline"]["metrics"]["latency_ms"]["source"] == "measured"
