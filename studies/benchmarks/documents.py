@@ -35,6 +35,7 @@ TABLES = {
     "ablation": "recovery",
     "faults": "faults",
     "picks": "picks",
+    "promise": "promise",
 }
 """Parts of the documents that are a benchmark's own table, as it left it."""
 
@@ -59,6 +60,7 @@ UNDER: Mapping[str, tuple[str, ...]] = {
     "precision": ("deploy", "operators", "anatomy"),
     "profiles": ("devices", "deploy", "core/prediction.py"),
     "profiles-others": ("devices", "deploy", "core/prediction.py"),
+    "promise": ("certainty", "report/expectation.py", "report/picking.py"),
     "sampling": ("search.py", "samplers.py", "core/nomination.py"),
     "throughput": ("search.py", "samplers.py", "store", "runners", "candidates/evaluate.py"),
 }

@@ -1,0 +1,203 @@
+"""Whether a pick keeps its bound on rows that it has not seen, by the rows that finished studies kept.
+
+    python studies/benchmarks/promise.py [STUDY=DATABASE ...] [STUDY ...] [--resplits 200] [--bound 1%]
+    python studies/benchmarks/promise.py --print
+
+The held-out rows of a study, validation and test, are split at random into seen and unseen halves, each split by
+itself. Every rule picks from the seen half; the unseen one judges the pick. Where a rule refuses, the uncompressed
+model stays: it loses nothing, and is no faster. A study without a database is run here first.
+
+The unseen half is small itself: a model that loses nothing at all breaks a bound there by chance. What a rule could
+keep at best is shown beside it, by the fastest member that keeps the bound over all rows, which nobody can know.
+"""
+
+from __future__ import annotations
+
+import argparse
+import math
+import statistics
+import tempfile
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from record import RESULTS, keep, kept
+
+import autocompress
+from autocompress.certainty import Losses, RowScores, believe, held_out_losses
+from autocompress.core.outcome import values
+from autocompress.core.shares import amount
+from autocompress.report.expectation import row_scores
+from autocompress.store import Store
+
+Rows = Mapping[str, RowScores]
+HALF, SHOWN = 0.5, ("as seen", "expected", "80 % sure", "90 % sure (default)", "95 % sure", "the best there is")
+
+
+@dataclass(frozen=True)
+class Stored:
+    """A finished study: the rows of its uncompressed model and of its members, the fastest first, and how many times as
+    fast as it these are."""
+
+    teacher: Rows
+    members: Sequence[Rows]
+    speeds: Sequence[float]
+
+
+@dataclass(frozen=True)
+class Choice:
+    """What a rule did with one half: how fast the pick is, what it said it loses, what it lost on the other half."""
+
+    speed: float
+    shown: float
+    lost: float
+    refused: bool
+
+
+def stored(store: Store, name: str) -> Stored:
+    finalists = store.finalists(name)
+    baseline = next(one for one in finalists if one.candidate.policy.is_baseline)
+    base = values(baseline.measurements)["latency_ms"]
+    verified = sorted(
+        (one for one in finalists if one.state == "verified"),
+        key=lambda one: values(one.measurements)["latency_ms"],
+    )
+    speeds = [base / values(one.measurements)["latency_ms"] for one in verified]
+    return Stored(row_scores(store, baseline), [row_scores(store, one) for one in verified], speeds)
+
+
+def together(rows: Rows) -> RowScores:
+    """All splits as one."""
+    first, *others = rows.values()
+    for other in others:
+        first = first.beside(other)
+    return first
+
+
+def lost(teacher: Rows, members: Sequence[Rows]) -> list[float]:
+    whole = together(teacher).score()
+    return [whole - together(one).score() for one in members]
+
+
+def keepers(losses: Losses, seen: Sequence[float], every: Sequence[float], bound: float) -> dict[str, Any]:
+    """Of each rule: which members it would offer, and the losses that it says they have."""
+    belief, allowed = believe(losses), bound + 1e-9
+    return {
+        "as seen": ([one <= allowed for one in seen], seen),
+        "expected": (list(belief.expected <= allowed), belief.expected),
+        **{
+            f"{share:.0%}".replace("%", " %") + " sure" + " (default)" * (share == 0.9): (
+                list(belief.keeps(allowed, share)),
+                belief.expected,
+            )
+            for share in (0.8, 0.9, 0.95)
+        },
+        "the best there is": ([one <= allowed for one in every], every),
+    }
+
+
+def resplit(study: Stored, bound: float, generator: np.random.Generator, every: Sequence[float]) -> dict[str, Choice]:
+    """One random half of every split."""
+    orders = {name: generator.permutation(len(rows)) for name, rows in study.teacher.items()}
+
+    def part(rows: Rows, *, seen: bool) -> dict[str, RowScores]:
+        cut = {name: round(HALF * len(order)) for name, order in orders.items()}
+        return {
+            name: one.take(orders[name][: cut[name]] if seen else orders[name][cut[name] :])
+            for name, one in rows.items()
+        }
+
+    teacher, members = part(study.teacher, seen=True), [part(one, seen=True) for one in study.members]
+    unseen = lost(part(study.teacher, seen=False), [part(one, seen=False) for one in study.members])
+    offered = keepers(held_out_losses(teacher, members), lost(teacher, members), every, bound)
+    found = {}
+    for rule, (keeps, shown) in offered.items():
+        place = next((i for i, is_kept in enumerate(keeps) if is_kept), None)
+        if place is None:
+            found[rule] = Choice(1.0, 0.0, 0.0, refused=True)
+        else:
+            found[rule] = Choice(study.speeds[place], float(shown[place]), unseen[place], refused=False)
+    return found
+
+
+def judge(study: Stored, bound: float, resplits: int) -> dict[str, Any]:
+    """The figures of every rule."""
+    generator, every = np.random.default_rng(0), lost(study.teacher, study.members)
+    choices = [resplit(study, bound, generator, every) for _ in range(resplits)]
+    rules = {}
+    for rule in SHOWN:
+        mine = [one[rule] for one in choices]
+        picks = [one for one in mine if not one.refused]
+        rules[rule] = {
+            "kept": sum(one.lost <= bound + 1e-9 for one in mine) / len(mine),
+            "refused": 1 - len(picks) / len(mine),
+            "speed": math.exp(statistics.fmean(math.log(one.speed) for one in mine)),
+            "shown_minus_lost": statistics.fmean(one.shown - one.lost for one in picks) if picks else None,
+            "lost": statistics.fmean(one.lost for one in mine),
+        }
+    return {
+        "rows": sum(len(rows) for rows in study.teacher.values()),
+        "members": len(study.members),
+        "losses": every,
+        "speeds": list(study.speeds),
+        "bound": bound,
+        "resplits": resplits,
+        "rules": rules,
+    }
+
+
+def table(figures: Mapping[str, Any]) -> str:
+    """Markdown: a row for every study and rule."""
+    lines = [
+        "| study | rule | bound kept on the unseen half | refused | shown − lost, points | times as fast |",
+        "|---|---|---:|---:|---:|---:|",
+    ]
+    for name, one in figures.items():
+        about = f"{name}: {one['members']} members, {one['rows']:,} held-out rows, {100 * one['bound']:g} pt"
+        for rule in SHOWN:
+            known = one["rules"][rule]
+            off = "" if known["shown_minus_lost"] is None else f"{100 * known['shown_minus_lost']:+.2f}"
+            lines.append(
+                f"| {about} | {rule} | {known['kept']:.0%} | {known['refused']:.0%} | {off} | {known['speed']:.1f} |"
+            )
+            about = ""
+    return "\n".join(lines) + "\n"
+
+
+def run_here(name: str) -> tuple[Store, Callable[[], None]]:
+    """The study, run in a folder of its own."""
+    folder = tempfile.TemporaryDirectory(prefix="promise-")
+    study = autocompress.run(name, storage=str(Path(folder.name) / "studies.db"))
+
+    def close() -> None:
+        study.close()
+        folder.cleanup()
+
+    return study.store, close
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("studies", nargs="*", metavar="STUDY[=DATABASE]")
+    parser.add_argument("--resplits", type=int, default=200)
+    parser.add_argument("--bound", default="1%")
+    parser.add_argument("--print", action="store_true", help="only what was kept")
+    asked = parser.parse_args()
+    figures = kept("promise", {})
+    for given in [] if asked.print else asked.studies:
+        name, _, database = given.partition("=")
+        store, close = run_here(name) if not database else ((one := Store.open(database, create=False)), one.close)
+        try:
+            figures[name] = judge(stored(store, name), amount(asked.bound, points=True), asked.resplits)
+        finally:
+            close()
+    if not asked.print:
+        keep("promise", figures)
+        (RESULTS / "promise.md").write_text(table(figures), encoding="utf-8")
+    print(table(figures))
+
+
+if __name__ == "__main__":
+    main()
