@@ -241,7 +241,7 @@ class Conductor:
         for note in teacher.notes:
             self._observer.note(f"teacher: {note}")
         self._observer.note(
-            f"teacher: {teacher.validation:.4f} {task.metric} on validation; texts: {split_sizes(sizes)}"
+            f"teacher: {teacher.validation:.4f} {task.metric} on validation; {task.modality}s: {split_sizes(sizes)}"
         )
         return teacher
 
