@@ -55,11 +55,12 @@ def trace(
     *,
     outputs: Sequence[str] = ("logits",),
     opset: int = PLAIN_OPSET,
+    first_row: bool = True,
 ) -> Trace:
     """The graph of a model, with holes where its products and token tables are: for `fill`.
 
     `example` is what it is called with, on sizes that are not special (2 or more on every free axis); `outputs` are
-    named as the model's own.
+    named as the model's own. Without `first_row` every layer computes every position, whatever the head reads.
     """
     caller = _Caller(_holed(live.copy()), tuple(example), tuple(outputs))
     sizes = {name: torch.export.Dim(name) for free in axes.values() for name in free.values()}
@@ -78,7 +79,7 @@ def trace(
             output_names=list(outputs),
             verbose=False,
         )
-    if live.read is None:
+    if live.read is None or not first_row:
         return Trace(program.model_proto, frozenset())
     found = Trace(*first_row_alone(program.model_proto))
     if left := sorted(live.one_row() - found.one_row):

@@ -152,10 +152,10 @@ def side_by_side(files: Mapping[str, File], workload: Workload, *, rows: int, se
     }
 
 
-def processor_ms(runs: Sequence[Run]) -> list[float]:
+def processor_ms(runs: Sequence[Run], inferences: int = INFERENCES) -> list[float]:
     """Of the calling thread, which computes alone; in turns, after an inference that is not counted."""
     found: list[list[float]] = [[] for _ in runs]
-    for _ in range(INFERENCES):
+    for _ in range(inferences):
         for run, readings in zip(runs, found, strict=True):
             run()
             for _ in range(TURN):
