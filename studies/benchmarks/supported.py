@@ -11,14 +11,16 @@ from autocompress.tasks import TASKS
 
 
 def table() -> str:
+    both = [name for name in FAMILIES if name in READ and READ[name].writing is not None]
     written = [name for name, family in FAMILIES.items() if family.is_written]
-    others = [(name, family) for name, family in FAMILIES.items() if not family.is_written]
+    others = [(name, family) for name, family in FAMILIES.items() if not family.is_written and name not in both]
     traced = [name for name, family in others if family.modality == "text"]
     images = [name for name, family in others if family.modality == "image"]
     counted = [name for name in READ if name not in FAMILIES]
     rows = [
         ("tasks", ", ".join(f"`{kind}`" for kind in TASKS)),
         ("models, deployed in our own graph", _listed(written)),
+        ("models whose blocks are written like these, or traced where that is faster", _listed(both)),
         ("models of texts, deployed by torch's exporter (tried on `text-classification` alone)", _listed(traced)),
         ("models of images, deployed by torch's exporter", _listed(images)),
         ("read into parts, counted and cut, but not yet searched", _listed(counted)),
