@@ -310,7 +310,13 @@ def kill_while_searching(database: Path, sampler: str, generator: random.Random)
     process.wait()
 
 
-@pytest.mark.parametrize(("sampler", "kills"), [("nsga2", 4), ("nsga3", 2), ("tpe", 3), ("qmc", 2), ("random", 2)])
+@pytest.mark.parametrize(
+    ("sampler", "kills"),
+    [
+        *(("nsga2", 4), ("tpe", 3), ("random", 2)),
+        *(pytest.param(name, 2, marks=pytest.mark.long) for name in ("nsga3", "qmc")),
+    ],
+)
 def test_killed_at_any_moment_it_ends_where_the_uninterrupted_search_does(
     sampler: str, kills: int, tmp_path: Path
 ) -> None:

@@ -13,10 +13,10 @@ from autocompress.core.cost import macs, parameters, passes
 from autocompress.core.storage import Storage
 from autocompress.core.text_inputs import IDS, MASK
 from autocompress.core.workload import Workload
+from autocompress.deploy.forms import GraphMaker
 from autocompress.deploy.graph import write_graph
 from autocompress.deploy.serving import predict_as_served
 from autocompress.deploy.session import Session
-from autocompress.exported.verification import graph_of
 from autocompress.inputs.outputs import blank, stacked
 
 SIZES = {"vocab_size": 60, "hidden_size": 16, "num_hidden_layers": 2, "num_attention_heads": 2, "intermediate_size": 24}
@@ -95,5 +95,5 @@ def test_a_traced_graph_answers_for_every_token_too(family: str) -> None:
     ids = torch.randint(5, 50, (2, 9), generator=torch.Generator().manual_seed(0))
     with torch.inference_mode():
         expected = anatomy.model(**{IDS: ids, MASK: torch.ones_like(ids)}).logits.numpy()
-    found = Session(graph_of(anatomy).SerializeToString()).predict([row.numpy() for row in ids])
+    found = Session(GraphMaker("traced").graph(anatomy).SerializeToString()).predict([row.numpy() for row in ids])
     np.testing.assert_allclose(found, expected, atol=1e-5)
