@@ -17,7 +17,7 @@ from autocompress.errors import IntegrityError, NotFoundError, SpecError, did_yo
 from autocompress.report.expectation import Expectations
 from autocompress.report.front import Baseline, FrontReport, Member, front_report, point
 from autocompress.report.plain_text import one_line
-from autocompress.report.promise import in_words, not_sure
+from autocompress.report.promise import in_words, is_likely, less_sure, not_sure
 from autocompress.report.ties import COMPARED, is_tied
 from autocompress.report.wording import label, listed, quality_unit, told, unit, word
 from autocompress.store import Store
@@ -209,6 +209,8 @@ def pick(
     chosen = rule.best(fitting)
     why = [_why(rule, chosen, fitting, len(verified), limits, runtime, report.facts)]
     why += in_words(chosen, bounds, report.expectations)
+    if (minimize or maximize) and (other := _likely(rule, chosen, offered, limits, bounds)) is not None:
+        why.append(less_sure(other, rule.shown(other), float(bounds.drop or 0.0)))
     if bounds.max_memory_mib is not None or minimize == "peak_memory_mib":
         why.append(_only_counted(chosen))
     return Picked(name, chosen, baseline, " ".join(sentence for sentence in why if sentence))
@@ -417,6 +419,20 @@ def _in_runtime(report: FrontReport, offered: Sequence[Member], runtime: str) ->
             f"(they are in {known}); a new study with `runtime: {runtime}` has them there"
         )
     return found
+
+
+def _likely(
+    rule: _Rule, chosen: Member, offered: Sequence[Member], limits: Sequence[_Limit], bounds: PickBounds
+) -> Member | None:
+    """A better one that is more likely than not to keep its bound on the drop, and all others in any case."""
+    if bounds.drop is None or all(limit.trust != "expected" for limit in limits):
+        return None
+    others = [limit for limit in limits if limit.trust != "expected"]
+    within = [
+        one for one in offered if is_likely(one, bounds.drop) and not any(limit.violation(one) for limit in others)
+    ]
+    best = rule.best([chosen, *(one for one in within if one is not chosen)])
+    return None if best is chosen else best
 
 
 def _nothing_fits(report: FrontReport, offered: Sequence[Member], limits: Sequence[_Limit], bounds: PickBounds) -> str:

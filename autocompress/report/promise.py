@@ -15,6 +15,7 @@ if TYPE_CHECKING:
     from autocompress.report.picking import PickBounds
 
 _ROUNDING: Final = 1e-9
+_EVEN: Final = 0.5
 
 
 def in_words(chosen: Member, bounds: PickBounds, expected: Expectations) -> list[str]:
@@ -30,6 +31,21 @@ def in_words(chosen: Member, bounds: PickBounds, expected: Expectations) -> list
     if bounds.sure or (allowed is not None and (known is None or bounds.as_seen)):
         said.append(_doubt(chosen, allowed))
     return said
+
+
+def is_likely(member: Member, allowed: float) -> bool:
+    """Whether it is more likely than not to keep a bound on the drop."""
+    return member.expected is not None and member.expected.kept(allowed) > _EVEN
+
+
+def less_sure(member: Member, shown: str, allowed: float) -> str:
+    """Of a better one that is likely to keep the bound, and not sure."""
+    expected = member.expected
+    assert expected is not None, "what is likely to keep a bound was judged"
+    return (
+        f"Likely to keep it ({_percent(expected.kept(allowed))}) is {member.digest[:8]} with {shown}, expected to lose "
+        f"{_loss(expected, member)}; ask for it by its digest."
+    )
 
 
 def not_sure(report: FrontReport, offered: Sequence[Member], allowed: float, *, of: int) -> str:

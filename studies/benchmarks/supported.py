@@ -21,7 +21,7 @@ def table() -> str:
         ("tasks", ", ".join(f"`{kind}`" for kind in TASKS)),
         ("models, deployed in our own graph", _listed(written)),
         ("models whose blocks are written like these, or traced where that is faster", _listed(both)),
-        ("models of texts, deployed by torch's exporter (tried on `text-classification` alone)", _listed(traced)),
+        ("models of texts, deployed by torch's exporter", _listed(traced)),
         ("models of images, deployed by torch's exporter", _listed(images)),
         ("read into parts, counted and cut, but not yet searched", _listed(counted)),
     ]

@@ -72,6 +72,15 @@ def test_the_fastest_that_keeps_its_bound_on_unseen_rows_is_picked(kept: Store) 
     assert why.endswith("It keeps the bound with 96 %, by 800 held-out rows.")
 
 
+def test_a_faster_one_that_is_likely_to_keep_the_bound_is_named(kept: Store) -> None:
+    number, why = fastest(kept, PickBounds(max_quality_drop=0.017))
+    faster = kept.record("quickstart", 3).candidate.digest[:8]
+    assert number == 2
+    assert f"is {faster} with " in why
+    assert why.endswith("expected to lose 1.5 points (0.2 to 2.8); ask for it by its digest.")
+    assert "Likely to keep it" not in fastest(kept, POINT)[1]
+
+
 def test_as_seen_is_the_rule_of_before(kept: Store) -> None:
     number, why = fastest(kept, PickBounds(max_quality_drop=0.01, as_seen=True))
     assert number == 3
