@@ -11,8 +11,8 @@ demo: $(VENV)/.installed
 	@if [ -f autocompress.db ] && $(BIN)/autocompress trials quickstart --json >/dev/null 2>&1; \
 	then $(BIN)/autocompress resume quickstart; \
 	else $(BIN)/autocompress run studies/quickstart.yaml; fi
-	$(BIN)/autocompress pick quickstart --max-quality-drop 0.01 --minimize latency_ms --out picked/ \
-	|| $(BIN)/autocompress pick quickstart --max-quality-drop 0.01 --minimize latency_ms --as-seen --out picked/
+	$(BIN)/autocompress pick quickstart --max-quality-drop 2% --minimize latency_ms --out picked/ \
+	|| $(BIN)/autocompress pick quickstart --max-quality-drop 2% --minimize latency_ms --as-seen --out picked/
 	$(BIN)/python picked/example.py "How far is it from Denver to Aspen ?"
 
 # Which tests go together to a worker, and which need what, stands in tests/conftest.py.
