@@ -19,7 +19,7 @@ STYLE: Final = (
 * { box-sizing: border-box; }
 body { margin: 0; background: var(--page); color: var(--ink);
   font: 15px/1.55 system-ui, -apple-system, "Segoe UI", Roboto, "Helvetica Neue", Arial, sans-serif; }
-main { max-width: 1000px; margin: 0 auto; padding: 48px 24px 64px; }
+main { max-width: 1120px; margin: 0 auto; padding: 48px 24px 64px; }
 h1 { font-size: 30px; line-height: 1.2; letter-spacing: -0.02em; margin: 0; overflow-wrap: anywhere; }
 h2 { font-size: 13px; font-weight: 600; color: var(--muted); margin: 0 0 16px; }
 p { margin: 0; }
@@ -59,11 +59,11 @@ figcaption { display: flex; flex-wrap: wrap; gap: 4px 20px; margin-top: 14px; co
 .key.knee::before { border: 2px solid var(--knee); }
 .scroll { overflow-x: auto; margin: 0 -24px; padding: 0 24px; }
 table { border-collapse: collapse; width: 100%; font-size: 14px; font-variant-numeric: tabular-nums; }
-th { font-size: 12px; font-weight: 600; color: var(--muted); text-align: right; padding: 0 14px 10px 0;
+th { font-size: 12px; font-weight: 600; color: var(--muted); text-align: right; padding: 0 12px 10px 0;
   white-space: nowrap; vertical-align: bottom; }
-td { text-align: right; padding: 9px 14px 9px 0; border-top: 1px solid var(--rule); white-space: nowrap; }
+td { text-align: right; padding: 9px 12px 9px 0; border-top: 1px solid var(--rule); white-space: nowrap; }
 th:first-child, td:first-child, th:last-child, td:last-child { text-align: left; }
-td:last-child { white-space: normal; min-width: 200px; color: var(--muted); font-size: 13px; padding-right: 0; }
+td:last-child { white-space: normal; min-width: 170px; color: var(--muted); font-size: 13px; padding-right: 0; }
 td small { display: block; color: var(--muted); font-size: 12px; }
 tr.knee td:first-child code { color: var(--knee); font-weight: 700; }
 tr.baseline td:first-child { color: var(--baseline); font-weight: 600; }
