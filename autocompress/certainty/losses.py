@@ -14,6 +14,8 @@ from autocompress.certainty.rows import RowScores, drawn
 Floats = NDArray[np.float64]
 
 DRAWS: Final = 1000
+_NOTHING: Final = 1e-12
+"""The variance of losses that differ by roundings alone."""
 _CHOSE: Final = 0.5
 """Rows of the validation split chose: which candidates are trained, and after which epoch each is kept, the teacher
 too. By how much they flatter all alike is not known; it is taken for as uncertain as half a standard error of theirs,
@@ -61,6 +63,7 @@ def with_floor(seen: Floats, covariance: Floats, changed: Floats, rows: int) -> 
     """From how many rows `changed` [..., members]. What few rows cannot show is not taken for certain: one more row on
     which either alone is right stands for it (Bonett and Price 2012), with the effect that such a row has elsewhere."""
     variances = np.diagonal(covariance, axis1=-2, axis2=-1)
+    changed = np.where(variances > _NOTHING, changed, 0.0)  # amounts that moved and left all ranks in their order
     known = changed.sum(axis=-1)
     effect = np.where(known > 0, rows**2 * variances.sum(axis=-1) / np.maximum(known, 1), 1.0)[..., None]
     floor = 2 * effect / rows**2

@@ -194,6 +194,22 @@ def test_members_that_answer_as_their_teacher_are_believed_to_but_not_blindly() 
     assert found.keeps(0.02).all()
 
 
+def test_amounts_that_moved_and_kept_all_ranks_are_no_difference() -> None:
+    """A model of vectors rounded to 8 bits: every cosine is another, and Spearman's correlation the same."""
+    true = np.random.default_rng(0).uniform(size=40)
+    given = np.argsort(np.argsort(true + np.random.default_rng(1).normal(0, 0.2, 40))).astype(float)
+
+    def rows(amounts: NDArray[np.float64]) -> RowScores:
+        return RowScores("spearman", np.column_stack([amounts, true]).astype(np.float32))
+
+    losses = held_out_losses({"test": rows(given)}, [{"test": rows(given + 0.25)}, {"test": rows(2 * given)}])
+    belief = believe(losses)
+    assert (losses.seen == 0).all()
+    assert np.isfinite(belief.expected).all()
+    assert np.abs(belief.expected).max() < 0.03
+    assert (belief.uncertain > 0).all()
+
+
 def test_how_probably_a_bound_is_kept_and_how_many_rows_would_show_it() -> None:
     found = Belief(np.array([0.005, 0.02]), np.array([0.004, 0.004]))
     assert found.kept(0, 0.005) == pytest.approx(0.5)
