@@ -26,7 +26,7 @@ from autocompress.cli import (
 )
 from autocompress.cli.options import narrated
 from autocompress.cli.session import session_of
-from autocompress.cli.versions import versions
+from autocompress.core.versions import with_python
 
 _EPILOG = (
     "Exit codes: 0 all is well · 1 unexpected · 2 your input · 3 not found · 4 this machine · 5 the study database · "
@@ -85,7 +85,7 @@ def _app() -> typer.Typer:
 
 def _print_versions(context: typer.Context, asked: bool) -> None:
     if asked:
-        session_of(context).text("\n".join(f"{name} {number}" for name, number in versions().items()))
+        session_of(context).text("\n".join(f"{name} {number}" for name, number in with_python().items()))
         raise typer.Exit
 
 

@@ -16,7 +16,7 @@ import typer
 
 from autocompress.cli.options import Json, Storage
 from autocompress.cli.session import session_of
-from autocompress.cli.versions import PACKAGES, installed
+from autocompress.core.versions import PACKAGES, installed
 from autocompress.errors import AutocompressError, HostError
 
 if TYPE_CHECKING:

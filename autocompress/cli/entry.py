@@ -177,6 +177,6 @@ def _traceback(error: BaseException) -> str:
 
 
 def _versions() -> str:
-    from autocompress.cli.versions import versions
+    from autocompress.core.versions import with_python
 
-    return "\n".join(f"{name} {version}" for name, version in versions().items())
+    return "\n".join(f"{name} {version}" for name, version in with_python().items())
