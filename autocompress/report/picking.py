@@ -295,6 +295,8 @@ def _why(
     members = f"{verified} verified finalist{'' if verified == 1 else 's'}"
     among = f"the {len(fitting)} of {members} with {kept}" if kept else f"the {members}"
     said = [rule.said(chosen, among)]
+    if len(fitting) == 1 < verified and kept and (shown := rule.shown(chosen)):
+        said = [f"It is the only one of {members} with {kept}: {shown}."]
     others = [member for member in fitting if member is not chosen]
     if others:
         second = rule.best(others)

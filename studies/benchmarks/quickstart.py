@@ -45,7 +45,7 @@ def main() -> None:
             else autocompress.run(options.study, storage=str(Path(folder) / "autocompress.db"))
         ) as study:
             minutes = (time.monotonic() - started) / 60
-            picked = study.pick(max_quality_drop=0.01, minimize="latency_ms").to_json()
+            picked = study.pick(max_quality_drop=0.01, minimize="latency_ms", as_seen=True).to_json()
             report, facts = study.pareto(), study.row.facts
             as_png(report, RESULTS / f"{options.study}.png")
             (RESULTS / f"{options.study}.md").write_text(as_markdown(report), encoding="utf-8")

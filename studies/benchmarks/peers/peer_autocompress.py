@@ -56,7 +56,7 @@ def members(job: Job) -> list[Deployed]:
         timings = study.row.facts["timings"]
         picked = None
         with suppress(NotFoundError):  # none is that good: all are shown, and none is the pick
-            picked = study.pick(max_quality_drop=0.01, minimize="latency_ms").digest
+            picked = study.pick(max_quality_drop=0.01, minimize="latency_ms", as_seen=True).digest  # as of the others
         for member in study.pareto().verified:
             folder = job.folder / member.digest
             shutil.rmtree(folder, ignore_errors=True)
