@@ -104,7 +104,7 @@ def build_model(family: str, *, seed: int = 0, **settings: Any) -> Any:
     return AutoModelForSequenceClassification.from_config(config).eval()
 
 
-WRITTEN = sorted(name for name, family in FAMILIES.items() if family.is_written)
+WRITTEN = sorted(name for name, family in FAMILIES.items() if family.like_bert)
 """Families whose graph is written node by node; those that are traced have tests of their own (`tests/families/`)."""
 
 

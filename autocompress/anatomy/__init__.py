@@ -12,11 +12,11 @@ from autocompress.anatomy.distilbert import DISTILBERT
 from autocompress.anatomy.electra import ELECTRA
 from autocompress.anatomy.ernie import ERNIE
 from autocompress.anatomy.family import Family
+from autocompress.anatomy.live_anatomy import LiveAnatomy
+from autocompress.anatomy.live_families import ALBERT, DEBERTA, DEIT, DINOV2, MODERNBERT, MPNET, VIT
 from autocompress.anatomy.refusing import family_of
 from autocompress.anatomy.rembert import REMBERT
 from autocompress.anatomy.roberta import CAMEMBERT, DATA2VEC, ROBERTA, XLM_ROBERTA
-from autocompress.anatomy.traced_anatomy import TracedAnatomy
-from autocompress.anatomy.traced_families import ALBERT, DEBERTA, DEIT, DINOV2, MODERNBERT, MPNET, VIT
 
 FAMILIES: dict[str, Family] = {
     family.model_type: family
@@ -28,15 +28,15 @@ FAMILIES: dict[str, Family] = {
 }
 
 
-def is_written(family: str) -> bool:
-    """Whether models of a family have a graph that is written node by node."""
-    return family not in FAMILIES or FAMILIES[family].is_written
+def is_like_bert(family: str) -> bool:
+    """Whether layers of a family are those of BERT, so that a profile of their sizes alone tells their time."""
+    return family not in FAMILIES or FAMILIES[family].like_bert
 
 
 def anatomy_of(model: Any, *, texts: Batches = (), settled: Mapping[str, Tensor] | None = None) -> Anatomy:
     """The anatomy of a model of any family that is known. Raises SpecError as `Anatomy` does."""
     family = FAMILIES.get(str(model.config.model_type))
-    form = Anatomy if family is None or family.is_written else TracedAnatomy
+    form = Anatomy if family is None or family.like_bert else LiveAnatomy
     return form(model, FAMILIES, texts=texts, settled=settled)
 
 
@@ -47,9 +47,9 @@ __all__ = [
     "ROBERTA",
     "Anatomy",
     "Family",
-    "TracedAnatomy",
+    "LiveAnatomy",
     "anatomy_of",
     "family_of",
     "is_settled",
-    "is_written",
+    "is_like_bert",
 ]

@@ -16,10 +16,9 @@ class Family:
     the position table that belongs to the first token. `counters` are the attributes of an attention module that hold
     the number of heads or of channels, kept true after pruning. `constant_rows` are further tables of the embeddings
     of which every text takes the first row; `projection` is the dense layer between embeddings and layers, by dotted
-    path, of models whose embeddings are narrower than their layers. Of one that is not `is_written` there is no graph
-    of ours: it is deployed by tracing, and cut by what `autocompress.families` knows of it. `head_norms` are the
-    normalisations of its head; `token_head` are the dense layers of a head behind every token; `modality` is what it
-    reads."""
+    path, of models whose embeddings are narrower than their layers. Of one that is not `like_bert` the parts are found
+    by what `autocompress.families` knows of it (see `live_anatomy`). `head_norms` are the normalisations of its head;
+    `token_head` are the dense layers of a head behind every token; `modality` is what it reads."""
 
     model_type: str
     head: tuple[str, ...]
@@ -29,7 +28,7 @@ class Family:
     counters: tuple[tuple[str, Literal["heads", "channels"]], ...]
     constant_rows: tuple[str, ...] = ("token_type_embeddings",)
     projection: str | None = None
-    is_written: bool = True
+    like_bert: bool = True
     head_norms: tuple[str, ...] = ()
     token_head: tuple[str, ...] = ("classifier",)
     modality: Modality = "text"

@@ -12,6 +12,7 @@ from torch.nn.utils import parametrize
 
 from autocompress.anatomy.blueprint import at, base_of, blocks_of, head_size_of, stacks_of
 from autocompress.anatomy.heads import EMBEDDING, TOKENS, head_of, is_of_the_whole
+from autocompress.anatomy.inputs import image_sides, patch_sides
 from autocompress.anatomy.int8 import Int8Embedding, Int8Linear
 from autocompress.anatomy.live import LiveModel, Multiplied
 from autocompress.anatomy.weights import (
@@ -49,6 +50,8 @@ def why_not_written(live: LiveModel) -> str:
     used = [writing.activation, *([writing.head_activation] if writing.head_activation else [])]
     if unknown := [name for name in used if getattr(config, name) not in _ACTIVATIONS]:
         return f"its config has `{unknown[0]}: {getattr(config, unknown[0])}`"
+    if any(front.kind == "patches" for front in family.fronts) and len({*patch_sides(config)}) > 1:
+        return "its patches are no squares"
     kinds = (getattr(config, "rope_parameters", None) or {}).values() if writing.rotary else ()
     if other := [kind["rope_type"] for kind in kinds if kind and kind["rope_type"] != "default"]:
         return f"its rotary positions are of the type {other[0]}"
@@ -161,13 +164,11 @@ class _Reading:
         tokens = [_array(one)[0] for path in named if isinstance(one := at(self._base, path), Tensor)]
         first = np.concatenate(tokens)
         bias = 0 if kernel.bias is None else _array(kernel.bias)
-        sizes = self._config.image_size
-        height, width = sizes if isinstance(sizes, list | tuple) else (sizes, sizes)
         return PatchWeights(
             _array(kernel.weight),
             first + position[: len(first)],
             position[len(first) :] + bias,
-            (int(height), int(width)),
+            image_sides(self._config),
         )
 
     def _sound(self, front: Front) -> SoundWeights:

@@ -6,7 +6,7 @@ from typing import final
 
 import onnx
 
-from autocompress.anatomy import Anatomy, TracedAnatomy
+from autocompress.anatomy import Anatomy, LiveAnatomy
 from autocompress.anatomy.inputs import inputs_of
 from autocompress.anatomy.live import LiveModel
 from autocompress.core.lowering import PLAIN, Form, Lowering
@@ -18,7 +18,7 @@ from autocompress.families import FAMILIES
 
 def forms_of(student: Anatomy) -> tuple[Form, ...]:
     """Those that there are of a model, the written one first."""
-    traced = isinstance(student, TracedAnatomy) or student.family.model_type in FAMILIES
+    traced = isinstance(student, LiveAnatomy) or student.family.model_type in FAMILIES
     both: tuple[tuple[Form, bool], ...] = (("written", student.is_written), ("traced", traced))
     return tuple(form for form, there in both if there)
 
@@ -37,7 +37,7 @@ class GraphMaker:
         """Students must be cut alike. The rules of a lowering are about written graphs alone."""
         if self.form == "written":
             return write_graph(student.weights(), lowering=lowering, opset=self._opset)
-        live = student.live if isinstance(student, TracedAnatomy) else LiveModel(student.copy().model)
+        live = student.live if isinstance(student, LiveAnatomy) else LiveModel(student.copy().model)
         if self._trace is None:
             wanted = inputs_of(student.model, types=bool(getattr(student.model.config, "two_texts", False)))
             self._trace = trace(live, wanted.example(), wanted.free, opset=self._opset or PLAIN_OPSET)

@@ -17,7 +17,7 @@ import numpy as np
 from numpy.typing import NDArray
 from torch import nn
 
-from autocompress.anatomy import FAMILIES, TracedAnatomy
+from autocompress.anatomy import FAMILIES, LiveAnatomy
 from autocompress.anatomy.finding import LayerParts
 from autocompress.anatomy.inputs import inputs_of
 from autocompress.anatomy.weights import random_weights
@@ -32,11 +32,9 @@ from autocompress.core.workload import Workload
 from autocompress.deploy.forms import GraphMaker
 from autocompress.deploy.graph import write_graph
 from autocompress.deploy.session import Session
+from autocompress.devices.profiling import VOCABULARY, kernel_row, monotone, width_step
 from autocompress.devices.timing import Run, Timed, time_side_by_side, timing_lane, workload_run
 from autocompress.devices.validation import Seen, correct, reference_shape
-
-VOCABULARY: Final = 1000
-"""A lookup costs the same in a small table as in a large one, and small ones are quick to make."""
 
 _LAYERS: Final = 3
 _SHARES: Final[Mapping[Form, tuple[float, ...]]] = {
@@ -50,7 +48,6 @@ _WHOLE: Final[Mapping[Form, int]] = {"written": 16, "traced": 5}
 
 _ROUNDS: Final = 10
 _FP32: Final = Storage()
-_STEP: Final = 16
 
 Array = NDArray[np.float64]
 Progress = Callable[[str, float], None]
@@ -68,7 +65,7 @@ class _Cut:
 
 
 def measure_layers(
-    anatomy: TracedAnatomy,
+    anatomy: LiveAnatomy,
     workload: Workload,
     *,
     form: Form,
@@ -106,23 +103,23 @@ def measure_layers(
 class _Bench:
     """A model of the family that is cut and timed."""
 
-    anatomy: TracedAnatomy
+    anatomy: LiveAnatomy
     shape: ModelParts
     workload: Workload
     runtime: RuntimeName
     form: Form
 
     @staticmethod
-    def of(anatomy: TracedAnatomy, workload: Workload, runtime: RuntimeName, form: Form) -> _Bench:
+    def of(anatomy: LiveAnatomy, workload: Workload, runtime: RuntimeName, form: Form) -> _Bench:
         """Of a copy, which knows few tokens."""
-        small = cast(TracedAnatomy, anatomy.copy())
+        small = cast(LiveAnatomy, anatomy.copy())
         for slot in small.live.token_tables().values():
             table = cast(nn.Embedding, slot.module)
             count, padding = min(VOCABULARY, table.num_embeddings), table.padding_idx
             kept = nn.Embedding(count, table.embedding_dim, padding if padding is None or padding < count else None)
             kept.weight = nn.Parameter(table.weight.detach()[:count])
             slot.put(kept)
-        found = TracedAnatomy(small.model, FAMILIES, texts=[inputs_of(small.model).example()])
+        found = LiveAnatomy(small.model, FAMILIES, texts=[inputs_of(small.model).example()])
         return _Bench(found, found.shape(), workload, runtime, form)
 
     @property
@@ -139,7 +136,7 @@ class _Bench:
         """Heads and channels: the smallest layer first, then larger ones by one of them."""
         layer = self.anatomy.layers[0]
         heads = _sizes(layer.heads, self._shared, _SHARES[self.form])
-        channels = _sizes(layer.width, _STEP if layer.width % _STEP == 0 else 1, _SHARES[self.form])
+        channels = _sizes(layer.width, width_step(layer.width), _SHARES[self.form])
         few, narrow = heads[0], channels[0]
         return [(few, narrow), *((count, narrow) for count in heads[1:]), *((few, count) for count in channels[1:])]
 
@@ -149,18 +146,18 @@ class _Bench:
         mixing = next(part.mixing for part in self.shape.blocks() if part.mixing is not None)
         return mixing.heads // mixing.key_value_heads
 
-    def cut(self, cut: _Cut) -> TracedAnatomy:
-        """A copy of its first layers, cut; they come over again where it has fewer."""
-        found = cast(TracedAnatomy, self.anatomy.copy())
+    def cut(self, cut: _Cut) -> LiveAnatomy:
+        """A copy of its first layers, cut; of a model of one layer that is all of it, whatever the depth asked for."""
+        found = cast(LiveAnatomy, self.anatomy.copy())
         found.keep_layers([layer.index for layer in found.layers[: cut.layers]])
         for layer in _own(found):
             found.keep_heads(layer.index, range(cut.heads))
             found.keep_channels(layer.index, range(cut.channels))
         return found
 
-    def run(self, anatomy: TracedAnatomy, maker: GraphMaker, cut: _Cut, *, words_in: Storage = _FP32) -> Run:
+    def run(self, anatomy: LiveAnatomy, maker: GraphMaker, cut: _Cut, *, words_in: Storage = _FP32) -> Run:
         """One inference of a model that was cut so, its blocks held as the cut says."""
-        held = cast(TracedAnatomy, anatomy.copy())
+        held = cast(LiveAnatomy, anatomy.copy())
         if words_in.bits != 32:
             held.quantize_embeddings(bits=words_in.bits)
         layers = _own(held)
@@ -168,18 +165,18 @@ class _Bench:
         _hold(held, [slot for layer in layers for slot in layer.feed_forward], cut.feed_forward)
         return self.timed(held, maker)
 
-    def timed(self, anatomy: TracedAnatomy, maker: GraphMaker) -> Run:
+    def timed(self, anatomy: LiveAnatomy, maker: GraphMaker) -> Run:
         file = maker.graph(anatomy).SerializeToString()
         session = Session(file, threads=self.workload.threads, runtime=self.runtime)
         return workload_run(session, self.workload, rows=min(VOCABULARY, self.shape.vocabulary))
 
 
-def _own(anatomy: TracedAnatomy) -> list[LayerParts]:
+def _own(anatomy: LiveAnatomy) -> list[LayerParts]:
     """The layers that have weights of their own: of those that share some, the first."""
     return list({layer.module: layer for layer in reversed(anatomy.layers)}.values())[::-1]
 
 
-def _hold(anatomy: TracedAnatomy, slots: Sequence[Any], storage: Storage) -> None:
+def _hold(anatomy: LiveAnatomy, slots: Sequence[Any], storage: Storage) -> None:
     if storage.bits == 32:
         return
     calibration: Calibration | None = "min-max" if storage.activations == "static" else None
@@ -208,9 +205,9 @@ def _base_rows(readings: Mapping[_Cut, Array], bench: _Bench, tables: Sequence[T
     """What lies outside of the layers, by the bits of the token table."""
     plain = _outside(readings, bench)
     first = readings[_Cut(1, *bench.sizes()[0])]
-    yield _row("base", _FP32, 0, plain)
+    yield kernel_row("base", _FP32, 0, plain)
     for storage, one in zip(bench.tables, tables, strict=True):
-        yield _row("base", storage, 0, plain + np.asarray(one.turns) - first)
+        yield kernel_row("base", storage, 0, plain + np.asarray(one.turns) - first)
 
 
 def _inner(readings: Mapping[_Cut, Array], bench: _Bench, cut: _Cut) -> Array:
@@ -227,7 +224,7 @@ def _outside(readings: Mapping[_Cut, Array], bench: _Bench) -> Array:
     return found
 
 
-def _rows(readings: Mapping[_Cut, Array], bench: _Bench) -> Iterator[KernelRow]:
+def _rows(readings: Mapping[_Cut, Array], bench: _Bench) -> list[KernelRow]:
     smallest = bench.sizes()[0]
     least = _Cut(1, *smallest)
     base = _outside(readings, bench)
@@ -235,7 +232,7 @@ def _rows(readings: Mapping[_Cut, Array], bench: _Bench) -> Iterator[KernelRow]:
     last = (readings[least] - base) / 2
     blocks = bench.shape.of_layer(STACK, bench.shape.layers(STACK)[0])
     attention, behind = (next(part for part in blocks if (part.mixing is not None) is has) for has in (True, False))
-    rows: dict[Any, list[KernelRow]] = {}
+    rows: list[KernelRow] = []
     for cut in readings:
         if cut.layers != 1:
             continue
@@ -249,23 +246,8 @@ def _rows(readings: Mapping[_Cut, Array], bench: _Bench) -> Iterator[KernelRow]:
             more = {"queries_per_key": known.queries_per_key or 1, "positions": known.positions}
             within, at_the_end = _inner(readings, bench, cut) - inner, readings[cut] - base - last
             for name, value in ((part.kind, within), (f"last_{part.kind}", at_the_end)):
-                row = _row(cast(Block, name), storage, size, value, **more)
-                rows.setdefault((name, storage), []).append(row)
-    for curve in rows.values():
-        yield from _monotone(curve)
-
-
-def _row(block: Block, storage: Storage, size: int, readings: Array, **more: int) -> KernelRow:
-    low, middle, high = (round(max(0.0, float(np.quantile(readings, share))), 5) for share in (0.25, 0.5, 0.75))
-    return KernelRow(block, storage.bits, size, middle, low, high, storage.activations, **more)
-
-
-def _monotone(curve: Sequence[KernelRow]) -> Iterator[KernelRow]:
-    """A larger block never costs less: what says otherwise is noise."""
-    highest = 0.0
-    for row in sorted(curve, key=lambda row: row.size):
-        highest = max(highest, row.milliseconds)
-        yield replace(row, milliseconds=highest, high=max(row.high, highest))
+                rows.append(kernel_row(cast(Block, name), storage, size, value, **more))
+    return monotone(rows)
 
 
 def _whole_models(bench: _Bench, *, static: bool, seconds: float, progress: Progress) -> Seen:
@@ -286,13 +268,13 @@ def _whole_models(bench: _Bench, *, static: bool, seconds: float, progress: Prog
     return Seen(bench.workload, tuple(shapes), tuple(others), (first,) * len(others))
 
 
-def _drawn(bench: _Bench, draw: random.Random, held: Sequence[Storage]) -> TracedAnatomy:
-    found = cast(TracedAnatomy, bench.anatomy.copy())
+def _drawn(bench: _Bench, draw: random.Random, held: Sequence[Storage]) -> LiveAnatomy:
+    found = cast(LiveAnatomy, bench.anatomy.copy())
     few, shared = len(found.layers), bench._shared
     found.keep_layers([layer.index for layer in found.layers[: draw.randint(1, few)]])
     for layer in _own(found):
         found.keep_heads(layer.index, range(shared * draw.randint(1, layer.heads // shared)))
-        step = _STEP if layer.width % _STEP == 0 else 1
+        step = width_step(layer.width)
         found.keep_channels(layer.index, range(step * draw.randint(1, layer.width // step)))
     if bench.tables and draw.random() < 0.5:
         found.quantize_embeddings(bits=8)

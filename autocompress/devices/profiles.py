@@ -10,7 +10,7 @@ from pathlib import Path
 from typing import Final
 
 from autocompress import config
-from autocompress.anatomy import Anatomy, TracedAnatomy, is_written
+from autocompress.anatomy import Anatomy, LiveAnatomy, is_like_bert
 from autocompress.assets import Mark, cache_folder, check_file, find_entry, new_entry, write_atomically
 from autocompress.core.cores import usable_cores
 from autocompress.core.device import DeviceProfile, KernelTable
@@ -74,7 +74,7 @@ def _host_path(name: str, spec: StudySpec, shape: ModelParts) -> Path:
     measured, static = loads_to_measure(load), _asks_for_static(spec.space)
     lengths = "-".join(str(one.length) for one in measured)
     sizes = f"h{shape.width}x{head_size}-b{load.batch}l{lengths}t{load.threads}{'-static' if static else ''}"
-    if not is_written(shape.family):
+    if not is_like_bert(shape.family):
         sizes += f"-{shape.family}-{content_digest([spec.export.form, parts_to_json(_one_layer(shape))])[:8]}"
     return cache_folder() / "profiles" / f"{content_digest([here, asdict(runtime(name)), RECIPE])}-{sizes}.yaml"
 
@@ -94,10 +94,10 @@ def _host_profile(
         raise SpecError(config.too_many_threads(load.threads, usable_cores()))
     if not find_entry(path):
         static = _asks_for_static(spec.space)
-        if is_written(shape.family):
+        if is_like_bert(shape.family):
             asked = [named_runtime(name)]
             profile = profile_host(shape, loads_to_measure(load), runtimes=asked, static=static, progress=progress)
-        elif isinstance(anatomy, TracedAnatomy):
+        elif isinstance(anatomy, LiveAnatomy):
             profile = _live_profile(anatomy, named_runtime(name), spec, progress)
         else:
             raise SpecError(
@@ -109,7 +109,7 @@ def _host_profile(
     return config.load_device(path)
 
 
-def _live_profile(anatomy: TracedAnatomy, name: RuntimeName, spec: StudySpec, progress: Progress) -> DeviceProfile:
+def _live_profile(anatomy: LiveAnatomy, name: RuntimeName, spec: StudySpec, progress: Progress) -> DeviceProfile:
     """In the form that the study asks for; where the faster is to be found yet, in the one that mostly is."""
     asked, static = spec.export.form, _asks_for_static(spec.space)
     form = forms_of(anatomy)[0] if asked == "fastest" else asked

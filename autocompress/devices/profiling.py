@@ -13,6 +13,7 @@ from dataclasses import dataclass, replace
 from typing import Final
 
 import numpy as np
+from numpy.typing import NDArray
 
 from autocompress.anatomy.weights import random_weights
 from autocompress.core.cores import usable_cores
@@ -287,7 +288,7 @@ def _table(largest: ModelParts, way: _Way) -> tuple[KernelTable, bool]:
         some = group if rows else [bare, *group]
         rows += [_row(stack, found, timed[0]) for stack, found in zip(some, timed[-len(some) :], strict=True)]
         noticed += timed[0].noticed
-    found = tuple(_monotone(rows))
+    found = tuple(monotone(rows))
     table = KernelTable(largest.width, largest.head_size, workload, found, lowering=way.lowering, runtime=way.runtime)
     return table, noticed > len(groups) / 2
 
@@ -350,20 +351,29 @@ def _stacks(largest: ModelParts, shares: Sequence[float], *, static: bool) -> li
 
 def _sizes(most: int, shares: Sequence[float]) -> list[int]:
     """Shares of the largest size; widths in steps that kernels are made for."""
-    step = _WIDTH_STEP if most % _WIDTH_STEP == 0 else 1
+    step = width_step(most)
     return sorted({max(1, step * round(share * most / step)) for share in shares})
+
+
+def width_step(most: int) -> int:
+    """In which channels are counted, where there are so many at most."""
+    return _WIDTH_STEP if most % _WIDTH_STEP == 0 else 1
 
 
 def _row(stack: _Stack, found: Timed, base: Timed) -> KernelRow:
     readings = np.asarray(found.turns)
     if stack.block != "base":
         readings = (readings - np.asarray(base.turns)) / stack.copies  # same round, same machine state
+    return kernel_row(stack.block, stack.storage, stack.size, readings)
+
+
+def kernel_row(block: Block, storage: Storage, size: int, readings: NDArray[np.float64], **form: int) -> KernelRow:
+    """The quartiles of readings in milliseconds; `form` is what else tells a block apart, as `KernelRow` names it."""
     low, middle, high = (round(max(0.0, float(np.quantile(readings, share))), 5) for share in (0.25, 0.5, 0.75))
-    storage = stack.storage
-    return KernelRow(stack.block, storage.bits, stack.size, middle, low, high, storage.activations)
+    return KernelRow(block, storage.bits, size, middle, low, high, storage.activations, **form)
 
 
-def _monotone(rows: Iterable[KernelRow]) -> list[KernelRow]:
+def monotone(rows: Iterable[KernelRow]) -> list[KernelRow]:
     """A larger block never costs less: what says otherwise is noise, and would draw a search to it."""
     highest: dict[tuple[Block, Bits, Activations], float] = {}
     smoothed = []

@@ -39,7 +39,7 @@ def form_problems(spec: StudySpec, settings: Mapping[str, Any]) -> list[str]:
     asked, family = spec.export.form, str(settings.get("model_type"))
     if asked == "fastest" or family not in SEARCHED:
         return []
-    written = SEARCHED[family].is_written or (family in TRACED and TRACED[family].writing is not None)
+    written = SEARCHED[family].like_bert or (family in TRACED and TRACED[family].writing is not None)
     there = {"written": written, "traced": family in TRACED}
     if there[asked]:
         return []

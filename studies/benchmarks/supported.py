@@ -12,8 +12,8 @@ from autocompress.tasks import TASKS
 
 def table() -> str:
     both = [name for name in FAMILIES if name in READ and READ[name].writing is not None]
-    written = [name for name, family in FAMILIES.items() if family.is_written]
-    others = [(name, family) for name, family in FAMILIES.items() if not family.is_written and name not in both]
+    written = [name for name, family in FAMILIES.items() if family.like_bert]
+    others = [(name, family) for name, family in FAMILIES.items() if not family.like_bert and name not in both]
     traced = [name for name, family in others if family.modality == "text"]
     images = [name for name, family in others if family.modality == "image"]
     counted = [name for name in READ if name not in FAMILIES]

@@ -8,7 +8,7 @@ from typing import Any
 import pytest
 
 from autocompress import config
-from autocompress.anatomy import TracedAnatomy, anatomy_of
+from autocompress.anatomy import LiveAnatomy, anatomy_of
 from autocompress.core.device import KernelRow, KernelTable
 from autocompress.core.lowering import Form
 from autocompress.core.prediction import LatencyPredictor
@@ -25,9 +25,9 @@ LOAD = Workload(1, 8, 1)
 OF_POSITIONS = {"pos_att_type": ["p2c", "c2p"], "share_att_key": False}
 
 
-def opened(form: str, **more: Any) -> TracedAnatomy:
+def opened(form: str, **more: Any) -> LiveAnatomy:
     anatomy = anatomy_of(telling(form, vocab_size=100, num_labels=3, **more).float())
-    assert isinstance(anatomy, TracedAnatomy)
+    assert isinstance(anatomy, LiveAnatomy)
     return anatomy
 
 

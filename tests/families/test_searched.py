@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 
 from autocompress import operators
-from autocompress.anatomy import FAMILIES, TracedAnatomy, anatomy_of
+from autocompress.anatomy import FAMILIES, LiveAnatomy, anatomy_of
 from autocompress.anatomy.inputs import image_positions
 from autocompress.core.policy import CompressionPolicy, Step
 from autocompress.distill.features import recorded
@@ -33,15 +33,15 @@ def some_pictures(count: int, positions: int) -> Pictures:
     )
 
 
-def opened(form: str) -> TracedAnatomy:
+def opened(form: str) -> LiveAnatomy:
     anatomy = anatomy_of(telling(form, vocab_size=100, num_labels=3, num_hidden_layers=3).float())
-    assert isinstance(anatomy, TracedAnatomy)
+    assert isinstance(anatomy, LiveAnatomy)
     return anatomy
 
 
 def test_all_families_without_a_written_graph_are_tried_here() -> None:
     tried = {opened(form).family.model_type for form in SEARCHED}
-    assert tried == {name for name, family in FAMILIES.items() if not family.is_written}
+    assert tried == {name for name, family in FAMILIES.items() if not family.like_bert}
 
 
 @pytest.mark.parametrize("form", SEARCHED)

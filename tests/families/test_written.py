@@ -57,6 +57,13 @@ def test_every_family_that_is_written_is_tried_here() -> None:
     assert tried == {name for name, family in FAMILIES.items() if family.writing is not None}
 
 
+def test_patches_that_are_no_squares_are_left_to_the_trace() -> None:
+    live = LiveModel(telling("ViTForImageClassification", patch_size=[8, 12]).float())
+    assert why_not_written(live) == "its patches are no squares"
+    with pytest.raises(SpecError, match="no written graph, as its patches are no squares"):
+        written_weights(live)
+
+
 @pytest.mark.parametrize("runtime", ["onnxruntime", "openvino"])
 def test_a_written_graph_gives_torchs_answers_in_every_precision(live: LiveModel, runtime: str) -> None:
     pytest.importorskip(runtime)

@@ -7,7 +7,7 @@ import pytest
 import torch
 from transformers import AutoConfig
 
-from autocompress.anatomy import FAMILIES, TracedAnatomy, anatomy_of
+from autocompress.anatomy import FAMILIES, LiveAnatomy, anatomy_of
 from autocompress.anatomy.heads import TOKENS, empty_model, head_of
 from autocompress.core.cost import macs, parameters, passes
 from autocompress.core.storage import Storage
@@ -21,7 +21,7 @@ from autocompress.inputs.outputs import blank, stacked
 
 SIZES = {"vocab_size": 60, "hidden_size": 16, "num_hidden_layers": 2, "num_attention_heads": 2, "intermediate_size": 24}
 DISTILBERT = {"dim": 16, "n_layers": 2, "n_heads": 2, "hidden_dim": 24}
-WRITTEN = [name for name, family in FAMILIES.items() if family.is_written]
+WRITTEN = [name for name, family in FAMILIES.items() if family.like_bert]
 
 
 def tagger(family: str) -> torch.nn.Module:
@@ -90,7 +90,7 @@ def test_outputs_of_unequal_length_are_filled_up_behind() -> None:
 @pytest.mark.parametrize("family", ["mpnet", "albert", "deberta-v2"])
 def test_a_traced_graph_answers_for_every_token_too(family: str) -> None:
     anatomy = anatomy_of(tagger(family))
-    assert isinstance(anatomy, TracedAnatomy)
+    assert isinstance(anatomy, LiveAnatomy)
     assert (anatomy.shape().read, anatomy.shape().classes) == (None, 5)
     ids = torch.randint(5, 50, (2, 9), generator=torch.Generator().manual_seed(0))
     with torch.inference_mode():

@@ -1,4 +1,4 @@
-"""The parts of a classifier whose family has no written graph: cut through `LiveModel`, deployed by tracing."""
+"""The parts of a model whose layers are other than BERT's: found and cut through `LiveModel`."""
 
 from __future__ import annotations
 
@@ -28,7 +28,7 @@ _ATTENTION: Final = ("query", "key", "value", "output")
 
 
 @final
-class TracedAnatomy(Anatomy):
+class LiveAnatomy(Anatomy):
     """An `Anatomy` of any family that `LiveModel` knows, of one stack of layers with an attention and a feed-forward
     block each. Products that are one in the model are one slot under several names."""
 
@@ -51,7 +51,7 @@ class TracedAnatomy(Anatomy):
         self.layers = self._find_layers()
 
     def _over(self, model: nn.Module, *, linked: bool = False) -> Anatomy:
-        copied = TracedAnatomy(model, self._families, linked=linked, texts=self._texts, settled=self._settled)
+        copied = LiveAnatomy(model, self._families, linked=linked, texts=self._texts, settled=self._settled)
         copied.runtime = self.runtime
         return copied
 

@@ -1,12 +1,12 @@
-"""Families that are deployed by tracing, as their graph is not written node by node: what their checkpoints are like.
-Where their parts lie stands in `autocompress.families`."""
+"""Families whose layers are other than BERT's: what their checkpoints are like. Where their parts lie, and whether they
+have a written graph, stands in `autocompress.families`."""
 
 from dataclasses import replace
 
 from autocompress.anatomy.family import Family
 from autocompress.anatomy.roberta import ROBERTA
 
-MPNET = replace(ROBERTA, model_type="mpnet", is_written=False)
+MPNET = replace(ROBERTA, model_type="mpnet", like_bert=False)
 """Song et al. 2020: positions relative to each other, beside those of a table."""
 
 DEBERTA = Family(
@@ -16,7 +16,7 @@ DEBERTA = Family(
     activation=lambda config: str(config.hidden_act),
     first_position=lambda _: 0,
     counters=(),
-    is_written=False,
+    like_bert=False,
 )
 """He et al. 2021, 2023: versions 2 and 3."""
 
@@ -39,7 +39,7 @@ VIT = Family(
     activation=lambda config: str(config.hidden_act),
     first_position=lambda _: 0,
     counters=(),
-    is_written=False,
+    like_bert=False,
     modality="image",
 )
 """Dosovitskiy et al. 2021."""
