@@ -13,6 +13,7 @@ from autocompress.core.device import KernelRow, KernelTable
 from autocompress.core.lowering import Form
 from autocompress.core.prediction import LatencyPredictor
 from autocompress.core.signature import signature
+from autocompress.core.wording import units
 from autocompress.core.workload import Workload
 from autocompress.deploy.session import runtime
 from autocompress.devices.live_profiling import measure_layers
@@ -65,7 +66,12 @@ def test_a_family_is_measured_by_its_own_layers(form: Form) -> None:
     table, _ = measure_layers(anatomy, LOAD, form=form, runtime="onnxruntime", seconds=2.0, static=True)
     assert anatomy.shape() == before
     assert {row.activations for row in table.rows} == {"dynamic", "static"}
+    sums = LatencyPredictor(replace(table, correction=None))
+    whole = sums(anatomy.shape()).value
     anatomy.keep_heads(0, [0])
+    assert 0 < sums(anatomy.shape()).value <= whole  # a smaller block never costs more
+    sizes = {row.size for row in table.rows if row.block == "attention"}
+    assert {min(sizes), max(sizes)} == {1, max(units(before, "heads"))}
     estimate = LatencyPredictor(table)(anatomy.shape())
     assert 0 < estimate.low <= estimate.value <= estimate.high
     read = config.device_from_json(config.device_to_json(profile_of([table], [runtime("onnxruntime")], [])))
