@@ -152,7 +152,7 @@ def _columns(known: Metrics, shown: _Shown, objectives: Mapping[str, Direction])
         Column(""),
         Column("candidate"),
         Column(label("quality", known), "right"),
-        Column(f"{'exp. ' * shown.expected}Δ {points_unit(quality_unit(known))}".rstrip(), "right", rank=4),
+        Column(f"{'exp.' if shown.expected else 'Δ'} {points_unit(quality_unit(known))}".rstrip(), "right", rank=4),
         Column(f"{label('test_quality', known)} [95 %]", "right", rank=7),
         Column(label(shown.speed, known), "right"),
         Column("faster", "right", rank=3),

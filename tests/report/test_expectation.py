@@ -167,7 +167,7 @@ def shown(store: Store, width: int) -> str:
 def test_every_form_of_the_front_shows_what_is_expected(kept: Store, tmp_path: Path) -> None:
     report = front_report(kept, "quickstart")
     narrow = shown(kept, 80)
-    assert "exp. Δ pt" in narrow
+    assert "exp. pt" in narrow
     assert max(map(len, narrow.splitlines())) <= 80
     assert "−0.4" in narrow
     assert "by 800 held-out ones" in narrow
