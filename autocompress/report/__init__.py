@@ -1,9 +1,10 @@
 """Reading a study's result: the Pareto front as table, plot, page and file, and the one member to take."""
 
+from autocompress.report.bounds import PickBounds
 from autocompress.report.front import Baseline, FrontReport, Hypervolume, Member, Relative, front_report
 from autocompress.report.html import as_html
 from autocompress.report.markdown import as_markdown
-from autocompress.report.picking import PickBounds, Picked, pick
+from autocompress.report.picking import Picked, pick
 from autocompress.report.png import as_png
 from autocompress.report.policies import Explained, LayerRow, explain_policy
 from autocompress.report.spreadsheet import as_csv

@@ -2,92 +2,23 @@
 
 from __future__ import annotations
 
-import functools
 import math
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, replace
-from typing import Any, Final, Literal
+from typing import Any, Final
 
-from autocompress.certainty import CONFIDENCE
 from autocompress.core.pareto import front, knee
 from autocompress.core.runtimes import named_runtime
-from autocompress.core.scores import score_named
-from autocompress.core.shares import amount
-from autocompress.errors import IntegrityError, NotFoundError, SpecError, did_you_mean
-from autocompress.report.expectation import Expectations
+from autocompress.errors import NotFoundError, SpecError, did_you_mean
+from autocompress.report.bounds import Limit, PickBounds, limits_of, refuse_unknown
 from autocompress.report.front import Baseline, FrontReport, Member, front_report, point
 from autocompress.report.plain_text import one_line
 from autocompress.report.promise import in_words, is_likely, less_sure, not_sure
 from autocompress.report.ties import COMPARED, is_tied
-from autocompress.report.wording import label, listed, quality_unit, told, unit, word
+from autocompress.report.wording import label, listed, quality_unit, told, word
 from autocompress.store import Store
 
 SCHEMA: Final = "autocompress.pick/1"
-
-# 0.95 - 0.94 is 0.010000000000000009, and a drop of one point must fit a bound of one point.
-_ROUNDING: Final = 1e-9
-
-
-_BOUNDED: Final = {
-    "max_latency_ms": "latency_ms",
-    "max_size_mb": "size_mb",
-    "max_energy_mj": "energy_mj",
-    "max_memory_mib": "peak_memory_mib",
-    "min_quality": "quality",
-    "min_throughput": "throughput",
-}
-"""Field of `PickBounds` -> the metric it bounds."""
-
-_SHARES: Final = ("min_quality", "max_quality_drop")
-
-
-@dataclass(frozen=True, slots=True)
-class PickBounds:
-    """What a finalist must keep. Qualities and their drops are shares, numbers below 1 or texts such as `1%` and `1pt`
-    (see `core.shares`).
-
-    A drop must be within its bound on rows that nobody has seen, with 90 % confidence, by all held-out rows (see
-    `certainty.belief`). With `as_seen` it must be so on the validation split, as it was seen there, which is also what
-    studies of before rows were kept are picked by; with `sure` it must lie within its bound at the upper end of its
-    paired 95 % interval there. Raises SpecError for a number that is none, and for a bare 1 or 95 that may mean a share
-    or a percentage.
-    """
-
-    max_latency_ms: float | None = None
-    min_quality: float | str | None = None
-    max_quality_drop: float | str | None = None
-    max_size_mb: float | None = None
-    max_energy_mj: float | None = None
-    min_throughput: float | None = None
-    max_memory_mib: float | None = None
-    sure: bool = False
-    as_seen: bool = False
-
-    def __post_init__(self) -> None:
-        if self.sure and self.as_seen:
-            raise SpecError("give one of --sure and --as-seen: each says when a drop is within its bound")
-        if self.sure and self.max_quality_drop is None:
-            raise SpecError("--sure: of which drop? name it with --max-quality-drop")
-        for name in self.__slots__:
-            value = getattr(self, name)
-            if value is not None and name in _SHARES:
-                _read(name, value, points=not _is_large(value))
-            elif value is not None and not math.isfinite(value):
-                raise SpecError(f"{_option(name)}: must be a finite number, got {value}")
-
-    def of(self, unit: str) -> PickBounds:
-        """With qualities and drops as numbers, by the unit of the study's, which names its metric. Raises SpecError."""
-        points = score_named(unit).points
-        given = {name: getattr(self, name) for name in _SHARES}
-        found: dict[str, Any] = {
-            name: _read(name, value, points=points) for name, value in given.items() if value is not None
-        }
-        return replace(self, **found) if found else self
-
-    @property
-    def drop(self) -> float | None:
-        """The largest drop allowed, once it is a number."""
-        return None if self.max_quality_drop is None else float(self.max_quality_drop)
 
 
 @dataclass(frozen=True, slots=True)
@@ -118,49 +49,6 @@ class Picked:
             "relative": self.member.relative.to_json(),
             "why": self.why,
         }
-
-
-Trust = Literal["seen", "expected", "sure"]
-"""When a drop is within its bound: as it was seen, as it is expected with 90 % confidence, by its own interval."""
-
-
-@dataclass(frozen=True, slots=True)
-class _Limit:
-    """One bound: `low` or `high` on a metric, or on the least that it can be by other `trust` than in what was seen. In
-    words: its `name`, the `bound`, and a value `shown` beside it."""
-
-    metric: str
-    name: str
-    bound: str
-    shown: Callable[[float], str]
-    low: float = -math.inf
-    high: float = math.inf
-    trust: Trust = "seen"
-
-    @property
-    def sure(self) -> bool:
-        return self.trust == "sure"
-
-    def value(self, member: Member) -> float | None:
-        """What is held against the bound; None when it is unknown."""
-        known, compared = member.metrics.get(self.metric), member.relative
-        if known is None or self.trust == "seen":
-            return known.value if known else None
-        if self.trust == "expected":
-            seen = compared.quality_drop
-            return known.value + seen - member.expected.at_most if member.expected and seen is not None else None
-        if compared.quality_drop is None or compared.quality_drop_interval is None:
-            return None
-        return known.value - (compared.quality_drop_interval[1] - compared.quality_drop)
-
-    def violation(self, member: Member) -> float:
-        """How far the member lies outside, as a share of the bound; infinite when the metric is unknown."""
-        value = self.value(member)
-        if value is None:
-            return math.inf
-        outside = max(self.low - value, value - self.high)
-        bound = self.low if math.isfinite(self.low) else self.high
-        return 0.0 if outside <= _ROUNDING * max(1.0, abs(bound)) else outside / max(abs(bound), _ROUNDING)
 
 
 @dataclass(frozen=True, slots=True)
@@ -201,8 +89,8 @@ def pick(
         offered = _in_runtime(report, offered, named_runtime(runtime))
     bounds = bounds.of(quality_unit(baseline.metrics))
     rule = _given() if candidate is not None else _rule(report, minimize, maximize)
-    limits = _limits(bounds, baseline, report.expectations)
-    _refuse_unknown(report, limits)
+    limits = limits_of(bounds, baseline, report.expectations)
+    refuse_unknown(report, limits)
     fitting = [member for member in offered if not any(limit.violation(member) for limit in limits)]
     if not fitting:
         raise NotFoundError(_nothing_fits(report, offered, limits, bounds))
@@ -287,7 +175,7 @@ def _why(
     chosen: Member,
     fitting: Sequence[Member],
     verified: int,
-    limits: Sequence[_Limit],
+    limits: Sequence[Limit],
     runtime: str | None,
     facts: Mapping[str, Any],
 ) -> str:
@@ -331,67 +219,6 @@ def _only_counted(chosen: Member) -> str:
     return "Its peak memory was counted (weights and activations), not measured: a process takes more."
 
 
-def _limits(bounds: PickBounds, baseline: Baseline, expected: Expectations) -> list[_Limit]:
-    found = []
-    for option, metric in _BOUNDED.items():
-        value = getattr(bounds, option)
-        if value is not None:
-            least = option.startswith("min")
-            ends = {"low": value} if least else {"high": value}
-            shown = functools.partial(_exact, metric=metric)
-            bound = f"{'>=' if least else '<='} {shown(value)}"
-            found.append(_Limit(metric, label(metric, baseline.metrics), bound, shown, **ends))
-    if bounds.drop is not None:
-        found.append(_drop_limit(bounds.drop, baseline, _trust(bounds, expected)))
-    return found
-
-
-def _refuse_unknown(report: FrontReport, limits: Sequence[_Limit]) -> None:
-    """A bound on what nobody looked at fits no member, and loosening it would not help."""
-    known = {metric for member in report.verified for metric in member.metrics}
-    for option, metric in _BOUNDED.items():
-        if metric not in known and any(limit.metric == metric for limit in limits):
-            raise NotFoundError(
-                f"{_option(option)}: {metric} is not known of any verified finalist of study {report.study!r}; name it "
-                "in the objectives or constraints of a new study"
-            )
-    if any(limit.sure and all(limit.value(one) is None for one in report.verified) for limit in limits):
-        raise NotFoundError(
-            f"--sure: study {report.study!r} kept no paired intervals of its drops; only newer studies have them"
-        )
-
-
-def _trust(bounds: PickBounds, expected: Expectations) -> Trust:
-    """Raises IntegrityError where rows were kept, and are not what they were."""
-    if bounds.sure:
-        return "sure"
-    if bounds.as_seen:
-        return "seen"
-    if expected.damaged:
-        raise IntegrityError(expected.why)
-    return "expected" if expected.found else "seen"
-
-
-def _drop_limit(allowed: float, baseline: Baseline, trust: Trust) -> _Limit:
-    """A bound on the drop is a floor under quality: a share of the drop itself would blow up near zero."""
-    known = baseline.metrics.get("quality")
-    if known is None or not baseline.measured:
-        raise NotFoundError(
-            "--max-quality-drop: the baseline of this study is not measured yet, so there is nothing to drop from; "
-            "use --min-quality, or go on with `autocompress resume`"
-        )
-    top = known.value
-    said = {"seen": "", "expected": f" ({CONFIDENCE:.0%} sure)".replace("%", " %"), "sure": " (95 % sure)"}[trust]
-    name = f"{label('quality', baseline.metrics)} drop{said}"
-    return _Limit(
-        "quality", name, f"<= {allowed:g}", lambda value: f"{top - value:.4g}", low=top - allowed, trust=trust
-    )
-
-
-def _exact(value: float, metric: str) -> str:
-    return f"{value:.4g} {unit(metric)}".rstrip()
-
-
 def _named(report: FrontReport, ref: str) -> Member:
     found = [member for member in report.members if member.digest.startswith(ref)] if ref else []
     verified = [member for member in found if member.verified]
@@ -424,7 +251,7 @@ def _in_runtime(report: FrontReport, offered: Sequence[Member], runtime: str) ->
 
 
 def _likely(
-    rule: _Rule, chosen: Member, offered: Sequence[Member], limits: Sequence[_Limit], bounds: PickBounds
+    rule: _Rule, chosen: Member, offered: Sequence[Member], limits: Sequence[Limit], bounds: PickBounds
 ) -> Member | None:
     """A better one that is more likely than not to keep its bound on the drop, and all others in any case."""
     if bounds.drop is None or all(limit.trust != "expected" for limit in limits):
@@ -437,7 +264,7 @@ def _likely(
     return None if best is chosen else best
 
 
-def _nothing_fits(report: FrontReport, offered: Sequence[Member], limits: Sequence[_Limit], bounds: PickBounds) -> str:
+def _nothing_fits(report: FrontReport, offered: Sequence[Member], limits: Sequence[Limit], bounds: PickBounds) -> str:
     others = [limit for limit in limits if limit.trust != "expected"]
     within = [member for member in offered if not any(limit.violation(member) for limit in others)]
     if within and len(others) < len(limits) and bounds.drop is not None:
@@ -457,7 +284,7 @@ def _nothing_fits(report: FrontReport, offered: Sequence[Member], limits: Sequen
     )
 
 
-def _value(limit: _Limit, member: Member) -> str:
+def _value(limit: Limit, member: Member) -> str:
     value, known = limit.value(member), member.metrics.get(limit.metric)
     return f"{limit.shown(value)} {word(limit.metric, known)}".rstrip() if known and value is not None else "not known"
 
@@ -476,22 +303,3 @@ def _nothing_verified(report: FrontReport) -> str:
         f"study {study!r} is complete, but none of its finalists was verified ({counts.rejected} rejected{first}); "
         f"see `autocompress pareto {study}`, and give a new study more candidates, or its finalists longer training"
     )
-
-
-def _is_large(given: float | str) -> bool:
-    """Whether it may be an amount of something that has no hundredths; which, the study's metric says."""
-    try:
-        return 1 <= abs(float(given)) < math.inf
-    except ValueError:
-        return False
-
-
-def _read(name: str, given: float | str, *, points: bool) -> float:
-    try:
-        return amount(given, points=points)
-    except ValueError as error:
-        raise SpecError(f"{_option(name)}: {error}") from error
-
-
-def _option(name: str) -> str:
-    return f"--{name.replace('_', '-')}"

@@ -3,16 +3,14 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from typing import TYPE_CHECKING, Final
+from typing import Final
 
 from autocompress.certainty import CONFIDENCE
 from autocompress.core.scores import score_named
+from autocompress.report.bounds import PickBounds
 from autocompress.report.expectation import Expectations, Expected
 from autocompress.report.front import FrontReport, Member
 from autocompress.report.wording import label, quality_unit
-
-if TYPE_CHECKING:
-    from autocompress.report.picking import PickBounds
 
 _ROUNDING: Final = 1e-9
 _EVEN: Final = 0.5

@@ -62,7 +62,7 @@ UNDER: Mapping[str, tuple[str, ...]] = {
     "precision": ("deploy", "operators", "anatomy"),
     "profiles": ("devices", "deploy", "core/prediction.py"),
     "profiles-others": ("devices", "deploy", "core/prediction.py"),
-    "promise": ("certainty", "report/expectation.py", "report/picking.py"),
+    "promise": ("certainty", "report/expectation.py", "report/bounds.py", "report/picking.py"),
     "sampling": ("search.py", "samplers.py", "core/nomination.py"),
     "throughput": ("search.py", "samplers.py", "store", "runners", "candidates/evaluate.py"),
 }
