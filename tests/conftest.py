@@ -124,7 +124,7 @@ def bert() -> Anatomy:
     return Anatomy(build_model("bert"), FAMILIES)
 
 
-@pytest.fixture
+@pytest.fixture(scope="session")
 def make_examples() -> Callable[..., Examples]:
     def make(count: int = 24, *, seed: int = 0) -> Examples:
         generator = np.random.default_rng(seed)
@@ -136,7 +136,7 @@ def make_examples() -> Callable[..., Examples]:
     return make
 
 
-@pytest.fixture
+@pytest.fixture(scope="session")
 def small_task(make_examples: Callable[..., Examples]) -> TextClassification:
     splits = {"train": make_examples(96), "validation": make_examples(32, seed=1), "test": make_examples(32, seed=2)}
     tokenizer = TokenizerFiles("{}", {}, longest=12, pad=0)  # its tokens come from no text

@@ -1,11 +1,9 @@
 """Where evaluations run, with a real Ray: warm workers, lost workers, late workers."""
 
-import ctypes
 import os
 import signal
 import time
 from collections.abc import Iterator
-from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
@@ -16,13 +14,13 @@ import torch
 from autocompress.anatomy import Anatomy
 from autocompress.candidates.evaluate import Setup
 from autocompress.candidates.lessons import Lessons
-from autocompress.core.outcome import Evaluated, Outcome
+from autocompress.core.outcome import Evaluated
 from autocompress.core.policy import CompressionPolicy, Step
 from autocompress.core.ports import Done, Job, Lost
 from autocompress.core.spec import Budget
 from autocompress.core.training_spec import FinalistSpec, TrainingSpec, TransferSpec
 from autocompress.distill import Progress, Trained, kept_weights
-from autocompress.errors import CandidateError, HostError
+from autocompress.errors import HostError
 from autocompress.finalists.recovery import Recovery
 from autocompress.importance import no_preference
 from autocompress.runners import InProcessRunner, RayPool
@@ -30,6 +28,7 @@ from autocompress.runners.cluster import cluster
 from autocompress.runners.tune import CHECKPOINT, OnEpoch, Settings, tune_finalists
 from autocompress.tasks import TextClassification
 from autocompress.testing import arithmetic_evaluate, runner_contract
+from tests.dangers import Counting, Dangerous, Deadly, Handed, Rivals, Slow, Unborn, danger
 from tests.search.arithmetic import digests, run_search
 
 pytestmark = pytest.mark.slow
@@ -39,31 +38,6 @@ pytestmark = pytest.mark.slow
 def ray() -> Iterator[Any]:
     with cluster(workers=2) as started:
         yield started
-
-
-class Dangerous:
-    """Evaluates arithmetic, and does to its own process what the policy's first step says, the first time or always."""
-
-    def __init__(self, folder: Path) -> None:
-        self._folder = folder
-
-    def __call__(self, policy: CompressionPolicy) -> Outcome:
-        step = policy.steps[0] if policy.steps else None
-        if step and (step.settings.get("always") or not (self._folder / policy.digest).exists()):
-            (self._folder / policy.digest).touch()
-            if step.operator == "kill":
-                os.kill(os.getpid(), signal.SIGKILL)
-            if step.operator == "segfault":
-                ctypes.string_at(0)
-            if step.operator == "exit":
-                os._exit(3)
-            if step.operator == "hang":
-                time.sleep(600)
-        return arithmetic_evaluate(policy)
-
-
-def danger(operator: str, *, always: bool = False) -> CompressionPolicy:
-    return CompressionPolicy((Step(operator, "x", {"always": always}),))
 
 
 def pool(ray: Any, folder: Path, *, timeout: float = 60.0) -> RayPool:
@@ -94,21 +68,10 @@ def test_a_signal_to_our_process_group_does_not_reach_ray_s_processes(ray: Any) 
 
 def test_both_runners_pass_the_contract(ray: Any) -> None:
     runner_contract(InProcessRunner)
-    runner_contract(lambda evaluate: RayPool(ray, _Handed, evaluate, workers=2, timeout_seconds=60))
+    runner_contract(lambda evaluate: RayPool(ray, Handed, evaluate, workers=2, timeout_seconds=60))
 
 
-class _Handed:
-    """A worker's evaluator that arrives as its own setup."""
-
-    def __init__(self, evaluate: Any) -> None:
-        self._evaluate = evaluate
-
-    def __call__(self, policy: CompressionPolicy) -> Outcome:
-        outcome: Outcome = self._evaluate(policy)
-        return outcome
-
-
-@pytest.mark.parametrize("way", ["kill", "segfault", pytest.param("exit", marks=pytest.mark.long)])
+@pytest.mark.parametrize("way", ["segfault", *(pytest.param(way, marks=pytest.mark.long) for way in ("kill", "exit"))])
 def test_a_worker_that_dies_is_reported_and_replaced(way: str, ray: Any, tmp_path: Path) -> None:
     runner = pool(ray, tmp_path)
     try:
@@ -156,7 +119,7 @@ def test_a_worker_that_hangs_is_stopped_at_its_timeout_and_replaced(ray: Any, tm
 
 
 def test_a_search_over_ray_workers_keeps_its_budget_and_counts_nobody_twice(ray: Any, tmp_path: Path) -> None:
-    runner = RayPool(ray, _Handed, arithmetic_evaluate, workers=2, timeout_seconds=60)
+    runner = RayPool(ray, Handed, arithmetic_evaluate, workers=2, timeout_seconds=60)
     try:
         tally = run_search(tmp_path / "study.db", runner=runner, budget=Budget(40))
     finally:
@@ -177,24 +140,6 @@ def test_a_worker_that_is_killed_while_it_starts_is_not_its_job_s_fault(ray: Any
         assert isinstance(drain(runner, 1)[0], Done)
     finally:
         runner.close()
-
-
-class Unborn(Dangerous):
-    """An evaluator whose process is killed while it is made, the first time."""
-
-    def __init__(self, folder: Path) -> None:
-        super().__init__(folder)
-        if not (folder / "born").exists():
-            (folder / "born").touch()
-            os.kill(os.getpid(), signal.SIGKILL)
-
-
-class Slow(Dangerous):
-    """An evaluator that takes a while to make, every time."""
-
-    def __init__(self, folder: Path) -> None:
-        super().__init__(folder)
-        time.sleep(4.0)
 
 
 @pytest.mark.long
@@ -241,63 +186,6 @@ def test_a_cluster_that_is_not_there_is_an_error_with_a_way_out() -> None:
         cluster(workers=1, address="127.0.0.1:1"),
     ):
         pass
-
-
-@dataclass(frozen=True)
-class Best:
-    score: float
-
-
-class Counting:
-    """A training of three epochs that counts them in its checkpoint, and dies in the second the first time."""
-
-    def __init__(self, folder: Path) -> None:
-        self._marks = folder
-
-    def __call__(
-        self, policy: CompressionPolicy, *, folder: Path, on_epoch: OnEpoch, settings: Settings | None = None
-    ) -> Best:
-        if policy.steps[0].operator == "diverge":
-            raise CandidateError("the training loss became nan")
-        file = folder / CHECKPOINT
-        done = int(file.read_text()) if file.exists() else 0
-        for epoch in range(done, 3):
-            mark = self._marks / f"{policy.digest}-died"
-            if policy.steps[0].operator == "kill" and epoch == 1 and not mark.exists():
-                mark.touch()
-                os.kill(os.getpid(), signal.SIGKILL)
-            file.write_text(str(epoch + 1))
-            (self._marks / f"{policy.digest}-{epoch}-{time.monotonic_ns()}").touch()
-            on_epoch(epoch, epoch / 10, epoch / 10)
-        return Best(0.2)
-
-
-class Deadly:
-    """A training that ends its process before it reports anything."""
-
-    def __call__(
-        self, policy: CompressionPolicy, *, folder: Path, on_epoch: OnEpoch, settings: Settings | None = None
-    ) -> Best:
-        os.kill(os.getpid(), signal.SIGKILL)
-        return Best(0.0)
-
-
-class Rivals:
-    """A training of four epochs whose score is the try's learning rate."""
-
-    def __init__(self, folder: Path) -> None:
-        self._marks = folder
-
-    def __call__(
-        self, policy: CompressionPolicy, *, folder: Path, on_epoch: OnEpoch, settings: Settings | None = None
-    ) -> Best:
-        rate = (settings or {}).get("learning_rate", 0.5)
-        for epoch in range(4):
-            time.sleep(0.1)  # so that the tries of a policy are judged one beside the other
-            (folder / CHECKPOINT).write_text(f"{rate} {epoch}")
-            (self._marks / f"{policy.digest}-{rate}-{epoch}").touch()
-            on_epoch(epoch, rate + epoch / 100, rate + epoch / 100)
-        return Best(rate + 0.03)
 
 
 @pytest.mark.long

@@ -64,7 +64,7 @@ SOFT = DistillationSpec(hard_weight=0.0)
 ALL_ALIKE = (Sampling((SHALLOW, NARROW, BOTH)),)
 
 
-@pytest.fixture
+@pytest.fixture(scope="module")
 def setup(small_task: TextClassification) -> Setup:
     model, examples = build_model("bert"), small_task.examples("train")
     spec = TrainingSpec(epochs=16, batch_size=8, learning_rate=2e-3, precision="fp32")
@@ -75,7 +75,7 @@ def setup(small_task: TextClassification) -> Setup:
     return Setup.of(model, importance, small_task, precision="fp32")
 
 
-@pytest.fixture
+@pytest.fixture(scope="module")
 def lessons(setup: Setup) -> Lessons:
     return Lessons.of(setup, TransferSpec(), seed=0)
 
