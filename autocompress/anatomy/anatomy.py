@@ -6,17 +6,20 @@ import copy
 from collections.abc import Mapping, Sequence
 from typing import Any, Final, Literal, cast
 
-import numpy as np
 import torch
 from torch import Tensor, nn
 
+from autocompress.anatomy.arrays import array_of, bits_of, linears_of
 from autocompress.anatomy.calibration import Batches, Inputs, Product, limits, observe, relief
+from autocompress.anatomy.factored import Factored, Factoring, factored
 from autocompress.anatomy.family import Family
 from autocompress.anatomy.finding import LayerParts, Slot, find_embeddings, find_parts, find_stack, head_slot
 from autocompress.anatomy.heads import dense_of, head_of, reads_of
 from autocompress.anatomy.int8 import Int8Embedding, Int8Linear, tell_padding
+from autocompress.anatomy.moments import Moments, moments
 from autocompress.anatomy.refusing import family_of
 from autocompress.anatomy.weights import (
+    Array,
     AttentionWeights,
     EmbeddingWeights,
     EncoderWeights,
@@ -28,7 +31,7 @@ from autocompress.anatomy.weights import (
 from autocompress.core.encoders import STACK
 from autocompress.core.parts import Matrix, Mixing, ModelParts, Part, Place, Table
 from autocompress.core.runtimes import DEFAULT_RUNTIME
-from autocompress.core.storage import PLAIN, Activations, Bits, Calibration, Storage
+from autocompress.core.storage import PLAIN, Activations, Calibration, Storage
 from autocompress.errors import SpecError
 
 ACTIVATIONS: Final = ("gelu", "gelu_new", "gelu_pytorch_tanh", "relu")
@@ -71,6 +74,7 @@ class Anatomy:
         self._families, self._linked = families, linked
         self._texts, self._settled = texts, settled
         self._seen: dict[float | None, dict[str, Inputs]] = {}
+        self._moments: dict[str, Moments] | None = None
         self._stack = find_stack(model)
         indices = getattr(model, "_autocompress_layers", tuple(range(len(self._list))))
         self.layers = [find_parts(i, module) for i, module in zip(indices, self._list, strict=True)]
@@ -206,6 +210,22 @@ class Anatomy:
                 setattr(cut, name, nn.Parameter(tensor.detach().contiguous()))
         return cut
 
+    def factor(self, slots: Sequence[Slot], method: Factoring) -> None:
+        """These products are held as two factors from now on, as far as the method takes them apart: after heads and
+        channels are cut, and before anything is quantized. It is told what the model's texts show of each, as the model
+        is when the first product is taken apart."""
+        names = {id(module): name for name, module in self.model.named_modules()}
+        if self._moments is None:
+            products = {
+                names[id(slot.module)]: Product(slot.module, self._is_last(slot))
+                for group in self._sharing()
+                for slot in group
+            }
+            self._moments = moments(self.model, products, self._texts)
+        for slot in slots:
+            seen = self._moments.get(names[id(slot.module)])
+            slot.put(factored(slot.linear, (slot.linear.out_features,), method, seen))
+
     def quantize_embeddings(self, *, bits: Literal[4, 8] = 8) -> None:
         """The rows of word embeddings are rounded from now on."""
         self._embeddings.word.put(Int8Embedding(self.word_embeddings, bits=bits))
@@ -228,8 +248,9 @@ class Anatomy:
         if not any(isinstance(module, Int8Linear) for module in self.model.modules()):
             self.model.register_forward_pre_hook(tell_padding, with_kwargs=True)
         names = {id(module): name for name, module in self.model.named_modules()}
+        asked = {one for slot in slots for one in slot.multiplied}
         for group in self._sharing():
-            chosen = [slot for slot in group if slot in slots]
+            chosen = [slot for slot in group if slot in asked]
             if not chosen:
                 continue
             name = names[id(group[0].module)]
@@ -259,19 +280,21 @@ class Anatomy:
         return found
 
     def _sharing(self) -> list[tuple[Slot, ...]]:
-        """The products, those of one input together."""
-        return [
-            group
-            for layer in self.layers
-            for group in ((layer.query, layer.key, layer.value), (layer.output,), (layer.up,), (layer.down,))
-        ]
+        """The products, those of one input together. Of two factors the first has that input, the second its own."""
+        found: list[tuple[Slot, ...]] = []
+        for layer in self.layers:
+            for group in ((layer.query, layer.key, layer.value), (layer.output,), (layer.up,), (layer.down,)):
+                found.append(tuple(slot.multiplied[0] for slot in group))
+                found += [(behind,) for slot in group for behind in slot.multiplied[1:]]
+        return found
 
     def _is_last(self, slot: Slot) -> bool:
         """Whether the deployed graph computes a product for the first token alone."""
         last = self.layers[-1]
         if self.reads != "first":
             return False
-        return slot in (last.output, last.up, last.down)
+        alone = [one for whole in (last.output, last.up, last.down) for one in whole.multiplied]
+        return slot in (*alone, *last.query.multiplied[1:])
 
     def _limits(self, name: str, calibration: Calibration, smoothing: float | None) -> Tensor | None:
         """None where all is settled and this is not: then a later step quantizes the product otherwise."""
@@ -318,7 +341,7 @@ class Anatomy:
         projection = None if parts.projection is None else _linear(parts.projection)
         return EncoderWeights(
             EmbeddingWeights(
-                _array(table.weight),
+                array_of(table.weight),
                 positions,
                 _norm(parts.norm),
                 table.bits if isinstance(table, Int8Embedding) else 32,
@@ -353,46 +376,33 @@ def _layer_parts(layer: LayerParts) -> tuple[Part, Part]:
 
 def _matrix(name: str, slot: Slot, at: Place) -> Matrix:
     linear, storage = slot.linear, PLAIN
-    if isinstance(slot.module, Int8Linear):
-        found = slot.module
+    if isinstance(found := slot.multiplied[0].module, Int8Linear):
         activations: Activations = "dynamic" if found.limits is None else "static"
         storage = Storage(found.bits, activations, found.calibration, found.smoothing)
-    return Matrix(name, linear.in_features, linear.out_features, at, storage=storage)
+    rank = slot.module.ranks[0] if isinstance(slot.module, Factored) else None
+    return Matrix(name, linear.in_features, linear.out_features, at, storage=storage, rank=rank)
 
 
 def _layer_weights(parts: LayerParts) -> LayerWeights:
     query, key, value, output = (_linear(slot) for slot in parts.attention)
     up, down = (_linear(slot) for slot in parts.feed_forward)
     return LayerWeights(
-        AttentionWeights(query, key, value, output, _norm(parts.attention_norm), parts.heads, _bits(parts.attention)),
-        FeedForwardWeights(up, down, _norm(parts.output_norm), _bits(parts.feed_forward)),
+        AttentionWeights(query, key, value, output, _norm(parts.attention_norm), parts.heads, bits_of(parts.attention)),
+        FeedForwardWeights(up, down, _norm(parts.output_norm), bits_of(parts.feed_forward)),
     )
 
 
-def _bits(slots: Sequence[Slot]) -> Bits:
-    """Of a block: 32 unless all of its products are quantized."""
-    found = [slot.module.bits for slot in slots if isinstance(slot.module, Int8Linear)]
-    return found[0] if len(found) == len(slots) else 32
-
-
-def _array(tensor: Tensor) -> np.ndarray[tuple[int, ...], np.dtype[np.float32]]:
-    return tensor.detach().float().numpy()
-
-
-def _table(slot: Slot) -> np.ndarray[tuple[int, ...], np.dtype[np.float32]]:
-    return _array(cast(nn.Embedding, slot.module).weight)
+def _table(slot: Slot) -> Array:
+    return array_of(cast(nn.Embedding, slot.module).weight)
 
 
 def _linear(slot: Slot) -> Linear:
-    linear, limits, relief = slot.linear, None, None
-    if isinstance(linear, Int8Linear):
-        limits = None if linear.limits is None else (float(linear.limits[0]), float(linear.limits[1]))
-        relief = None if linear.relief is None else _array(linear.relief)
-    return Linear(np.ascontiguousarray(_array(linear.weight).T), _array(linear.bias), limits, relief)
+    (found,) = linears_of(slot.module)
+    return found
 
 
 def _norm(norm: nn.LayerNorm) -> Norm:
-    return Norm(_array(norm.weight), _array(norm.bias), norm.eps)
+    return Norm(array_of(norm.weight), array_of(norm.bias), norm.eps)
 
 
 def _refuse_other_forms(config: Any, activation: str) -> None:

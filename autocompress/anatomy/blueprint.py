@@ -13,6 +13,7 @@ from typing import Any, Final, cast, final
 
 from torch import Tensor, nn
 
+from autocompress.anatomy.factored import Factored
 from autocompress.anatomy.int8 import Int8Embedding, Int8Linear
 from autocompress.core.parts import PLAIN, Matrix, Mixing, ModelParts, Part, Place, Storage, Table
 from autocompress.core.storage import Activations
@@ -254,7 +255,14 @@ class _Reading:
 
     def _matrices(self, roles: str, module: nn.Module, part: str, sizes: Sequence[int] = ()) -> list[Matrix]:
         """A product as matrices, one for each role that is joined in it with a plus, of these `sizes` or of equal."""
-        names, weight = roles.split("+"), module.weight
+        names = roles.split("+")
+        if isinstance(module, Factored):
+            self._claimed.update({id(tensor): part for tensor in module.parameters()})
+            return [
+                replace(_matrix(name, second, _storage(module.first)), inputs=module.in_features, rank=rank)
+                for name, second, rank in zip(names, module.seconds, module.ranks, strict=True)
+            ]
+        weight = module.weight
         assert isinstance(weight, Tensor)
         inputs, outputs = math.prod(weight.shape[1:]), int(weight.shape[0])
         if hasattr(module, "nf"):  # transformers' Conv1D, a product whose weight lies the other way round
@@ -321,6 +329,11 @@ def _matching(module: nn.Module, pattern: str) -> Iterator[tuple[str, nn.Module 
         one = at(child, after)
         if one is not None:
             yield f"{before}.{name}.{after}", one
+
+
+def _matrix(role: str, linear: nn.Linear, storage: Storage) -> Matrix:
+    bias = linear.bias is not None
+    return Matrix(role, linear.in_features, linear.out_features, _place(role), bias, storage)
 
 
 def _storage(product: nn.Module) -> Storage:

@@ -65,27 +65,28 @@ def observe(
         low[name], high[name] = torch.minimum(low[name], values.min()), torch.maximum(high[name], values.max())
         channels[name] = torch.maximum(channels[name], values.abs().amax(0))
 
-    _run(model, products, batches, reliefs, extremes)
+    run(model, products, batches, reliefs, extremes)
     counts = {name: torch.zeros(_BINS) for name in products}
 
     def count(name: str, values: Tensor) -> None:
         counts[name] += torch.histc(values, _BINS, min=float(low[name]), max=float(high[name]))
 
-    _run(model, products, batches, reliefs, count)
+    run(model, products, batches, reliefs, count)
     return {
         name: Inputs(float(low[name]), float(high[name]), counts[name].double().numpy(), channels[name])
         for name in products
     }
 
 
-def _run(
+def run(
     model: nn.Module,
     products: Mapping[str, Product],
     batches: Batches,
     reliefs: Mapping[str, Tensor],
     see: Callable[[str, Tensor], None],
 ) -> None:
-    """`see` gets what goes into each product, [tokens, inputs], batch after batch."""
+    """Runs a model over examples: `see` gets what goes into each product, [tokens, inputs], batch after batch; with a
+    relief, multiplied by it."""
     inputs: Mapping[str, Tensor] = {}
 
     def watch(name: str, product: Product) -> Callable[[nn.Module, tuple[Any, ...]], None]:

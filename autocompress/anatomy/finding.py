@@ -14,6 +14,7 @@ from typing import cast
 
 from torch import nn
 
+from autocompress.anatomy.factored import Factored
 from autocompress.errors import SpecError
 
 _ROLES = {
@@ -36,8 +37,15 @@ class Slot:
 
     @property
     def linear(self) -> nn.Linear:
-        """The fp32 linear layer, also under quantization."""
+        """The fp32 linear layer, also under quantization; of two factors, what looks like one."""
         return cast(nn.Linear, self.module)
+
+    @property
+    def multiplied(self) -> tuple[Slot, ...]:
+        """Where what is multiplied lies: here, or in the first factor and then each of the second ones."""
+        if not isinstance(self.module, Factored):
+            return (self,)
+        return Slot(self.module, "first"), *(Slot(self.module.second, str(i)) for i in range(len(self.module.ranks)))
 
     def put(self, module: nn.Module) -> None:
         setattr(self.owner, self.name, module)
@@ -88,8 +96,10 @@ def head_slot(model: nn.Module, path: str) -> Slot:
 
 
 def _linears(module: nn.Module) -> Iterator[tuple[str, Slot]]:
+    """Products by their names, those of two factors as one."""
+    inside = {id(one) for child in module.modules() if isinstance(child, Factored) for one in child.modules()}
     for name, child in module.named_modules():
-        if isinstance(child, nn.Linear):
+        if isinstance(child, Factored) or (isinstance(child, nn.Linear) and id(child) not in inside):
             owner, _, last = name.rpartition(".")
             yield name, Slot(module.get_submodule(owner), last)
 

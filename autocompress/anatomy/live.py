@@ -14,6 +14,7 @@ from torch import Tensor, nn
 from autocompress.anatomy.blueprint import Layers, base_of, blocks_of, head_size_of, known_family, read_parts, stacks_of
 from autocompress.anatomy.blueprint import products_of as products_in
 from autocompress.anatomy.calibration import Batches
+from autocompress.anatomy.factored import Factoring, factored
 from autocompress.anatomy.finding import Slot
 from autocompress.anatomy.forms import count_layers, holder, into_plain_form, keep_bias_heads, put
 from autocompress.anatomy.heads import reads_first_alone
@@ -292,6 +293,22 @@ class LiveModel:
             raise CandidateError(f"{name}: its weights are those of layer {first}; cut that one")
         return place
 
+    def factor(self, names: Iterable[str], method: Factoring) -> None:
+        """The products of these blocks are held as two factors from now on, as far as the method takes them apart:
+        after heads and channels are cut, and before anything is quantized. Roles that are joined in a module are taken
+        apart each for itself. The method is told what the batches show of them, as the model is when the first product
+        is taken apart.
+
+        Raises CandidateError for a part that has no weights of its own, KeyError for one that is no block.
+        """
+        seen = self._settling.moments(self.model, self._groups())
+        paths = {id(module): path for path, module in self.model.named_modules()}
+        for place in [self._own_place(name) for name in names]:
+            for product in _multiplied(place):
+                linear, roles = product.slot.linear, len(product.roles)
+                known = seen.get(paths[id(linear)])
+                product.slot.put(factored(linear, (linear.out_features // roles,) * roles, method, known))
+
     # Precision
 
     def quantize_embeddings(self, bits: Literal[4, 8]) -> None:
@@ -334,14 +351,22 @@ class LiveModel:
 
     def _groups_of(self, place: Place) -> list[Group]:
         """The products of a block, those of one input together."""
-        slots: dict[tuple[str, str], list[Slot]] = {}
-        for product in _multiplied(place):
-            slots.setdefault(_input(product.roles[0], place), []).append(product.slot)
         last = self.read is not None and place.layer is stacks_of(self.model, self.family)[place.stack.name][-1]
         mixes = place.block.kind in ("attention", "cross_attention")
+        slots: dict[tuple[str, str], list[Slot]] = {}
+        behind = []
+        for product in _multiplied(place):
+            what, masked_by = _input(product.roles[0], place)
+            slot, *seconds = product.slot.multiplied
+            slots.setdefault((what, masked_by), []).append(slot)
+            alone = last and (not mixes or what == "inside" or product.roles == ("query",))
+            behind += [Group((second,), masked_by, one_row=alone) for second in seconds]
         return [
-            Group(tuple(group), masked_by, one_row=last and not (mixes and what != "inside"))
-            for (what, masked_by), group in slots.items()
+            *(
+                Group(tuple(group), masked_by, one_row=last and not (mixes and what != "inside"))
+                for (what, masked_by), group in slots.items()
+            ),
+            *behind,
         ]
 
 

@@ -11,6 +11,7 @@ from torch import Tensor, nn
 from autocompress.anatomy.anatomy import Anatomy
 from autocompress.anatomy.blueprint import at, base_of, head_size_of, stacks_of
 from autocompress.anatomy.calibration import Batches
+from autocompress.anatomy.factored import Factoring
 from autocompress.anatomy.family import Family
 from autocompress.anatomy.finding import LayerParts, Slot
 from autocompress.anatomy.heads import reads_of
@@ -116,6 +117,9 @@ class LiveAnatomy(Anatomy):
     def keep_channels(self, index: int, channels: Sequence[int]) -> None:
         self.live.keep_channels(f"{STACK}.{index}.feed_forward", channels)
 
+    def factor(self, slots: Sequence[Slot], method: Factoring) -> None:
+        self.live.factor(self._names(slots), method)
+
     def quantize_embeddings(self, *, bits: Literal[4, 8] = 8) -> None:
         self.live.quantize_embeddings(bits)
 
@@ -127,12 +131,15 @@ class LiveAnatomy(Anatomy):
         calibration: Calibration | None = None,
         smoothing: float | None = None,
     ) -> None:
+        storage = Storage(bits, "static" if calibration else "dynamic", calibration, smoothing)
+        self.live.quantize(self._names(slots), storage)
+
+    def _names(self, slots: Sequence[Slot]) -> list[str]:
+        """Of the blocks that hold any of these."""
         asked = set(slots)
-        names = [
+        return [
             f"{STACK}.{layer.index}.{block}"
             for layer in {layer.module: layer for layer in reversed(self.layers)}.values()  # the first of shared ones
             for block, of_it in (("attention", layer.attention), ("feed_forward", layer.feed_forward))
             if asked.intersection(of_it)
         ]
-        storage = Storage(bits, "static" if calibration else "dynamic", calibration, smoothing)
-        self.live.quantize(names, storage)

@@ -11,6 +11,7 @@ from torch import Tensor, nn
 from autocompress.anatomy.calibration import Batches, Inputs, Product, limits, observe, relief
 from autocompress.anatomy.finding import Slot
 from autocompress.anatomy.int8 import Int8Linear
+from autocompress.anatomy.moments import Moments, moments
 from autocompress.core.parts import Storage
 
 _LIMITS, _RELIEF = ".limits", ".relief"
@@ -48,6 +49,7 @@ class Settling:
     def __init__(self, batches: Batches, known: Mapping[str, Tensor] | None) -> None:
         self._batches, self._known = batches, known
         self._seen: dict[float | None, dict[str, Inputs]] = {}
+        self._moments: dict[str, Moments] | None = None
 
     def anew(self) -> Settling:
         """For another model."""
@@ -72,6 +74,19 @@ class Settling:
                     masked_by=group.masked_by,
                 )
             )
+
+    def moments(self, model: nn.Module, groups: Sequence[Group]) -> dict[str, Moments]:
+        """How what goes into every product varies, by their names, as the model is when this is asked first; nothing
+        where there are no examples."""
+        if self._moments is None:
+            names = {id(module): name for name, module in model.named_modules()}
+            products = {
+                names[id(slot.module)]: Product(slot.module, group.one_row, group.masked_by)
+                for group in groups
+                for slot in group.slots
+            }
+            self._moments = moments(model, products, self._batches)
+        return self._moments
 
     def _limits(self, model: nn.Module, name: str, groups: Sequence[Group], storage: Storage) -> Tensor | None:
         """None where all is known and this is not: then a later step quantizes the product otherwise."""

@@ -24,12 +24,22 @@ Order = Literal["pre", "post"]
 @dataclass(frozen=True, slots=True)
 class Linear:
     """`weight` [inputs, outputs], `bias` [outputs]. In integers, inputs are quantized between two `limits`, or as they
-    come; with a `relief` [inputs] they are multiplied by it before, and the rows of the weight divided by it."""
+    come; with a `relief` [inputs] they are multiplied by it before, and the rows of the weight divided by it.
+
+    Held as two factors, `weight` [inputs, rank] has no bias, and what it gives goes into the one `behind` [rank,
+    outputs]; where one position is wanted alone, what lies between them is still quantized `over_all` of them, if so.
+    """
 
     weight: Array
     bias: Array | None
     limits: tuple[float, float] | None = None
     relief: Array | None = None
+    behind: Linear | None = None
+    over_all: bool = False
+
+    @property
+    def outputs(self) -> int:
+        return int((self.behind or self).weight.shape[1])
 
 
 @dataclass(frozen=True, slots=True)
@@ -168,7 +178,10 @@ def random_weights(shape: ModelParts, *, positions: int, seed: int) -> EncoderWe
 
     def linear(matrix: Matrix) -> Linear:
         limits = (-4.0, 4.0) if matrix.storage.activations == "static" else None
-        return Linear(array(matrix.inputs, matrix.outputs), array(matrix.outputs), limits)
+        if matrix.rank is None:
+            return Linear(array(matrix.inputs, matrix.outputs), array(matrix.outputs), limits)
+        behind = Linear(array(matrix.rank, matrix.outputs), array(matrix.outputs), limits)
+        return Linear(array(matrix.inputs, matrix.rank), None, limits, behind=behind)
 
     def norm(width: int = shape.width) -> Norm:
         return Norm(np.ones(width, np.float32), array(width), 1e-12)

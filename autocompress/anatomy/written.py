@@ -3,20 +3,19 @@
 from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
-from typing import Any, Final, Literal, cast, final
+from typing import Any, Final, cast, final
 
 import numpy as np
-import torch
 from torch import Tensor, nn
 from torch.nn.utils import parametrize
 
+from autocompress.anatomy.arrays import array_of, bits_of, linears_of
 from autocompress.anatomy.blueprint import at, base_of, blocks_of, head_size_of, stacks_of
 from autocompress.anatomy.heads import EMBEDDING, TOKENS, head_of, is_of_the_whole
 from autocompress.anatomy.inputs import image_sides, patch_sides
-from autocompress.anatomy.int8 import Int8Embedding, Int8Linear
+from autocompress.anatomy.int8 import Int8Embedding
 from autocompress.anatomy.live import LiveModel, Multiplied
 from autocompress.anatomy.weights import (
-    Array,
     AttentionWeights,
     ConvolutionWeights,
     EmbeddingWeights,
@@ -133,39 +132,43 @@ class _Reading:
             linear["value"],
             linear["output"],
             None if norm is None or not isinstance(norm, nn.LayerNorm) else _norm(norm),
-            linear["query"].weight.shape[1] // size,
-            _bits(products),
+            linear["query"].outputs // size,
+            bits_of([one.slot for one in products]),
             rotary=self._rotary(kind) if self._writing.rotary else None,
             window=int(self._config.sliding_window) if kind == _NEAR else None,
         )
 
     def _rotary(self, kind: str) -> Rotary:
         holder: Any = at(self._base, self._writing.rotary)
-        return Rotary(_array(getattr(holder, f"{kind}_inv_freq")), float(getattr(holder, f"{kind}_attention_scaling")))
+        return Rotary(
+            array_of(getattr(holder, f"{kind}_inv_freq")), float(getattr(holder, f"{kind}_attention_scaling"))
+        )
 
     def _feed_forward(self, block: Block, layer: nn.Module, products: Sequence[Multiplied]) -> FeedForwardWeights:
         linear = dict(_by_role(products))
         up, gate = linear["up"], linear.get("gate")
         if any(product.roles == ("up", "gate") for product in products):  # the first half of a joined one is bent
             up, gate = linear["gate"], linear["up"]
-        return FeedForwardWeights(up, linear["down"], _norm(at(layer, block.vectors[0])), _bits(products), gate)
+        return FeedForwardWeights(
+            up, linear["down"], _norm(at(layer, block.vectors[0])), bits_of([one.slot for one in products]), gate
+        )
 
     # Before them
 
     def _embeddings(self, front: Front) -> EmbeddingWeights:
         table = cast(nn.Embedding, next(iter(self._live.token_tables().values())).module)
         bits: Bits = table.bits if isinstance(table, Int8Embedding) else 32
-        return EmbeddingWeights(_array(table.weight), None, _norm(at(self._base, front.vectors[0])), bits)
+        return EmbeddingWeights(array_of(table.weight), None, _norm(at(self._base, front.vectors[0])), bits)
 
     def _patches(self, front: Front) -> PatchWeights:
         kernel = cast(nn.Conv2d, at(self._base, front.products[0]))
-        position = _array(cast(Tensor, at(self._base, front.tables[0])))[0]
+        position = array_of(cast(Tensor, at(self._base, front.tables[0])))[0]
         named = [path for path in front.vectors if not path.endswith("mask_token")]
-        tokens = [_array(one)[0] for path in named if isinstance(one := at(self._base, path), Tensor)]
+        tokens = [array_of(one)[0] for path in named if isinstance(one := at(self._base, path), Tensor)]
         first = np.concatenate(tokens)
-        bias = 0 if kernel.bias is None else _array(kernel.bias)
+        bias = 0 if kernel.bias is None else array_of(kernel.bias)
         return PatchWeights(
-            _array(kernel.weight),
+            array_of(kernel.weight),
             first + position[: len(first)],
             position[len(first) :] + bias,
             image_sides(self._config),
@@ -191,8 +194,8 @@ def _convolution(layer: Any) -> ConvolutionWeights:
     assert isinstance(conv, nn.Conv1d) or parametrize.is_parametrized(conv)
     by_channel = isinstance(norm, nn.GroupNorm)
     return ConvolutionWeights(
-        _array(conv.weight),
-        None if conv.bias is None else _array(conv.bias),
+        array_of(conv.weight),
+        None if conv.bias is None else array_of(conv.bias),
         int(conv.stride[0]),
         None if norm is None else _norm(norm),
         by_channel,
@@ -203,35 +206,13 @@ def _convolution(layer: Any) -> ConvolutionWeights:
 def _by_role(products: Sequence[Multiplied]) -> Iterator[tuple[str, Linear]]:
     """Products that are joined in one module are parts of it, side by side."""
     for product in products:
-        whole = _linear(product.slot.module)
-        weights = np.split(whole.weight, len(product.roles), axis=1)
-        biases: Sequence[Array | None] = [None] * len(product.roles)
-        if whole.bias is not None:
-            biases = np.split(whole.bias, len(product.roles))
-        for role, weight, bias in zip(product.roles, weights, biases, strict=True):
-            yield role, Linear(np.ascontiguousarray(weight), bias, whole.limits, whole.relief)
-
-
-def _bits(products: Sequence[Multiplied]) -> Literal[4, 8, 32]:
-    """Of a block: 32 unless all of its products are quantized."""
-    found = [one.slot.module.bits for one in products if isinstance(one.slot.module, Int8Linear)]
-    return found[0] if len(found) == len(products) else 32
+        yield from zip(product.roles, linears_of(product.slot.module, len(product.roles)), strict=True)
 
 
 def _linear(module: nn.Module) -> Linear:
-    limits = relief = None
-    if isinstance(module, Int8Linear):
-        limits = None if module.limits is None else (float(module.limits[0]), float(module.limits[1]))
-        relief = None if module.relief is None else _array(module.relief)
-    weight, bias = cast(Tensor, module.weight), cast(Tensor | None, module.bias)
-    return Linear(np.ascontiguousarray(_array(weight).T), None if bias is None else _array(bias), limits, relief)
+    (found,) = linears_of(module)
+    return found
 
 
 def _norm(module: Any) -> Norm:
-    return Norm(_array(module.weight), None if module.bias is None else _array(module.bias), float(module.eps))
-
-
-def _array(tensor: Tensor) -> Array:
-    with torch.no_grad():
-        found: Array = tensor.detach().float().numpy()
-    return found
+    return Norm(array_of(module.weight), None if module.bias is None else array_of(module.bias), float(module.eps))

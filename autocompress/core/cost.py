@@ -24,8 +24,13 @@ def parameters(model: ModelParts) -> int:
 def part_parameters(part: Part) -> int:
     if part.owner is not None:
         return 0
-    matrices = sum(one.inputs * one.outputs + one.outputs * one.bias for one in part.matrices)
+    matrices = sum(weights(one) + one.outputs * one.bias for one in part.matrices)
     return matrices + part.vectors + sum(table.rows * table.width for table in part.tables)
+
+
+def weights(matrix: Matrix) -> int:
+    """How many, of both factors where it has two."""
+    return sum(inputs * outputs for inputs, outputs in matrix.factors)
 
 
 def weight_bytes(model: ModelParts, *, tables: bool = True) -> int:
@@ -51,7 +56,7 @@ def block_bytes(part: Part) -> int:
 
 def matrix_bytes(matrix: Matrix) -> int:
     bias = 4 * matrix.outputs * matrix.bias
-    return matrix.outputs * _row_bytes(matrix.inputs, matrix.storage.bits) + bias
+    return sum(outputs * _row_bytes(inputs, matrix.storage.bits) for inputs, outputs in matrix.factors) + bias
 
 
 def table_bytes(table: Table) -> int:
@@ -106,7 +111,7 @@ def macs_by_arithmetic(model: ModelParts, passes: Iterable[Pass]) -> dict[Arithm
     for one in passes:
         for part, at in placed(model, one):
             for matrix in part.matrices:
-                found[arithmetic(matrix.storage)] += _rows(part, matrix, at) * matrix.inputs * matrix.outputs * at.times
+                found[arithmetic(matrix.storage)] += _rows(part, matrix, at) * weights(matrix) * at.times
             found[32] += 2 * _scores(part, at) * (part.mixing.head_size if part.mixing else 0) * at.times
     return found
 
@@ -153,7 +158,9 @@ def _scores(part: Part, at: Pass) -> int:
 
 
 def _between(part: Part, at: Pass) -> int:
-    """Numbers alive inside a block: what all but its last product give, what the last one reads, and the scores."""
+    """Numbers alive inside a block: what all but its last product give, what the last one reads, what lies between
+    factors, and the scores."""
     *first, last = part.matrices
     inner = sum(_rows(part, one, at) * one.outputs for one in first) + _rows(part, last, at) * last.inputs
-    return inner + _scores(part, at)
+    between = sum(_rows(part, one, at) * (one.rank or 0) for one in part.matrices)
+    return inner + between + _scores(part, at)

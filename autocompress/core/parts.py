@@ -43,7 +43,8 @@ a `cross_attention` attends to another stack's output; `common` is what all laye
 @dataclass(frozen=True, slots=True)
 class Matrix:
     """`inputs` x `outputs` weights, computed `at` sources or targets, `each` times for one of them: a convolution is
-    the matrix of its window, and those of a front end have more positions than the stack behind them."""
+    the matrix of its window, and those of a front end have more positions than the stack behind them. One of a `rank`
+    is held, and computed, as two: `inputs` x `rank` and `rank` x `outputs`."""
 
     name: str
     inputs: int
@@ -52,12 +53,21 @@ class Matrix:
     bias: bool = True
     storage: Storage = PLAIN
     each: int = 1
+    rank: int | None = None
 
     def __post_init__(self) -> None:
-        if min(self.inputs, self.outputs, self.each) >= 1:  # asked thousands of times a search
+        least = min(self.inputs, self.outputs, self.each)
+        if least >= 1 and (self.rank is None or self.rank >= 1):  # asked thousands of times a search
             return
-        name = next(name for name in ("inputs", "outputs", "each") if getattr(self, name) < 1)
+        name = "rank" if least >= 1 else next(one for one in ("inputs", "outputs", "each") if getattr(self, one) < 1)
         raise ValueError(f"`{name} >= 1` must hold, got {getattr(self, name)} of matrix {self.name!r}")
+
+    @property
+    def factors(self) -> tuple[tuple[int, int], ...]:
+        """What is held and multiplied, one after the other: inputs and outputs of each."""
+        if self.rank is None:
+            return ((self.inputs, self.outputs),)
+        return ((self.inputs, self.rank), (self.rank, self.outputs))
 
 
 @dataclass(frozen=True, slots=True)

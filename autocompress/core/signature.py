@@ -14,7 +14,7 @@ class Signature:
     """A block's kind, the width of the stream that it reads, the channels of its heads and the queries that share a
     key (0 where it has none), and how it is held, as far as that takes time. `few` where it computes the targets that
     are read alone, over all sources: in the last layer. `positions` are the products that an attention has for
-    positions beside those for what is said there."""
+    positions beside those for what is said there; `rank` is that of all its matrices, 0 where they are whole."""
 
     kind: Kind
     width: int
@@ -23,6 +23,7 @@ class Signature:
     storage: Storage = PLAIN
     few: bool = False
     positions: int = 0
+    rank: int = 0
 
     @property
     def sizes(self) -> str:
@@ -34,16 +35,21 @@ def signature(part: Part, *, few: bool = False) -> tuple[Signature, int]:
     """A block's signature and its size: heads, or channels between its products.
 
     Raises ValueError for a block of another form than any that is measured: with other matrices than its kind has, or
-    with some of them held otherwise than the others.
+    with some of them held otherwise than the others, or in another rank.
     """
     if len(part.storages) != 1:
         raise ValueError(f"{part.name}: its matrices are held in several ways, which was not measured")
+    ranks = {one.rank or 0 for one in part.matrices}
+    if len(ranks) != 1:
+        held = ", ".join(f"{one.name} {one.rank or 'whole'}" for one in part.matrices)
+        raise ValueError(f"{part.name}: its matrices have several ranks ({held}), which was not measured")
+    (rank,) = ranks
     storage, width = timed(part.storages[0]), part.matrices[0].inputs
     if part.mixing is not None:
         heads, keys, size = part.mixing.heads, part.mixing.key_value_heads, part.mixing.head_size
         query, key = (width, heads * size), (width, keys * size)
         form: tuple[tuple[int, int], ...] = (query, key, key, (heads * size, width))
-        found, count = Signature(part.kind, width, size, heads // keys, storage, few), heads
+        found, count = Signature(part.kind, width, size, heads // keys, storage, few, rank=rank), heads
         if len(part.matrices) > len(form):  # positions have products of their own
             by_name = dict(zip(("query", "key", "value", "output"), form, strict=True))
             by_name |= {"position_query": query, "position_key": key}
@@ -52,7 +58,7 @@ def signature(part: Part, *, few: bool = False) -> tuple[Signature, int]:
     else:
         count = part.matrices[-1].inputs
         form = (*((width, count),) * (2 if part.kind == "gated" else 1), (count, width))
-        found = Signature(part.kind, width, 0, 0, storage, few)
+        found = Signature(part.kind, width, 0, 0, storage, few, rank=rank)
     if tuple((one.inputs, one.outputs) for one in part.matrices) != form:
         raise ValueError(f"{part.name}: a block of {len(part.matrices)} products of its sizes was not measured")
     return found, count

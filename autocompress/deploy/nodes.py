@@ -66,7 +66,11 @@ class Graph:
         yield
         self._within.pop()
 
-    def split(self, tensor: str, parts: int) -> list[str]:
+    def split(self, tensor: str, parts: int, *, sizes: Sequence[int] = ()) -> list[str]:
+        """Along the last axis, into equal parts or into those of these sizes."""
+        if len(set(sizes)) > 1:
+            self.node("Split", tensor, self.ints(list(sizes)), outputs=parts, axis=-1)
+            return list(self.nodes[-1].output)
         number = {"num_outputs": parts} if self._opset >= 18 else {}  # before, equal parts are what is meant
         self.node("Split", tensor, outputs=parts, axis=-1, **number)
         return list(self.nodes[-1].output)
@@ -133,16 +137,36 @@ class Graph:
         """[batch, length, ...] -> [batch, 1, ...]"""
         return self.node("Slice", tensor, self.ints([0]), self.ints([1]), self.ints([1]))
 
-    def linear(self, name: str, tensor: str, parts: list[Linear], bits: Bits, *, first: bool = False) -> str:
-        """x W + b for several products of the same x at once, side by side in the last axis; of the `first` token
-        alone, if asked for."""
+    def linear(self, name: str, tensor: str, part: Linear, bits: Bits, *, first: bool = False) -> str:
+        """x W + b, of the `first` token alone, if asked for; in two products where it is held as two factors."""
+        if part.behind is None:
+            return self.joined(name, tensor, [part], bits, first=first)
+        with self.within(name):
+            few = self.joined("first", tensor, [part], bits, first=first and not part.over_all)
+            return self.linear("second", few, part.behind, bits, first=first and part.over_all)
+
+    def linears(self, name: str, tensor: str, parts: list[Linear], bits: Bits) -> list[str]:
+        """Several products of the same x: one, whose result is split. Of those that are held as two factors the first
+        ones are part of it."""
+        if all(part.behind is None for part in parts):
+            return self.split(self.joined(name, tensor, parts, bits), len(parts))
+        with self.within(name):
+            joined = self.joined("first", tensor, parts, bits)
+            pieces = self.split(joined, len(parts), sizes=[part.weight.shape[1] for part in parts])
+            return [
+                piece if part.behind is None else self.linear(f"second.{place}", piece, part.behind, bits)
+                for place, (part, piece) in enumerate(zip(parts, pieces, strict=True))
+            ]
+
+    def joined(self, name: str, tensor: str, parts: list[Linear], bits: Bits, *, first: bool = False) -> str:
+        """Several products of the same x at once, side by side in the last axis; of factors, the first ones."""
         with self.within(name):
             return self._linear(tensor, parts, bits, first=first)
 
     def _linear(self, tensor: str, parts: list[Linear], bits: Bits, *, first: bool) -> str:
         weight = np.concatenate([part.weight for part in parts], axis=1)
-        biases = [part.bias for part in parts if part.bias is not None]
-        bias = np.concatenate(biases) if biases else None
+        biases = [np.zeros(part.weight.shape[1], np.float32) if part.bias is None else part.bias for part in parts]
+        bias = None if all(part.bias is None for part in parts) else np.concatenate(biases)
         relief, limits = parts[0].relief, parts[0].limits  # products of one input share them
         return self.product(tensor, weight, bias, bits, limits=limits, relief=relief, first=first)
 

@@ -117,11 +117,11 @@ def attend(graph: Graph, block: AttentionWeights, hidden: str, masks: Masks, tur
         context = graph.node("Attention", *flat, parts[2], *added, **heads, scale=1.0)
     else:
         context = _opened(graph, parts, block, masks.of(block, last=last, node=False))
-    return graph.linear("output", context, [block.output], block.bits)
+    return graph.linear("output", context, block.output, block.bits)
 
 
 def _inner(block: AttentionWeights) -> int:
-    return int(block.query.weight.shape[1])
+    return block.query.outputs
 
 
 def _projections(graph: Graph, block: AttentionWeights, hidden: str, turns: Turns, *, last: bool) -> list[str]:
@@ -130,19 +130,19 @@ def _projections(graph: Graph, block: AttentionWeights, hidden: str, turns: Turn
     query = _scaled(block.query, np.float32((_inner(block) // block.heads) ** -0.5))
     if "projections_apart" in graph.lowering.rules(block.bits):
         first, others = (
-            graph.linear("query", hidden, [query], block.bits, first=last),
+            graph.linear("query", hidden, query, block.bits, first=last),
             {"key": block.key, "value": block.value},
         )
-        parts = [first, *(graph.linear(name, hidden, [part], block.bits) for name, part in others.items())]
+        parts = [first, *(graph.linear(name, hidden, part, block.bits) for name, part in others.items())]
     elif last:
-        pair = graph.linear("key_value", hidden, [block.key, block.value], block.bits)
-        parts = [graph.linear("query", hidden, [query], block.bits, first=True), *graph.split(pair, 2)]
+        pair = graph.linears("key_value", hidden, [block.key, block.value], block.bits)
+        parts = [graph.linear("query", hidden, query, block.bits, first=True), *pair]
     else:
         together = [query, block.key, block.value]
-        joined = graph.linear("query_key_value", hidden, together, block.bits)
-        if block.rotary is not None:
+        if block.rotary is not None and all(part.behind is None for part in together):
+            joined = graph.joined("query_key_value", hidden, together, block.bits)
             return _turned_together(graph, block, joined, turns)
-        return graph.split(joined, 3)
+        parts = graph.linears("query_key_value", hidden, together, block.bits)
     if block.rotary is None:
         return parts
     turned = [turns.turned(graph, part, block.rotary, block.heads) for part in (parts[1:2] if last else parts[:2])]
@@ -161,6 +161,8 @@ def _turned_together(graph: Graph, block: AttentionWeights, joined: str, turns: 
 
 
 def _scaled(linear: Linear, scale: np.float32) -> Linear:
+    if linear.behind is not None:
+        return replace(linear, behind=_scaled(linear.behind, scale))
     bias = None if linear.bias is None else linear.bias * scale
     return replace(linear, weight=linear.weight * scale, bias=bias)
 

@@ -9,9 +9,8 @@ from autocompress.deploy.nodes import Graph
 def feed(graph: Graph, block: FeedForwardWeights, hidden: str, activation: str) -> str:
     """[batch, length, hidden] -> the same."""
     if block.gate is None:
-        wide = graph.activation(activation, graph.linear("up", hidden, [block.up], block.bits))
+        wide = graph.activation(activation, graph.linear("up", hidden, block.up, block.bits))
     else:
-        both = graph.linear("gate_up", hidden, [block.gate, block.up], block.bits)
-        gate, up = graph.split(both, 2)
+        gate, up = graph.linears("gate_up", hidden, [block.gate, block.up], block.bits)
         wide = graph.node("Mul", graph.activation(activation, gate), up)
-    return graph.linear("down", wide, [block.down], block.bits)
+    return graph.linear("down", wide, block.down, block.bits)

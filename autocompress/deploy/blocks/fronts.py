@@ -50,7 +50,7 @@ def _embeddings(graph: Graph, embeddings: EmbeddingWeights) -> str:
         with graph.within("type"):
             added = graph.node("Add", added, graph.node("Gather", graph.array(embeddings.types, "weight"), TYPES))
     normed = graph.norm(added, embeddings.norm)
-    return graph.linear("projection", normed, [embeddings.projection], 32) if embeddings.projection else normed
+    return graph.linear("projection", normed, embeddings.projection, 32) if embeddings.projection else normed
 
 
 def _patches(graph: Graph, front: PatchWeights) -> str:
@@ -76,7 +76,7 @@ def _sound(graph: Graph, front: SoundWeights) -> str:
                 front.activation, _normed(graph, _convolved(graph, convolution, heard), convolution)
             )
     hidden = graph.norm(graph.node("Transpose", heard, perm=[0, 2, 1]), front.norm)
-    hidden = graph.linear("projection", hidden, [front.projection], 32)
+    hidden = graph.linear("projection", hidden, front.projection, 32)
     with graph.within("position"):
         places = front.position.kernel.shape[2]
         around = (places // 2, places // 2 - (places % 2 == 0))  # as many places as before
