@@ -7,7 +7,7 @@
 
 from autocompress.certainty.belief import CONFIDENCE, Belief, believe, rows_needed
 from autocompress.certainty.losses import Losses, held_out_losses, losses_of, pooled, with_floor
-from autocompress.certainty.rows import RowScores, drawn, from_bytes, to_bytes
+from autocompress.certainty.rows import RowScores, drawn, from_bytes, resampled, to_bytes
 
 __all__ = [
     "CONFIDENCE",
@@ -20,6 +20,7 @@ __all__ = [
     "held_out_losses",
     "losses_of",
     "pooled",
+    "resampled",
     "rows_needed",
     "to_bytes",
     "with_floor",

@@ -9,11 +9,10 @@ from typing import Final
 import numpy as np
 from numpy.typing import NDArray
 
-from autocompress.certainty.rows import RowScores, drawn
+from autocompress.certainty.rows import RowScores, resampled
 
 Floats = NDArray[np.float64]
 
-DRAWS: Final = 1000
 _NOTHING: Final = 1e-12
 """The variance of losses that differ by roundings alone."""
 _CHOSE: Final = 0.5
@@ -51,9 +50,8 @@ def losses_of(teacher: RowScores, members: Sequence[RowScores]) -> Losses:
         effects = np.stack([_effects(teacher) - _effects(one) for one in members], axis=-1)
         covariance = np.cov(effects, rowvar=False, ddof=0).reshape(len(members), len(members)) / rows
     else:
-        weights = drawn(rows, DRAWS)
-        theirs = teacher.scores(weights)
-        losses = np.stack([theirs - one.scores(weights) for one in members], axis=-1)
+        scores = np.nan_to_num(resampled([teacher, *members]), nan=0.0)
+        losses = scores[:, :1] - scores[:, 1:]
         covariance = np.cov(losses, rowvar=False).reshape(len(members), len(members))
     changed = np.array([(one.values != teacher.values).any(axis=1).sum() for one in members], dtype=np.float64)
     return with_floor(seen, covariance, changed, rows)

@@ -7,8 +7,9 @@ scored under the same weights are paired. A row is what was labelled as one: two
 from __future__ import annotations
 
 import io
+import math
 import zipfile
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Final
 
@@ -21,6 +22,7 @@ Floats = NDArray[np.float64]
 Weights = NDArray[np.float32]
 """[draws, rows]: how often each row counts."""
 
+DRAWS: Final = 1000
 _TOGETHER: Final = 4_000_000
 """Weights that are looked at at once: 16 MB."""
 _CLASSES: Final = 256
@@ -63,20 +65,42 @@ class RowScores:
 
     def scores(self, weights: Weights) -> Floats:
         """[draws], for each row of weights."""
-        by = max(1, _TOGETHER // max(1, len(self)))
-        with np.errstate(divide="ignore", invalid="ignore"):
-            parts = [_FORMS[self.form](self.values, weights[at : at + by]) for at in range(0, len(weights), by)]
-        found: Floats = np.nan_to_num(np.concatenate(parts), nan=0.0, posinf=0.0, neginf=0.0)
+        by = _draws_together(len(self))
+        parts = [self._defined(weights[at : at + by]) for at in range(0, len(weights), by)]
+        found: Floats = np.nan_to_num(np.concatenate(parts), nan=0.0)
         return found
+
+    def _defined(self, weights: Weights) -> Floats:
+        """[draws], not a number where the score is not defined."""
+        with np.errstate(divide="ignore", invalid="ignore"):
+            found = _FORMS[self.form](self.values, weights)
+        return np.where(np.isfinite(found), found, math.nan)
 
 
 def drawn(rows: int, draws: int, seed: int = 0) -> Weights:
     """Weights [draws, rows] of so many bootstraps, the same every time."""
-    generator = np.random.default_rng(seed)
-    found = np.empty((draws, rows), dtype=np.float32)
-    for draw in range(draws):
-        found[draw] = np.bincount(generator.integers(0, rows, rows), minlength=rows)
-    return found
+    return np.concatenate(list(_drawn(rows, draws, seed)))
+
+
+def resampled(models: Sequence[RowScores], draws: int = DRAWS) -> Floats:
+    """[draws, models]: scores of models in the same bootstraps of the rows that all of them have; not a number where a
+    score is not defined, as that of a class of which no row was drawn."""
+    blocks = _drawn(len(models[0]), draws, seed=0)
+    return np.concatenate([np.stack([one._defined(weights) for one in models], axis=-1) for weights in blocks])
+
+
+def _drawn(rows: int, draws: int, seed: int) -> Iterator[Weights]:
+    """Some draws after others, as all at once may be larger than the models."""
+    generator, by = np.random.default_rng(seed), _draws_together(rows)
+    for first in range(0, draws, by):
+        found = np.empty((min(by, draws - first), rows), dtype=np.float32)
+        for row in found:
+            row[:] = np.bincount(generator.integers(0, rows, rows), minlength=rows)
+        yield found
+
+
+def _draws_together(rows: int) -> int:
+    return max(1, _TOGETHER // max(1, rows))
 
 
 def to_bytes(splits: Mapping[str, RowScores]) -> bytes:

@@ -1,7 +1,7 @@
 """Scores of predictions by name, with their intervals, and how far two models' scores lie apart on the same rows.
 
 Scores are scikit-learn's and scipy's. Accuracy has intervals of closed form; the others have those of a bootstrap of
-rows, paired where two models are compared.
+rows, paired where two models are compared (`certainty.rows`).
 """
 
 from __future__ import annotations
@@ -18,16 +18,12 @@ from numpy.typing import NDArray
 from scipy import stats
 from sklearn import metrics
 
-from autocompress.certainty import RowScores
+from autocompress.certainty import RowScores, resampled
 from autocompress.core.scores import SCORES, MetricSpec
 from autocompress.errors import SpecError, did_you_mean
 from autocompress.tasks.task import Score
 
 _Z: Final = 1.959964
-_RESAMPLES: Final = 1000
-_FEW_RESAMPLES: Final = 200
-"""Of what a library computes: a call takes a millisecond, and every candidate of a search is scored."""
-
 Rows = NDArray[np.int64]
 Scoring = Callable[[Any, Any], float]
 """(predictions, truth), rows first -> a score."""
@@ -37,15 +33,14 @@ ByRow = Callable[[Any, Any], RowScores]
 
 @dataclass(frozen=True, slots=True)
 class Metric:
-    """A score of predictions; `by_row` is the form of it that stays with a study. `from_shares` where it wants what
-    outputs say of every class [rows, classes], and not the answers [rows] alone. Bootstraps draw `resamples` times from
-    the rows."""
+    """A score of predictions; `by_row` is the form of it that stays with a study, and that a thousand draws of the rows
+    cost next to nothing in. `from_shares` where it wants what outputs say of every class [rows, classes], and not the
+    answers [rows] alone."""
 
     spec: MetricSpec
     scoring: Scoring
     by_row: ByRow
     from_shares: bool = False
-    resamples: int = _FEW_RESAMPLES
 
     def value(self, predicted: Any, truth: Any) -> float:
         """Larger is better: a metric of which less is better is taken negative."""
@@ -57,17 +52,15 @@ class Metric:
     def score(self, predicted: Any, truth: Any) -> Score:
         if self.spec.name == "accuracy" and predicted.ndim == 1:
             return accuracy(predicted, truth)
-        return bootstrap(len(truth), lambda rows: self.value(predicted[rows], truth[rows]), self.resamples)
+        return within(self.value(predicted, truth), resampled([self.by_row(predicted, truth)])[:, 0])
 
     def drop(self, predicted: Any, reference: Any, truth: Any) -> Score:
         """The reference's score less that of the predictions, with an interval of paired rows."""
         if self.spec.name == "accuracy" and predicted.ndim == 1:
             return accuracy_drop(predicted, reference, truth)
 
-        def apart(rows: Rows) -> float:
-            return self.value(reference[rows], truth[rows]) - self.value(predicted[rows], truth[rows])
-
-        return bootstrap(len(truth), apart, self.resamples)
+        theirs, ours = resampled([self.by_row(reference, truth), self.by_row(predicted, truth)]).T
+        return within(self.value(reference, truth) - self.value(predicted, truth), theirs - ours)
 
 
 def of_classes(spec: MetricSpec, labels: Sequence[str]) -> Metric:
@@ -79,9 +72,8 @@ def of_classes(spec: MetricSpec, labels: Sequence[str]) -> Metric:
         case "macro-f1":
             return Metric(
                 spec,
-                lambda predicted, truth: macro_f1(predicted, truth, len(labels)),
+                lambda predicted, truth: metrics.f1_score(truth, predicted, average="macro"),
                 functools.partial(_columns, "macro-f1"),
-                resamples=_RESAMPLES,
             )
         case "micro-f1":
             return Metric(
@@ -140,16 +132,12 @@ def _decisions(predicted: Any, truth: Any) -> RowScores:
     return _columns("quotient", 2 * (given & wanted).sum(axis=1), given.sum(axis=1) + wanted.sum(axis=1))
 
 
-def bootstrap(count: int, score: Callable[[Rows], float], resamples: int = _RESAMPLES) -> Score:
-    """A score of all rows, with the percentiles of what it is of rows drawn from them (fixed seed)."""
-    drawn = np.random.default_rng(0).integers(0, count, (resamples, count))
-    found = np.array([score(rows) for rows in drawn])
-    whole = score(np.arange(count))
-    whole = whole if math.isfinite(whole) else 0.0  # constant answers correlate with nothing
-    if not np.isfinite(found).any():
-        return Score(whole, (whole, whole))
-    low, high = np.nanquantile(found, [0.025, 0.975])
-    return Score(whole, (min(whole, float(low)), max(whole, float(high))))
+def within(value: float, drawn: NDArray[np.float64]) -> Score:
+    """A score of all rows between the percentiles of what it is of rows drawn from them, where it is defined."""
+    value = value if math.isfinite(value) else 0.0  # constant answers correlate with nothing
+    known = drawn[np.isfinite(drawn)]
+    low, high = np.quantile(known, [0.025, 0.975]) if len(known) else (value, value)
+    return Score(value, (min(value, float(low)), max(value, float(high))))
 
 
 def accuracy(predicted: Rows, truth: Rows) -> Score:
@@ -171,15 +159,6 @@ def accuracy_drop(predicted: Rows, reference: Rows, truth: Rows) -> Score:
     ours, theirs = (won + 1) / (n + 2), (lost + 1) / (n + 2)
     half = _Z * math.sqrt((ours + theirs - (theirs - ours) ** 2) / (n + 2))
     return Score((lost - won) / n, (max(-1.0, theirs - ours - half), min(1.0, theirs - ours + half)))
-
-
-def macro_f1(predicted: Rows, truth: Rows, classes: int) -> float:
-    """F1 averaged over the classes that occur: scikit-learn's, a hundred times as fast, which a bootstrap needs."""
-    table = np.bincount(truth * classes + predicted, minlength=classes * classes).reshape(classes, classes)
-    hits = np.diag(table).astype(float)
-    totals = table.sum(0) + table.sum(1)
-    present = totals > 0
-    return float((2 * hits[present] / totals[present]).mean())
 
 
 def of_decisions(spec: MetricSpec) -> Metric:

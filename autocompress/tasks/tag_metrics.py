@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import math
 from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Final
@@ -10,11 +9,12 @@ from typing import Final
 import numpy as np
 from numpy.typing import NDArray
 
+from autocompress.certainty import RowScores, resampled
 from autocompress.core.scores import MetricSpec
 from autocompress.errors import SpecError
 from autocompress.inputs.outputs import IGNORED
 from autocompress.inputs.spans import Meaning, has_spans, meanings, spans, strange_tags
-from autocompress.tasks.metrics import Rows, bootstrap
+from autocompress.tasks.metrics import within
 from autocompress.tasks.task import Score
 
 _SHOWN: Final = 5
@@ -34,21 +34,20 @@ class TagMetric:
 
     def value(self, predicted: Tags, truth: Tags) -> float:
         """0 where there is nothing to find, and nothing was found."""
-        found = _quotient(self.parts(predicted, truth).sum(axis=0))
-        return found if math.isfinite(found) else 0.0
+        return self.by_row(predicted, truth).score()
 
     def score(self, predicted: Tags, truth: Tags) -> Score:
-        parts = self.parts(predicted, truth)
-        return bootstrap(len(truth), lambda rows: _quotient(parts[rows].sum(axis=0)))
+        rows = self.by_row(predicted, truth)
+        return within(rows.score(), resampled([rows])[:, 0])
 
     def drop(self, predicted: Tags, reference: Tags, truth: Tags) -> Score:
         """The reference's score less that of the predictions, with an interval of paired rows."""
-        ours, theirs = self.parts(predicted, truth), self.parts(reference, truth)
+        ours, theirs = self.by_row(predicted, truth), self.by_row(reference, truth)
+        drawn = resampled([theirs, ours])
+        return within(theirs.score() - ours.score(), drawn[:, 0] - drawn[:, 1])
 
-        def apart(rows: Rows) -> float:
-            return _quotient(theirs[rows].sum(axis=0)) - _quotient(ours[rows].sum(axis=0))
-
-        return bootstrap(len(truth), apart)
+    def by_row(self, predicted: Tags, truth: Tags) -> RowScores:
+        return RowScores("quotient", self.parts(predicted, truth).astype(np.float32))
 
     def parts(self, predicted: Tags, truth: Tags) -> NDArray[np.int64]:
         """[rows, 2]: what each row adds above and below the line."""
@@ -73,10 +72,6 @@ def _shared(true: NDArray[np.int64], guessed: NDArray[np.int64], *, words: int) 
 def _by_row(rows: NDArray[np.int64], count: int) -> NDArray[np.int64]:
     found: NDArray[np.int64] = np.bincount(rows, minlength=count)
     return found
-
-
-def _quotient(parts: NDArray[np.int64]) -> float:
-    return float(parts[0] / parts[1]) if parts[1] else math.nan
 
 
 def of_tags(spec: MetricSpec, tags: Sequence[str]) -> TagMetric:

@@ -136,7 +136,7 @@ class TokenClassification(Task):
         return self.scored.drop(outputs.argmax(axis=-1), reference.argmax(axis=-1), examples.labels)
 
     def by_row(self, outputs: Outputs, examples: Rows) -> RowScores:
-        return RowScores("quotient", self.scored.parts(outputs.argmax(axis=-1), examples.labels).astype(np.float32))
+        return self.scored.by_row(outputs.argmax(axis=-1), examples.labels)
 
     def chance(self, examples: Rows) -> float:
         """The tag that scores best where every word has it."""
