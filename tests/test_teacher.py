@@ -152,7 +152,7 @@ def test_a_teacher_no_better_than_the_commonest_class_is_refused_with_what_was_t
 def test_a_trained_teacher_that_learned_nothing_is_refused_too(tmp_path: Path) -> None:
     write_data(tmp_path / "texts.csv")
     write_model(tmp_path / "model", head=False)
-    with pytest.raises(SpecError, match=r"trained for 1 epochs with `teacher\.learning_rate: 1e-08`; raise the epochs"):
+    with pytest.raises(SpecError, match=r"trained for 1 epoch with `teacher\.learning_rate: 1e-08`; raise the epochs"):
         prepared(tmp_path, epochs=1, learning_rate=1.0e-8)
 
 

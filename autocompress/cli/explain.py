@@ -9,6 +9,7 @@ import typer
 
 from autocompress.cli.options import Json, Storage, StudyName, reference
 from autocompress.cli.session import session_of
+from autocompress.errors import SpecError
 
 
 def explain(
@@ -22,8 +23,12 @@ def explain(
         ),
     ] = None,
     text: Annotated[
-        str | None,
-        typer.Option("--text", metavar="SENTENCE", help="Show attention in this one. [default: a validation text]"),
+        list[str] | None,
+        typer.Option(
+            "--text",
+            metavar="SENTENCE",
+            help="Show attention in this one; of a pair, give both. [default: a validation text]",
+        ),
     ] = None,
     out: Annotated[
         Path | None, typer.Option("--out", metavar="FOLDER", help="Where to write pictures. [default: STUDY-explained]")
@@ -54,7 +59,7 @@ def explain(
 
     with open_study(study, storage=storage) as opened, watching(session) as observer:
         wanted = reference(candidate) if candidate is not None else None
-        found = opened.explain(wanted, text=text, train_teacher=train_teacher, observer=observer)
+        found = opened.explain(wanted, text=_given(text), train_teacher=train_teacher, observer=observer)
     for path in found.write(folder) if folder else []:
         session.wrote(path)
     for note in found.notes:
@@ -63,3 +68,11 @@ def explain(
         session.json(found.to_json())
     else:
         session.data(found.table())
+
+
+def _given(texts: list[str] | None) -> str | tuple[str, str] | None:
+    if not texts:
+        return None
+    if len(texts) > 2:
+        raise SpecError(f"--text: must be given once, or twice for a pair of texts, got {len(texts)} texts")
+    return texts[0] if len(texts) == 1 else (texts[0], texts[1])

@@ -64,7 +64,7 @@ def pick(
     ] = None,
     max_size_mb: Annotated[float | None, typer.Option(metavar="MB", help="At most this size on disk.")] = None,
     max_energy_mj: Annotated[float | None, typer.Option(metavar="MJ", help="At most these mJ an inference.")] = None,
-    min_throughput: Annotated[float | None, typer.Option(metavar="RATE", help="At least these texts a second.")] = None,
+    min_throughput: Annotated[float | None, typer.Option(metavar="RATE", help="At least so many a second.")] = None,
     max_memory_mib: Annotated[float | None, typer.Option(metavar="MIB", help="At most this peak memory.")] = None,
     sure: Annotated[
         bool,

@@ -33,7 +33,7 @@ METRICS: dict[str, Metric] = {
         Metric("parameters", "count", "minimize", 1e12, "number of weights, embeddings included"),
         Metric("macs", "count", "minimize", 1e15, "multiply-accumulates of one inference; 1 MAC = 2 FLOPs"),
         Metric("energy_mj", "mJ", "minimize", 1e9, "energy of one inference; modelled unless a meter was read"),
-        Metric("throughput", "1/s", "maximize", 0.0, "sequences a second, one batch after another"),
+        Metric("throughput", "1/s", "maximize", 0.0, "inputs a second, one batch after another"),
         Metric("peak_memory_mib", "MiB", "minimize", 1e6, _PEAK_MEMORY),
     )
 }

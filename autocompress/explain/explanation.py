@@ -27,7 +27,7 @@ from autocompress.deploy.folder import MODEL, read_manifest
 from autocompress.distill import predict
 from autocompress.errors import NotFoundError, SpecError
 from autocompress.explain.latency import machine_ceilings, measure_parts, why_not_here
-from autocompress.explain.sentence import Sentence, tokenized
+from autocompress.explain.sentence import Given, Sentence, tokenized
 from autocompress.exported.rebuild import load_torch
 from autocompress.importance import Importance, Scores, attention_maps, divergence, importance_from_json
 from autocompress.operators import effective
@@ -37,7 +37,7 @@ from autocompress.report.attention_section import Answers, AttentionSection, Lay
 from autocompress.report.explanation import Explanation, Section
 from autocompress.report.importance_section import ImportanceSection
 from autocompress.store import Store
-from autocompress.tasks import Batch, Examples, Task, batches
+from autocompress.tasks import Batch, Task
 from autocompress.teacher.importance import criteria_of, prepare_importance, whole_importance
 from autocompress.teacher.teacher import Teacher, cached_teacher, prepare_teacher
 
@@ -122,7 +122,7 @@ def explain(
     teacher: Teacher,
     member: VerifiedMember | None,
     *,
-    text: str | None,
+    text: Given | None,
     observer: Observer,
 ) -> Explanation:
     """Everything that is known of a member, or of the teacher alone while there is none."""
@@ -156,14 +156,15 @@ def explain(
     return Explanation(spec.name, member.digest if member else "", summary, tuple(sections), tuple(notes))
 
 
-def _sentence(spec: StudySpec, teacher: Teacher, text: str | None) -> Sentence | None:
-    """The text whose attention is shown; None where the model reads none. Raises SpecError for one that it cannot."""
+def _sentence(spec: StudySpec, teacher: Teacher, text: Given | None) -> Sentence | None:
+    """The text, or the pair, whose attention is shown; None where the model reads none. Raises SpecError for one that
+    it cannot."""
     task = teacher.task
     if task.modality != "text":
         if text is not None:
             raise SpecError(f"--text: {task.kind} reads {task.modality}s; leave it out")
         return None
-    return tokenized(teacher, _example(task) if text is None else text, longest=_longest(spec))
+    return tokenized(task, _example(task) if text is None else text, longest=_longest(spec))
 
 
 def kept_heads(policy: CompressionPolicy, shape: ModelParts, importance: Importance) -> dict[int, list[int]]:
@@ -199,11 +200,15 @@ def _longest(spec: StudySpec) -> int:
     return min(_LONGEST, spec.task.max_length)
 
 
-def _example(task: Task) -> str:
-    """The first validation text of a handy length; the same one whenever a study is explained."""
+def _example(task: Task) -> Given:
+    """The first validation text of a handy length, or pair of texts; the same one whenever a study is explained. Of a
+    row of words their text."""
     texts = task.examples("validation")
     handy = (text for text, ids in zip(texts.texts, texts.tokens, strict=True) if len(ids) in _GOOD_LENGTHS)
     found = next(handy, texts.texts[0])
+    if task.pairs:
+        first, second = found
+        return first, second
     return found if isinstance(found, str) else " ".join(found)
 
 
@@ -215,8 +220,7 @@ def _attention(
     importance: Importance,
 ) -> AttentionSection:
     student = anatomy_of(load_torch(member.folder))
-    pad = teacher.task.examples("validation").pad
-    (batch,) = batches(Examples((sentence.text,), (sentence.tokens,), np.zeros(1, dtype=np.int64), pad), 1)
+    batch = sentence.batch
     indices = [layer.index for layer in teacher.anatomy.layers]
     theirs = dict(zip(indices, attention_maps(teacher.anatomy, batch), strict=True))
     ours = dict(zip((layer.index for layer in student.layers), attention_maps(student, batch), strict=True))

@@ -82,11 +82,11 @@ class TextTokenizer:
         pad = self._pad
         return [read_words(one, text, bounds, pad=pad) for one, (text, bounds) in zip(found, texts, strict=True)]
 
-    def whole(self, text: str) -> list[int]:
-        """The ids of a text that is not cut."""
+    def whole(self, text: str, second: str | None = None) -> list[int]:
+        """The ids of a text, or of two, that is not cut."""
         other = Tokenizer.from_str(self._tokenizer.to_str())
         other.no_truncation()
-        return list(other.encode(text).ids)
+        return list(other.encode(text, second).ids)
 
     def words(self, ids: Sequence[int] | NDArray[np.int64]) -> tuple[str, ...]:
         """Tokens as people write them."""

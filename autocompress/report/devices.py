@@ -163,7 +163,7 @@ def largest_models(table: KernelTable) -> dict[Bits, Estimate]:
 def _workloads(tables: Sequence[KernelTable]) -> Iterator[RenderableType]:
     """Latency and throughput of the same two models under every workload."""
     shown = Table(box=box.SIMPLE_HEAD, pad_edge=False)
-    for heading in ("batch", "length", "threads", "fp32 ms", "texts/s", "int8 ms", "texts/s"):
+    for heading in ("batch", "length", "threads", "fp32 ms", "inputs/s", "int8 ms", "inputs/s"):
         shown.add_column(heading, justify="right", no_wrap=True)
     for table in tables:
         load, models = table.workload, largest_models(table)
@@ -176,7 +176,7 @@ def _workloads(tables: Sequence[KernelTable]) -> Iterator[RenderableType]:
         shown.add_row(*cells)
     yield Text("Workloads", style="bold")
     yield shown
-    yield Text(f"Predicted for {_LAYERS} layers of the largest blocks below; texts a second, one batch after another.")
+    yield Text(f"Predicted for {_LAYERS} layers of the largest blocks below; inputs a second, one batch after another.")
 
 
 def _facts(facts: Sequence[tuple[str, str]]) -> Table:

@@ -47,7 +47,7 @@ def quality_unit(metrics: Mapping[str, Measurement]) -> str:
 def unit(metric: str, of: str = "") -> str:
     """`of` is the unit of a measured quality, which names the task's metric: only some are told in points."""
     if metric == "throughput":
-        return "texts/s"
+        return "inputs/s"
     if metric.endswith("_drop"):
         return points_unit(of)
     return next((unit for ending, unit in _UNITS.items() if metric.endswith(ending)), "")

@@ -33,6 +33,7 @@ from autocompress.core.scores import SCORES, least_quality
 from autocompress.core.space import SearchSpace
 from autocompress.core.spec import POPULATION_FACT, WORKLOAD_FACT, StudySpec
 from autocompress.core.stored_parts import parts_to_json
+from autocompress.core.task_kinds import form_of
 from autocompress.core.trust import NO_ELASTIC_FACT
 from autocompress.core.versions import versions
 from autocompress.deploy.session import runtime
@@ -336,6 +337,10 @@ class Conductor:
             lessons = Lessons.of(setup, spec.finalists.transfer, seed=spec.seed, unlabelled=unlabelled)
         finally:
             torch.set_num_threads(1)
+        if spec.finalists.transfer.recombined and (form_of(spec.task.kind).targets != "class" or setup.task.pairs):
+            self._observer.note(
+                f"finalists.transfer.recombined adds nothing: {spec.task.kind} has no single texts with one class each"
+            )
         if more := len(lessons.examples) - own:
             self._observer.note(f"lessons: {own} labelled texts, and {more} that the teacher labels")
         return lessons

@@ -212,14 +212,15 @@ class Study:
         self,
         candidate: int | str | None = None,
         *,
-        text: str | None = None,
+        text: str | tuple[str, str] | None = None,
         out: str | Path | None = None,
         train_teacher: bool = False,
         observer: Observer | None = None,
     ) -> Explanation:
         """What matters in the uncompressed model, what a verified finalist kept of it, what both attend to in a `text`,
-        and, on the study's device, the time of its parts beside the machine's ceiling; the one that `pick` would
-        take, and a text of the validation split, where none is given. With `out`, pictures are written to that folder.
+        two where the task reads pairs, and, on the study's device, the time of its parts beside the machine's ceiling;
+        the one that `pick` would take, and a text of the validation split, where none is given. With `out`, pictures
+        are written to that folder.
 
         Raises NotFoundError for a candidate that was not verified, and when the teacher is no longer in the cache;
         with `train_teacher` it is trained again.

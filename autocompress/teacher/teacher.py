@@ -80,7 +80,8 @@ def prepare_teacher(
         _fine_tune(spec, checkpoint, folder, task, on_progress)
     teacher = _trained(spec, checkpoint, data, digest)
     training = spec.teacher.training
-    tried = f"it was trained for {training.epochs} epochs with `teacher.learning_rate: {training.learning_rate:g}`"
+    epochs = "1 epoch" if training.epochs == 1 else f"{training.epochs} epochs"
+    tried = f"it was trained for {epochs} with `teacher.learning_rate: {training.learning_rate:g}`"
     return _judged(spec, teacher, [], f"{tried}; raise the epochs, or try another learning rate")
 
 

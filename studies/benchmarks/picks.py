@@ -3,13 +3,13 @@
     python studies/benchmarks/picks.py [STUDY ...] [--storage autocompress.db] [--print]
 
 Studies are those in `studies/`, unless some are named. One that the store holds complete is taken from there; any other
-is run into it, or gone on with. The data of some do not come along: where they are missing the table says so. The pick
-is the fastest verified model within one point of its teacher on validation data, or the best one where none is; stock
-files are opened as their users open them, with nothing set but the threads. The three answer validation and test data
-one by one, and are timed in turns; with one thread what is compared is the processor time of the thread, as in
-`lowering.py`.
+is run into it, or gone on with. The data of some do not come along: where they are missing the table says so, and it
+says which studies were never run. The pick is the fastest verified model within one point of its teacher on validation
+data, or the best one where none is; stock files are opened as their users open them, with nothing set but the threads.
+The three answer validation and test data one by one, and are timed in turns; with one thread what is compared is the
+processor time of the thread, as in `lowering.py`.
 
-Exit code 1 when a study keeps less than was promised of it.
+Exit code 1 when a study keeps less than was promised of it. Of one that was not run nothing is known.
 """
 
 from __future__ import annotations
@@ -32,6 +32,7 @@ from autocompress.core.ports import Tally
 from autocompress.deploy.folder import MODEL
 from autocompress.deploy.runtimes import Engine
 from autocompress.deploy.session import Session
+from autocompress.devices.host import fingerprint
 from autocompress.devices.timing import time_side_by_side, timing_lane, workload_run
 from autocompress.errors import NotFoundError
 from autocompress.explain.explanation import found_teacher
@@ -113,11 +114,16 @@ def names() -> list[str]:
 
 def row_of(name: str, storage: str | None) -> Row:
     """What is known of a study; whether its data are missing is all where they are."""
-    about = {"study": name, "commit": commit(), "date": datetime.date.today().isoformat()}
+    about = {
+        "study": name,
+        "commit": commit(),
+        "date": datetime.date.today().isoformat(),
+        "processor": fingerprint()["cpu"],
+    }
     path = STUDIES / f"{name}.yaml"
     if problems := problems_of(config.load_study(path, operators=OPERATORS)):
         print(f"{name}: {problems[0]}", flush=True)
-        return {**about, "missing": True}
+        return {**about, "missing": "data missing"}
     print(name, flush=True)
     with complete(path, storage) as study:
         return {**about, **measured(study)}
@@ -215,16 +221,20 @@ def timed(sessions: Mapping[str, Session], workload: Any, *, rows: int) -> Row:
 
 
 def table(rows: Sequence[Row]) -> str:
+    """Of all studies: those without figures are said to have none."""
+    known = {row["study"]: row for row in rows}
     lines = [
         "| study | metric | teacher: validation, test | stock fp32 | its dynamic int8 | the pick | beside fp32 "
-        "| beside int8 | pick, validation | pick, test | int8, validation | int8, test | promised | taken |",
-        "|---|---|---:|---:|---:|---:|---:|---:|---:|---:|---:|---:|---:|---|",
+        "| beside int8 | pick, validation | pick, test | int8, validation | int8, test | promised | minutes | taken |",
+        "|---|---|---:|---:|---:|---:|---:|---:|---:|---:|---:|---:|---:|---:|---|",
     ]
-    for row in rows:
-        cells = ["data missing", *[""] * 10] if row.get("missing") else figures(row)
-        promised = PROMISED.get(row["study"])
-        asked = f"{promised:g}x" if promised else ""
-        lines.append(f"| {row['study']} | {' | '.join(cells)} | {asked} | {row['date']}, {row['commit']} |")
+    for name in sorted({*known, *names(), *PROMISED}):
+        row = known.get(name, {"study": name, "missing": "not run yet"})
+        cells = [row["missing"], *[""] * 10] if row.get("missing") else figures(row)
+        asked = f"{PROMISED[name]:g}x" if name in PROMISED else ""
+        minutes = f"{row['minutes']:.0f}" if "minutes" in row else ""
+        taken = ", ".join(row[key] for key in ("date", "commit", "processor") if key in row)
+        lines.append(f"| {name} | {' | '.join(cells)} | {asked} | {minutes} | {taken} |")
     return "\n".join(lines)
 
 
@@ -250,8 +260,7 @@ def told(row: Row, file: str, split: str) -> str:
 
 
 def broken(rows: Sequence[Row]) -> list[str]:
-    """Studies whose pick is slower than was promised, or beyond a point; nothing is known of those whose data are
-    missing."""
+    """Studies whose pick is slower than was promised, or beyond a point; of those without figures nothing is known."""
     known = [row for row in rows if not row.get("missing") and row["study"] in PROMISED]
     return [
         row["study"] for row in known if not row["within"] or row["ms"][FP32] < PROMISED[row["study"]] * row["ms"][PICK]

@@ -354,7 +354,7 @@ def test_throughput_stands_where_latency_does_in_a_study_that_asks_for_it(busy: 
     texts += [as_markdown(report), (tmp_path / "front.html").read_text(encoding="utf-8")]
     for text in texts:
         assert "throughput" in text
-        assert "3,463 texts/s" in text, "8 texts in 2.31 ms"
+        assert "3,463 inputs/s" in text, "8 texts in 2.31 ms"
         assert "6.1×" in text
     assert "2.31 ms a batch" in texts[-1]
     assert all("latency" not in text.splitlines()[4] for text in texts[:2]), "in no column"
@@ -364,7 +364,7 @@ def test_the_front_of_throughput_is_drawn_towards_higher_values(busy: Store) -> 
     plot = plot_of(front_report(busy, "quickstart"))
     assert plot is not None
     assert plot.x.metric == "throughput"
-    assert plot.x.title == "throughput, texts/s (higher is better)"
+    assert plot.x.title == "throughput, inputs/s (higher is better)"
     assert plot.y.metric == "quality"
     rates, qualities = zip(*plot.front, strict=True)
     assert list(rates) == sorted(rates)
@@ -374,8 +374,8 @@ def test_the_front_of_throughput_is_drawn_towards_higher_values(busy: Store) -> 
 def test_the_fastest_by_throughput_is_picked_within_a_bound(busy: Store) -> None:
     picked = pick(busy, "quickstart", bounds=PickBounds(min_throughput=3000), maximize="quality")
     assert picked.member.metrics["throughput"].value == pytest.approx(8e3 / 2.31)
-    assert "throughput >= 3000 texts/s" in picked.why
-    assert "3,463 texts/s" in printed(as_picked(picked))
+    assert "throughput >= 3000 inputs/s" in picked.why
+    assert "3,463 inputs/s" in printed(as_picked(picked))
     fastest = pick(busy, "quickstart", maximize="throughput")
     assert fastest.member.metrics["latency_ms"].value == 1.12
 

@@ -6,6 +6,7 @@ import hashlib
 import json
 import subprocess
 import sys
+import tempfile
 from pathlib import Path
 from typing import Any
 
@@ -15,6 +16,8 @@ import pytest
 import autocompress
 from autocompress.certainty import from_bytes
 from autocompress.deploy.answers import Answer, GivenLabels
+from autocompress.deploy.measure import measure
+from autocompress.report.attention_section import AttentionSection
 from tests.given_study import BOARD, write_study
 from tests.tasks.given import row, write_pair_model, write_rows
 
@@ -74,6 +77,8 @@ def test_a_study_of_a_task_ends_in_a_folder_that_answers(kind: str, model: Path,
         assert picked.member.relative.quality_drop_interval is not None
         facts = done.row.facts["task"]
         check_row_scores(done, picked.digest)
+        if kind in EXPLAINED:
+            EXPLAINED[kind](done)
     folder = tmp_path / "picked"
     report = autocompress.verify_folder(folder, rounds=3)
     assert report.ok, report.problems
@@ -139,6 +144,31 @@ def of_words(answer: Any, told: str, exported: Any, texts: Any) -> None:
     with pytest.raises(autocompress.AutocompressError, match="must be a text, or a tuple or list of words"):
         exported([["a", 3]])
 
+
+def explained_pairs(done: autocompress.Study) -> None:
+    """As the model reads them: with what stands between the two."""
+    told = {"text": ("the very first one", "another one"), "none": None}
+    for given in told.values():
+        (maps,) = [one for one in done.explain(text=given).sections if isinstance(one, AttentionSection)]
+        assert maps.words.count("[SEP]") == 2
+    assert maps.text.count(" / ") == 1, "a pair of the validation split, where none is given"
+    with pytest.raises(autocompress.AutocompressError, match=r"--text: sentence-pairs reads pairs.*give --text twice"):
+        done.explain(text="alone")
+
+
+def explained_words(done: autocompress.Study) -> None:
+    """And measured, alone and in a bundle."""
+    (maps,) = [one for one in done.explain().sections if isinstance(one, AttentionSection)]
+    assert len(maps.words) >= 2 + len(maps.text.split())
+    with pytest.raises(autocompress.AutocompressError, match=r"--text: token-classification reads one text"):
+        done.explain(text=("one", "two"))
+    with tempfile.TemporaryDirectory() as place:
+        bundle, digest = done.bundle(Path(place) / "bundle"), done.pick().digest
+        assert digest in measure(bundle, rounds=5)["models"]
+        assert digest in measure(done.export(digest, Path(place) / "picked"), rounds=5)["models"]
+
+
+EXPLAINED = {"sentence-pairs": explained_pairs, "token-classification": explained_words}
 
 CHECKS = {
     "sentence-pairs": of_pairs,
