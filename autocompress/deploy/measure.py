@@ -52,6 +52,12 @@ EXACT_PRODUCTS: Final = ("session.x64quantprecision", "1")
 """Makes ONNX Runtime take its unsigned int8 kernels: exact on every CPU, and 2.7 times slower where the signed ones are
 exact too (measured on one with AMX), so it is set only where `products_saturate`."""
 
+_ALONE: Final = 0.1
+"""An inference is one thread's work where the process's others use no more than this share of its processor time."""
+
+_SCHEDULED: Final = pathlib.Path("/proc/thread-self/schedstat")
+"""Of the calling thread: nanoseconds on a core, nanoseconds of waiting for one, and turns."""
+
 _MOST: Final = {"batch": 4096, "length": 65536, "threads": 1024}
 _MOST_BYTES: Final = 64 << 20
 """Of a file that lists others: more is no such file."""
@@ -476,12 +482,26 @@ def _in_turns(runs: Sequence[Run], rounds: int, *, seconds: float | None) -> lis
 
 def _turn(run: Run) -> list[float]:
     run()
-    milliseconds = []
-    for _ in range(TURN):
-        start = time.perf_counter()
-        run()
-        milliseconds.append((time.perf_counter() - start) * 1e3)
-    return milliseconds
+    return [1e3 * seconds_of(run) for _ in range(TURN)]
+
+
+def seconds_of(run: Run) -> float:
+    """Of one inference, without what it waited for a core that others had: on a busy machine a long inference is
+    interrupted and a short one is not, so that their ratio would be anything. What waiting costs several threads cannot
+    be told: their reading is the clock's."""
+    waited, everybody, own, start = _waited(), time.process_time(), time.thread_time(), time.perf_counter()
+    run()
+    took, used = time.perf_counter() - start, time.thread_time() - own
+    by_others = time.process_time() - everybody - used
+    return max(used, took - (_waited() - waited)) if by_others <= _ALONE * used else took
+
+
+def _waited() -> float:
+    """Seconds that the calling thread was ready to go on and had no core, as Linux counts them; 0 elsewhere."""
+    try:
+        return int(_SCHEDULED.read_bytes().split()[1]) / 1e9
+    except (OSError, IndexError, ValueError):
+        return 0.0
 
 
 def _reading(sha256: str, runtime: str, samples: Sequence[float]) -> dict[str, Any]:

@@ -27,6 +27,7 @@ import psutil
 
 from autocompress.core.outcome import Measurement
 from autocompress.core.workload import Workload
+from autocompress.deploy.measure import seconds_of
 from autocompress.deploy.session import Session
 
 logger = logging.getLogger(__name__)
@@ -45,12 +46,6 @@ _DISTURBED: Final = 1.25
 
 _OTHERS: Final = 0.25
 """A round counts as disturbed when others keep more cores than this busy; a quiet machine's own chores take 0.05."""
-
-_ALONE: Final = 0.1
-"""An inference is one thread's work where the process's others use no more than this share of its processor time."""
-
-_SCHEDULED: Final = Path("/proc/thread-self/schedstat")
-"""Of the calling thread: nanoseconds on a core, nanoseconds of waiting for one, and turns."""
 
 _WINDOW: Final = 0.3
 """Seconds over which the use of the machine is averaged: the kernel counts it in steps of 0.01."""
@@ -267,23 +262,4 @@ def _count(run: Run) -> int:
 def _turn(run: Run, count: int) -> list[float]:
     """Milliseconds of inferences in a row, after one that is not counted."""
     run()
-    return [1e3 * _seconds(run) for _ in range(count)]
-
-
-def _seconds(run: Run) -> float:
-    """Of one inference, without what it waited for a core that others had: on a busy machine a long inference is
-    interrupted and a short one is not, so that their ratio would be anything. What waiting costs several threads cannot
-    be told: their reading is the clock's."""
-    waited, everybody, own, start = _waited(), time.process_time(), time.thread_time(), time.perf_counter()
-    run()
-    took, used = time.perf_counter() - start, time.thread_time() - own
-    by_others = time.process_time() - everybody - used
-    return max(used, took - (_waited() - waited)) if by_others <= _ALONE * used else took
-
-
-def _waited() -> float:
-    """Seconds that the calling thread was ready to go on and had no core, as Linux counts them; 0 elsewhere."""
-    try:
-        return int(_SCHEDULED.read_bytes().split()[1]) / 1e9
-    except (OSError, IndexError, ValueError):
-        return 0.0
+    return [1e3 * seconds_of(run) for _ in range(count)]
