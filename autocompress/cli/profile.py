@@ -61,6 +61,9 @@ def profile(
     static: Annotated[
         bool, typer.Option("--static", help="Static int8 too, for spaces that choose `activations: static`.")
     ] = False,
+    low_rank: Annotated[
+        bool, typer.Option("--low-rank", help="Matrices of two factors too, for spaces that choose a `rank`.")
+    ] = False,
     force: Annotated[bool, typer.Option("--force", help="Replace the profile that is there.")] = False,
     json: Json = False,
 ) -> None:
@@ -102,6 +105,7 @@ def profile(
             effort=QUICK if quick else FULL,
             runtimes=[named_runtime(name) for name in dict.fromkeys(runtime or [DEFAULT_RUNTIME])],
             static=static,
+            ranks=low_rank,
             replace_it=force,
             progress=lambda text, share: observer.progress(share, 1.0, text),
         )

@@ -94,6 +94,8 @@ class KernelRow:
     """How many heads of an attention block share a key and a value."""
     positions: int = 0
     """How many products an attention block has for positions, beside those for what is said there."""
+    rank: int = 0
+    """The rank of its matrices where they are held as two factors; 0 where they are whole."""
     width: int | None = None
     """The width of the stream that the block reads, where it is not the table's `hidden`."""
     head_size: int | None = None
@@ -108,6 +110,7 @@ class KernelRow:
         ends = (0.0, _LONGEST_MS)
         sizes = (1, _MOST_CHANNELS)
         _check_ranges(self, size=(0, _MOST_CHANNELS), positions=(0, 2), milliseconds=ends, low=ends, high=ends)
+        _check_ranges(self, rank=(0, _MOST_CHANNELS))
         _check_ranges(self, queries_per_key=sizes, width=sizes, head_size=sizes)
         if not self.low <= self.milliseconds <= self.high:
             raise ValueError(
@@ -240,18 +243,25 @@ class KernelTable:
             return None
         storage, few = Storage(row.bits, row.activations), row.block.startswith(_LAST)
         size, queries = (row.head_size or self.head_size, row.queries_per_key) if "attention" in kind else (0, 0)
-        return Signature(kind, row.width or self.hidden, size, queries, storage, few, row.positions)
+        return Signature(kind, row.width or self.hidden, size, queries, storage, few, row.positions, row.rank)
 
     @property
     def is_static(self) -> bool:
         """Whether int8 with fixed ranges was measured too."""
         return any(row.activations == "static" for row in self.rows)
 
+    @property
+    def has_ranks(self) -> bool:
+        """Whether blocks were measured whose matrices are held as two factors."""
+        return any(row.rank for row in self.rows)
+
     def curve(self, block: Block, bits: Bits, activations: Activations = "dynamic") -> list[tuple[int, float]]:
-        """(size, milliseconds) of one kind of block, by size."""
-        kind = (block, bits, activations)
+        """(size, milliseconds) of one kind of block with whole matrices, by size."""
+        kind = (block, bits, activations, 0)
         return sorted(
-            (row.size, row.milliseconds) for row in self.rows if (row.block, row.bits, row.activations) == kind
+            (row.size, row.milliseconds)
+            for row in self.rows
+            if (row.block, row.bits, row.activations, row.rank) == kind
         )
 
 

@@ -45,6 +45,16 @@ def feed_forward(layer: int, width: int, channels: int, storage: Storage = PLAIN
     return Part(name, kind, matrices, vectors=2 * width, stack=STACK, layer=layer)  # type: ignore[arg-type]
 
 
+def in_rank(part: Part, rank: int | None) -> Part:
+    """With all of its matrices held as two factors."""
+    return replace(part, matrices=tuple(replace(one, rank=rank) for one in part.matrices))
+
+
+def largest_rank(width: int, inner: int) -> int:
+    """In which two factors of a `width` x `inner` matrix hold no more numbers than it does."""
+    return max(1, width * inner // (width + inner))
+
+
 def encoder_layer(
     layer: int,
     width: int,

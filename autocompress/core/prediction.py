@@ -67,7 +67,7 @@ def _of_runtime(tables: Sequence[KernelTable], workload: Workload) -> Predictor 
     return WeightedSum(parts, more_spread=_BETWEEN) if between else WeightedSum(parts)
 
 
-def _around(by_length: Mapping[int, KernelTable], length: int) -> dict[int, float]:
+def _around(by_length: Mapping[int, object], length: int) -> dict[int, float]:
     """A length that was measured, or the two nearest and the share that each has of it; nothing outside of them."""
     if length in by_length:
         return {length: 1.0}
@@ -176,6 +176,22 @@ class LatencyPredictor:
         return known
 
     def _interpolated(self, kind: _Kind, size: int) -> float:
+        """Between the two nearest sizes that were measured, and so between ranks: the work of two factors is linear in
+        both."""
+        if not isinstance(kind, Signature) or not kind.rank or kind in self._curves:
+            return self._at_size(kind, size)
+        ranks = sorted(
+            known.rank
+            for known in self._curves
+            if isinstance(known, Signature) and known.rank and replace(known, rank=kind.rank) == kind
+        )
+        around = _around(dict.fromkeys(ranks), kind.rank)
+        if not around:
+            measured = f"{ranks[0]} to {ranks[-1]}" if ranks else "nothing"
+            raise ValueError(f"{_named(kind, size)} was not measured (measured ranks: {measured}); {_again(kind)}")
+        return sum(share * self._at_size(replace(kind, rank=rank), size) for rank, share in around.items())
+
+    def _at_size(self, kind: _Kind, size: int) -> float:
         sizes, milliseconds = self._curves.get(kind, ([], []))
         if not sizes or not sizes[0] <= size <= sizes[-1]:
             measured = f"{sizes[0]} to {sizes[-1]}" if sizes else "nothing"
@@ -193,12 +209,16 @@ def _named(kind: _Kind, size: int) -> str:
         return f"base of size {size} in {kind} bits"
     precision = named_precision(kind.storage.bits, kind.storage.activations)
     shared = f" with {kind.queries_per_key} queries a key" if kind.queries_per_key > 1 else ""
-    return f"{'last_' if kind.few else ''}{kind.kind} of size {size} in {precision}{shared}"
+    ranked = f" in rank {kind.rank}" if kind.rank else ""
+    return f"{'last_' if kind.few else ''}{kind.kind} of size {size} in {precision}{ranked}{shared}"
 
 
 def _again(kind: _Kind) -> str:
-    is_static = isinstance(kind, Signature) and kind.storage.activations == "static"
-    return f"profile the device again with `autocompress profile{' --static' if is_static else ''}`"
+    options = ""
+    if isinstance(kind, Signature):
+        options += " --static" if kind.storage.activations == "static" else ""
+        options += " --low-rank" if kind.rank else ""
+    return f"profile the device again with `autocompress profile{options}`"
 
 
 class WeightedSum:

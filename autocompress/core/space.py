@@ -116,7 +116,7 @@ class StepSpace:
     """One step of every policy of the space."""
 
     operator: str
-    """What is done: `remove_layer`, `prune_heads`, `prune_channels`, `quantize`, `distill` or `runtime`."""
+    """What is done: the name of an operator, such as `prune_heads`."""
     target: str
     """The parts that it is done to, as a glob: `layers.*`, `layers.*.attention`, `layers.*.feed_forward`, `embeddings`,
     or `*` for the model as a whole."""

@@ -18,12 +18,24 @@ def describe(model: ModelParts) -> str:
     table = "" if {table_bits(model)} == bits else f", {PRECISION[table_bits(model)]} embeddings"
     runtime = "" if model.runtime == DEFAULT_RUNTIME else f", in {model.runtime}"
     heads, channels = (_sizes(units(model, axis)) for axis in ("heads", "channels"))
-    return f"{_kept(model)}, heads {heads}, feed-forward {channels}, {layers}{table}{runtime}"
+    ranked = f", {ranks(model)}" if ranks(model) else ""
+    return f"{_kept(model)}, heads {heads}, feed-forward {channels}{ranked}, {layers}{table}{runtime}"
 
 
 def units(model: ModelParts, axis: str) -> list[int]:
     """How many heads or channels each block has that has any, in order."""
     return [part.units[axis] for part in model.blocks() if axis in part.units]
+
+
+def ranks(model: ModelParts) -> str:
+    """`rank 48 to 96 in 6 of 12 blocks`; empty where no matrix is held as two factors."""
+    blocks = list(model.blocks())
+    found = [[one.rank for one in part.matrices if one.rank is not None] for part in blocks]
+    every = sorted({rank for block in found for rank in block})
+    if not every:
+        return ""
+    span = str(every[0]) if len(every) == 1 else f"{every[0]} to {every[-1]}"
+    return f"rank {span} in {sum(map(bool, found))} of {len(blocks)} blocks"
 
 
 def table_bits(model: ModelParts) -> Bits:

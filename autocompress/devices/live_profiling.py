@@ -15,14 +15,16 @@ from typing import Any, Final, cast
 
 import numpy as np
 from numpy.typing import NDArray
-from torch import nn
+from torch import Tensor, nn
 
 from autocompress.anatomy import FAMILIES, LiveAnatomy
+from autocompress.anatomy.factored import Factoring, Factors
 from autocompress.anatomy.finding import LayerParts
 from autocompress.anatomy.inputs import inputs_of
+from autocompress.anatomy.moments import Moments
 from autocompress.anatomy.weights import random_weights
 from autocompress.core.device import Block, KernelRow, KernelTable
-from autocompress.core.encoders import STACK, as_measured, with_vocabulary
+from autocompress.core.encoders import STACK, as_measured, largest_rank, with_vocabulary
 from autocompress.core.lowering import PLAIN, Form
 from autocompress.core.parts import ModelParts
 from autocompress.core.runtimes import RuntimeName
@@ -32,7 +34,7 @@ from autocompress.core.workload import Workload
 from autocompress.deploy.forms import GraphMaker
 from autocompress.deploy.graph import write_graph
 from autocompress.deploy.session import Session
-from autocompress.devices.profiling import VOCABULARY, kernel_row, monotone, width_step
+from autocompress.devices.profiling import VOCABULARY, kernel_row, monotone, ranks_to_measure, width_step
 from autocompress.devices.timing import Run, Timed, time_side_by_side, timing_lane, workload_run
 from autocompress.devices.validation import Seen, correct, reference_shape
 
@@ -55,13 +57,15 @@ Progress = Callable[[str, float], None]
 
 @dataclass(frozen=True, slots=True)
 class _Cut:
-    """A small model: so many layers, all of them of these sizes; what its blocks are held in."""
+    """A small model: so many layers, all of them of these sizes; what its blocks are held in, and in which ranks."""
 
     layers: int
     heads: int
     channels: int
     attention: Storage = _FP32
     feed_forward: Storage = _FP32
+    attention_rank: int = 0
+    feed_forward_rank: int = 0
 
 
 def measure_layers(
@@ -72,6 +76,7 @@ def measure_layers(
     runtime: RuntimeName,
     seconds: float,
     static: bool = False,
+    ranks: bool = False,
     progress: Progress = lambda _, __: None,
 ) -> tuple[KernelTable, bool]:
     """The table of this model's layers under a workload, in graphs of one form, corrected by whole models, and whether
@@ -83,6 +88,7 @@ def measure_layers(
     bench = _Bench.of(anatomy, workload, runtime, form)
     sizes = bench.sizes()
     cuts = [_Cut(layers, *size) for layers in bench.depths for size in sizes]
+    cuts += [replace(cut, layers=layers) for layers in bench.depths for cut in bench.ranked() if ranks]
     wanted = list(_variants(cuts, sizes[0], precisions(static=static)))
     makers, runs = {cut: (bench.cut(cut), GraphMaker(form)) for cut in cuts}, []
     for place, cut in enumerate(wanted):
@@ -95,7 +101,7 @@ def measure_layers(
     rows = [*_base_rows(readings, bench, timed[len(runs) :]), *_rows(readings, bench)]
     table = KernelTable(bench.shape.width, bench.shape.head_size, workload, tuple(rows), runtime=runtime)
     progress(f"whole models, {workload}", 0.7)
-    seen = _whole_models(bench, static=static, seconds=seconds / 2, progress=progress)
+    seen = _whole_models(bench, static=static, ranks=ranks, seconds=seconds / 2, progress=progress)
     return correct(table, seen), timed[0].noticed or seen.noticed
 
 
@@ -140,6 +146,19 @@ class _Bench:
         few, narrow = heads[0], channels[0]
         return [(few, narrow), *((count, narrow) for count in heads[1:]), *((few, count) for count in channels[1:])]
 
+    def ranked(self) -> Iterator[_Cut]:
+        """Of one layer, either block in the smallest and the largest size and in several ranks, the other small."""
+        layer, (few, narrow) = self.anatomy.layers[0], self.sizes()[0]
+        for rank in self._ranks(layer.output.linear.in_features):
+            yield from (_Cut(1, heads, narrow, attention_rank=rank) for heads in (few, layer.heads))
+        for rank in self._ranks(layer.width):
+            yield from (_Cut(1, few, channels, feed_forward_rank=rank) for channels in (narrow, layer.width))
+
+    def _ranks(self, inner: int) -> list[int]:
+        """The ends alone where each takes a trace."""
+        found = ranks_to_measure(self.shape.width, inner)
+        return found if self.form == "written" else [found[0], found[-1]]
+
     @property
     def _shared(self) -> int:
         """Heads that share a key, and stay together."""
@@ -153,6 +172,11 @@ class _Bench:
         for layer in _own(found):
             found.keep_heads(layer.index, range(cut.heads))
             found.keep_channels(layer.index, range(cut.channels))
+        for layer in _own(found):
+            if cut.attention_rank:
+                found.factor(layer.attention, _some_factors(cut.attention_rank))
+            if cut.feed_forward_rank:
+                found.factor(layer.feed_forward, _some_factors(cut.feed_forward_rank))
         return found
 
     def run(self, anatomy: LiveAnatomy, maker: GraphMaker, cut: _Cut, *, words_in: Storage = _FP32) -> Run:
@@ -176,6 +200,16 @@ def _own(anatomy: LiveAnatomy) -> list[LayerParts]:
     return list({layer.module: layer for layer in reversed(anatomy.layers)}.values())[::-1]
 
 
+def _some_factors(rank: int) -> Factoring:
+    """Of that rank: what they hold takes no time."""
+
+    def method(weight: Tensor, bias: Tensor | None, _: Moments | None) -> Factors:
+        outputs, inputs = weight.shape
+        return Factors(weight[:1].expand(rank, inputs), weight[:, :1].expand(outputs, rank), bias)
+
+    return method
+
+
 def _hold(anatomy: LiveAnatomy, slots: Sequence[Any], storage: Storage) -> None:
     if storage.bits == 32:
         return
@@ -195,9 +229,9 @@ def _variants(cuts: Sequence[_Cut], smallest: tuple[int, int], held: Sequence[St
         for storage in held:
             if storage == _FP32:
                 continue
-            if channels == smallest[1]:
+            if channels == smallest[1] and not cut.feed_forward_rank:
                 yield replace(cut, attention=storage)
-            if heads == smallest[0]:
+            if heads == smallest[0] and not cut.attention_rank:
                 yield replace(cut, feed_forward=storage)
 
 
@@ -237,26 +271,26 @@ def _rows(readings: Mapping[_Cut, Array], bench: _Bench) -> list[KernelRow]:
         if cut.layers != 1:
             continue
         found = []
-        if cut.channels == smallest[1] and cut.feed_forward == _FP32:
-            found.append((attention, cut.heads, cut.attention))
-        if cut.heads == smallest[0] and cut.attention == _FP32:
-            found.append((behind, cut.channels, cut.feed_forward))
-        for part, size, storage in found:
+        if cut.channels == smallest[1] and (cut.feed_forward, cut.feed_forward_rank) == (_FP32, 0):
+            found.append((attention, cut.heads, cut.attention, cut.attention_rank))
+        if cut.heads == smallest[0] and (cut.attention, cut.attention_rank) == (_FP32, 0):
+            found.append((behind, cut.channels, cut.feed_forward, cut.feed_forward_rank))
+        for part, size, storage, rank in found:
             known, _ = signature(part)
-            more = {"queries_per_key": known.queries_per_key or 1, "positions": known.positions}
+            more = {"queries_per_key": known.queries_per_key or 1, "positions": known.positions, "rank": rank}
             within, at_the_end = _inner(readings, bench, cut) - inner, readings[cut] - base - last
             for name, value in ((part.kind, within), (f"last_{part.kind}", at_the_end)):
                 rows.append(kernel_row(cast(Block, name), storage, size, value, **more))
     return monotone(rows)
 
 
-def _whole_models(bench: _Bench, *, static: bool, seconds: float, progress: Progress) -> Seen:
+def _whole_models(bench: _Bench, *, static: bool, ranks: bool, seconds: float, progress: Progress) -> Seen:
     """Models of random cuts, beside the reference of every profile."""
     draw, held, count = random.Random(1), precisions(static=static), _WHOLE[bench.form]
     shapes, runs = [], []
     for place in range(count):
         progress(f"whole models, {bench.workload}", 0.7 + 0.25 * place / count)
-        student = _drawn(bench, draw, held)
+        student = _drawn(bench, draw, held, ranks=ranks)
         shapes.append(student.shape())
         runs.append(bench.timed(student, GraphMaker(bench.form)))
     reference = reference_shape(with_vocabulary(as_measured(bench.shape), VOCABULARY))
@@ -268,7 +302,7 @@ def _whole_models(bench: _Bench, *, static: bool, seconds: float, progress: Prog
     return Seen(bench.workload, tuple(shapes), tuple(others), (first,) * len(others))
 
 
-def _drawn(bench: _Bench, draw: random.Random, held: Sequence[Storage]) -> LiveAnatomy:
+def _drawn(bench: _Bench, draw: random.Random, held: Sequence[Storage], *, ranks: bool) -> LiveAnatomy:
     found = cast(LiveAnatomy, bench.anatomy.copy())
     few, shared = len(found.layers), bench._shared
     found.keep_layers([layer.index for layer in found.layers[: draw.randint(1, few)]])
@@ -276,6 +310,11 @@ def _drawn(bench: _Bench, draw: random.Random, held: Sequence[Storage]) -> LiveA
         found.keep_heads(layer.index, range(shared * draw.randint(1, layer.heads // shared)))
         step = width_step(layer.width)
         found.keep_channels(layer.index, range(step * draw.randint(1, layer.width // step)))
+    for layer in _own(found) if ranks else ():
+        for slots, inner in ((layer.attention, layer.output), (layer.feed_forward, layer.down)):
+            rank = draw.randint(1, largest_rank(bench.shape.width, inner.linear.in_features))
+            if draw.random() < 0.5:
+                found.factor(slots, _some_factors(rank))
     if bench.tables and draw.random() < 0.5:
         found.quantize_embeddings(bits=8)
     for layer in _own(found):

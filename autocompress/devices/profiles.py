@@ -5,7 +5,7 @@ from __future__ import annotations
 import logging
 import re
 from collections.abc import Sequence
-from dataclasses import asdict, replace
+from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 from typing import Final
 
@@ -17,6 +17,7 @@ from autocompress.core.device import DeviceProfile, KernelTable
 from autocompress.core.encoders import STACK
 from autocompress.core.parts import ModelParts
 from autocompress.core.policy import content_digest
+from autocompress.core.ports import Phase
 from autocompress.core.runtimes import DEFAULT_RUNTIME, RuntimeName, named_runtime
 from autocompress.core.space import Choice, SearchSpace
 from autocompress.core.spec import StudySpec
@@ -41,6 +42,7 @@ from autocompress.devices.profiling import (
     validate,
 )
 from autocompress.errors import AutocompressError, HostError, SpecError
+from autocompress.operators import OPERATORS
 
 logger = logging.getLogger(__name__)
 
@@ -71,9 +73,10 @@ def device_profile(
 def _host_path(name: str, spec: StudySpec, shape: ModelParts) -> Path:
     """Where the profile of this machine in one runtime is kept."""
     here, load, head_size = fingerprint(), spec.workload, shape.head_size
-    measured, static = loads_to_measure(load), _asks_for_static(spec.space)
+    measured, asked = loads_to_measure(load), _Asked.by(spec.space)
     lengths = "-".join(str(one.length) for one in measured)
-    sizes = f"h{shape.width}x{head_size}-b{load.batch}l{lengths}t{load.threads}{'-static' if static else ''}"
+    sizes = f"h{shape.width}x{head_size}-b{load.batch}l{lengths}t{load.threads}"
+    sizes += ("-static" if asked.static else "") + ("-ranks" if asked.ranks else "")
     if not is_like_bert(shape.family):
         sizes += f"-{shape.family}-{content_digest([spec.export.form, parts_to_json(_one_layer(shape))])[:8]}"
     return cache_folder() / "profiles" / f"{content_digest([here, asdict(runtime(name)), RECIPE])}-{sizes}.yaml"
@@ -93,10 +96,16 @@ def _host_profile(
     if load.threads > usable_cores():
         raise SpecError(config.too_many_threads(load.threads, usable_cores()))
     if not find_entry(path):
-        static = _asks_for_static(spec.space)
         if is_like_bert(shape.family):
-            asked = [named_runtime(name)]
-            profile = profile_host(shape, loads_to_measure(load), runtimes=asked, static=static, progress=progress)
+            asked = _Asked.by(spec.space)
+            profile = profile_host(
+                shape,
+                loads_to_measure(load),
+                runtimes=[named_runtime(name)],
+                static=asked.static,
+                ranks=asked.ranks,
+                progress=progress,
+            )
         elif isinstance(anatomy, LiveAnatomy):
             profile = _live_profile(anatomy, named_runtime(name), spec, progress)
         else:
@@ -111,12 +120,19 @@ def _host_profile(
 
 def _live_profile(anatomy: LiveAnatomy, name: RuntimeName, spec: StudySpec, progress: Progress) -> DeviceProfile:
     """In the form that the study asks for; where the faster is to be found yet, in the one that mostly is."""
-    asked, static = spec.export.form, _asks_for_static(spec.space)
-    form = forms_of(anatomy)[0] if asked == "fastest" else asked
+    asked = _Asked.by(spec.space)
+    form = forms_of(anatomy)[0] if spec.export.form == "fastest" else spec.export.form
     tables, notes = [], []
     for load in loads_to_measure(spec.workload):
         table, noticed = measure_layers(
-            anatomy, load, form=form, runtime=name, seconds=STUDY.seconds, static=static, progress=progress
+            anatomy,
+            load,
+            form=form,
+            runtime=name,
+            seconds=STUDY.seconds,
+            static=asked.static,
+            ranks=asked.ranks,
+            progress=progress,
         )
         tables.append(table)
         if noticed:
@@ -136,11 +152,20 @@ def set_aside(spec: StudySpec, shape: ModelParts) -> bool:
     return bool(found)
 
 
-def _asks_for_static(space: SearchSpace) -> bool:
-    """Whether a policy of the space may have static activations, whose blocks are measured only then."""
-    knobs = [step.knobs.get("activations") for step in space.steps]
-    fixed = [step.settings.get("activations") for step in space.steps]
-    return "static" in fixed or any(isinstance(knob, Choice) and "static" in knob.choices for knob in knobs)
+@dataclass(frozen=True, slots=True)
+class _Asked:
+    """Whether a policy of a space may have static activations, or matrices of two factors: blocks that are measured
+    only then."""
+
+    static: bool
+    ranks: bool
+
+    @staticmethod
+    def by(space: SearchSpace) -> _Asked:
+        knobs = [step.knobs.get("activations") for step in space.steps]
+        fixed = [step.settings.get("activations") for step in space.steps]
+        static = "static" in fixed or any(isinstance(knob, Choice) and "static" in knob.choices for knob in knobs)
+        return _Asked(static, any(OPERATORS[step.operator].phase == Phase.RANK for step in space.steps))
 
 
 def profile_to(
@@ -151,11 +176,12 @@ def profile_to(
     effort: Effort = FULL,
     runtimes: Sequence[RuntimeName] = (DEFAULT_RUNTIME,),
     static: bool = False,
+    ranks: bool = False,
     replace_it: bool = False,
     progress: Progress = lambda _, __: None,
 ) -> DeviceProfile:
-    """Profiles this machine into a YAML file named `out`, whose stem becomes the device's name; `static` int8 too, if
-    asked for.
+    """Profiles this machine into a YAML file named `out`, whose stem becomes the device's name; `static` int8 and
+    blocks of two factors, in `ranks`, too, if asked for.
 
     Tables are kept in `out`.part until the profile is whole, so an interrupted run goes on where it stopped, and `out`
     is never half-written. Raises SpecError when `out` exists and `replace_it` is not given, HostError when a runtime is
@@ -179,7 +205,12 @@ def profile_to(
         ceilings=True,
         runtimes=runtimes,
         static=static,
-        known=[table for table in _kept(part, largest, workloads, runtimes) if table.is_static == static],
+        ranks=ranks,
+        known=[
+            table
+            for table in _kept(part, largest, workloads, runtimes)
+            if (table.is_static, table.has_ranks) == (static, ranks)
+        ],
         on_table=lambda found: write_atomically(part, config.dump_device(named(found))),
         progress=progress,
     )

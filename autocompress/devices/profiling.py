@@ -7,6 +7,7 @@ them, so that fusions, memory layout and the runtime's own overhead are those of
 from __future__ import annotations
 
 import datetime
+import itertools
 import logging
 from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass, replace
@@ -25,6 +26,8 @@ from autocompress.core.encoders import (
     encoder,
     encoder_layer,
     feed_forward,
+    in_rank,
+    largest_rank,
     with_layers,
     with_vocabulary,
 )
@@ -106,12 +109,14 @@ def profile_host(
     ceilings: bool = False,
     runtimes: Sequence[RuntimeName] = (DEFAULT_RUNTIME,),
     static: bool = False,
+    ranks: bool = False,
     known: Iterable[KernelTable] = (),
     on_table: Callable[[DeviceProfile], None] = lambda _: None,
     progress: Progress = lambda _, __: None,
 ) -> DeviceProfile:
     """Measures this machine for models up to `largest` under some workloads, in one runtime after the other; blocks
-    with `static` activations too, if asked for, which takes half as long again.
+    with `static` activations too, if asked for, which takes half as long again, and blocks of two factors, for `ranks`,
+    which takes twice as long.
 
     Tables that are `known` already are kept as they are; after each new one `on_table` gets the profile so far, so that
     whoever is interrupted loses one table at most. Raises HostError when a runtime is not installed.
@@ -135,7 +140,7 @@ def profile_host(
         tried: tuple[Tried, ...] = ()
         if name == DEFAULT_RUNTIME:
             lowering, tried = choose_lowering(small, load, rounds=effort.rounds, seconds=effort.seconds / 4)
-        way = _Way(load, effort, name, lowering, static)
+        way = _Way(load, effort, name, lowering, static, ranks)
         table, noticed = _table(largest, way)
         table = replace(table, tried=tried)
         progress(f"whole models, {load}, {name}", min(_SHARE, done + 0.5 * _SHARE / len(missing)))
@@ -190,7 +195,7 @@ def loads_to_measure(workload: Workload) -> list[Workload]:
 def _fitted_on(small: ModelParts, way: _Way) -> Seen:
     """The whole models that a table is corrected by, of a small vocabulary."""
     return measure_models(
-        random_shapes(small, count=way.effort.models, seed=_FIT_SEED, static=way.static),
+        random_shapes(small, count=way.effort.models, seed=_FIT_SEED, static=way.static, ranks=way.ranks),
         way.workload,
         runtime=way.runtime,
         lowering=way.lowering,
@@ -238,7 +243,7 @@ def validate(
     notes = [note for note in profile.notes if not note.startswith(_PACE)]
     for place, table in enumerate(fitting):
         then = _reference_ms(table)
-        shapes = random_shapes(largest, count=models, seed=seed, static=table.is_static)
+        shapes = random_shapes(largest, count=models, seed=seed, static=table.is_static, ranks=table.has_ranks)
         progress(str(table), place / len(fitting))
         seen = measure_models(
             shapes, table.workload, runtime=table.runtime, lowering=table.lowering, reference_ms=then or None
@@ -266,25 +271,27 @@ def largest_shape(table: KernelTable, *, layers: int = 6) -> ModelParts:
 @dataclass(frozen=True, slots=True)
 class _Way:
     """How models are measured: under which workload, how thoroughly, in which runtime, written and run how; blocks
-    with `static` activations too, or not."""
+    with `static` activations too, or not; and in `ranks`."""
 
     workload: Workload
     effort: Effort
     runtime: RuntimeName
     lowering: Lowering
     static: bool = False
+    ranks: bool = False
 
 
 def _table(largest: ModelParts, way: _Way) -> tuple[KernelTable, bool]:
     """The kernel table of one workload in one runtime, without a correction, and whether others were at work."""
     workload, effort = way.workload, way.effort
-    bare, *stacks = _stacks(largest, effort.shares, static=way.static)
+    bare, *stacks = _stacks(largest, effort.shares, static=way.static, ranks=way.ranks)
+    seconds = effort.seconds * len(stacks) / sum(not stack.rank for stack in stacks)
     size = _GROUP if workload.batch * workload.length > _MANY_TOKENS else len(stacks)
     groups = [stacks[start : start + size] for start in range(0, len(stacks), size)]
     rows: list[KernelRow] = []
     noticed = 0
     for group in groups:
-        timed = _time_stacks([bare, *group], way, seconds=effort.seconds / len(groups))
+        timed = _time_stacks([bare, *group], way, seconds=seconds / len(groups))
         some = group if rows else [bare, *group]
         rows += [_row(stack, found, timed[0]) for stack, found in zip(some, timed[-len(some) :], strict=True)]
         noticed += timed[0].noticed
@@ -318,11 +325,13 @@ class _Stack:
     size: int
     copies: int
     shape: ModelParts
+    rank: int = 0
 
 
-def _stacks(largest: ModelParts, shares: Sequence[float], *, static: bool) -> list[_Stack]:
+def _stacks(largest: ModelParts, shares: Sequence[float], *, static: bool, ranks: bool) -> list[_Stack]:
     """Every block at every size and precision; first the bare graph, the reference of all. There is one last layer in
-    a model, so its blocks come once."""
+    a model, so its blocks come once. In `ranks` they come in the smallest and the largest size, as the work of two
+    factors is linear in it."""
     width, head_size = largest.width, largest.head_size
     bare = with_layers(with_vocabulary(largest, VOCABULARY), ())
     found = [
@@ -330,10 +339,13 @@ def _stacks(largest: ModelParts, shares: Sequence[float], *, static: bool) -> li
     ]
     heads, channels = max(units(largest, "heads")), max(units(largest, "channels"))
 
-    def layer(block: Block, index: int, size: int, storage: Storage) -> Layer:
-        if block.endswith("attention"):
-            return (attention(index, width, size, head_size, storage),)
-        return (feed_forward(index, width, size, storage),)
+    def stack(block: Block, copies: int, size: int, storage: Storage, rank: int = 0) -> _Stack:
+        def layer(index: int) -> Layer:
+            if block.endswith("attention"):
+                return (in_rank(attention(index, width, size, head_size, storage), rank or None),)
+            return (in_rank(feed_forward(index, width, size, storage), rank or None),)
+
+        return _Stack(block, storage, size, copies, with_layers(bare, map(layer, range(copies))), rank)
 
     blocks: tuple[tuple[Block, int, int], ...] = (
         ("attention", heads, _COPIES),
@@ -342,11 +354,19 @@ def _stacks(largest: ModelParts, shares: Sequence[float], *, static: bool) -> li
         ("last_feed_forward", channels, 1),
     )
     for block, most, copies in blocks:
+        several = ranks_to_measure(width, most * (head_size if block.endswith("attention") else 1)) if ranks else []
         for storage in precisions(static=static):
-            for size in _sizes(most, shares):
-                layers = (layer(block, index, size, storage) for index in range(copies))
-                found.append(_Stack(block, storage, size, copies, with_layers(bare, layers)))
+            found += [stack(block, copies, size, storage) for size in _sizes(most, shares)]
+            ends = itertools.product(_sizes(most, (0.0, 1.0)), several)
+            found += [stack(block, copies, size, storage, rank) for size, rank in ends]
     return found
+
+
+def ranks_to_measure(width: int, inner: int) -> list[int]:
+    """The least, a middle one that kernels are made for, and the largest that saves anything."""
+    most = largest_rank(width, inner)
+    middle = most // 2
+    return sorted({1, max(1, middle - middle % _WIDTH_STEP if middle > _WIDTH_STEP else middle), most})
 
 
 def _sizes(most: int, shares: Sequence[float]) -> list[int]:
@@ -364,7 +384,7 @@ def _row(stack: _Stack, found: Timed, base: Timed) -> KernelRow:
     readings = np.asarray(found.turns)
     if stack.block != "base":
         readings = (readings - np.asarray(base.turns)) / stack.copies  # same round, same machine state
-    return kernel_row(stack.block, stack.storage, stack.size, readings)
+    return kernel_row(stack.block, stack.storage, stack.size, readings, rank=stack.rank)
 
 
 def kernel_row(block: Block, storage: Storage, size: int, readings: NDArray[np.float64], **form: int) -> KernelRow:
@@ -375,10 +395,10 @@ def kernel_row(block: Block, storage: Storage, size: int, readings: NDArray[np.f
 
 def monotone(rows: Iterable[KernelRow]) -> list[KernelRow]:
     """A larger block never costs less: what says otherwise is noise, and would draw a search to it."""
-    highest: dict[tuple[Block, Bits, Activations], float] = {}
+    highest: dict[tuple[Block, Bits, Activations, int], float] = {}
     smoothed = []
-    for row in sorted(rows, key=lambda row: (row.block, row.bits, row.activations, row.size)):
-        key = (row.block, row.bits, row.activations)
+    for row in sorted(rows, key=lambda row: (row.block, row.bits, row.activations, row.rank, row.size)):
+        key = (row.block, row.bits, row.activations, row.rank)
         highest[key] = max(highest.get(key, 0.0), row.milliseconds)
         smoothed.append(replace(row, milliseconds=highest[key], high=max(row.high, highest[key])))
     return smoothed

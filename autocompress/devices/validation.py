@@ -16,9 +16,9 @@ from numpy.typing import NDArray
 
 from autocompress.anatomy.weights import random_weights
 from autocompress.core.device import COST_FEATURES, Accuracy, Correction, KernelTable
-from autocompress.core.encoders import STACK, Layer, encoder_layer, with_layers
+from autocompress.core.encoders import STACK, Layer, encoder_layer, in_rank, largest_rank, with_layers
 from autocompress.core.lowering import PLAIN, Lowering
-from autocompress.core.parts import ModelParts
+from autocompress.core.parts import ModelParts, Part
 from autocompress.core.prediction import SUM_OF_BLOCKS, LatencyPredictor
 from autocompress.core.runtimes import DEFAULT_RUNTIME
 from autocompress.core.storage import BITS, Storage, precisions
@@ -45,16 +45,18 @@ _LEAST_SPREAD: Final = 0.02
 """No prediction is held for surer than a repeated measurement is."""
 
 
-def random_shapes(largest: ModelParts, *, count: int, seed: int, static: bool = False) -> list[ModelParts]:
+def random_shapes(
+    largest: ModelParts, *, count: int, seed: int, static: bool = False, ranks: bool = False
+) -> list[ModelParts]:
     """Shapes that random policies lead to: any number of layers, any heads, widths in steps of 16, each part in fp32 or
-    int8; in `static` int8 too, if asked for."""
+    int8; in `static` int8 too, if asked for, and where `ranks` are, every other block as two factors."""
     draw, held = random.Random(seed), precisions(static=static)
     heads, channels = max(units(largest, "heads")), max(units(largest, "channels"))
     depth = len(largest.layers(STACK))
 
     def layer(index: int) -> Layer:
         wide = _WIDTH_STEP * draw.randint(1, channels // _WIDTH_STEP)
-        return encoder_layer(
+        parts = encoder_layer(
             index,
             largest.width,
             heads=draw.randint(1, heads),
@@ -63,6 +65,12 @@ def random_shapes(largest: ModelParts, *, count: int, seed: int, static: bool = 
             channels=wide,
             feed_forward_held=draw.choice(held),
         )
+        return tuple(factored(part) for part in parts) if ranks else parts
+
+    def factored(part: Part) -> Part:
+        """In a rank that saves something, or whole."""
+        most = largest_rank(largest.width, part.matrices[-1].inputs)
+        return in_rank(part, draw.randint(1, most) if draw.random() < 0.5 else None)
 
     def model() -> ModelParts:
         layers = [layer(index) for index in range(draw.randint(1, depth))]

@@ -12,7 +12,7 @@ from autocompress.core.parts import ModelParts, Part
 from autocompress.core.policy import CompressionPolicy
 from autocompress.core.runtimes import DEFAULT_RUNTIME
 from autocompress.core.storage import PRECISION, Bits
-from autocompress.core.wording import table_bits, units
+from autocompress.core.wording import ranks, table_bits, units
 from autocompress.errors import CandidateError
 from autocompress.operators import OPERATORS, effective
 
@@ -69,7 +69,8 @@ def _summary(model: ModelParts) -> str:
     heads, channels = (_joined(units(model, axis)) for axis in ("heads", "channels"))
     layers = f"{model.depth} layer{'' if model.depth == 1 else 's'}"
     runtime = [] if model.runtime == DEFAULT_RUNTIME else [model.runtime]
-    return " · ".join([layers, f"heads {heads}", f"ffn {channels}", _precision(model), *runtime])
+    ranked = [found] if (found := ranks(model)) else []
+    return " · ".join([layers, f"heads {heads}", f"ffn {channels}", *ranked, _precision(model), *runtime])
 
 
 def _precision(model: ModelParts) -> str:

@@ -6,9 +6,11 @@ from dataclasses import replace
 from typing import Any
 
 import pytest
+from torch import Tensor
 
 from autocompress import config
 from autocompress.anatomy import LiveAnatomy, anatomy_of
+from autocompress.anatomy.factored import Factors
 from autocompress.core.device import KernelRow, KernelTable
 from autocompress.core.lowering import Form
 from autocompress.core.prediction import LatencyPredictor
@@ -21,6 +23,10 @@ from autocompress.devices.profiling import profile_of
 from tests.families.given import telling
 
 LOAD = Workload(1, 8, 1)
+
+
+def some_factors(weight: Tensor, bias: Tensor | None, _: object) -> Factors:
+    return Factors(weight[:7], weight[:, :7], bias)
 
 
 OF_POSITIONS = {"pos_att_type": ["p2c", "c2p"], "share_att_key": False}
@@ -63,13 +69,17 @@ def test_rows_of_one_form_say_nothing_of_another() -> None:
 def test_a_family_is_measured_by_its_own_layers(form: Form) -> None:
     anatomy = opened("ModernBertForSequenceClassification")
     before = anatomy.shape()
-    table, _ = measure_layers(anatomy, LOAD, form=form, runtime="onnxruntime", seconds=2.0, static=True)
+    table, _ = measure_layers(anatomy, LOAD, form=form, runtime="onnxruntime", seconds=2.0, static=True, ranks=True)
     assert anatomy.shape() == before
     assert {row.activations for row in table.rows} == {"dynamic", "static"}
     sums = LatencyPredictor(replace(table, correction=None))
     whole = sums(anatomy.shape()).value
     anatomy.keep_heads(0, [0])
     assert 0 < sums(anatomy.shape()).value <= whole  # a smaller block never costs more
+    name = "layers.1.feed_forward"
+    anatomy.factor([slot for layer in anatomy.layers for slot in layer.feed_forward], some_factors)
+    assert anatomy.shape()[name].matrices[0].rank == 7
+    assert LatencyPredictor(table)(anatomy.shape()).value > 0
     sizes = {row.size for row in table.rows if row.block == "attention"}
     assert {min(sizes), max(sizes)} == {1, max(units(before, "heads"))}
     estimate = LatencyPredictor(table)(anatomy.shape())

@@ -17,8 +17,9 @@ import pytest
 
 from autocompress import config
 from autocompress.anatomy.weights import random_weights
+from autocompress.core.cost import part_bytes
 from autocompress.core.device import COST_FEATURES, DeviceProfile, Estimate, KernelRow, KernelTable
-from autocompress.core.encoders import as_measured, encoder_layer, with_layers
+from autocompress.core.encoders import as_measured, encoder_layer, feed_forward, in_rank, with_layers
 from autocompress.core.parts import ModelParts
 from autocompress.core.prediction import LatencyPredictor, predictor_of
 from autocompress.core.storage import PLAIN, Storage
@@ -71,7 +72,7 @@ MINILM = bert_shape(hidden=384, heads=12, head_size=32, width=1536, layers=6)
 
 def test_a_profile_of_this_machine_is_written_read_and_validated(tmp_path: Path) -> None:
     path = tmp_path / "toy.yaml"
-    made = profile_to(path, TOY, LOADS, effort=EFFORT)
+    made = profile_to(path, TOY, LOADS, effort=EFFORT, ranks=True)
     assert made == config.load_device(path)
     assert (made.name, made.source, [t.workload for t in made.tables]) == ("toy", "measured", list(LOADS))
     assert made.ceilings is not None
@@ -83,6 +84,9 @@ def test_a_profile_of_this_machine_is_written_read_and_validated(tmp_path: Path)
         assert one.correction.models == 6
         for row in one.rows:
             assert row.low <= row.milliseconds <= row.high
+        wide = {row.rank for row in one.rows if row.block == "feed_forward"}
+        assert wide == {0, 1, 10, 21}, "whole, the least rank, a middle one, and the largest that saves anything"
+        assert {row.rank for row in one.rows if row.block == "last_attention"} == {0, 1, 8, 16}
     checked = validate_file(path, models=6)
     assert checked == config.load_device(path)
     assert [one.accuracy.n for one in checked.tables if one.accuracy] == [6, 6]
@@ -287,6 +291,36 @@ def test_random_shapes_use_every_size_and_both_precisions() -> None:
     for kind in ("attention", "feed_forward"):
         held = {part.storages for part in static if part.kind == kind}
         assert held == {(Storage(8),), (PLAIN,), (Storage(8, "static"),)}
+
+
+def test_every_other_block_of_random_shapes_has_two_factors_where_ranks_are_measured() -> None:
+    shapes = random_shapes(MINILM, count=100, seed=0, ranks=True)
+    blocks = [part for shape in shapes for part in shape.blocks()]
+    ranked = [part for part in blocks if part.matrices[0].rank]
+    assert 0.4 < len(ranked) / len(blocks) < 0.6
+    for part in ranked:
+        assert len({one.rank for one in part.matrices}) == 1
+        assert part_bytes(part) <= part_bytes(in_rank(part, None)) + 4 * part.vectors
+
+
+def test_between_two_ranks_a_block_takes_its_share_of_each() -> None:
+    ranks = [
+        KernelRow(block, 32, size, rank * size / 1e3, 0.0, 1e3, rank=rank)  # type: ignore[arg-type]
+        for block in ("feed_forward", "last_feed_forward")
+        for size in (1, 1536)
+        for rank in (1, 200)
+    ]
+    whole = table()
+    known = LatencyPredictor(replace(whole, rows=(*whole.rows, *ranks)))
+    shape = with_layers(MINILM, [(feed_forward(i, 384, 768),) for i in range(2)])
+    ranked = with_layers(MINILM, [(in_rank(feed_forward(i, 384, 768), 100),) for i in range(2)])
+    assert known(shape) == LatencyPredictor(whole)(shape), "whole blocks are not predicted by others"
+    assert known(ranked).value == pytest.approx(0.1 + 2 * 100 * 768 / 1e3)
+    too_high = with_layers(MINILM, [(in_rank(feed_forward(0, 384, 768), 250),)])
+    with pytest.raises(ValueError, match="in rank 250 was not measured .measured ranks: 1 to 200.; .* --low-rank"):
+        known(too_high)
+    with pytest.raises(ValueError, match="in rank 100 was not measured .measured ranks: nothing.; profile the device"):
+        LatencyPredictor(whole)(ranked)
 
 
 def test_an_estimate_never_reaches_below_zero() -> None:

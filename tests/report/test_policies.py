@@ -3,9 +3,13 @@
 from __future__ import annotations
 
 import json
+from dataclasses import replace
 
+from autocompress.core.encoders import in_rank
+from autocompress.core.parts import Part
 from autocompress.core.policy import BASELINE, CompressionPolicy, Step
 from autocompress.core.stored_parts import parts_from_json, parts_to_json
+from autocompress.core.wording import describe
 from autocompress.report import explain_policy
 
 from . import given
@@ -44,3 +48,14 @@ def test_a_shape_survives_being_stored() -> None:
     assert parts_from_json(None) is None
     assert parts_from_json({"layers": "?"}) is None
     assert parts_from_json({**stored, "parts": [{"name": "x", "kind": "y", "wheels": 4}]}) is None
+
+
+def test_ranks_are_told_where_matrices_are_two_factors() -> None:
+    def ranked(part: Part) -> Part:
+        return in_rank(part, 48 if part.kind == "attention" else 96)
+
+    some = frozenset(part.name for part in given.SHAPE.blocks() if part.layer in (0, 1))
+    shape = replace(given.SHAPE, parts=tuple(ranked(one) if one.name in some else one for one in given.SHAPE.parts))
+    assert explain_policy(BASELINE, shape).summary.endswith("ffn 1536 · rank 48 to 96 in 4 of 12 blocks · fp32")
+    assert "feed-forward 1536, rank 48 to 96 in 4 of 12 blocks, fp32" in describe(shape)
+    assert "rank" not in describe(given.SHAPE)
