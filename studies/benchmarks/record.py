@@ -13,15 +13,22 @@ from typing import Any
 from scipy import stats
 
 from autocompress.core.versions import versions
-from autocompress.devices.host import fingerprint
+from autocompress.devices.host import fingerprint, is_like_this
 
 RESULTS = Path(__file__).parent / "results"
 
 
-def kept(name: str, otherwise: Any) -> Any:
-    """The figures kept last."""
+def kept(name: str, otherwise: Any, *, anywhere: bool = False) -> Any:
+    """The figures kept last, to go on with: those of this machine, as no table holds rows of two, unless they hold
+    `anywhere`."""
     path = RESULTS / f"{name}.json"
-    return json.loads(path.read_text(encoding="utf-8"))["figures"] if path.exists() else otherwise
+    if not path.exists():
+        return otherwise
+    found = json.loads(path.read_text(encoding="utf-8"))
+    if not anywhere and not is_like_this(found["machine"]):
+        print(f"{path.name}: its figures are of {found['machine']['cpu']}; the table is begun anew on this machine")
+        return otherwise
+    return found["figures"]
 
 
 def commit() -> str:
