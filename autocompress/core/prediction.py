@@ -216,6 +216,8 @@ def _named(kind: _Kind, size: int) -> str:
 def _again(kind: _Kind) -> str:
     options = ""
     if isinstance(kind, Signature):
+        if kind.kind == "gated" or kind.positions or kind.queries_per_key > 1:  # not of BERT's form
+            return "a study with `device: host` measures such blocks on the machine that it runs on"
         options += " --static" if kind.storage.activations == "static" else ""
         options += " --low-rank" if kind.rank else ""
     return f"profile the device again with `autocompress profile{options}`"
