@@ -16,6 +16,7 @@ from autocompress.core.ports import Operator, Phase
 from autocompress.core.space import SearchSpace, StepSpace
 from autocompress.operators.choose_runtime import ChooseRuntime
 from autocompress.operators.distill import Distill
+from autocompress.operators.low_rank import LowRank
 from autocompress.operators.operator import LiveOperator
 from autocompress.operators.part_operator import PartOperator
 from autocompress.operators.prune_channels import PruneChannels
@@ -31,6 +32,7 @@ _OURS: Final[tuple[LiveOperator, ...]] = (
     RemoveLayer(),
     PruneHeads(),
     PruneChannels(),
+    LowRank(),
     Distill(),
     Quantize(),
     ChooseRuntime(),

@@ -98,6 +98,10 @@ def test_whatever_a_space_that_ships_leads_to_has_a_price(profile: DeviceProfile
             _, shape = operators.effective(space.policy(lambda knob, _, point=point: point[knob]), minilm(32))
         except CandidateError:  # no layer is left
             continue
+        if profile.tables and any(one.rank for part in shape.blocks() for one in part.matrices):
+            with pytest.raises(ValueError, match="was not measured .measured ranks: nothing"):
+                predict(shape)
+            continue
         assert predict(shape).value > 0
 
 

@@ -52,6 +52,7 @@ def test_steps_shrink_a_model_as_they_shrink_its_numbers(form: str) -> None:
             Step("remove_layer", "layers.2"),
             Step("prune_heads", "layers.0.attention", {"heads": 2}),
             Step("prune_channels", "layers.0.feed_forward", {"channels": 20}),
+            *(Step("low_rank", f"layers.{layer}", {"rank": 0.2}) for layer in range(2)),
             *(Step("quantize", f"layers.{layer}", {"bits": 8}) for layer in range(2)),
             *([Step("quantize", "embeddings", {"bits": 4})] if anatomy.reads_words else []),
         )
@@ -60,6 +61,7 @@ def test_steps_shrink_a_model_as_they_shrink_its_numbers(form: str) -> None:
     student = anatomy.copy()
     operators.apply(effective, student, no_preference(anatomy.shape()))
     assert student.shape() == expected
+    assert all(one.rank for part in expected.blocks() for one in part.matrices)
     again = anatomy_of(student.copy().model)  # whoever opens it finds the layers that are left
     assert again.shape() == expected
     given = inputs(anatomy.model)

@@ -17,6 +17,7 @@ from typing import Any
 
 import numpy as np
 import pytest
+import torch
 
 import autocompress
 from autocompress import config
@@ -24,7 +25,8 @@ from autocompress.anatomy import FAMILIES, Anatomy
 from autocompress.core.lowering import FormChoice, Lowering
 from autocompress.core.opsets import ExportSpec
 from autocompress.core.outcome import Measurement
-from autocompress.core.policy import CompressionPolicy
+from autocompress.core.policy import CompressionPolicy, Step
+from autocompress.core.ports import Phase
 from autocompress.deploy.answers import Answer
 from autocompress.deploy.folder import read_check
 from autocompress.deploy.forms import GraphMaker
@@ -32,7 +34,8 @@ from autocompress.errors import HostError, IntegrityError, NotFoundError, SpecEr
 from autocompress.exported.exporting import Exporting, Known, opset_note
 from autocompress.exported.folder_check import verify_folder
 from autocompress.exported.verification import judge_folder
-from autocompress.operators import OPERATORS
+from autocompress.importance import no_preference
+from autocompress.operators import OPERATORS, apply
 from autocompress.study.stages import gather
 from autocompress.study.study import SilentObserver
 from autocompress.tasks import HARD_TEXTS
@@ -367,3 +370,26 @@ def test_batches_of_texts_are_judged_as_they_are_served(made: Exported, tmp_path
     together, alone = autocompress.load(tmp_path / "begun"), autocompress.load(made.folder)
     assert np.abs(together.logits(TEXTS) - alone.logits(TEXTS)).max() < 1e-4
     assert [answer.label for answer in together(TEXTS)] == [answer.label for answer in alone(TEXTS)]
+
+
+def test_two_factors_are_in_the_file_and_in_the_torch_form(made: Exported, tmp_path: Path) -> None:
+    steps = [Step("low_rank", "layers.*", {"rank": 0.3}), Step("quantize", "layers.*", {"bits": 8})]
+    layers = [layer.index for layer in made.teacher.anatomy.layers]
+    policy = CompressionPolicy(
+        tuple(Step(step.operator, f"layers.{layer}", step.settings) for step in steps for layer in layers)
+    )
+    student, importance = made.teacher.anatomy.copy(), no_preference(made.teacher.anatomy.shape())
+    apply(policy, student, importance, before=Phase.PRECISION)
+    weights = {name: tensor.clone() for name, tensor in student.model.state_dict().items()}
+    apply(policy, student, importance, since=Phase.PRECISION)
+    maker, shape = GraphMaker("written"), student.shape()
+    made.exporting.begin(tmp_path / "begun", policy, shape, student, ASKED, maker)
+    found = [Measurement("latency_ms", 1.0, "ms", "measured"), Measurement("quality", 0.5, "accuracy", "measured")]
+    known = Known(tuple(found), tuple(found), "measured here")
+    made.exporting.finish(tmp_path / "picked", tmp_path / "begun", policy, shape, weights, known, ASKED)
+    model, torch_form = autocompress.load(tmp_path / "picked"), autocompress.load_torch(tmp_path / "picked")
+    assert "rank" in (tmp_path / "picked" / "README.md").read_text()
+    for text in TEXTS[:2]:
+        ids = torch.from_numpy(model.tokens([text])[0])[None]
+        with torch.inference_mode():
+            assert np.abs(torch_form(input_ids=ids).logits.numpy() - model.logits(text)).max() < 1e-4

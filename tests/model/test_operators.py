@@ -34,6 +34,10 @@ STEPS = {
         Step("prune_channels", "layers.2.feed_forward", {"channels": channels, "importance": criterion})
         for channels, criterion in ((1, "fisher"), (40, "taylor"), (95, "magnitude"), (2, "combined"))
     ],
+    "low_rank": [
+        Step("low_rank", target, {"rank": rank})
+        for target, rank in (("layers.0", 0.25), ("layers.1.attention", 0.01), ("layers.2.feed_forward", 0.49))
+    ],
     "distill": [Step("distill", "*", {"temperature": 3.0, "hidden": 1.0, "layer_map": "uniform"})],
     "quantize": [
         Step("quantize", target, {"bits": bits})
@@ -45,6 +49,8 @@ STEPS = {
 IDENTITY = [
     Step("prune_heads", "layers.0.attention", {"heads": 4, "importance": "fisher"}),
     Step("prune_channels", "layers.0.feed_forward", {"channels": 96, "importance": "fisher"}),
+    Step("low_rank", "layers.0", {"rank": 1.0}),
+    Step("low_rank", "layers.0.attention", {"rank": 0.5}),  # two factors of a square would hold as many numbers
     Step("quantize", "layers.0", {"bits": 32}),
     Step("runtime", "*", {"runtime": "onnxruntime"}),
 ]
@@ -125,7 +131,10 @@ def test_operators_work_after_every_earlier_phase(anatomy: Anatomy, importance: 
             Step("remove_layer", "layers.0"),
             Step("prune_heads", "layers.1.attention", {"heads": 2, "importance": "taylor"}),
             Step("prune_channels", "layers.1.feed_forward", {"channels": 17, "importance": "magnitude"}),
+            Step("low_rank", "layers.1", {"rank": 0.3}),
+            Step("low_rank", "layers.2.feed_forward", {"rank": 0.3}),
             Step("quantize", "layers.1", {"bits": 8}),
+            Step("quantize", "layers.2", {"bits": 8}),
             Step("quantize", "embeddings", {"bits": 8}),
         )
     )
@@ -152,6 +161,25 @@ def test_operators_work_after_every_earlier_phase(anatomy: Anatomy, importance: 
 def test_more_than_there_is_cannot_be_kept(step: Step, message: str, anatomy: Anatomy) -> None:
     with pytest.raises(CandidateError, match=message):
         effective(CompressionPolicy((step,)), anatomy.shape())
+
+
+def test_a_rank_is_a_share_of_what_earlier_steps_left(anatomy: Anatomy) -> None:
+    steps = (
+        Step("prune_heads", "layers.1.attention", {"heads": 2, "importance": "taylor"}),
+        Step("low_rank", "layers.1", {"rank": 0.25}),
+    )
+    _, shape = effective(CompressionPolicy(steps), anatomy.shape())
+    assert [(one.inputs, one.outputs, one.rank) for one in shape["layers.1.attention"].matrices] == [
+        *[(64, 32, 8)] * 3,
+        (32, 64, 8),
+    ]
+    assert {one.rank for one in shape["layers.1.feed_forward"].matrices} == {16}
+
+
+def test_what_is_two_factors_already_is_not_taken_apart_again(anatomy: Anatomy) -> None:
+    steps = (Step("low_rank", "layers.1", {"rank": 0.25}), Step("low_rank", "layers.1.attention", {"rank": 0.1}))
+    with pytest.raises(CandidateError, match="on layers.1.attention: its matrices are two factors already; let one"):
+        effective(CompressionPolicy(steps), anatomy.shape())
 
 
 def test_the_last_layer_must_stay(anatomy: Anatomy) -> None:

@@ -38,8 +38,8 @@ def test_without_a_shape_the_steps_are_counted() -> None:
 
 
 def test_a_step_of_an_unknown_operator_is_counted_too() -> None:
-    policy = CompressionPolicy((Step("low_rank", "layers.0", {"rank": 8}),))
-    assert explain_policy(policy, given.SHAPE).summary == "low_rank"
+    policy = CompressionPolicy((Step("merge_heads", "layers.0", {"groups": 8}),))
+    assert explain_policy(policy, given.SHAPE).summary == "merge_heads"
 
 
 def test_a_shape_survives_being_stored() -> None:
