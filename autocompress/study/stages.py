@@ -332,6 +332,7 @@ class Conductor:
         spec, own = self._spec, len(setup.task.examples("train"))
         kind = task_named(spec.task.kind)
         unlabelled = None if texts is None else kind.unlabelled(spec.task, texts, self._inputs.model)
+        self._observer.progress(0, None, "asking the teacher for the answers that are learned from")
         torch.set_num_threads(usable_cores())
         try:
             lessons = Lessons.of(setup, spec.finalists.transfer, seed=spec.seed, unlabelled=unlabelled)

@@ -20,13 +20,14 @@ from autocompress.deploy.measure import measure
 from autocompress.report.attention_section import AttentionSection
 from tests.given_study import BOARD, write_study
 from tests.tasks.given import row, write_pair_model, write_rows
+from tests.test_longer_studies import Notes
 
 KINDS = ("sentence-pairs", "regression", "multi-label", "sentence-embeddings", "token-classification")
 LONG = ("regression", "multi-label")
 QUICK = {
     "budget": {"trials": 2},
     "elastic": {"steps": 0},
-    "finalists": {"count": 1, "training": {"epochs": 1}},
+    "finalists": {"count": 1, "training": {"epochs": 1}, "transfer": {"recombined": 1}},
     "teacher": {"epochs": 1, "accept_poor": True},
 }
 
@@ -72,11 +73,13 @@ def test_a_study_of_a_task_ends_in_a_folder_that_answers(kind: str, model: Path,
     task = {"kind": kind, "max_length": 24, "data": {"source": "rows.jsonl"}}
     (tmp_path / "board.yaml").write_text(BOARD)
     study = write_study(tmp_path, name="task", model={"path": str(model)}, task=task, device="board.yaml", **QUICK)
-    with autocompress.run(study, storage=str(tmp_path / "task.db"), workers=0) as done:
+    with autocompress.run(study, storage=str(tmp_path / "task.db"), workers=0, observer=(told := Notes())) as done:
         picked = done.pick(out=str(tmp_path / "picked"))
         assert picked.member.relative.quality_drop_interval is not None
         facts = done.row.facts["task"]
         check_row_scores(done, picked.digest)
+        adds_nothing = f"finalists.transfer.recombined adds nothing: {kind} has no single texts with one class each"
+        assert told.notes.count(adds_nothing) == 1
         if kind in EXPLAINED:
             EXPLAINED[kind](done)
     folder = tmp_path / "picked"
