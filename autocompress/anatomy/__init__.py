@@ -13,7 +13,19 @@ from autocompress.anatomy.electra import ELECTRA
 from autocompress.anatomy.ernie import ERNIE
 from autocompress.anatomy.family import Family
 from autocompress.anatomy.live_anatomy import LiveAnatomy
-from autocompress.anatomy.live_families import ALBERT, DEBERTA, DEIT, DINOV2, MODERNBERT, MPNET, VIT
+from autocompress.anatomy.live_families import (
+    ALBERT,
+    AST,
+    DEBERTA,
+    DEIT,
+    DINOV2,
+    HUBERT,
+    MODERNBERT,
+    MPNET,
+    VIT,
+    WAV2VEC2,
+    WHISPER,
+)
 from autocompress.anatomy.refusing import family_of
 from autocompress.anatomy.rembert import REMBERT
 from autocompress.anatomy.roberta import CAMEMBERT, DATA2VEC, ROBERTA, XLM_ROBERTA
@@ -24,6 +36,7 @@ FAMILIES: dict[str, Family] = {
         *(BERT, ROBERTA, DISTILBERT, XLM_ROBERTA, CAMEMBERT, DATA2VEC, ELECTRA, ERNIE, REMBERT),
         *(ALBERT, DEBERTA, MODERNBERT, MPNET),
         *(VIT, DEIT, DINOV2),
+        *(WHISPER, WAV2VEC2, HUBERT, AST),
     )
 }
 

@@ -122,8 +122,9 @@ class Anatomy:
         return True
 
     @property
-    def embedded(self) -> nn.Module:
-        """The module whose output goes into the first layer: what adds up the embeddings, or projects their sum."""
+    def embedded(self) -> nn.Module | None:
+        """The module whose output goes into the first layer: what adds up the embeddings, or projects their sum. None
+        where it is put together in between."""
         parts = self._embeddings
         return parts.word.owner if parts.projection is None else parts.projection.module
 

@@ -12,6 +12,7 @@ from torch import Tensor, nn
 from transformers import (
     AutoConfig,
     AutoModel,
+    AutoModelForAudioClassification,
     AutoModelForImageClassification,
     AutoModelForSequenceClassification,
     AutoModelForTokenClassification,
@@ -19,8 +20,16 @@ from transformers import (
 from transformers.modeling_outputs import SequenceClassifierOutput
 
 from autocompress.anatomy.family import Family
-from autocompress.anatomy.inputs import image_positions, image_sides, patch_sides
+from autocompress.anatomy.inputs import (
+    audio_length,
+    image_positions,
+    image_sides,
+    patch_sides,
+    reads_wave,
+    sound_patches,
+)
 from autocompress.anatomy.weights import Reads
+from autocompress.core.audio_inputs import SAMPLES, SOUND, SPECTRUM
 from autocompress.core.image_inputs import PIXELS
 
 SEQUENCE: Final = "sequence"
@@ -35,17 +44,21 @@ TOKENS: Final = "tokens"
 IMAGE: Final = "image"
 """What an image classifier of its family reads: the first position, or the mean over patches beside it."""
 
+AUDIO: Final = "audio"
+"""What an audio classifier of its family reads: the mean over time, or the tokens before it."""
+
 _MAKERS: Final[Mapping[str, Any]] = {
     SEQUENCE: AutoModelForSequenceClassification,
     EMBEDDING: AutoModel,
     TOKENS: AutoModelForTokenClassification,
     IMAGE: AutoModelForImageClassification,
+    AUDIO: AutoModelForAudioClassification,
 }
 
 _READS: Final[Mapping[str, Reads]] = {EMBEDDING: "mean", TOKENS: "each"}
 
 
-_OF_THE_WHOLE: Final = ("ForSequenceClassification", "ForImageClassification")
+_OF_THE_WHOLE: Final = ("ForSequenceClassification", "ForImageClassification", "ForAudioClassification")
 """How the modelling library calls classifiers that do not answer position by position."""
 
 
@@ -79,6 +92,8 @@ def head_of(model: nn.Module) -> str:
         return EMBEDDING
     if getattr(model, "main_input_name", "") == PIXELS:
         return IMAGE
+    if getattr(model, "main_input_name", "") in (SPECTRUM, SOUND):
+        return AUDIO
     return TOKENS if type(model).__name__.endswith("ForTokenClassification") else SEQUENCE
 
 
@@ -126,8 +141,16 @@ def empty_model(config: Any, head: str) -> Any:
         return (_pooled(made) if head == EMBEDDING else made).eval()
 
 
+_BY_CHANCE: Final[Mapping[str, Any]] = {"apply_spec_augment": False, "layerdrop": 0.0, "encoder_layerdrop": 0.0}
+"""What models of sounds leave out at random while they are trained: whole layers, and stretches of time by numpy's
+random numbers, which nobody seeds. A teacher is trained without."""
+
+
 def pretrained(folder: Path, head: str, **options: Any) -> tuple[Any, Mapping[str, Any]]:
     """The model in fp32, and what the modelling library reports of its weights: missing, mismatched, unexpected."""
+    if head == AUDIO:
+        config = config_in(folder)
+        options |= {name: value for name, value in _BY_CHANCE.items() if hasattr(config, name)}
     model, info = _MAKERS[head].from_pretrained(
         str(folder),
         trust_remote_code=False,
@@ -139,7 +162,7 @@ def pretrained(folder: Path, head: str, **options: Any) -> tuple[Any, Mapping[st
     return (_pooled(model), info) if head == EMBEDDING else (model, info)
 
 
-_POSITIONS: Final = "embeddings.position_embeddings"
+_POSITIONS: Final = ("embeddings.position_embeddings", "encoder.embed_positions.weight")
 
 
 def at_size(model: Any, size: int) -> Any:
@@ -160,5 +183,30 @@ def at_size(model: Any, size: int) -> Any:
     wanted = (size // rows, size // columns)
     found = nn.functional.interpolate(grid.float(), size=wanted, mode="bicubic", align_corners=False)
     state[name] = torch.cat([table[:, :special], found.permute(0, 2, 3, 1).flatten(1, 2).to(table.dtype)], dim=1)
+    other.load_state_dict(state)
+    return other.train(model.training)
+
+
+def at_length(model: Any, length: int) -> Any:
+    """The classifier for recordings of so many frames, or samples (`inputs.audio_length`), no more than it was made
+    for: of its table of positions the first ones stay. The model itself where that is its length."""
+    if reads_wave(model.config):
+        setattr(model.config, SAMPLES, length)
+        return model
+    if audio_length(model.config) == length:
+        return model
+    config = copy.deepcopy(model.config)
+    state = model.state_dict()
+    name = next(name for name in state if name.endswith(_POSITIONS))
+    if hasattr(config, "max_source_positions"):
+        config.max_source_positions = length // 2
+        state[name] = state[name][: length // 2]
+    else:
+        (bands, times), table = sound_patches(config), state[name]
+        config.max_length = length
+        grid = table[:, -bands * times :].unflatten(1, (bands, times))[:, :, : sound_patches(config)[1]]
+        state[name] = torch.cat([table[:, : -bands * times], grid.flatten(1, 2)], dim=1)
+    with torch.random.fork_rng():
+        other = type(model)(config)
     other.load_state_dict(state)
     return other.train(model.training)

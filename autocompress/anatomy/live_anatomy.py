@@ -19,7 +19,7 @@ from autocompress.anatomy.live import LiveModel
 from autocompress.anatomy.refusing import family_of
 from autocompress.anatomy.weights import EncoderWeights
 from autocompress.anatomy.written import why_not_written, written_weights
-from autocompress.core.encoders import STACK
+from autocompress.core.encoders import STACK, with_stack
 from autocompress.core.parts import ModelParts, Storage
 from autocompress.core.runtimes import DEFAULT_RUNTIME
 from autocompress.core.storage import Calibration
@@ -31,7 +31,8 @@ _ATTENTION: Final = ("query", "key", "value", "output")
 @final
 class LiveAnatomy(Anatomy):
     """An `Anatomy` of any family that `LiveModel` knows, of one stack of layers with an attention and a feed-forward
-    block each. Products that are one in the model are one slot under several names."""
+    block each, which are called `layers` here whatever the family calls its stack. Products that are one in the model
+    are one slot under several names."""
 
     def __init__(
         self,
@@ -49,6 +50,7 @@ class LiveAnatomy(Anatomy):
         self._families, self._linked = families, linked
         self._texts, self._settled = texts, settled
         self.runtime = DEFAULT_RUNTIME
+        self._stack_name = self._only_stack()
         self.layers = self._find_layers()
 
     def _over(self, model: nn.Module, *, linked: bool = False) -> Anatomy:
@@ -56,16 +58,25 @@ class LiveAnatomy(Anatomy):
         copied.runtime = self.runtime
         return copied
 
+    def _only_stack(self) -> str:
+        """What its family calls the stack. Raises SpecError where there are several."""
+        names = tuple(stacks_of(self.model, self.live.family))
+        if len(names) > 1:
+            raise SpecError(
+                f"model: a {type(self.model).__name__} has {len(names)} stacks of layers ({', '.join(names)}); a study "
+                "takes a classifier of one"
+            )
+        return names[0]
+
     def _find_layers(self) -> list[LayerParts]:
-        modules = stacks_of(self.model, self.live.family)[STACK]
-        (stack,) = (one for one in self.live.family.stacks if one.name == STACK)
+        name = self._stack_name
+        modules = stacks_of(self.model, self.live.family)[name]
+        (stack,) = (one for one in self.live.family.stacks if one.name == name)
         size = head_size_of(self.model.config, stack)
-        return [
-            self._layer(index, module, size) for index, module in zip(self.live.layers(STACK), modules, strict=True)
-        ]
+        return [self._layer(index, module, size) for index, module in zip(self.live.layers(name), modules, strict=True)]
 
     def _layer(self, index: int, module: nn.Module, head_size: int) -> LayerParts:
-        name = f"{STACK}.{index}"
+        name = f"{self._stack_name}.{index}"
         both = [*self.live.products(f"{name}.attention"), *self.live.products(f"{name}.feed_forward")]
         slots = {role: product.slot for product in both for role in product.roles}
         query, key, value, output = (slots[role] for role in _ATTENTION)
@@ -85,14 +96,14 @@ class LiveAnatomy(Anatomy):
         return bool(self.live.token_tables())
 
     @property
-    def embedded(self) -> nn.Module:
+    def embedded(self) -> nn.Module | None:
         base = base_of(self.model)
         fronts = [front for front in self.live.family.fronts if front.kind == "embedding"]
         found = [module for front in fronts for path in front.products if (module := at(base, path)) is not None]
-        return cast(nn.Module, found[-1] if found else at(base, "embeddings"))
+        return cast(nn.Module | None, found[-1] if found else at(base, "embeddings"))
 
     def shape(self) -> ModelParts:
-        return replace(self.live.parts(), runtime=self.runtime, read=self.live.read)
+        return replace(with_stack(self.live.parts(), STACK), runtime=self.runtime, read=self.live.read)
 
     def settled(self) -> dict[str, Tensor]:
         return self.live.settled()
@@ -108,14 +119,14 @@ class LiveAnatomy(Anatomy):
     # What is done to it
 
     def keep_layers(self, indices: Sequence[int]) -> None:
-        self.live.keep_layers(STACK, indices)
+        self.live.keep_layers(self._stack_name, indices)
         self.layers = self._find_layers()
 
     def keep_heads(self, index: int, heads: Sequence[int]) -> None:
-        self.live.keep_heads(f"{STACK}.{index}.attention", heads)
+        self.live.keep_heads(f"{self._stack_name}.{index}.attention", heads)
 
     def keep_channels(self, index: int, channels: Sequence[int]) -> None:
-        self.live.keep_channels(f"{STACK}.{index}.feed_forward", channels)
+        self.live.keep_channels(f"{self._stack_name}.{index}.feed_forward", channels)
 
     def factor(self, slots: Sequence[Slot], method: Factoring) -> None:
         self.live.factor(self._names(slots), method)
@@ -138,7 +149,7 @@ class LiveAnatomy(Anatomy):
         """Of the blocks that hold any of these."""
         asked = set(slots)
         return [
-            f"{STACK}.{layer.index}.{block}"
+            f"{self._stack_name}.{layer.index}.{block}"
             for layer in {layer.module: layer for layer in reversed(self.layers)}.values()  # the first of shared ones
             for block, of_it in (("attention", layer.attention), ("feed_forward", layer.feed_forward))
             if asked.intersection(of_it)

@@ -49,3 +49,29 @@ DEIT = replace(VIT, model_type="deit")
 
 DINOV2 = replace(VIT, model_type="dinov2")
 """Oquab et al. 2023."""
+
+WHISPER = Family(
+    model_type="whisper",
+    head=("projector", "classifier"),
+    head_activation="tanh",
+    activation=lambda config: str(config.activation_function),
+    first_position=lambda _: 0,
+    counters=(),
+    like_bert=False,
+    modality="audio",
+)
+"""Radford et al. 2022; its encoder alone."""
+
+WAV2VEC2 = replace(WHISPER, model_type="wav2vec2", activation=lambda config: str(config.hidden_act))
+"""Baevski et al. 2020."""
+
+HUBERT = replace(WAV2VEC2, model_type="hubert")
+"""Hsu et al. 2021."""
+
+AST = replace(
+    WAV2VEC2,
+    model_type="audio-spectrogram-transformer",
+    head=("classifier.dense",),
+    head_norms=("classifier.layernorm",),
+)
+"""Gong et al. 2021."""

@@ -140,7 +140,7 @@ class ConvolutionWeights:
 class SoundWeights:
     """A wave shortened by `convolutions`, each bent by the `activation`; normalised and projected to the width of the
     layers; a convolution of as many places around each, bent too, tells its `position` and is added. The `last_norm`
-    stands before the layers of post-norm stacks."""
+    stands before the layers of post-norm stacks. `samples` are those of a wave, where all have as many."""
 
     convolutions: tuple[ConvolutionWeights, ...]
     norm: Norm
@@ -148,6 +148,7 @@ class SoundWeights:
     position: ConvolutionWeights
     last_norm: Norm | None
     activation: str
+    samples: int | None = None
 
 
 @dataclass(frozen=True, slots=True)

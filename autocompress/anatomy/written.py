@@ -12,7 +12,7 @@ from torch.nn.utils import parametrize
 from autocompress.anatomy.arrays import array_of, bits_of, linears_of
 from autocompress.anatomy.blueprint import at, base_of, blocks_of, head_size_of, stacks_of
 from autocompress.anatomy.heads import EMBEDDING, TOKENS, head_of, is_of_the_whole
-from autocompress.anatomy.inputs import image_sides, patch_sides
+from autocompress.anatomy.inputs import audio_length, image_sides, patch_sides
 from autocompress.anatomy.int8 import Int8Embedding
 from autocompress.anatomy.live import LiveModel, Multiplied
 from autocompress.anatomy.weights import (
@@ -184,6 +184,7 @@ class _Reading:
             _convolution(base.encoder.pos_conv_embed),
             None if self._is_pre else _norm(base.encoder.layer_norm),
             str(config.feat_extract_activation),
+            audio_length(config) or None,
         )
 
 

@@ -8,7 +8,7 @@ from dataclasses import asdict, dataclass, field, fields, replace
 from typing import Any, ClassVar, Final, Literal
 
 from autocompress.core.scores import MetricSpec
-from autocompress.core.task_kinds import OURS, form_of, kinds
+from autocompress.core.task_kinds import NOUNS, OURS, form_of, kinds
 from autocompress.errors import did_you_mean
 
 _FORBID = {"extra": "forbid"}
@@ -16,6 +16,7 @@ _FORBID = {"extra": "forbid"}
 SPLITS: Final = ("train", "validation", "test")
 
 _MAX_LENGTH: Final = 128
+_MOST_SECONDS: Final = 600
 
 TextFormat = Literal["csv", "tsv", "jsonl", "json", "parquet", "arrow", "lines", "conll"]
 
@@ -95,6 +96,8 @@ class PartSpec:
     """The names of all columns, where the file has no line of them."""
     image: str | None = None
     """The column of images."""
+    audio: str | None = None
+    """The column of recordings."""
     most: int | None = None
     """So many rows of it are used, at random where there are more."""
     __pydantic_config__: ClassVar[dict[str, str]] = _FORBID
@@ -102,8 +105,8 @@ class PartSpec:
 
 @dataclass(frozen=True, slots=True)
 class DataSpec:
-    """Labelled texts or images: in one `source` that is split, or in files of their own for `train`, `validation` and
-    `test`.
+    """Labelled texts, images or recordings: in one `source` that is split, or in files of their own for `train`,
+    `validation` and `test`.
 
     A source is a file, or a folder: of files in one format, whose names say which split they hold or none; one that the
     `datasets` library saved; a data set on the hub. From Python, `autocompress.run(..., data=...)` gives them instead.
@@ -153,6 +156,8 @@ class DataSpec:
     image: str = "image"
     """Of tables of images, the column with their files (relative to the table), or with the images themselves, as the
     `datasets` library keeps them. A folder with a folder of images for each class needs none, nor do idx files."""
+    audio: str = "audio"
+    """The same of tables of recordings; a folder with a folder of recordings for each class needs none."""
     most: int | None = None
     """So many rows of each source are used, at random where there are more."""
     __pydantic_config__: ClassVar[dict[str, str]] = _FORBID
@@ -190,9 +195,7 @@ class DataSpec:
 
     def of(self, part: PartSpec) -> DataSpec:
         """The settings that hold for one part."""
-        own = {
-            name: getattr(part, name) for name in ("format", "text", "text_pair", "label", "columns", "image", "most")
-        }
+        own = {name: getattr(part, name) for name in _OF_PARTS}
         return replace(self, **{name: value for name, value in own.items() if value is not None})
 
     @property
@@ -207,14 +210,15 @@ class DataSpec:
 
 def _told(part: PartSpec) -> dict[str, Any]:
     found = {**asdict(part), "source": None}
-    for name in ("text_pair", "image", "most"):  # which came later than the others
+    for name in ("text_pair", "image", "audio", "most"):  # which came later than the others
         if getattr(part, name) is None:
             found.pop(name)
     return found
 
 
+_OF_PARTS = ("format", "text", "text_pair", "label", "columns", "image", "audio", "most")
 _FIRST = ("format", "text", "label", "columns", "pattern", "encoding", "threshold", "distinct", "split", "split_seed")
-_LATER = ("delimiter", "quoted", "ignore", "text_pair", "image", "most")
+_LATER = ("delimiter", "quoted", "ignore", "text_pair", "image", "audio", "most")
 _DEFAULTS: dict[str, Any] = {one.name: one.default for one in fields(DataSpec)}
 
 
@@ -281,14 +285,16 @@ def _check_delimiter(delimiter: str | None) -> None:
 
 @dataclass(frozen=True, slots=True)
 class TaskSpec:
-    """What the model is for. Texts are cut at `max_length` tokens, images brought to `image_size`."""
+    """What the model is for. Texts are cut at `max_length` tokens, images brought to `image_size`,
+    recordings cut or filled up to `audio_seconds`."""
 
     data: DataSpec = field(default_factory=DataSpec)
     """Labelled texts."""
     kind: str = "text-classification"
     """What is asked of a text, or of two: a class (text-classification, sentence-pairs), an amount (regression), yes or
     no to each of several classes (multi-label), or a vector (sentence-embeddings, judged on pairs of texts); of each
-    word a tag (token-classification); of an image its class (image-classification)."""
+    word a tag (token-classification); of an image its class (image-classification), or of a recording
+    (audio-classification)."""
     metric: str | MetricSpec | None = None
     """What quality is: accuracy, f1 (of the class that `label` names), macro-f1, micro-f1, mcc or roc-auc of classes;
     spearman, pearson or rmse of amounts; recall (among the `k` nearest); span-f1 of tags. Each task has one that is
@@ -301,6 +307,9 @@ class TaskSpec:
     image_size: int | None = None
     """Pixels of an image's sides, where it is not the size that the checkpoint was trained with: its table of positions
     is interpolated. The time of an inference grows with the number of patches."""
+    audio_seconds: float | None = None
+    """Seconds that every recording is cut or filled up to: no more than the checkpoint was made for, which is what is
+    taken where nothing is given. Models of waves need it. The time of an inference grows with it."""
     __pydantic_config__: ClassVar[dict[str, str]] = _FORBID
 
     def __post_init__(self) -> None:
@@ -349,14 +358,19 @@ class TaskSpec:
     def _refuse_other_inputs(self) -> None:
         """Raises ValueError for settings of texts where a row is none, and the other way round."""
         modality = form_of(self.kind).modality
+        rows = NOUNS[modality]
         if modality != "text" and self.max_length != _MAX_LENGTH:
-            raise ValueError(
-                f"task.max_length: counts tokens of texts, and {self.kind} reads {modality}s; leave it out"
-            )
+            raise ValueError(f"task.max_length: counts tokens of texts, and {self.kind} reads {rows}; leave it out")
         if modality != "image" and self.image_size is not None:
-            raise ValueError(f"task.image_size: is that of images, and {self.kind} reads {modality}s; leave it out")
+            raise ValueError(f"task.image_size: is that of images, and {self.kind} reads {rows}; leave it out")
         if self.image_size is not None and self.image_size < 1:
             raise ValueError(f"task.image_size: must be >= 1, got {self.image_size}")
+        if modality != "audio" and self.audio_seconds is not None:
+            raise ValueError(f"task.audio_seconds: is that of recordings, and {self.kind} reads {rows}; leave it out")
+        if self.audio_seconds is not None and not 0 < self.audio_seconds <= _MOST_SECONDS:
+            raise ValueError(
+                f"task.audio_seconds: must lie above 0 and be <= {_MOST_SECONDS}, got {self.audio_seconds}"
+            )
 
     def _settle_metric(self) -> None:
         """Raises ValueError for a metric that the task does not know; those of a task from elsewhere are its own."""

@@ -105,6 +105,27 @@ def with_layers(model: ModelParts, layers: Iterable[Layer], *, words_in: Storage
     return replace(model, parts=(*fronts, *(part for layer in layers for part in layer), *ends))
 
 
+def with_stack(model: ModelParts, name: str) -> ModelParts:
+    """The model of one stack with this name for it, in the names of its parts, too."""
+    (before,) = model.stacks
+    if before == name:
+        return model
+
+    def renamed(given: str) -> str:
+        return f"{name}.{given.removeprefix(before + '.')}" if given.startswith(f"{before}.") else given
+
+    parts = (
+        replace(
+            part,
+            name=renamed(part.name) if part.layer is not None else part.name,
+            owner=None if part.owner is None else renamed(part.owner),
+            stack=name if part.stack == before else part.stack,
+        )
+        for part in model.parts
+    )
+    return replace(model, parts=tuple(parts))
+
+
 def with_vocabulary(model: ModelParts, rows: int) -> ModelParts:
     """The model with so many words."""
 

@@ -22,6 +22,9 @@ Targets = Literal["class", "amount", "classes", "tags"]
 Modality = Literal["text", "image", "audio"]
 """What a row is."""
 
+NOUNS: Final[Mapping[Modality, str]] = {"text": "texts", "image": "images", "audio": "recordings"}
+"""What rows are called."""
+
 
 @dataclass(frozen=True, slots=True)
 class TaskForm:
@@ -42,6 +45,7 @@ OURS: Final[Mapping[str, TaskForm]] = {
     "token-classification": TaskForm(("span-f1", "accuracy"), targets="tags"),
     "multi-label": TaskForm(("micro-f1", "macro-f1"), targets="classes", pairs="maybe"),
     "image-classification": TaskForm(_OF_CLASSES, modality="image"),
+    "audio-classification": TaskForm(_OF_CLASSES, modality="audio"),
 }
 
 

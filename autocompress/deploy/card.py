@@ -8,6 +8,7 @@ from typing import Any
 from autocompress.core.lowering import FormChoice
 from autocompress.core.policy import Step
 from autocompress.core.runtimes import DEFAULT_RUNTIME, RUNTIMES, named_runtime
+from autocompress.core.task_kinds import NOUNS, Modality
 from autocompress.core.workload import Workload
 from autocompress.deploy.folder import Manifest
 
@@ -33,6 +34,7 @@ _USE: Mapping[str, tuple[str, str]] = {
     "text": ("tokenizers", '"some text"'),
     "pairs": ("tokenizers", '"some text" "another one"'),
     "image": ("pillow", "picture.png"),
+    "audio": ("", "speech.wav"),
 }
 """What an example needs beside its runtime, and what it may be asked: by what it reads."""
 
@@ -62,7 +64,7 @@ def model_card(manifest: Manifest, *, summary: str, steps: Sequence[str]) -> str
         "## Use",
         "",
         "```",
-        f"pip install {_installed(manifest)} {package} numpy",
+        f"pip install {' '.join(filter(None, (_installed(manifest), package, 'numpy')))}",
         f"python example.py {asked}",
         "```",
         "",
@@ -97,7 +99,8 @@ def _graph(about: Mapping[str, Any]) -> list[str]:
 
 
 def _noun(task: Mapping[str, Any]) -> str:
-    of = "pairs of texts" if task.get("pairs") else f"{task.get('modality', 'text')}s"
+    modality: Modality = task.get("modality", "text")
+    of = "pairs of texts" if task.get("pairs") else NOUNS[modality]
     nouns = {
         "share": f"classifier of {of}",
         "labels": f"multi-label classifier of {of}",
@@ -111,7 +114,7 @@ def _noun(task: Mapping[str, Any]) -> str:
 
 def _rows(manifest: Manifest) -> str:
     """What it is asked."""
-    return f"{manifest.modality}s"
+    return NOUNS[manifest.modality]
 
 
 def _held_out(manifest: Manifest) -> str:

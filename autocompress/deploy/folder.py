@@ -2,13 +2,14 @@
 
 model.onnx           what is deployed
 tokenizer.json       how texts become token ids; tokenizer_config.json tells transformers to read it as it is
-preprocessor_config.json   of a model of images instead: how they are read; image_reading.py is the program that does
+preprocessor_config.json   of a model of images or recordings instead: how they are read; image_reading.py or
+                     audio_reading.py is the program that does
 example.py           answers from the command line with the model's runtime, tokenizers or pillow, and numpy alone
 manifest.json        task, workload, runtime, metrics, and the SHA-256 of every other file
 policy.json          what was done to the model
 README.md            the model card
-check.json           some validation rows (texts with their token ids, the files of images), with the answers the model
-                     gave when it was exported
+check.json           some validation rows (texts with their token ids, the files of images or recordings), with the
+                     answers the model gave when it was exported
 config.json, weights.safetensors   the torch form, rebuilt by `autocompress.load_torch`
 """
 
@@ -75,9 +76,9 @@ class Manifest:
 
 @dataclass(frozen=True, slots=True)
 class Checked:
-    """Texts, pairs of them, rows of words, or files of images as bytes, that travel with a folder: of texts their token
-    ids, labels as the task has them, and logits, rows first; of pairs the types of their tokens, where the model is
-    told them."""
+    """Texts, pairs of them, rows of words, or files of images or recordings as bytes, that travel with a folder: of
+    texts their token ids, labels as the task has them, and logits, rows first; of pairs the types of their tokens,
+    where the model is told them."""
 
     texts: tuple[Any, ...]
     tokens: tuple[NDArray[np.int64], ...]
@@ -221,7 +222,7 @@ def _example(runtime: str, task: Mapping[str, Any], *, requires: str) -> str:
     }
     example = _template(RUNTIMES[named_runtime(runtime)].library)
     for name, text in filled.items():
-        example = example.replace(name, text)
+        example = example.replace(f"{name} " if name == "$PACKAGES" and not text else name, text)
     return example
 
 
@@ -248,6 +249,13 @@ _READING: Final[Mapping[str, _Reading]] = {
         "pillow",
         "how = preprocessing_in(folder)",
         "picture.png",
+    ),
+    "audio": _Reading(
+        "sys.dont_write_bytecode = True  # nothing is added to this folder\n"
+        "    from audio_reading import Unreadable, preprocessing_in, read",
+        "",
+        "how = preprocessing_in(folder)",
+        "speech.wav",
     ),
 }
 

@@ -11,6 +11,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from autocompress.core.policy import CompressionPolicy
+from autocompress.core.task_kinds import NOUNS
 from autocompress.core.workload import Workload
 from autocompress.deploy.answers import FORMS, Form
 from autocompress.deploy.folder import MANIFEST, MODEL, POLICY, Manifest, answering, read_manifest, verify_used
@@ -45,20 +46,23 @@ class ExportedModel:
         """The token ids of each text, or pair of texts. Raises SpecError for what is neither, and for a model that
         reads no texts."""
         if not isinstance(self.reader, TextReader):
-            raise SpecError(f"this model reads {self._about['modality']}s, which have no tokens")
+            raise SpecError(f"this model reads {NOUNS[self._about['modality']]}, which have no tokens")
         return self.reader.tokens(texts)
 
     def logits(self, given: Any) -> NDArray[np.float32]:
-        """[rows, outputs], computed in the batches that the model was measured with; one row for one text or image."""
+        """[rows, outputs], computed in the batches that the model was measured with; one row for one text, image or
+        recording."""
         rows = [given] if self.reader.is_row(given) else list(given)
         if not rows:
             return np.zeros((0, len(self.labels)), np.float32)
         return self.reader.outputs(self.session, rows, self._workload)
 
     def __call__(self, given: Any) -> Any:
-        """The answer to one text or image, or one for each of several (`deploy.answers`). Where the model reads pairs,
-        a tuple of two texts is one of them; where it reads words, a tuple of words is a text that was split already.
-        Images are paths, bytes, arrays or Pillow's own."""
+        """The answer to one text, image or recording, or one for each of several (`deploy.answers`). Where the model
+        reads pairs, a tuple of two texts is one of them; where it reads words, a tuple of words is a text that was
+        split already.
+        Images are paths, bytes, arrays or Pillow's own; recordings are paths or bytes of files, mappings with `array`
+        and `sampling_rate`, or arrays of the model's own rate."""
         rows = [given] if self.reader.is_row(given) else list(given)
         answers = self._form(self.logits(rows), self._about, self.reader.words(rows))
         return answers[0] if self.reader.is_row(given) else list(answers)

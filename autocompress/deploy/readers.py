@@ -5,7 +5,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from pathlib import Path
-from typing import Any, Final, Protocol, final
+from typing import Any, ClassVar, Final, Protocol, final
 
 import numpy as np
 from numpy.typing import NDArray
@@ -15,8 +15,7 @@ from autocompress.core.workload import Workload
 from autocompress.deploy.serving import predict_as_served, serve
 from autocompress.deploy.session import Session
 from autocompress.errors import IntegrityError, SpecError
-from autocompress.inputs.image_reading import Unreadable, preprocessing_in
-from autocompress.inputs.image_reading import read as read_images
+from autocompress.inputs import audio_reading, image_reading
 from autocompress.inputs.tokenizer import TextTokenizer
 from autocompress.inputs.words import ReadWords
 
@@ -76,15 +75,10 @@ class TextReader:
         return predict_as_served(session, tokens, workload, pad=self._pad, types=types)
 
 
-@final
-class ImageReader:
-    """Images: paths, the bytes of files, arrays or Pillow's own."""
+class _FileReader:
+    """Rows that are files, or what a Python program holds of them, read by a program that travels with folders."""
 
-    def __init__(self, folder: Path, _: Mapping[str, Any]) -> None:
-        try:
-            self._how = preprocessing_in(folder)
-        except Unreadable as error:
-            raise IntegrityError(str(error)) from error
+    noun: ClassVar[str]
 
     def is_row(self, given: Any) -> bool:
         return not isinstance(given, list | tuple)
@@ -93,13 +87,13 @@ class ImageReader:
         return ()
 
     def read(self, rows: Sequence[Any], *, first: int = 0) -> NDArray[np.float32]:
-        """[images, channels, height, width]. Raises SpecError naming the first that is no image."""
+        """[rows, ...]. Raises SpecError naming the first that is none."""
         found = []
         for place, one in enumerate(rows, start=first):
             try:
-                found.append(read_images([one], self._how)[0])
-            except Unreadable as error:
-                raise SpecError(f"image {place}: {error}") from error
+                found.append(self._read(one))
+            except (image_reading.Unreadable, audio_reading.Unreadable) as error:
+                raise SpecError(f"{self.noun} {place}: {error}") from error
         return np.stack(found)
 
     def outputs(self, session: Session, rows: Sequence[Any], workload: Workload) -> NDArray[np.float32]:
@@ -109,9 +103,50 @@ class ImageReader:
         )
         return serve(session, batches)
 
+    def _read(self, row: Any) -> NDArray[np.float32]:
+        raise NotImplementedError
+
+
+@final
+class ImageReader(_FileReader):
+    """Images: paths, the bytes of files, arrays or Pillow's own."""
+
+    noun = "image"
+
+    def __init__(self, folder: Path, _: Mapping[str, Any]) -> None:
+        try:
+            self._how = image_reading.preprocessing_in(folder)
+        except image_reading.Unreadable as error:
+            raise IntegrityError(str(error)) from error
+
+    def _read(self, row: Any) -> NDArray[np.float32]:
+        """[channels, height, width]"""
+        found: NDArray[np.float32] = image_reading.read([row], self._how)[0]
+        return found
+
+
+@final
+class AudioReader(_FileReader):
+    """Recordings: paths, the bytes of files, mappings with `array` and `sampling_rate`, or arrays of the model's own
+    rate."""
+
+    noun = "recording"
+
+    def __init__(self, folder: Path, _: Mapping[str, Any]) -> None:
+        try:
+            self._how = audio_reading.preprocessing_in(folder)
+        except audio_reading.Unreadable as error:
+            raise IntegrityError(str(error)) from error
+
+    def _read(self, row: Any) -> NDArray[np.float32]:
+        """[bands, frames], [frames, bands] or [samples]"""
+        found: NDArray[np.float32] = audio_reading.read([row], self._how)[0]
+        return found
+
 
 READERS: Final[Mapping[Modality, Callable[[Path, Mapping[str, Any]], Reader]]] = {
     "text": TextReader,
     "image": ImageReader,
+    "audio": AudioReader,
 }
 """By what the manifest says of its task; texts where it says nothing."""

@@ -64,7 +64,7 @@ def recorded(
                 if part in parts:
                     _hook(stack, module, partial(features._take, part, place))
         if "embeddings" in parts:
-            _hook(stack, anatomy.embedded, partial(features._take, "embeddings", 0))
+            _hook_embedded(stack, anatomy, features)
         yield features
 
 
@@ -90,6 +90,18 @@ def _modules(layer: LayerParts) -> dict[Part, nn.Module]:
         "value": layer.value.module,
         "hidden": layer.module,
     }
+
+
+def _hook_embedded(stack: ExitStack, anatomy: Anatomy, features: Features) -> None:
+    """What goes into the first layer, where no module puts it out."""
+    if (module := anatomy.embedded) is not None:
+        _hook(stack, module, partial(features._take, "embeddings", 0))
+        return
+
+    def take(layer: nn.Module, given: tuple[Tensor, ...]) -> None:
+        features._take("embeddings", 0, layer, None, given)
+
+    stack.callback(anatomy.layers[0].module.register_forward_pre_hook(take).remove)
 
 
 def _hook(stack: ExitStack, module: nn.Module, take: Callable[..., None]) -> None:

@@ -23,6 +23,7 @@ from autocompress.core.policy import CompressionPolicy
 from autocompress.core.ports import Observer
 from autocompress.core.runtimes import DEFAULT_RUNTIME
 from autocompress.core.spec import StudySpec
+from autocompress.core.task_kinds import NOUNS
 from autocompress.deploy.folder import MODEL, read_manifest
 from autocompress.distill import predict
 from autocompress.errors import NotFoundError, SpecError
@@ -162,7 +163,7 @@ def _sentence(spec: StudySpec, teacher: Teacher, text: Given | None) -> Sentence
     task = teacher.task
     if task.modality != "text":
         if text is not None:
-            raise SpecError(f"--text: {task.kind} reads {task.modality}s; leave it out")
+            raise SpecError(f"--text: {task.kind} reads {NOUNS[task.modality]}; leave it out")
         return None
     return tokenized(task, _example(task) if text is None else text, longest=_longest(spec))
 

@@ -14,6 +14,7 @@ from numpy.typing import NDArray
 from safetensors import SafetensorError
 
 from autocompress.core.refusals import host_error, not_loaded
+from autocompress.core.task_kinds import NOUNS
 from autocompress.core.workload import Workload
 from autocompress.deploy.export import export_stock
 from autocompress.deploy.folder import (
@@ -191,7 +192,7 @@ def _verified(folder: Path, rounds: int) -> FolderReport:
         promised_speedup=float(manifest.baseline["latency_ms"]["value"]) / promised_ms,
         problems=tuple(problems),
         remarks=tuple(_remarks(files)),
-        rows=f"{manifest.modality}s",
+        rows=NOUNS[manifest.modality],
     )
 
 

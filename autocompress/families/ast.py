@@ -17,4 +17,5 @@ AST = Family(
         ),
     ),
     ends={"layers": ("layernorm",)},
+    reads="audio",
 )

@@ -108,6 +108,7 @@ class Family:
     belong to all layers, by stack, and `heads` everything behind, a pooler among it. What a task adds to the base model
     is found there and needs no name. A classifier whose head `reads_first` has its answer from the first position of
     the last layer alone. Without a `writing` it is deployed by tracing.
+    What it `reads` is said where patches are none of images.
     """
 
     model_type: str
@@ -117,9 +118,10 @@ class Family:
     heads: tuple[str, ...] = ()
     reads_first: bool = False
     writing: Writing | None = None
+    reads: Modality | None = None
 
     @property
     def modality(self) -> Modality:
-        """What it reads: what stands before its first stack tells."""
+        """What it reads: what stands before its first stack tells, where nothing else does."""
         kinds: dict[Kind, Modality] = {"patches": "image", "conv_front": "audio"}
-        return kinds.get(self.fronts[0].kind, "text")
+        return self.reads or kinds.get(self.fronts[0].kind, "text")

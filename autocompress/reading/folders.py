@@ -37,6 +37,13 @@ _IMAGES: Final = frozenset(
     )
 )
 """Endings of names of images; those of some that cannot be read here are told, not passed over."""
+_RECORDINGS: Final = frozenset(
+    (
+        *("aac", "aif", "aifc", "aiff", "amr", "au", "caf", "flac", "m4a", "mp3", "oga", "ogg", "opus", "ra", "snd"),
+        *("spx", "wav", "wave", "weba", "wma"),
+    )
+)
+"""The same of recordings."""
 _ABOUT: Final = {"dataset_info.json", "dataset_infos.json", "state.json", "dataset_dict.json"}
 """What the `datasets` library writes beside data."""
 
@@ -154,10 +161,12 @@ def _loose_files(layout: Layout, path: Path) -> Found:
     files = [name for name in names if name.name not in _ABOUT and _is_asked(layout, name)]
     if not files:
         listed = ", ".join(name.relative_to(path).as_posix() for name in names[:5]) or "nothing"
-        images = "; images are read by `task.kind: image-classification`" if any(map(is_picture, names)) else ""
+        other = "; images are read by `task.kind: image-classification`" if any(map(is_picture, names)) else ""
+        if any(map(is_recording, names)):
+            other = "; recordings are read by `task.kind: audio-classification`"
         raise SpecError(
             f"{path}: a folder without a file that can be read as {layout.format or 'a table'} (it holds {listed}); "
-            f"name a file with `{layout.key}.source.member`, or set `{layout.key}.format`{images}"
+            f"name a file with `{layout.key}.source.member`, or set `{layout.key}.format`{other}"
         )
     formats = {_known(name) for name in files}
     if not layout.format and len(formats) > 1:
@@ -181,6 +190,11 @@ def _loose_files(layout: Layout, path: Path) -> Found:
 def is_picture(path: Path) -> bool:
     """Whether a file is taken for an image, by its name."""
     return path.suffix[1:].lower() in _IMAGES
+
+
+def is_recording(path: Path) -> bool:
+    """Whether a file is taken for a recording, by its name."""
+    return path.suffix[1:].lower() in _RECORDINGS
 
 
 def is_table(path: Path) -> bool:

@@ -17,8 +17,10 @@ from autocompress.reading.folders import split_named
 from autocompress.reading.json_rows import table_of_tree
 from autocompress.reading.labelled import ALL, inputs_of, targets_of
 from autocompress.reading.layout import Layout, Table, check_columns
+from autocompress.reading.media import media_of
 from autocompress.reading.pairs import second_texts
-from autocompress.reading.pictures import pictures_of
+from autocompress.reading.pictures import PICTURES
+from autocompress.reading.recordings import RECORDINGS
 
 KINDS = (
     "a pandas DataFrame, a datasets.Dataset, an arrow table, a list of (text, label) pairs or of dicts, or a mapping "
@@ -30,8 +32,8 @@ def rows_given(
     spec: DataSpec, data: object, targets: Targets = "class", modality: Modality = "text"
 ) -> dict[str, bytes]:
     """What `run(..., data=...)` was given as lines of JSON with `text`, `text_pair` if there is one, and `label`, by
-    the split they are given for or under `all`; with an `image` in place of texts, whole, whatever it was given as.
-    Columns are those that the study names.
+    the split they are given for or under `all`; with an `image` or an `audio` in place of texts, whole, whatever it was
+    given as. Columns are those that the study names.
 
     Raises SpecError with the rows that have no text or no label, and for what is no table of texts.
     """
@@ -51,6 +53,7 @@ def kept(spec: DataSpec, files: Mapping[str, str]) -> DataSpec:
         text_pair=None if spec.text_pair is None else "text_pair",
         label="label",
         image="image",
+        audio="audio",
         columns=(),
         pattern=None,
         encoding="utf-8",
@@ -115,8 +118,8 @@ def _of_frame(layout: Layout, where: str, frame: Any) -> Table:
 
 
 def _lines(layout: Layout, table: Table, targets: Targets) -> bytes:
-    if "image" in layout.wanted:
-        return _image_lines(layout, table, targets)
+    if layout.modality != "text":
+        return _file_lines(layout, table, targets)
     if not layout.tagged:
         second_texts(layout, table)
     inputs, lines = inputs_of(table, layout), []
@@ -127,10 +130,11 @@ def _lines(layout: Layout, table: Table, targets: Targets) -> bytes:
     return "".join(lines).encode()
 
 
-def _image_lines(layout: Layout, table: Table, targets: Targets) -> bytes:
-    images = pictures_of(table, layout.wanted["image"], Path(), anywhere=True)
+def _file_lines(layout: Layout, table: Table, targets: Targets) -> bytes:
+    key, medium = layout.modality, PICTURES if layout.modality == "image" else RECORDINGS
+    files = media_of(medium, table, layout.wanted[key], Path(), anywhere=True)
     lines = []
-    for image, label in zip(images, targets_of(table, images, layout, targets), strict=True):
-        content = image if isinstance(image, bytes) else Path(image).read_bytes()
-        lines.append(json.dumps({"image": {"base64": base64.b64encode(content).decode()}, "label": label}) + "\n")
+    for file, label in zip(files, targets_of(table, files, layout, targets), strict=True):
+        content = file if isinstance(file, bytes) else Path(file).read_bytes()
+        lines.append(json.dumps({key: {"base64": base64.b64encode(content).decode()}, "label": label}) + "\n")
     return "".join(lines).encode()

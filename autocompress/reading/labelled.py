@@ -11,7 +11,7 @@ from pathlib import Path
 from typing import Any, Final
 
 from autocompress.core.data_spec import DataSpec
-from autocompress.core.task_kinds import Modality, Targets
+from autocompress.core.task_kinds import NOUNS, Modality, Targets
 from autocompress.errors import SpecError
 from autocompress.reading.cells import (
     alike,
@@ -25,8 +25,10 @@ from autocompress.reading.cells import (
 )
 from autocompress.reading.folders import find_files, read_file
 from autocompress.reading.layout import Layout, Table
+from autocompress.reading.media import Read, find_media
 from autocompress.reading.pairs import second_texts
-from autocompress.reading.pictures import Read, Unencoded, find_pictures
+from autocompress.reading.pictures import Unencoded, find_pictures
+from autocompress.reading.recordings import RECORDINGS
 from autocompress.reading.words import check_tags, tags_of, words_of
 
 ALL: Final = "all"
@@ -41,7 +43,8 @@ _EMPTY_WORDS: Final = {"none", "null", "na", "n/a", "#n/a", "unknown label"}
 
 @dataclass(frozen=True, slots=True)
 class Rows:
-    """Labelled texts, pairs of texts, rows of words or images (paths, or bytes), in the order of their tables; labels
+    """Labelled texts, pairs of texts, rows of words, or images or recordings (paths, or bytes), in
+    the order of their tables; labels
     are what the task wants: classes, amounts, lists of classes, or tags. `origins` are the rows' places in the tables,
     one table after another."""
 
@@ -116,9 +119,9 @@ def read_labelled(
 
 def _tables(layout: Layout, path: Path, modality: Modality) -> tuple[dict[str, list[Read]], list[str]]:
     """By the split that they hold; and what is to be said of what was found."""
-    if modality == "image":
-        pictures = find_pictures(layout, path)
-        return dict(pictures.tables), pictures.notes
+    if modality != "text":
+        media = find_pictures(layout, path) if modality == "image" else find_media(RECORDINGS, layout, path)
+        return dict(media.tables), media.notes
     found = find_files(layout, path)
     return {
         name: [partial(read_file, layout, one) for one in files] for name, files in found.files.items()
@@ -183,8 +186,7 @@ def _rows(spec: DataSpec, tables: Sequence[Table], layout: Layout, targets: Targ
         texts += inputs
         found = targets_of(table, inputs, layout, targets)
         labels += with_threshold(spec, table, found) if targets == "class" else found
-    noun = "images" if "image" in layout.wanted else "texts"
-    return Rows(tuple(texts), tuple(labels), tuple(tables), tuple(range(len(texts))), noun)
+    return Rows(tuple(texts), tuple(labels), tuple(tables), tuple(range(len(texts))), NOUNS[layout.modality])
 
 
 def _some(rows: Rows, most: int | None, seed: int, told: list[str]) -> Rows:
@@ -196,9 +198,9 @@ def _some(rows: Rows, most: int | None, seed: int, told: list[str]) -> Rows:
 
 
 def inputs_of(table: Table, layout: Layout) -> list[Any]:
-    """The texts of a table, its pairs of texts, its rows of words, or its images."""
-    if "image" in layout.wanted:
-        return list(table.cells[layout.wanted["image"]])
+    """The texts of a table, its pairs of texts, its rows of words, or its files."""
+    if layout.modality != "text":
+        return list(table.cells[layout.wanted[layout.modality]])
     if layout.tagged:
         return list(words_of(table, layout.wanted["text"]))
     first = texts_of(table, layout.wanted["text"])

@@ -7,7 +7,7 @@ from dataclasses import dataclass, field, replace
 from typing import Any, Final, Literal
 
 from autocompress.core.data_spec import DataSpec, TextFormat, TextSpec
-from autocompress.core.task_kinds import Modality, Targets
+from autocompress.core.task_kinds import NOUNS, Modality, Targets
 from autocompress.errors import SpecError, did_you_mean
 
 ABSENT: Final = object()
@@ -32,12 +32,20 @@ class Layout:
     ignore: tuple[str, ...] = ()
     tagged: bool = False
 
+    @property
+    def modality(self) -> Modality:
+        """What the rows are, by the column that holds them."""
+        return "image" if "image" in self.wanted else "audio" if "audio" in self.wanted else "text"
+
     @staticmethod
     def of_labelled(spec: DataSpec, targets: Targets = "class", modality: Modality = "text") -> Layout:
-        if modality == "image":
-            if spec.image == spec.label:
-                raise SpecError(f"task.data.label: {spec.label!r} is the column of images already; name that of labels")
-            return _layout("task.data", {"image": spec.image, "label": spec.label}, spec, spec.pattern, spec.ignore)
+        if modality != "text":
+            column = spec.image if modality == "image" else spec.audio
+            if column == spec.label:
+                raise SpecError(
+                    f"task.data.label: {column!r} is the column of {NOUNS[modality]} already; name that of labels"
+                )
+            return _layout("task.data", {modality: column, "label": spec.label}, spec, spec.pattern, spec.ignore)
         wanted = {"text": spec.text}
         if spec.text_pair is not None:
             wanted["text_pair"] = spec.text_pair

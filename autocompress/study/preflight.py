@@ -18,7 +18,7 @@ from autocompress.core.parts import ModelParts
 from autocompress.core.paths import expanded
 from autocompress.core.prediction import predictor_of
 from autocompress.core.spec import StudySpec
-from autocompress.core.task_kinds import form_of
+from autocompress.core.task_kinds import NOUNS, form_of
 from autocompress.errors import AutocompressError
 from autocompress.families import FAMILIES
 from autocompress.operators import bound
@@ -48,9 +48,10 @@ def misfits(spec: StudySpec, model: Path) -> list[str]:
     family = FAMILIES.get(str(settings.get("model_type")))
     reads, wanted = family.modality if family else "text", form_of(spec.task.kind).modality
     if reads != wanted:
+        mine, theirs = NOUNS[reads], NOUNS[wanted]
         return [
-            f"{model}: a {settings.get('model_type')} reads {reads}s, and task.kind {spec.task.kind} gives it "
-            f"{wanted}s; take a model of {wanted}s, or a task of {reads}s"
+            f"{model}: a {settings.get('model_type')} reads {mine}, and task.kind {spec.task.kind} gives it "
+            f"{theirs}; take a model of {theirs}, or a task of {mine}"
         ]
     if wanted == "image" and (wrong := _image_size(spec, settings)):
         return [wrong]

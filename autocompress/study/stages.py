@@ -33,7 +33,7 @@ from autocompress.core.scores import SCORES, least_quality
 from autocompress.core.space import SearchSpace
 from autocompress.core.spec import POPULATION_FACT, WORKLOAD_FACT, StudySpec
 from autocompress.core.stored_parts import parts_to_json
-from autocompress.core.task_kinds import form_of
+from autocompress.core.task_kinds import NOUNS, form_of
 from autocompress.core.trust import NO_ELASTIC_FACT
 from autocompress.core.versions import versions
 from autocompress.deploy.session import runtime
@@ -242,7 +242,8 @@ class Conductor:
         for note in teacher.notes:
             self._observer.note(f"teacher: {note}")
         self._observer.note(
-            f"teacher: {teacher.validation:.4f} {task.metric} on validation; {task.modality}s: {split_sizes(sizes)}"
+            f"teacher: {teacher.validation:.4f} {task.metric} on validation; {NOUNS[task.modality]}: "
+            f"{split_sizes(sizes)}"
         )
         return teacher
 

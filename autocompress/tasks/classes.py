@@ -21,6 +21,7 @@ from autocompress.errors import SpecError
 from autocompress.inputs.examples import Batch, Rows
 from autocompress.reading import ALL, ordered, read_labelled
 from autocompress.reading import Rows as Labelled
+from autocompress.tasks.audio_loading import loaded_recordings
 from autocompress.tasks.image_loading import loaded_images
 from autocompress.tasks.loading import loaded
 from autocompress.tasks.metrics import Metric, of_classes
@@ -58,6 +59,8 @@ class OfClasses(Task):
 
         if data.modality == "image":
             found = loaded_images(spec, data, tokenizer_folder, numbers, classes=names, config=config)
+        elif data.modality == "audio":
+            found = loaded_recordings(spec, data, tokenizer_folder, numbers, classes=names, config=config)
         else:
             found = loaded(spec, data, tokenizer_folder, numbers, classes=names, rows=rows, types=types)
         return cls(str(spec.scored), names, found.splits, found.reading, found.notes)

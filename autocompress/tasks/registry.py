@@ -8,6 +8,7 @@ from typing import Final
 
 from autocompress.core.task_kinds import ENTRY_POINTS, kinds
 from autocompress.errors import SpecError, did_you_mean
+from autocompress.tasks.audio_classification import AudioClassification
 from autocompress.tasks.image_classification import ImageClassification
 from autocompress.tasks.multi_label import MultiLabel
 from autocompress.tasks.regression import Regression
@@ -21,7 +22,7 @@ TASKS: Final[Mapping[str, type[Task]]] = {
     task.kind: task
     for task in (
         *(TextClassification, SentencePairs, Regression, SentenceEmbeddings, TokenClassification, MultiLabel),
-        ImageClassification,
+        *(ImageClassification, AudioClassification),
     )
 }
 

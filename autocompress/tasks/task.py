@@ -20,7 +20,7 @@ from torch import Tensor
 from autocompress.anatomy.heads import SEQUENCE
 from autocompress.certainty import RowScores
 from autocompress.core.data_spec import TaskSpec
-from autocompress.core.task_kinds import Modality, form_of
+from autocompress.core.task_kinds import NOUNS, Modality, form_of
 from autocompress.errors import SpecError
 from autocompress.inputs.examples import Batch, Examples, Rows
 from autocompress.inputs.row_files import RowFiles, row_files_of
@@ -78,10 +78,10 @@ class Task(ABC):
         types: int = 1,
         config: Any = None,
     ) -> Self:
-        """Reads and splits, tokenizes texts and resizes images. `labels` fixes the order of the outputs (that of a
-        model already fine-tuned), `rows` are those of the model's embedding, `types` the kinds of token that it tells
-        apart, `config` is the model's, where rows are no texts. In `tokenizer_folder` the checkpoint says how rows are
-        read.
+        """Reads and splits, tokenizes texts, resizes images and makes spectrograms. `labels` fixes the order of the
+        outputs (that of a model already fine-tuned), `rows` are those of the model's embedding, `types` the kinds of
+        token that it tells apart, `config` is the model's, where rows are no texts. In `tokenizer_folder` the
+        checkpoint says how rows are read.
 
         Raises SpecError when the data do not fit the spec, the labels, or are too few to split, and when the tokenizer
         cannot be deployed, is not the model's, or knows next to nothing of the texts."""
@@ -110,7 +110,7 @@ class Task(ABC):
     def tokenizer(self) -> TokenizerFiles:
         """What turns texts into tokens. Raises SpecError where rows are none."""
         if not isinstance(self.reading, TokenizerFiles):
-            raise SpecError(f"{self.kind} reads {self.modality}s, which have no tokens")
+            raise SpecError(f"{self.kind} reads {NOUNS[self.modality]}, which have no tokens")
         return self.reading
 
     @property

@@ -19,11 +19,14 @@ from torch import nn
 from transformers.utils import logging as transformers_logging
 
 from autocompress.anatomy import FAMILIES, Family, family_of
+from autocompress.anatomy.blueprint import at, base_of
 from autocompress.anatomy.heads import (
+    AUDIO,
     EMBEDDING,
     IMAGE,
     SEQUENCE,
     TOKENS,
+    at_length,
     at_size,
     config_in,
     dense_of,
@@ -33,13 +36,15 @@ from autocompress.anatomy.heads import (
 )
 from autocompress.assets import check_model_folder
 from autocompress.assets.model_folders import config_errors, numbered_names, tensor_shapes
-from autocompress.core.task_kinds import form_of, kinds
+from autocompress.core.task_kinds import NOUNS, form_of, kinds
 from autocompress.errors import SpecError
+from autocompress.families import FAMILIES as READ
 
 _PURPOSES: Final = {
     SEQUENCE: "ForSequenceClassification",
     TOKENS: "ForTokenClassification",
     IMAGE: "ForImageClassification",
+    AUDIO: "ForAudioClassification",
 }
 """What the modelling library calls models with a head, at the end of their names."""
 NEW_HEAD = "`teacher: {head: new}` in the study trains a new head for your labels on its encoder"
@@ -85,9 +90,10 @@ class Checkpoint:
         wanted, reads = form_of(kind).modality, self.family.modality
         if wanted != reads:
             fitting = [name for name in kinds() if form_of(name).modality == reads]
+            mine, theirs = NOUNS[reads], NOUNS[wanted]
             raise SpecError(
-                f"{self.folder}: a {self.family.model_type} reads {reads}s, and {kind} gives it {wanted}s; take a "
-                f"model of {wanted}s, or a task of {reads}s ({', '.join(fitting) or 'there is none yet'})"
+                f"{self.folder}: a {self.family.model_type} reads {mine}, and {kind} gives it {theirs}; take a "
+                f"model of {theirs}, or a task of {mine} ({', '.join(fitting)})"
             )
 
     def check_head(self, problem: str) -> None:
@@ -130,7 +136,8 @@ class Checkpoint:
     def _check_purpose(self) -> None:
         """Raises SpecError for the head of another purpose, as its config says, or by what else is there of it."""
         wanted = _PURPOSES[self.head]
-        if self.purpose.endswith(tuple({*_OTHER_PURPOSES, *_PURPOSES.values()} - {wanted})):
+        known = {wanted, _PURPOSES[SEQUENCE]} if self.head == AUDIO else {wanted}  # as it is called in some families
+        if self.purpose.endswith(tuple({*_OTHER_PURPOSES, *_PURPOSES.values()} - known)):
             raise SpecError(
                 f"{self.folder}: its config says {self.purpose}, and a study takes a {wanted} as it is; {NEW_HEAD}"
             )
@@ -162,7 +169,10 @@ class Checkpoint:
         return tuple(names)
 
 
-_OTHER_PURPOSES: Final = ("ForMultipleChoice", "ForQuestionAnswering", "ForPreTraining")
+_OTHER_PURPOSES: Final = (
+    *("ForMultipleChoice", "ForQuestionAnswering", "ForPreTraining"),
+    *("ForAudioFrameClassification", "ForXVector"),
+)
 """Whose heads have tensors of the same names as a classifier's in some family, as those of classifiers have of each
 other's."""
 
@@ -203,10 +213,11 @@ def load_model(
     outputs: int = 0,
     types: bool = False,
     image_size: int | None = None,
+    audio_length: int | None = None,
 ) -> Any:
     """The model with this head (`anatomy.heads`), in fp32. A new head has an output for each label, or as
     many `outputs`, and starts the same way every time. With `types` rows are pairs, whose token types it is told; an
-    `image_size` is that of the images that it is to read.
+    `image_size` is that of the images that it is to read, `audio_length` the frames or samples of recordings.
 
     Raises SpecError when weights are missing, of another size, left over or not finite.
     """
@@ -227,6 +238,8 @@ def load_model(
         _check_loaded(checkpoint, model, info, new_head=new_head)
         if new_head and checkpoint.has_head:
             _renew_head(model, checkpoint.dense)
+    if audio_length:
+        return at_length(model, audio_length)
     return at_size(model, image_size) if image_size else model
 
 
@@ -258,8 +271,9 @@ def _check_loaded(checkpoint: Checkpoint, model: Any, info: Mapping[str, Any], *
         raise SpecError(
             f"{folder}: {len(wrong)} weights do not fit the model's config: {', '.join(wrong[:_SHOWN])}{more}"
         )
-    layers = f"{model.base_model_prefix}."
-    left = sorted(key for key in info["unexpected_keys"] if key.startswith(layers) and ".layer" in key)
+    layers, others = f"{model.base_model_prefix}.", _other_stacks(checkpoint, model)
+    left = [key for key in info["unexpected_keys"] if key.startswith(layers) and ".layer" in key]
+    left = sorted(key for key in left if not key.removeprefix(layers).startswith(others))
     if left:
         raise SpecError(
             f"{folder}: {len(left)} weights of layers that its config does not have: {', '.join(left[:_SHOWN])}; put "
@@ -271,6 +285,13 @@ def _check_loaded(checkpoint: Checkpoint, model: Any, info: Mapping[str, Any], *
             f"{folder}: {len(broken)} weights hold NaN or infinite values: {', '.join(broken[:_SHOWN])}; take a "
             "checkpoint from before its training diverged, or fetch it again"
         )
+
+
+def _other_stacks(checkpoint: Checkpoint, model: Any) -> tuple[str, ...]:
+    """How the names of weights begin that belong to stacks which the model goes without: the decoder of a Whisper."""
+    known = READ.get(checkpoint.family.model_type)
+    paths = [stack.path for stack in known.stacks] if known else []
+    return tuple(f"{path.partition('.')[0]}." for path in paths if at(base_of(model), path) is None)
 
 
 def _renew_head(model: Any, dense: Sequence[str]) -> None:

@@ -22,9 +22,10 @@ from autocompress.anatomy.heads import EMBEDDING
 from autocompress.assets import cache_folder, data_digest, file_digest, find_entry, new_entry
 from autocompress.core.policy import content_digest
 from autocompress.core.spec import StudySpec
-from autocompress.core.task_kinds import form_of
+from autocompress.core.task_kinds import NOUNS, form_of
 from autocompress.distill import Progress, answers, predict, train
 from autocompress.errors import CandidateError, NotFoundError, SpecError
+from autocompress.inputs.row_files import AudioFiles
 from autocompress.tasks import Outputs, Rows, Task, batches, task_named
 from autocompress.tasks.classes import OfClasses
 from autocompress.tasks.judgement import Tables, answer_tables, fitting_labels, order_problem
@@ -257,6 +258,7 @@ def _model(spec: StudySpec, checkpoint: Checkpoint, task: Task, *, new_head: boo
         outputs=task.outputs,
         types=task.types,
         image_size=spec.task.image_size,
+        audio_length=task.reading.length if isinstance(task.reading, AudioFiles) else None,
     )
 
 
@@ -282,7 +284,7 @@ def _judged(spec: StudySpec, teacher: Teacher, names: Sequence[str], tried: str)
     chance = task.chance(task.examples("validation"))
     if problem is None and teacher.validation <= chance and teacher.validation < 1:
         problem = (
-            f"scores {teacher.validation:.3f} ({task.metric}) on validation {task.modality}s, no more than "
+            f"scores {teacher.validation:.3f} ({task.metric}) on validation {NOUNS[task.modality]}, no more than "
             f"{alike}, {chance:.3f}: {tried}"
         )
     if problem is None:
@@ -297,7 +299,7 @@ def _task_identity(spec: StudySpec) -> dict[str, Any]:
     identity["data"] = spec.task.data.identity  # the content of files counts beside it, not where they came from
     if spec.task.scored.label is None and spec.task.scored.k is None:
         identity["metric"] = spec.task.scored.name
-    for name in ("labels", "image_size"):  # teachers of before there was such a key keep their digest
+    for name in ("labels", "image_size", "audio_seconds"):  # teachers of before there was such a key keep their digest
         if not identity[name]:
             identity.pop(name)
     return identity

@@ -48,7 +48,7 @@ from autocompress.tasks import Task
 STUDIES: Final = Path(__file__).parents[1]
 PROMISED: Final = {
     "fashion-mnist": 5.0,
-    "speech": 3.0,
+    "spoken-digits": 3.0,
     "sentence-embeddings": 5.0,
     "named-entities": 5.0,
     "sentence-pairs": 5.0,

@@ -15,6 +15,7 @@ def table() -> str:
     written = [name for name, family in FAMILIES.items() if family.like_bert]
     others = [(name, family) for name, family in FAMILIES.items() if not family.like_bert and name not in both]
     traced = [name for name, family in others if family.modality == "text"]
+    sounds = [name for name, family in others if family.modality == "audio"]
     images = [name for name, family in others if family.modality == "image"]
     counted = [name for name in READ if name not in FAMILIES]
     rows = [
@@ -23,6 +24,7 @@ def table() -> str:
         ("models whose blocks are written like these, or traced where that is faster", _listed(both)),
         ("models of texts, deployed by torch's exporter", _listed(traced)),
         ("models of images, deployed by torch's exporter", _listed(images)),
+        ("models of recordings, deployed by torch's exporter", _listed(sounds)),
         ("read into parts, counted and cut, but not yet searched", _listed(counted)),
     ]
     return "\n".join(["| | |", "|---|---|", *(f"| {what} | {which} |" for what, which in rows)])

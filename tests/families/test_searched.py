@@ -7,13 +7,14 @@ import pytest
 
 from autocompress import operators
 from autocompress.anatomy import FAMILIES, LiveAnatomy, anatomy_of
-from autocompress.anatomy.inputs import image_positions
+from autocompress.anatomy.inputs import audio_length, audio_positions, image_positions
 from autocompress.core.policy import CompressionPolicy, Step
 from autocompress.distill.features import recorded
 from autocompress.errors import SpecError
 from autocompress.importance import CRITERIA, measure_importance, no_preference
 from autocompress.inputs.image_reading import preprocessing_of
 from autocompress.inputs.pictures import Pictures
+from autocompress.inputs.recordings import Recordings
 from autocompress.tasks import batches
 from tests.families.given import answers, inputs, telling
 
@@ -21,6 +22,8 @@ SEARCHED = [
     *("AlbertForSequenceClassification", "DebertaV2ForSequenceClassification"),
     *("ModernBertForSequenceClassification", "MPNetForSequenceClassification"),
     *("ViTForImageClassification", "DeiTForImageClassification", "Dinov2ForImageClassification"),
+    *("WhisperForAudioClassification", "Wav2Vec2ForSequenceClassification", "HubertForSequenceClassification"),
+    "ASTForAudioClassification",
 ]
 
 
@@ -31,6 +34,17 @@ def some_pictures(count: int, positions: int) -> Pictures:
     return Pictures(
         ("",) * count, values, generator.integers(0, 3, count), preprocessing_of({"do_resize": False}), positions
     )
+
+
+def some_rows(count: int, anatomy: LiveAnatomy) -> Pictures | Recordings:
+    """As a model that reads no words reads them."""
+    model, generator = anatomy.model, np.random.default_rng(0)
+    if anatomy.family.modality == "image":
+        return some_pictures(count, image_positions(model.config))
+    name = str(model.main_input_name)
+    values = inputs(model, batch=count)[name]
+    positions = audio_positions(model.config, audio_length(model.config) or values.shape[1])
+    return Recordings(("",) * count, values.numpy(), generator.integers(0, 3, count), name, 1, positions)
 
 
 def opened(form: str) -> LiveAnatomy:
@@ -77,6 +91,10 @@ def test_the_last_layer_is_priced_for_what_its_head_reads() -> None:
         "ViTForImageClassification": 1,
         "DeiTForImageClassification": 1,
         "Dinov2ForImageClassification": None,  # its head reads the mean of all patches, too
+        "WhisperForAudioClassification": None,
+        "Wav2Vec2ForSequenceClassification": None,
+        "HubertForSequenceClassification": None,
+        "ASTForAudioClassification": None,  # two tokens before its patches
     }
     pooled = telling("ModernBertForSequenceClassification", classifier_pooling="mean").float()
     assert anatomy_of(pooled).shape().read is None
@@ -85,7 +103,7 @@ def test_the_last_layer_is_priced_for_what_its_head_reads() -> None:
 @pytest.mark.parametrize("form", SEARCHED)
 def test_their_heads_and_channels_are_scored(form: str, make_examples) -> None:  # type: ignore[no-untyped-def]
     anatomy = opened(form)
-    rows = make_examples(8) if anatomy.reads_words else some_pictures(8, image_positions(anatomy.model.config))
+    rows = make_examples(8) if anatomy.reads_words else some_rows(8, anatomy)
     found = measure_importance(anatomy, batches(rows, 8), {"fisher", "taylor", "magnitude", "entropy"} & set(CRITERIA))
     for scores in (found.heads["fisher"], found.heads["magnitude"]):
         assert {layer: len(heads) for layer, heads in scores.items()} == dict.fromkeys(range(3), 4)

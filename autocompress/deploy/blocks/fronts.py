@@ -10,12 +10,10 @@ import onnx
 from onnx import TensorProto, helper
 
 from autocompress.anatomy.weights import ConvolutionWeights, EmbeddingWeights, PatchWeights, SoundWeights
+from autocompress.core.audio_inputs import SOUND
 from autocompress.core.image_inputs import PIXELS
 from autocompress.core.text_inputs import IDS, MASK, TYPES
 from autocompress.deploy.nodes import Graph
-
-WAVE: Final = "input_values"
-"""What models of sounds are called with."""
 
 INPUTS: Final = (IDS, MASK)
 
@@ -26,7 +24,7 @@ def inputs_of(front: EmbeddingWeights | PatchWeights | SoundWeights) -> Sequence
         sizes = ["batch", front.kernel.shape[1], *front.size]
         return [helper.make_tensor_value_info(PIXELS, TensorProto.FLOAT, sizes)]
     if isinstance(front, SoundWeights):
-        return [helper.make_tensor_value_info(WAVE, TensorProto.FLOAT, ["batch", "samples"])]
+        return [helper.make_tensor_value_info(SOUND, TensorProto.FLOAT, ["batch", front.samples or "samples"])]
     names = INPUTS if front.types is None else (*INPUTS, TYPES)
     return [helper.make_tensor_value_info(name, TensorProto.INT64, ["batch", "length"]) for name in names]
 
@@ -69,7 +67,7 @@ def _patches(graph: Graph, front: PatchWeights) -> str:
 
 
 def _sound(graph: Graph, front: SoundWeights) -> str:
-    heard = graph.node("Unsqueeze", WAVE, graph.ints([1]))  # [batch, 1, samples]
+    heard = graph.node("Unsqueeze", SOUND, graph.ints([1]))  # [batch, 1, samples]
     for place, convolution in enumerate(front.convolutions):
         with graph.within(str(place)):
             heard = graph.activation(
