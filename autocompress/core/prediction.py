@@ -134,9 +134,9 @@ class LatencyPredictor:
     def __call__(self, shape: ModelParts) -> Estimate:
         """Predicted milliseconds. Raises ValueError outside the measured range."""
         value = sum(weight * part for weight, part in zip(self._weights, self.features(shape), strict=True))
-        return Estimate.around(value + self._front(shape), self._spread)
+        return Estimate.around(value + self.front(shape), self._spread)
 
-    def _front(self, shape: ModelParts) -> float:
+    def front(self, shape: ModelParts) -> float:
         """Milliseconds of the products before the layers, of patches or of convolutions over sound: as much for each
         multiply-accumulate as the largest feed-forward block that was measured takes."""
         fronts = tuple(part for part in shape.parts if part.kind in ("patches", "conv_front") and part.matrices)

@@ -27,6 +27,7 @@ from autocompress.core.device import Block, KernelRow, KernelTable
 from autocompress.core.encoders import STACK, as_measured, largest_rank, with_vocabulary
 from autocompress.core.lowering import PLAIN, Form
 from autocompress.core.parts import ModelParts
+from autocompress.core.prediction import LatencyPredictor
 from autocompress.core.runtimes import RuntimeName
 from autocompress.core.signature import signature
 from autocompress.core.storage import Calibration, Storage, precisions
@@ -100,6 +101,7 @@ def measure_layers(
     readings = {cut: np.asarray(one.turns) for cut, one in zip(wanted, timed, strict=False)}
     rows = [*_base_rows(readings, bench, timed[len(runs) :]), *_rows(readings, bench)]
     table = KernelTable(bench.shape.width, bench.shape.head_size, workload, tuple(rows), runtime=runtime)
+    table = _behind_the_front(table, bench.shape)
     progress(f"whole models, {workload}", 0.7)
     seen = _whole_models(bench, static=static, ranks=ranks, seconds=seconds / 2, progress=progress)
     return correct(table, seen), timed[0].noticed or seen.noticed
@@ -242,6 +244,20 @@ def _base_rows(readings: Mapping[_Cut, Array], bench: _Bench, tables: Sequence[T
     yield kernel_row("base", _FP32, 0, plain)
     for storage, one in zip(bench.tables, tables, strict=True):
         yield kernel_row("base", storage, 0, plain + np.asarray(one.turns) - first)
+
+
+def _behind_the_front(table: KernelTable, shape: ModelParts) -> KernelTable:
+    """The table without what is priced by itself of what stands before the layers (`LatencyPredictor.front`): the
+    models that were timed had it."""
+    front = LatencyPredictor(table).front(shape)
+
+    def left(row: KernelRow) -> KernelRow:
+        if row.block != "base":
+            return row
+        low, middle, high = (round(max(0.0, one - front), 5) for one in (row.low, row.milliseconds, row.high))
+        return replace(row, low=low, milliseconds=middle, high=high)
+
+    return replace(table, rows=tuple(map(left, table.rows)))
 
 
 def _inner(readings: Mapping[_Cut, Array], bench: _Bench, cut: _Cut) -> Array:

@@ -41,6 +41,8 @@ SLOW: Final = 1.05
 _AGAIN: Final = 3
 _WIDTH_STEP: Final = 16
 _PENALTIES: Final = (1e-6, 1e-5, 1e-4, 1e-3, 1e-2, 1e-1)
+_LEAST_BEHIND: Final = 0.1
+"""The share of a model's time that is surely not that of its front."""
 _LEAST_SPREAD: Final = 0.02
 """No prediction is held for surer than a repeated measurement is."""
 
@@ -184,11 +186,13 @@ def correct(table: KernelTable, seen: Seen) -> KernelTable:
     """The table with a correction fitted to whole models, which also keeps the machine's pace at that time.
 
     Ridge regression of the measured latency on the sums of the table, in relative terms, towards "whole models cost
-    what their blocks cost"; the penalty is chosen, and the spread taken, from models left out one at a time.
+    what their blocks cost"; the penalty is chosen, and the spread taken, from models left out one at a time. What
+    stands before layers and is priced by itself, patches or convolutions, is no part of it.
     """
     plain = LatencyPredictor(replace(table, correction=None))
     features = np.array([plain.features(shape) for shape in seen.shapes])
-    measured = seen.milliseconds
+    fronts = np.array([plain.front(shape) for shape in seen.shapes])
+    measured = np.maximum(seen.milliseconds - fronts, _LEAST_BEHIND * seen.milliseconds)
     prior = np.array([SUM_OF_BLOCKS.get(name, 0.0) for name in COST_FEATURES])
     scaled, target = features / measured[:, None], 1.0 - features @ prior / measured
     size = np.sqrt((scaled**2).mean(axis=0)) + 1e-12  # every feature is held back alike, whatever its size

@@ -20,6 +20,8 @@ from autocompress.core.workload import Workload
 from autocompress.deploy.session import runtime
 from autocompress.devices.live_profiling import measure_layers
 from autocompress.devices.profiling import profile_of
+from autocompress.devices.timing import Timed
+from autocompress.devices.validation import Seen, correct
 from tests.families.given import telling
 
 LOAD = Workload(1, 8, 1)
@@ -63,6 +65,30 @@ def test_rows_of_one_form_say_nothing_of_another() -> None:
     assert LatencyPredictor(table(2))(shape).value == pytest.approx(1 + 2 * shape.depth)
     with pytest.raises(ValueError, match="attention of size 4 in 32 bits.* was not measured"):
         LatencyPredictor(table(0))(shape)
+
+
+def test_what_stands_before_layers_counts_once() -> None:
+    whole = opened("WhisperForAudioClassification", max_source_positions=10)
+    shapes = []
+    for heads, channels, layers in ((4, 64, 2), (4, 32, 2), (2, 64, 1), (1, 16, 1), (3, 48, 2)):
+        student = whole.copy()
+        student.keep_layers(range(layers))
+        for layer in student.layers:
+            student.keep_heads(layer.index, range(heads))
+            student.keep_channels(layer.index, range(channels))
+        shapes.append(student.shape())
+    rows = [KernelRow("base", 32, 0, 1.0, 1.0, 1.0)]
+    for name, size in (("attention", 4), ("feed_forward", 64)):
+        for block in (name, f"last_{name}"):
+            rows += [KernelRow(block, 32, end, 0.1 * end, 0.1 * end, 0.1 * end) for end in (1, size)]  # type: ignore[arg-type]
+    table = KernelTable(shapes[0].width, shapes[0].head_size, LOAD, tuple(rows))
+    plain = LatencyPredictor(table)
+    front = plain.front(shapes[0])
+    assert front == plain.front(shapes[2]) == pytest.approx(6.4 * (2 * 24 * 32 + 96 * 32) / (2 * 32 * 64))
+    known = [plain(shape).value for shape in shapes]
+    seen = Seen(LOAD, tuple(shapes), tuple(Timed((ms,)) for ms in known), (Timed((1.0,)),) * len(known))
+    corrected = LatencyPredictor(correct(table, seen))
+    assert [corrected(shape).value for shape in shapes] == pytest.approx(known, rel=1e-3)
 
 
 @pytest.mark.parametrize("form", ["written", pytest.param("traced", marks=[pytest.mark.long, pytest.mark.slow])])
