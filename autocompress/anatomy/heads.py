@@ -109,7 +109,7 @@ def dense_of(family: Family, head: str) -> tuple[str, ...]:
 
 def reads_first_alone(model: nn.Module) -> bool:
     """Whether it is a classifier of a text or an image as a whole that reads one position, where its family does."""
-    return is_of_the_whole(model) and getattr(model.config, "classifier_pooling", "cls") == "cls"
+    return is_of_the_whole(model) and getattr(model.config, "classifier_pooling", "cls") in ("cls", "bos")
 
 
 def is_of_the_whole(model: nn.Module) -> bool:

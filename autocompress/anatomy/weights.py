@@ -14,8 +14,9 @@ from autocompress.core.storage import Bits
 
 Array = NDArray[np.float32]
 
-Reads = Literal["first", "mean", "each"]
-"""What of the last layer the head reads: the first position, the mean of all, or each for itself."""
+Reads = Literal["first", "mean", "each", "late"]
+"""What of the last layer the head reads: the first position, the mean of all, or each for itself; `late` is the mean of
+what it says of each."""
 
 Order = Literal["pre", "post"]
 """Whether a block normalises what goes in, or the sum of that and what comes out."""
@@ -44,11 +45,13 @@ class Linear:
 
 @dataclass(frozen=True, slots=True)
 class Norm:
-    """Layer normalisation over the last axis: `scale`, `bias` [hidden]."""
+    """Layer normalisation over the last axis: `scale`, `bias` [hidden]. One by the root of the mean square (Zhang and
+    Sennrich 2019, "RMSNorm") leaves the mean as it is, and has no bias."""
 
     scale: Array
     bias: Array | None
     epsilon: float
+    by_square: bool = False
 
 
 @dataclass(frozen=True, slots=True)
@@ -62,8 +65,9 @@ class Rotary:
 
 @dataclass(frozen=True, slots=True)
 class AttentionWeights:
-    """q, k, v [hidden, heads * head size], output [heads * head size, hidden], and the block's norm, which some first
-    layers lack. With a `window`, a position attends to those at most so far away."""
+    """q [hidden, heads * head size], k and v [hidden, keys * head size], output [heads * head size, hidden], and the
+    block's norm, which some first layers lack. As many queries share each of fewer `keys`, side by side; None is one
+    for each. With a `window`, a position attends to those at most so far away."""
 
     query: Linear
     key: Linear
@@ -74,6 +78,7 @@ class AttentionWeights:
     bits: Bits
     rotary: Rotary | None = None
     window: int | None = None
+    keys: int | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -105,7 +110,7 @@ class EmbeddingWeights:
 
     word: Array
     position: Array | None
-    norm: Norm
+    norm: Norm | None
     bits: Bits
     projection: Linear | None = None
     types: Array | None = None
@@ -155,8 +160,8 @@ class SoundWeights:
 class EncoderWeights:
     """What stands before the layers; layers, and the norm behind those of a pre-norm stack; and a head of dense layers
     with `head_activation` between them (none where it is empty), followed by `head_norm` where there is one. The head
-    stands on the first position, on the mean over positions or on each, as it `reads`; the mean without a head is
-    brought to length 1."""
+    stands on the first position, on the mean over positions or on each, as it `reads`, and says the mean of these; the
+    mean without a head is brought to length 1."""
 
     embeddings: EmbeddingWeights | PatchWeights | SoundWeights
     layers: tuple[LayerWeights, ...]

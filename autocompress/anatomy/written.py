@@ -33,7 +33,7 @@ from autocompress.core.storage import Bits
 from autocompress.errors import SpecError
 from autocompress.families import Block, Front, Writing
 
-_ACTIVATIONS: Final = ("gelu", "gelu_new", "gelu_pytorch_tanh", "relu", "tanh")
+_ACTIVATIONS: Final = ("gelu", "gelu_new", "gelu_pytorch_tanh", "relu", "silu", "tanh")
 _NEAR: Final = "sliding_attention"
 
 
@@ -51,7 +51,8 @@ def why_not_written(live: LiveModel) -> str:
         return f"its config has `{unknown[0]}: {getattr(config, unknown[0])}`"
     if any(front.kind == "patches" for front in family.fronts) and len({*patch_sides(config)}) > 1:
         return "its patches are no squares"
-    kinds = (getattr(config, "rope_parameters", None) or {}).values() if writing.rotary else ()
+    turned = (getattr(config, "rope_parameters", None) or {}) if writing.rotary else {}
+    kinds = [turned] if "rope_type" in turned else turned.values()
     if other := [kind["rope_type"] for kind in kinds if kind and kind["rope_type"] != "default"]:
         return f"its rotary positions are of the type {other[0]}"
     return ""
@@ -90,24 +91,39 @@ class _Reading:
             front,
             tuple(self._layers()),
             str(getattr(self._config, writing.activation)),
-            () if pooled else tuple(_linear(live.model.get_submodule(path)) for path in writing.head),
-            str(getattr(self._config, writing.head_activation)) if writing.head_activation else "",
+            () if pooled else tuple(map(_linear, self._dense())),
+            str(getattr(self._config, writing.head_activation)) if writing.head_activation else writing.head_bent,
             reads=self._reads(),
             order="pre" if self._is_pre else "post",
             last_norm=self._last_norm(ends),
             head_norm=None if pooled or not writing.head_norm else _norm(live.model.get_submodule(writing.head_norm)),
         )
 
+    def _dense(self) -> Iterator[nn.Module]:
+        """Those of its head; a head behind each token may have fewer."""
+        for path in self._writing.head:
+            module = at(self._live.model, path)
+            if isinstance(module, nn.Module):
+                yield module
+
     def _reads(self) -> Reads:
         if head_of(self._live.model) == TOKENS:
             return "each"
+        if head_of(self._live.model) != EMBEDDING and getattr(self._config, "classifier_pooling", "") == "late":
+            return "late"
         return "first" if self._live.read == 1 else "mean"
 
     def _last_norm(self, ends: Sequence[str]) -> Norm | None:
         """Of a pre-norm stack; one that became so has it where others have the norm before their layers."""
         if not self._is_pre:
             return None
-        return _norm(at(self._base, ends[0] if ends else "encoder.layer_norm"))
+        return self._norm(at(self._base, ends[0] if ends else "encoder.layer_norm"))
+
+    def _norm(self, module: Any) -> Norm:
+        """Of the stack."""
+        if not self._writing.by_square:
+            return _norm(module)
+        return Norm(array_of(module.weight), None, float(module.variance_epsilon), by_square=True)
 
     # Layers
 
@@ -131,34 +147,35 @@ class _Reading:
             linear["key"],
             linear["value"],
             linear["output"],
-            None if norm is None or not isinstance(norm, nn.LayerNorm) else _norm(norm),
+            None if norm is None or isinstance(norm, nn.Identity) else self._norm(norm),
             linear["query"].outputs // size,
             bits_of([one.slot for one in products]),
             rotary=self._rotary(kind) if self._writing.rotary else None,
             window=int(self._config.sliding_window) if kind == _NEAR else None,
+            keys=linear["key"].outputs // size,
         )
 
     def _rotary(self, kind: str) -> Rotary:
         holder: Any = at(self._base, self._writing.rotary)
-        return Rotary(
-            array_of(getattr(holder, f"{kind}_inv_freq")), float(getattr(holder, f"{kind}_attention_scaling"))
-        )
+        of_kind = f"{kind}_" if kind else ""
+        frequencies, scale = (getattr(holder, of_kind + name) for name in ("inv_freq", "attention_scaling"))
+        return Rotary(array_of(frequencies), float(scale))
 
     def _feed_forward(self, block: Block, layer: nn.Module, products: Sequence[Multiplied]) -> FeedForwardWeights:
         linear = dict(_by_role(products))
         up, gate = linear["up"], linear.get("gate")
         if any(product.roles == ("up", "gate") for product in products):  # the first half of a joined one is bent
             up, gate = linear["gate"], linear["up"]
-        return FeedForwardWeights(
-            up, linear["down"], _norm(at(layer, block.vectors[0])), bits_of([one.slot for one in products]), gate
-        )
+        norm = self._norm(at(layer, block.vectors[0]))
+        return FeedForwardWeights(up, linear["down"], norm, bits_of([one.slot for one in products]), gate)
 
     # Before them
 
     def _embeddings(self, front: Front) -> EmbeddingWeights:
         table = cast(nn.Embedding, next(iter(self._live.token_tables().values())).module)
         bits: Bits = table.bits if isinstance(table, Int8Embedding) else 32
-        return EmbeddingWeights(array_of(table.weight), None, _norm(at(self._base, front.vectors[0])), bits)
+        norm = _norm(at(self._base, front.vectors[0])) if front.vectors else None
+        return EmbeddingWeights(array_of(table.weight), None, norm, bits)
 
     def _patches(self, front: Front) -> PatchWeights:
         kernel = cast(nn.Conv2d, at(self._base, front.products[0]))

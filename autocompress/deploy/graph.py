@@ -23,7 +23,7 @@ from autocompress.deploy.blocks.attention import Masks, Turns, attend, write_mas
 from autocompress.deploy.blocks.feed_forward import feed
 from autocompress.deploy.blocks.fronts import inputs_of, write_front
 from autocompress.deploy.blocks.head import write_head
-from autocompress.deploy.nodes import NORM, Graph
+from autocompress.deploy.nodes import BY_SQUARE, NORM, Graph
 
 
 def write_graph(
@@ -100,10 +100,15 @@ _BLOCK: Final = re.compile(r"layers\.\d+\.(attention|feed_forward)|head")
 """What the names of nodes begin with that belong to a block behind the first."""
 
 
+def _is_norm(node: onnx.NodeProto) -> bool:
+    """Whether it is a normalisation, or one of those that make up one by the mean square."""
+    return node.op_type == NORM or ("norm/" in node.name and node.op_type in BY_SQUARE)
+
+
 def written_places(model: onnx.ModelProto) -> dict[str, Place]:
     """The place of every result of a graph of `write_graph`, by its name: a block's nodes are named after it, and stand
     together. Those of a traced graph are counted by its normalisations, which end the blocks of post-norm stacks."""
-    norms = {name for node in model.graph.node if node.op_type == NORM for name in (node.input[0], node.output[0])}
+    norms = {name for node in model.graph.node if _is_norm(node) for name in (node.input[0], node.output[0])}
     found, block, within = {}, 0, ""
     is_named = any(_BLOCK.match(node.name) for node in model.graph.node)
     for node in model.graph.node:

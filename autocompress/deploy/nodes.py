@@ -23,6 +23,8 @@ from autocompress.core.opsets import ATTENTION_OPSET, OPSETS, PLAIN_OPSET
 from autocompress.core.storage import BLOCK, Bits
 
 NORM = "LayerNormalization"
+BY_SQUARE = frozenset({"Pow", "ReduceMean", "Add", "Sqrt", "Div", "Mul"})
+"""The nodes of a normalisation by the mean square."""
 _BY_TANH = {"approximate": "tanh"}
 ACTIVATIONS: dict[str, tuple[str, dict[str, Any]]] = {
     "gelu": ("Gelu", {}),
@@ -76,6 +78,8 @@ class Graph:
         return list(self.nodes[-1].output)
 
     def activation(self, name: str, tensor: str) -> str:
+        if name == "silu":
+            return self.node("Mul", tensor, self.node("Sigmoid", tensor))
         operator, attributes = ACTIVATIONS[name]
         if operator != "Gelu" or self._opset >= 20:
             return self.node(operator, tensor, **attributes)
@@ -123,15 +127,23 @@ class Graph:
 
     def norm(self, tensor: str, norm: Norm, name: str = "norm") -> str:
         with self.within(name):
+            if norm.by_square:
+                return self._norm_by_square(tensor, norm)
             tensors = [self.array(norm.scale, "scale")]
             tensors += [] if norm.bias is None else [self.array(norm.bias, "bias")]
             return self.node(NORM, tensor, *tensors, axis=-1, epsilon=norm.epsilon)
 
-    def mean(self, tensor: str, axis: int) -> str:
-        """Over one axis, which goes."""
+    def _norm_by_square(self, tensor: str, norm: Norm) -> str:
+        """In the nodes that runtimes know it by: ONNX has one for it from opset 23 on."""
+        square = self.mean(self.node("Pow", tensor, self.scalar(2.0)), -1, keep=True)
+        root = self.node("Sqrt", self.node("Add", square, self.scalar(norm.epsilon)))
+        return self.node("Mul", self.node("Div", tensor, root), self.array(norm.scale, "scale"))
+
+    def mean(self, tensor: str, axis: int, *, keep: bool = False) -> str:
+        """Over one axis, which goes unless it is to be kept."""
         if self._opset >= 18:
-            return self.node("ReduceMean", tensor, self.ints([axis]), keepdims=0)
-        return self.node("ReduceMean", tensor, axes=[axis], keepdims=0)
+            return self.node("ReduceMean", tensor, self.ints([axis]), keepdims=int(keep))
+        return self.node("ReduceMean", tensor, axes=[axis], keepdims=int(keep))
 
     def first(self, tensor: str) -> str:
         """[batch, length, ...] -> [batch, 1, ...]"""
@@ -149,7 +161,8 @@ class Graph:
         """Several products of the same x: one, whose result is split. Of those that are held as two factors the first
         ones are part of it."""
         if all(part.behind is None for part in parts):
-            return self.split(self.joined(name, tensor, parts, bits), len(parts))
+            sizes = [part.outputs for part in parts]
+            return self.split(self.joined(name, tensor, parts, bits), len(parts), sizes=sizes)
         with self.within(name):
             joined = self.joined("first", tensor, parts, bits)
             pieces = self.split(joined, len(parts), sizes=[part.weight.shape[1] for part in parts])

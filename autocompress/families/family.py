@@ -86,12 +86,13 @@ class Writing:
     """What it takes beside its parts to write the graph of a family's classifiers node by node: for one stack of blocks
     that `deploy.blocks` knows. `activation` names the config's attribute with that of the layers, `pre_norm` the one
     that turns a post-norm stack into a pre-norm one. `rotary` is the path of the module that holds frequencies by kind
-    of layer, for families whose attention turns by them; such layers say by `attention_type` which kind they are, and
-    attend to the config's `sliding_window` where that is `sliding_attention`.
+    of layer, for families whose attention turns by them; layers of several kinds say by `attention_type` which they
+    are, and attend to the config's `sliding_window` where that is `sliding_attention`.
 
     `head` are dense layers by path from the whole model, `head_activation` the config's attribute with what bends the
-    results of all but the last, `head_norm` what normalises them then. Whether they stand on the first position or on
-    the mean of all the model says.
+    results of all but the last, or where none says it `head_bent` does, and `head_norm` what normalises them then.
+    Whether they stand on the first position, on the mean of all or on each the model says. Norms that are `by_square`
+    divide by the root of the mean square alone.
     """
 
     activation: str = "hidden_act"
@@ -99,7 +100,9 @@ class Writing:
     rotary: str = ""
     head: tuple[str, ...] = ()
     head_activation: str = ""
+    head_bent: str = ""
     head_norm: str = ""
+    by_square: bool = False
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -136,14 +136,14 @@ def test_what_has_no_written_graph_says_why() -> None:
         for form, settings in {
             "MPNetForSequenceClassification": {},
             "Wav2Vec2ForCTC": {},
-            "ViTForImageClassification": {"hidden_act": "silu"},
+            "ViTForImageClassification": {"hidden_act": "quick_gelu"},
             "DeiTForImageClassificationWithTeacher": {},
         }.items()
     }
     assert why == {
         "MPNetForSequenceClassification": "a mpnet has blocks that no graph of ours is written for",
         "Wav2Vec2ForCTC": "its head is that of a Wav2Vec2ForCTC",
-        "ViTForImageClassification": "its config has `hidden_act: silu`",
+        "ViTForImageClassification": "its config has `hidden_act: quick_gelu`",
         "DeiTForImageClassificationWithTeacher": "its head is that of a DeiTForImageClassificationWithTeacher",
     }
     with pytest.raises(SpecError, match="it has no written graph, as a mpnet has blocks .* it is deployed by tracing"):

@@ -110,10 +110,10 @@ def attend(graph: Graph, block: AttentionWeights, hidden: str, masks: Masks, tur
     if "attention_node" in rules:
         flat = parts[:2]
         if block.rotary is not None:
-            inner = graph.ints([0, 0, _inner(block)])
-            flat = [graph.node("Reshape", part, inner) for part in flat]
+            sizes = (graph.ints([0, 0, one.outputs]) for one in (block.query, block.key))
+            flat = [graph.node("Reshape", part, inner) for part, inner in zip(flat, sizes, strict=True)]
         added = [mask for mask in (masks.of(block, last=last, node=True),) if mask]
-        heads = {"q_num_heads": block.heads, "kv_num_heads": block.heads}
+        heads = {"q_num_heads": block.heads, "kv_num_heads": _keys(block)}
         context = graph.node("Attention", *flat, parts[2], *added, **heads, scale=1.0)
     else:
         context = _opened(graph, parts, block, masks.of(block, last=last, node=False))
@@ -122,6 +122,10 @@ def attend(graph: Graph, block: AttentionWeights, hidden: str, masks: Masks, tur
 
 def _inner(block: AttentionWeights) -> int:
     return block.query.outputs
+
+
+def _keys(block: AttentionWeights) -> int:
+    return block.keys or block.heads
 
 
 def _projections(graph: Graph, block: AttentionWeights, hidden: str, turns: Turns, *, last: bool) -> list[str]:
@@ -145,18 +149,20 @@ def _projections(graph: Graph, block: AttentionWeights, hidden: str, turns: Turn
         parts = graph.linears("query_key_value", hidden, together, block.bits)
     if block.rotary is None:
         return parts
-    turned = [turns.turned(graph, part, block.rotary, block.heads) for part in (parts[1:2] if last else parts[:2])]
-    return [*parts[: 2 - len(turned)], *turned, parts[2]]
+    asked, asked_for, told = parts
+    if not last:  # the first position is turned by nothing
+        asked = turns.turned(graph, asked, block.rotary, block.heads)
+    return [asked, turns.turned(graph, asked_for, block.rotary, _keys(block)), told]
 
 
 def _turned_together(graph: Graph, block: AttentionWeights, joined: str, turns: Turns) -> list[str]:
-    """Queries and keys side by side, as if they were twice as many heads."""
+    """Queries and keys side by side, as if they were heads of one."""
     assert block.rotary is not None
-    inner = _inner(block)
-    graph.node("Split", joined, graph.ints([2 * inner, inner]), outputs=2, axis=-1)
+    inner, keys = _inner(block), block.key.outputs
+    graph.node("Split", joined, graph.ints([inner + keys, keys]), outputs=2, axis=-1)
     both, value = graph.nodes[-1].output
-    turned = turns.turned(graph, both, block.rotary, 2 * block.heads)
-    graph.node("Split", turned, graph.ints([block.heads, block.heads]), outputs=2, axis=2)
+    turned = turns.turned(graph, both, block.rotary, block.heads + _keys(block))
+    graph.node("Split", turned, graph.ints([block.heads, _keys(block)]), outputs=2, axis=2)
     return [*graph.nodes[-1].output, value]
 
 
@@ -170,12 +176,26 @@ def _scaled(linear: Linear, scale: np.float32) -> Linear:
 def _opened(graph: Graph, parts: list[str], block: AttentionWeights, mask: str) -> str:
     """Operator by operator: [batch, length, heads * head size]."""
     inner = _inner(block)
-    heads = graph.ints([0, 0, block.heads, inner // block.heads])
     query_heads, key_heads, value_heads = (
-        graph.node("Transpose", graph.node("Reshape", part, heads), perm=order)
-        for part, order in zip(parts, ([0, 2, 1, 3], [0, 2, 3, 1], [0, 2, 1, 3]), strict=True)
+        graph.node("Transpose", _by_head(graph, part, block, count), perm=order)
+        for part, count, order in zip(
+            parts,
+            (block.heads, _keys(block), _keys(block)),
+            ([0, 2, 1, 3], [0, 2, 3, 1], [0, 2, 1, 3]),
+            strict=True,
+        )
     )
     scores = graph.node("MatMul", query_heads, key_heads)
     scores = graph.node("Add", scores, mask) if mask else scores
     context = graph.node("MatMul", graph.node("Softmax", scores, axis=-1), value_heads)
     return graph.node("Reshape", graph.node("Transpose", context, perm=[0, 2, 1, 3]), graph.ints([0, 0, inner]))
+
+
+def _by_head(graph: Graph, part: str, block: AttentionWeights, count: int) -> str:
+    """[batch, length, count * head size] -> [batch, length, heads, head size]: keys that are shared as often as they
+    are read."""
+    found = graph.node("Reshape", part, graph.ints([0, 0, count, _inner(block) // block.heads]))
+    if count == block.heads:
+        return found
+    readers = [key for key in range(count) for _ in range(block.heads // count)]
+    return graph.node("Gather", found, graph.ints(readers), axis=2)

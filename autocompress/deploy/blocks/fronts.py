@@ -47,7 +47,7 @@ def _embeddings(graph: Graph, embeddings: EmbeddingWeights) -> str:
     if embeddings.types is not None:
         with graph.within("type"):
             added = graph.node("Add", added, graph.node("Gather", graph.array(embeddings.types, "weight"), TYPES))
-    normed = graph.norm(added, embeddings.norm)
+    normed = added if embeddings.norm is None else graph.norm(added, embeddings.norm)
     return graph.linear("projection", normed, embeddings.projection, 32) if embeddings.projection else normed
 
 

@@ -12,30 +12,37 @@ from autocompress.deploy.nodes import Graph
 def write_head(graph: Graph, weights: EncoderWeights, hidden: str) -> None:
     """[batch, positions, hidden] -> [batch, classes], or that of each position; without dense layers [batch, hidden],
     of length 1."""
-    if weights.reads == "each":
+    if weights.reads in ("each", "late"):
         pooled = hidden
     elif weights.reads == "first":
         pooled = graph.node("Gather", hidden, graph.integer(0), axis=1)  # [batch, hidden]
     elif not weights.head:
         _of_length_one(graph, _total(graph, hidden))
         return
-    elif isinstance(weights.embeddings, EmbeddingWeights):
-        count = graph.node("ReduceSum", graph.node("Cast", MASK, to=TensorProto.FLOAT), graph.ints([1]), keepdims=1)
-        pooled = graph.node("Div", _total(graph, hidden), count)
     else:
-        pooled = graph.mean(hidden, 1)
+        pooled = _mean(graph, weights, hidden)
     for position, linear in enumerate(weights.head):
         if position and weights.head_activation:
             pooled = graph.activation(weights.head_activation, pooled)
         if position and weights.head_norm is not None:
             pooled = graph.norm(pooled, weights.head_norm)
         with graph.within(str(position)):
-            if weights.reads == "each":
+            if weights.reads in ("each", "late"):
                 pooled = graph.product(pooled, linear.weight, linear.bias, 32)
                 continue
             tensors = [graph.array(linear.weight, "weight")]
             tensors += [] if linear.bias is None else [graph.array(linear.bias, "bias")]
             pooled = graph.node("Gemm", pooled, *tensors)
+    if weights.reads == "late":
+        _mean(graph, weights, pooled)
+
+
+def _mean(graph: Graph, weights: EncoderWeights, hidden: str) -> str:
+    """Over real positions [batch, hidden]."""
+    if not isinstance(weights.embeddings, EmbeddingWeights):
+        return graph.mean(hidden, 1)
+    count = graph.node("ReduceSum", graph.node("Cast", MASK, to=TensorProto.FLOAT), graph.ints([1]), keepdims=1)
+    return graph.node("Div", _total(graph, hidden), count)
 
 
 def _total(graph: Graph, hidden: str) -> str:
