@@ -13,6 +13,7 @@ from autocompress.families.ast import AST
 from autocompress.families.bert import BERT, CAMEMBERT, ELECTRA, ROBERTA, XLM_ROBERTA
 from autocompress.families.deberta import DEBERTA
 from autocompress.families.distilbert import DISTILBERT
+from autocompress.families.eurobert import EUROBERT
 from autocompress.families.family import Block, Family, Front, Order, Stack, Writing
 from autocompress.families.gpt2 import GPT2
 from autocompress.families.llama import LLAMA, QWEN2
@@ -26,6 +27,7 @@ from autocompress.families.whisper import WHISPER
 
 _OURS: Final = (
     *(BERT, ROBERTA, XLM_ROBERTA, CAMEMBERT, ELECTRA, DISTILBERT, MPNET, ALBERT, DEBERTA, MODERNBERT),
+    EUROBERT,
     *(VIT, DEIT, DINOV2, AST, WAV2VEC2, HUBERT, WHISPER),
     *(GPT2, LLAMA, QWEN2, T5, MARIAN),
 )

@@ -72,6 +72,8 @@ FORMS: Mapping[str, Mapping[str, object]] = {
     "DebertaV2Model": {**SMALL, "relative_attention": True, "pos_att_type": ["p2c", "c2p"], "position_buckets": 8},
     "ModernBertForSequenceClassification": {**SMALL, **SPECIAL, "cls_token_id": 1, "sep_token_id": 2},
     "ModernBertForTokenClassification": {**SMALL, **SPECIAL, "cls_token_id": 1, "sep_token_id": 2},
+    "EuroBertForSequenceClassification": {**TEXT, **GATED, **SPECIAL},
+    "EuroBertForTokenClassification": {**TEXT, **GATED, **SPECIAL},
     "ViTForImageClassification": IMAGE,
     "DeiTForImageClassification": IMAGE,
     "DeiTForImageClassificationWithTeacher": IMAGE,

@@ -25,6 +25,7 @@ TRACED: Mapping[str, Mapping[str, object]] = {
     "AlbertForSequenceClassification": {"num_hidden_layers": 2},
     "DebertaV2ForSequenceClassification": ONE,
     "ModernBertForSequenceClassification": {"num_hidden_layers": 2},
+    "EuroBertForSequenceClassification": ONE,
     "ViTForImageClassification": ONE,
     "Dinov2ForImageClassification": ONE,
     "Wav2Vec2ForSequenceClassification": ONE,

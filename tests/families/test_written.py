@@ -28,6 +28,9 @@ WRITTEN: Final[Mapping[str, tuple[str, Mapping[str, object]]]] = {
     "modernbert": ("ModernBertForSequenceClassification", MODERN),
     "modernbert, pooled": ("ModernBertForSequenceClassification", {**MODERN, "classifier_pooling": "mean"}),
     "modernbert, by token": ("ModernBertForTokenClassification", MODERN),
+    "eurobert": ("EuroBertForSequenceClassification", {}),
+    "eurobert, first": ("EuroBertForSequenceClassification", {"classifier_pooling": "bos"}),
+    "eurobert, by token": ("EuroBertForTokenClassification", {}),
     "wav2vec2": ("Wav2Vec2ForSequenceClassification", {}),
     "wav2vec2, pre-norm": ("Wav2Vec2ForSequenceClassification", STABLE),
     "hubert": ("HubertForSequenceClassification", {}),
@@ -43,7 +46,7 @@ def live_of(name: str) -> LiveModel:
     return live
 
 
-FURTHER: Final = ("deit", "modernbert, by token", "modernbert, pooled", "hubert")
+FURTHER: Final = ("eurobert, by token", "deit", "modernbert, by token", "modernbert, pooled", "hubert")
 """Forms of what others are tried on."""
 
 
@@ -80,7 +83,7 @@ def test_a_written_graph_gives_torchs_answers_in_every_precision(live: LiveModel
         assert (known - answers(live.model, alone)).abs().max() > 1e-3  # rounding shows
 
 
-@pytest.mark.parametrize("name", ["vit", "modernbert"])
+@pytest.mark.parametrize("name", ["vit", "modernbert", "eurobert, first"])
 def test_every_way_to_write_it_gives_the_same_answers(name: str) -> None:
     live = live_of(name)
     given, weights = inputs(live.model), written_weights(live)
