@@ -93,17 +93,20 @@ class Lease:
 @contextmanager
 def hold(database: Database, name: str, study_id: int, *, seconds: float, takeover: bool) -> Iterator[Lease]:
     """The study's lease, renewed by a thread while the body runs and given back after it."""
-    lease = _acquire(database, name, study_id, seconds=seconds, takeover=takeover)
-    ended = threading.Event()
-    renewer = threading.Thread(target=_renew_until, args=(lease, ended), name=f"lease of {name}", daemon=True)
-    renewer.start()
+    ended, lease, renewer = threading.Event(), None, None
     try:
+        with shielded():  # interrupted in between, it would be held by nobody who gives it back
+            lease = _acquire(database, name, study_id, seconds=seconds, takeover=takeover)
+            renewer = threading.Thread(target=_renew_until, args=(lease, ended), name=f"lease of {name}", daemon=True)
+            renewer.start()
         yield lease
     finally:
         with shielded():
             ended.set()
-            renewer.join()
-            _release(database, lease)
+            if renewer is not None and renewer.ident is not None:
+                renewer.join()
+            if lease is not None:
+                _release(database, lease)
 
 
 def holder(connection: Connection, study_id: int) -> Row[Any] | None:

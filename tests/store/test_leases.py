@@ -13,7 +13,9 @@ from multiprocessing.process import BaseProcess
 from typing import Any
 
 import pytest
+from sqlalchemy import event
 
+from autocompress.core.interruption import interruptible
 from autocompress.core.outcome import RUNG_FINALIST, RUNG_SLICED
 from autocompress.core.process import Process
 from autocompress.errors import StudyLockedError
@@ -204,3 +206,22 @@ def test_a_lease_given_back_is_worth_nothing(store: Store) -> None:
     with pytest.raises(StudyLockedError, match="no longer held by this process"):
         store.set_state(lease, "failed")
     assert store.counts("trec").pending == 1
+
+
+def test_interrupted_while_it_is_taken_a_study_is_free_again(store: Store) -> None:
+    """The wish to stop is acted on when the transaction has ended, and the lease is ours."""
+    sent: list[str] = []
+
+    def interrupt(*given: Any) -> None:
+        if not sent and given[2].startswith("UPDATE leases"):
+            sent.append(given[2])
+            signal.raise_signal(signal.SIGINT)
+
+    event.listen(store._database._engine, "before_cursor_execute", interrupt)
+    with interruptible():
+        with pytest.raises(KeyboardInterrupt), store.lease("trec"):
+            pass
+        assert sent
+        with store.lease("trec") as lease:
+            store.set_state(lease, "interrupted")
+    assert store.study("trec").state == "interrupted"
