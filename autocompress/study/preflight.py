@@ -5,6 +5,7 @@ torch: `autocompress check` answers in a moment."""
 from __future__ import annotations
 
 import json
+import random
 from collections.abc import Iterator, Mapping
 from pathlib import Path
 from typing import Any, Final
@@ -19,9 +20,10 @@ from autocompress.core.paths import expanded
 from autocompress.core.prediction import predictor_of
 from autocompress.core.spec import StudySpec
 from autocompress.core.task_kinds import NOUNS, form_of
-from autocompress.errors import AutocompressError
+from autocompress.errors import AutocompressError, CandidateError
 from autocompress.families import FAMILIES
-from autocompress.operators import bound
+from autocompress.operators import bound, effective
+from autocompress.pricing import draw
 from autocompress.reading import read_labelled, read_texts
 
 _SIZES: Final[Mapping[str, tuple[str, ...]]] = {
@@ -32,6 +34,8 @@ _SIZES: Final[Mapping[str, tuple[str, ...]]] = {
     "rows": ("vocab_size",),
 }
 """What a model's config calls its sizes, in whichever family."""
+_DRAWN: Final = 30
+"""Policies of a space that a device has to know."""
 _MOST_BYTES: Final = 256 * 2**20
 """Texts of more are read when the study runs, not when it is checked."""
 
@@ -126,12 +130,33 @@ def _told(read: Any) -> list[str]:
 
 
 def _unmeasured(spec: StudySpec, shape: ModelParts) -> list[str]:
+    """What the device's profile does not know of the model, or of what the space may make of it."""
     profile = config.load_device(spec.device)
     try:
-        predictor_of(profile, hidden=shape.width, head_size=shape.head_size, workload=spec.workload)
+        predict = predictor_of(profile, hidden=shape.width, head_size=shape.head_size, workload=spec.workload)
     except ValueError as error:
         return [f"{error}; measure it with `autocompress profile`, or write `device: host`"]
+    for one in _some_of(spec, shape) if profile.tables else ():
+        try:
+            predict(one)
+        except ValueError as error:
+            return [f"device {profile.name!r}: {error}, or write `device: host`"]
     return []
+
+
+def _some_of(spec: StudySpec, shape: ModelParts) -> Iterator[ModelParts]:
+    """What random policies make of a model; nothing where its space does not fit it, which is told elsewhere."""
+    try:
+        space = bound(spec.policies, shape)
+    except ValueError:
+        return
+    generator, knobs = random.Random(0), space.knobs()
+    for _ in range(_DRAWN):
+        point = {name: draw(knob, generator) for name, knob in knobs.items()}
+        try:
+            yield effective(space.policy(lambda name, _, point=point: point[name]), shape)[1]  # type: ignore[misc]
+        except CandidateError:
+            continue
 
 
 def _image_size(spec: StudySpec, settings: Mapping[str, Any]) -> str:

@@ -1,13 +1,16 @@
 from __future__ import annotations
 
+import json
 import random
+import re
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
 
 import autocompress
 from autocompress import operators
-from autocompress.config import dump_device, load_device, load_space
+from autocompress.config import dump_device, load_device, load_space, load_study
 from autocompress.core.device import DeviceProfile
 from autocompress.core.encoders import encoder, encoder_layer
 from autocompress.core.parts import ModelParts
@@ -16,6 +19,7 @@ from autocompress.core.storage import Bits, Storage
 from autocompress.core.workload import Workload
 from autocompress.errors import CandidateError
 from autocompress.pricing import draw
+from autocompress.study.preflight import misfits
 
 FOLDER = Path(autocompress.__path__[0]).parent / "hardware_profiles"
 NAMES = sorted(path.stem for path in FOLDER.glob("*.yaml"))
@@ -103,6 +107,21 @@ def test_whatever_a_space_that_ships_leads_to_has_a_price(profile: DeviceProfile
                 predict(shape)
             continue
         assert predict(shape).value > 0
+
+
+def test_a_space_that_a_device_was_not_measured_for_is_told_before_anything_is_trained(tmp_path: Path) -> None:
+    sizes = {"hidden_size": 384, "num_hidden_layers": 6, "num_attention_heads": 12, "intermediate_size": 1536}
+    (tmp_path / "config.json").write_text(json.dumps({"model_type": "bert", "vocab_size": 30522, **sizes}))
+    known = load_study("quickstart", operators=operators.OPERATORS)
+    asked = replace(known, device="xeon-2core", space=load_space("bert-lowrank", operators=operators.OPERATORS))
+    (told,) = misfits(asked, tmp_path)
+    assert re.match(
+        r"device 'xeon-2core': (last_)?(attention|feed_forward) of size \d+ in .* bits in rank \d+ was not measured "
+        r"\(measured ranks: nothing\); profile the device again with `autocompress profile --low-rank`, or write "
+        "`device: host`",
+        told,
+    )
+    assert misfits(replace(asked, space=known.space), tmp_path) == []
 
 
 def test_a_profile_that_was_not_measured_says_what_energy_it_models_and_from_where(profile: DeviceProfile) -> None:
