@@ -25,6 +25,7 @@ SIZES: Final[dict[str, Any]] = {
 }
 FORMS: Final[dict[str, dict[str, Any]]] = {
     "mpnet": SIZES,
+    "eurobert": {**SIZES, "num_key_value_heads": 2, "bos_token_id": 2, "eos_token_id": 3},
     "modernbert": {**SIZES, "bos_token_id": 2, "eos_token_id": 3, "cls_token_id": 2, "sep_token_id": 3},
 }
 
@@ -40,7 +41,7 @@ def write_model_of(family: str, folder: Path) -> None:
     AutoModel.from_config(config).save_pretrained(str(folder))
 
 
-@pytest.mark.parametrize("family", ["mpnet", "modernbert"])
+@pytest.mark.parametrize("family", ["mpnet", "modernbert", "eurobert"])
 def test_a_family_without_a_written_graph_is_compressed_and_deployed(family: str, tmp_path: Path) -> None:
     write_data(tmp_path / "texts.csv")
     write_model_of(family, tmp_path / "model")

@@ -19,6 +19,7 @@ from autocompress.anatomy.live_families import (
     DEBERTA,
     DEIT,
     DINOV2,
+    EUROBERT,
     HUBERT,
     MODERNBERT,
     MPNET,
@@ -34,7 +35,7 @@ FAMILIES: dict[str, Family] = {
     family.model_type: family
     for family in (
         *(BERT, ROBERTA, DISTILBERT, XLM_ROBERTA, CAMEMBERT, DATA2VEC, ELECTRA, ERNIE, REMBERT),
-        *(ALBERT, DEBERTA, MODERNBERT, MPNET),
+        *(ALBERT, DEBERTA, EUROBERT, MODERNBERT, MPNET),
         *(VIT, DEIT, DINOV2),
         *(WHISPER, WAV2VEC2, HUBERT, AST),
     )

@@ -54,7 +54,7 @@ class Slot:
 @dataclass(frozen=True, slots=True)
 class LayerParts:
     """One encoder layer; `index` is its place in the uncompressed model. Products that are joined in one module have
-    one slot under several names."""
+    one slot under several names; where heads share their keys, equally many do."""
 
     index: int
     module: nn.Module
@@ -67,6 +67,7 @@ class LayerParts:
     attention_norm: nn.LayerNorm
     output_norm: nn.LayerNorm
     head_size: int
+    queries_per_key: int = 1
 
     @property
     def heads(self) -> int:

@@ -202,7 +202,7 @@ class LiveModel:
             raise KeyError(name)
         size = head_size_of(self.model.config, place.stack)
         products = self.products(name)
-        counts = self._head_counts(products, size)
+        counts = self.head_counts(products, size)
         keys, shared = _kept_keys(name, heads, *counts)
         by_role = {"query": (heads, counts[0]), "key": (keys, counts[1])}
         for product in products:
@@ -261,7 +261,7 @@ class LiveModel:
         return cut
 
     @staticmethod
-    def _head_counts(products: Sequence[Multiplied], size: int) -> tuple[int, int]:
+    def head_counts(products: Sequence[Multiplied], size: int) -> tuple[int, int]:
         """Heads and key heads."""
         found = {}
         for product in products:

@@ -77,11 +77,14 @@ class LiveAnatomy(Anatomy):
 
     def _layer(self, index: int, module: nn.Module, head_size: int) -> LayerParts:
         name = f"{self._stack_name}.{index}"
-        both = [*self.live.products(f"{name}.attention"), *self.live.products(f"{name}.feed_forward")]
+        attention = self.live.products(f"{name}.attention")
+        both = [*attention, *self.live.products(f"{name}.feed_forward")]
         slots = {role: product.slot for product in both for role in product.roles}
         query, key, value, output = (slots[role] for role in _ATTENTION)
         norm = nn.LayerNorm(1)  # which nobody reads: the written graph has its own from the family's data
-        return LayerParts(index, module, query, key, value, output, slots["up"], slots["down"], norm, norm, head_size)
+        heads, keys = self.live.head_counts(attention, head_size)
+        wide = slots["up"], slots["down"]
+        return LayerParts(index, module, query, key, value, output, *wide, norm, norm, head_size, heads // keys)
 
     # What it is
 

@@ -32,6 +32,9 @@ MODERNBERT = replace(
 )
 """Warner et al. 2024."""
 
+EUROBERT = replace(DEBERTA, model_type="eurobert", head=("dense", "classifier"))
+"""Boizard et al. 2025."""
+
 VIT = Family(
     model_type="vit",
     head=("classifier",),

@@ -26,7 +26,6 @@ _MISSING: Final[Mapping[str, str]] = {
     "convbert": "convolutions beside its attention heads",
     "deberta": _RELATIVE,
     "esm": f"{_PRE_NORM} and {_ROTARY}",
-    "eurobert": f"{_ROTARY}, {_PRE_NORM} and {_GATED}",
     "flaubert": "layers of its own form, and a head that sums up a text in several ways",
     "fnet": "Fourier transforms in place of attention",
     "funnel": f"{_RELATIVE}, and layers that pool tokens",

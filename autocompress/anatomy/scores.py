@@ -34,9 +34,12 @@ class Importance:
     channels: Mapping[str, Mapping[int, Scores]]
     layers: Mapping[str, Mapping[int, float]] = field(default_factory=dict)
 
-    def best_heads(self, criterion: str, layer: int, count: int) -> list[int]:
-        """The `count` most important heads of a layer, in their order in the model."""
-        return _best(self.heads[criterion][layer], count)
+    def best_heads(self, criterion: str, layer: int, count: int, *, together: int = 1) -> list[int]:
+        """The `count` most important heads of a layer, in their order in the model. So many that stand side by side
+        stay or go `together`, by the sum of their scores."""
+        scores = self.heads[criterion][layer]
+        groups = _best(scores.reshape(-1, together).sum(1), count // together)
+        return [group * together + place for group in groups for place in range(together)]
 
     def best_channels(self, criterion: str, layer: int, count: int) -> list[int]:
         """The `count` most important channels of a layer, in their order in the model."""

@@ -174,8 +174,9 @@ def kept_heads(policy: CompressionPolicy, shape: ModelParts, importance: Importa
     kept = {}
     for part in effective(policy, shape)[1].blocks():
         if part.mixing is not None and part.layer is not None:
-            step, heads = pruned.get(part.name), part.mixing.heads
-            kept[part.layer] = PruneHeads.kept(step, part.layer, importance) if step else list(range(heads))
+            step, heads = pruned.get(part.name), list(range(part.mixing.heads))
+            together = part.mixing.heads // part.mixing.key_value_heads
+            kept[part.layer] = PruneHeads.kept(step, part.layer, importance, together=together) if step else heads
     return kept
 
 

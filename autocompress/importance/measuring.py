@@ -90,8 +90,18 @@ def _by_unit(last: Slot, first: Sequence[Slot], units: int) -> list[Tensor]:
     one, and of the `last`, which reads them."""
     weights = [slot.linear.weight.detach() for slot in dict.fromkeys(first)]
     size = last.linear.in_features // units
-    found = [one.reshape(-1, units, size * one.shape[1]).transpose(0, 1).reshape(units, -1) for one in weights]
+    found = [_repeated(one, units * size, size) for one in weights]
+    found = [one.reshape(-1, units, size * one.shape[1]).transpose(0, 1).reshape(units, -1) for one in found]
     return [*found, last.linear.weight.detach().T.reshape(units, -1)]
+
+
+def _repeated(weight: Tensor, rows: int, size: int) -> Tensor:
+    """A weight of keys, of `size` rows each, as often as they are read, so that it has as many rows as one of
+    queries."""
+    if len(weight) >= rows:
+        return weight
+    by_key = weight.reshape(-1, size, weight.shape[1])
+    return by_key.repeat_interleave(rows // len(weight), 0).reshape(rows, -1)
 
 
 def _norms(rows: Tensor) -> Scores:

@@ -67,13 +67,16 @@ class PruneHeads(PartOperator):
 
     def apply(self, anatomy: Anatomy, step: Step, importance: Importance) -> None:
         index, heads = anatomy.layer_of(step.target), int(step.settings["heads"])
-        if heads < anatomy.layer(index).heads:
-            anatomy.keep_heads(index, self.kept(step, index, importance))
+        layer = anatomy.layer(index)
+        if heads < layer.heads:
+            anatomy.keep_heads(index, self.kept(step, index, importance, together=layer.queries_per_key))
 
     @staticmethod
-    def kept(step: Step, layer: int, importance: Importance) -> list[int]:
-        """The heads of the uncompressed layer that a step keeps, in their order in the model."""
-        return importance.best_heads(str(step.settings["importance"]), layer, int(step.settings["heads"]))
+    def kept(step: Step, layer: int, importance: Importance, *, together: int) -> list[int]:
+        """The heads of the uncompressed layer that a step keeps, in their order in the model: those that share a key
+        stay or go `together`, so many."""
+        criterion, heads = str(step.settings["importance"]), int(step.settings["heads"])
+        return importance.best_heads(criterion, layer, heads, together=together)
 
 
 def _narrowed(matrix: Matrix, kept: Mixing) -> Matrix:

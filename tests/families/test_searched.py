@@ -11,7 +11,7 @@ from autocompress.anatomy.inputs import audio_length, audio_positions, image_pos
 from autocompress.core.policy import CompressionPolicy, Step
 from autocompress.distill.features import recorded
 from autocompress.errors import SpecError
-from autocompress.importance import CRITERIA, measure_importance, no_preference
+from autocompress.importance import CRITERIA, Importance, measure_importance, no_preference
 from autocompress.inputs.image_reading import preprocessing_of
 from autocompress.inputs.pictures import Pictures
 from autocompress.inputs.recordings import Recordings
@@ -19,7 +19,7 @@ from autocompress.tasks import batches
 from tests.families.given import answers, inputs, telling
 
 SEARCHED = [
-    *("AlbertForSequenceClassification", "DebertaV2ForSequenceClassification"),
+    *("AlbertForSequenceClassification", "DebertaV2ForSequenceClassification", "EuroBertForSequenceClassification"),
     *("ModernBertForSequenceClassification", "MPNetForSequenceClassification"),
     *("ViTForImageClassification", "DeiTForImageClassification", "Dinov2ForImageClassification"),
     *("WhisperForAudioClassification", "Wav2Vec2ForSequenceClassification", "HubertForSequenceClassification"),
@@ -86,6 +86,7 @@ def test_the_last_layer_is_priced_for_what_its_head_reads() -> None:
     assert {form: opened(form).shape().read for form in SEARCHED} == {
         "AlbertForSequenceClassification": None,  # its layers are one, which cannot compute less in its last place
         "DebertaV2ForSequenceClassification": 1,
+        "EuroBertForSequenceClassification": None,  # its head means what it says of each token
         "ModernBertForSequenceClassification": 1,
         "MPNetForSequenceClassification": 1,
         "ViTForImageClassification": 1,
@@ -122,3 +123,19 @@ def test_what_layers_do_not_have_by_themselves_is_not_compared() -> None:
         recorded(opened("AlbertForSequenceClassification"), {"hidden"}),
     ):
         pass
+
+
+def test_heads_that_share_a_key_stay_together() -> None:
+    anatomy = opened("EuroBertForSequenceClassification")
+    assert {layer.queries_per_key for layer in anatomy.layers} == {2}
+    scores = {layer: np.array([5.0, 0.0, 3.0, 4.0]) for layer in range(3)}
+    found = Importance({"fisher": scores}, {})
+    assert found.best_heads("fisher", 0, 2) == [0, 3]
+    step = Step("prune_heads", "layers.1.attention", {"heads": 2, "importance": "fisher"})
+    expected = anatomy.copy()
+    expected.keep_heads(1, [2, 3])
+    student = anatomy.copy()
+    operators.OPERATORS["prune_heads"].apply(student, step, found)
+    assert student.shape()["layers.1.attention"].units == {"heads": 2, "key_value_heads": 1}
+    given = inputs(anatomy.model)
+    assert answers(student.model, given).equal(answers(expected.model, given))
