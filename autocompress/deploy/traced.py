@@ -23,6 +23,7 @@ from numpy.typing import NDArray
 from torch import Tensor, nn
 from torch.nn.utils import parametrize
 
+from autocompress.anatomy.heads import AUDIO, head_of
 from autocompress.anatomy.int8 import Int8Embedding, Int8Linear, SharedEmbedding
 from autocompress.anatomy.live import LiveModel
 from autocompress.core.lowering import PLAIN
@@ -34,6 +35,9 @@ logger = logging.getLogger(__name__)
 
 _TALKATIVE: Final = ("torch.onnx", "onnxscript", "torch.__trace")
 """They list optional libraries, how they convert old opsets, and every step of a trace, for whoever records it."""
+
+_AVERAGED: Final = "projector"
+"""The product whose results a classifier of sounds averages over time."""
 
 Axes = Mapping[str, Mapping[int, str]]
 """By input, the axes whose size is free, by their names; those of one name are of one size."""
@@ -166,6 +170,18 @@ class _HoledProduct(nn.Linear):
         return _hole(PRODUCT, inputs, self.path, (*inputs.shape[:-1], self.out_features))
 
 
+class _OfTheMean(nn.Module):
+    """A product that is computed of the mean over positions, as its results are averaged: the same numbers."""
+
+    def __init__(self, product: nn.Module) -> None:
+        super().__init__()
+        self.product = product
+
+    def forward(self, inputs: Tensor) -> Tensor:
+        found: Tensor = self.product(inputs.mean(1, keepdim=True))
+        return found
+
+
 class _HoledTable(SharedEmbedding):
     """The same for rows by token."""
 
@@ -196,7 +212,9 @@ def _holed(live: LiveModel) -> nn.Module:
         if parametrize.is_parametrized(module):
             setattr(model.get_submodule(holder), name, _multiplied_out(module))
         elif isinstance(module, nn.Linear):
-            setattr(model.get_submodule(holder), name, _HoledProduct(module, path))
+            hole = _HoledProduct(module, path)
+            averaged = path == _AVERAGED and head_of(model) == AUDIO
+            setattr(model.get_submodule(holder), name, _OfTheMean(hole) if averaged else hole)
     return model
 
 

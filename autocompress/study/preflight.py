@@ -59,6 +59,8 @@ def misfits(spec: StudySpec, model: Path) -> list[str]:
         ]
     if wanted == "image" and (wrong := _image_size(spec, settings)):
         return [wrong]
+    if family and wanted == "audio" and spec.task.audio_seconds is None and family.fronts[0].strides == "conv_stride":
+        return [f"task.audio_seconds: must be given for a {family.model_type}, which reads recordings of any length"]
     shape = _shape(settings, words=wanted == "text")
     if shape is None:
         return []

@@ -254,6 +254,11 @@ def test_models_of_texts_and_of_recordings_are_told_apart_before_anything_is_rea
         replace(ours, workload=Workload(lengths="real"))
     write_whisper(tmp_path / "model")
     assert problems_of(ours) == []
+    live("HubertForSequenceClassification").save_pretrained(str(tmp_path / "model"))
+    endless = config.load_study(write_audio_study(tmp_path), operators=OPERATORS)
+    told = "task.audio_seconds: must be given for a hubert, which reads recordings of any length"
+    assert any(told in line for line in problems_of(endless))
+    write_whisper(tmp_path / "model")
     texts = config.load_study(write_study(tmp_path, name="texts"), operators=OPERATORS)
     told = "a whisper reads recordings, and task.kind text-classification gives it texts"
     assert any(told in line for line in problems_of(texts))

@@ -11,6 +11,7 @@ import numpy as np
 import pytest
 
 import autocompress
+from autocompress.deploy.measure import measure
 from autocompress.errors import SpecError
 from autocompress.exported.folder_check import verify_folder
 from autocompress.study.study import Study
@@ -42,6 +43,8 @@ def test_a_picked_model_of_recordings_is_what_was_measured(studied: tuple[Path, 
     about = json.loads((place / "picked" / "manifest.json").read_text())
     assert about["baseline"]["quality"]["value"] > 0.9, "tones are told apart"
     assert about["workload"]["length"] == 15 == about["task"]["positions"], "30 frames, two to a position"
+    (readings,) = measure(place / "picked", rounds=5)["models"].values()
+    assert readings["median_ms"] > 0
     assert "A compressed classifier of recordings" in (place / "picked" / "README.md").read_text()
 
 
