@@ -70,6 +70,7 @@ class _Seen:
     rates: Counter[int] = field(default_factory=Counter)
     several: int = 0
     cut: int = 0
+    longest: float = 0.0
 
     def told(self, how: Preprocessing) -> list[str]:
         """What a user should know."""
@@ -86,6 +87,11 @@ class _Seen:
             found.append(
                 f"{self.cut} {of} ({self.cut / self.count:.0%}) are longer than {how.seconds:.3g} seconds "
                 "(task.audio_seconds) and are cut there"
+            )
+        if self.longest < how.seconds / 2:
+            found.append(
+                f"the longest {of} has {self.longest:.3g} seconds, and {how.seconds:.3g} are computed for each; less "
+                "in `task.audio_seconds` takes less time"
             )
         return found
 
@@ -105,6 +111,7 @@ def _recordings(part: Rows, labels: NDArray[Any], how: Preprocessing, files: Aud
         seen.rates[heard.rate] += 1
         seen.several += heard.channels > 1
         seen.cut += len(samples) > how.samples
+        seen.longest = max(seen.longest, len(samples) / how.rate)
     if problems:
         more = f"; and {len(problems) - _SHOWN} more" if len(problems) > _SHOWN else ""
         raise SpecError(

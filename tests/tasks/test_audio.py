@@ -4,6 +4,7 @@ refusal."""
 from __future__ import annotations
 
 import json
+import re
 import struct
 from dataclasses import replace
 from pathlib import Path
@@ -135,6 +136,8 @@ def test_what_is_done_to_recordings_is_told_once(tmp_path: Path) -> None:
     assert "1 of 61 recordings have several channels, of which the mean is read" in told
     cut = sum(len(tone(number)[1]) > 2400 for number in range(60)) + (len(tone(3, rate=16_000)[1]) > 4800)
     assert f"{cut} of 61 recordings ({cut / 61:.0%}) are longer than 0.3 seconds (task.audio_seconds) and are" in told
+    whole = "\n".join(loaded(tmp_path).notes)
+    assert re.search(r"the longest of 61 recordings has 0\.3\d* seconds, and 2 are computed for each; less in", whole)
     batch = task.examples("train").batch(np.arange(3))
     assert batch.inputs["input_features"].shape == (3, 16, 30)
     assert batch.mask.shape == (3, 15)
