@@ -121,9 +121,11 @@ class Int8Linear(nn.Linear):
 
     def _range(self, inputs: Tensor) -> tuple[Tensor, Tensor]:
         """The least and the largest value of every text, 0 among them."""
-        ranged = inputs[:, :1] if self.first_token else inputs
+        of_tokens = self.mask is None or self.mask.shape == inputs.shape[:2]
+        first = self.first_token and of_tokens
+        ranged = inputs[:, :1] if first else inputs
         low, high = ranged.amin(-1, keepdim=True), ranged.amax(-1, keepdim=True)
-        if self.mask is not None and self.mask.shape == inputs.shape[:2] and not self.first_token:
+        if self.mask is not None and of_tokens and not first:
             padding = self.mask[..., None] == 0  # a range holds 0 anyway
             low, high = low.masked_fill(padding, 0), high.masked_fill(padding, 0)
         return low.amin(1, keepdim=True).clamp(max=0), high.amax(1, keepdim=True).clamp(min=0)
