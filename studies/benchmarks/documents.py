@@ -58,6 +58,7 @@ UNDER: Mapping[str, tuple[str, ...]] = {
     ),
     "forms_of_deployment": ("deploy", "anatomy", "families"),
     "hat": ("devices/fitting.py", "core/prediction.py"),
+    "low_rank": ("anatomy", "deploy", "operators"),
     "lowering": ("deploy", "core/lowering.py"),
     "precision": ("deploy", "operators", "anatomy"),
     "profiles": ("devices", "deploy", "core/prediction.py"),
