@@ -17,6 +17,6 @@ def test_a_study_that_was_stopped_as_soon_as_it_was_made_waits_to_be_resumed(tmp
         never_begun(store, "mine")
         assert store.study("mine").state == "interrupted"
         with store.lease("mine") as lease:
-            store.set_state(lease, "verifying")
+            store.set_state(lease, "failed")
         never_begun(store, "mine")
-        assert store.study("mine").state == "verifying", "whatever has begun says itself how it ends"
+        assert store.study("mine").state == "failed", "whatever has begun says itself how it ends"

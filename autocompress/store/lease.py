@@ -11,7 +11,7 @@ from __future__ import annotations
 import logging
 import threading
 import uuid
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass, field
 from datetime import UTC, datetime, timedelta
@@ -113,6 +113,12 @@ def holder(connection: Connection, study_id: int) -> Row[Any] | None:
     """The lease row of a study that somebody holds, locked against change; None when it is free."""
     row = connection.execute(select(leases).where(leases.c.study_id == study_id).with_for_update()).one_or_none()
     return row if row is not None and row.owner is not None else None
+
+
+def held(database: Database, connection: Connection, study_ids: Iterable[int]) -> set[int]:
+    """Those of some studies that a live process holds."""
+    rows = connection.execute(select(leases).where(leases.c.study_id.in_(list(study_ids)), leases.c.owner.is_not(None)))
+    return {row.study_id for row in rows.all() if not _is_over(database, connection, row)}
 
 
 def refuse_if_held(database: Database, connection: Connection, name: str, study_id: int) -> None:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Collection, Iterable, Mapping, Sequence
 from contextlib import AbstractContextManager
+from dataclasses import replace
 from pathlib import Path
 from types import TracebackType
 from typing import Any, Self, TypeVar, final
@@ -21,6 +22,7 @@ from autocompress.store.lease import Lease
 from autocompress.store.rows import Artifact, Counts, Finalist, KnownFile, Proposed, StudyRow, StudyState, StudySummary
 
 T = TypeVar("T")
+_Told = TypeVar("_Told", StudyRow, StudySummary)
 
 
 @final
@@ -113,11 +115,23 @@ class Store:
             )
 
     def study(self, name: str) -> StudyRow:
-        return self._read(name, studies.read)
+        """`searching` and `verifying` is what somebody does: where nobody does any more, as after a kill or on a disk
+        that was too full for a last word, a study is interrupted."""
+
+        def work(connection: Connection, study_id: int) -> StudyRow:
+            return self._as_it_is(connection, {study_id: studies.read(connection, study_id)})[0]
+
+        return self._read(name, work)
 
     def studies(self) -> list[StudySummary]:
-        """Every study, the oldest first."""
-        return self._database.read(studies.summaries)
+        """Every study, the oldest first; its state as `study` tells it."""
+        return self._database.read(lambda connection: self._as_it_is(connection, studies.summaries(connection)))
+
+    def _as_it_is(self, connection: Connection, found: Mapping[int, _Told]) -> list[_Told]:
+        under_way = [study_id for study_id, one in found.items() if one.state in ("searching", "verifying")]
+        alive = lease.held(self._database, connection, under_way) if under_way else set()
+        left = {one for one in under_way if one not in alive}
+        return [replace(one, state="interrupted") if study_id in left else one for study_id, one in found.items()]
 
     def counts(self, name: str) -> Counts:
         return self._read(name, lambda connection, study: studies.counts(connection, study).get(study, Counts()))

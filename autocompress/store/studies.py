@@ -118,16 +118,16 @@ def _check_mappings(row: Any) -> None:
         raise ValueError(f"study {row.name!r}: resolved.constraints is no mapping of bounds")
 
 
-def summaries(connection: Connection) -> list[StudySummary]:
-    """Every study, the oldest first."""
+def summaries(connection: Connection) -> dict[int, StudySummary]:
+    """Every study by its id, the oldest first."""
     counted = counts(connection)
     rows = connection.execute(
         select(studies.c.id, studies.c.name, studies.c.state, studies.c.created_at, leases.c.written_at)
         .join(leases, leases.c.study_id == studies.c.id)
         .order_by(studies.c.id)
     )
-    return [
-        StudySummary(
+    return {
+        row.id: StudySummary(
             name=row.name,
             state=row.state,
             counts=counted.get(row.id, Counts()),
@@ -135,7 +135,7 @@ def summaries(connection: Connection) -> list[StudySummary]:
             last_activity=row.written_at or row.created_at,
         )
         for row in rows
-    ]
+    }
 
 
 def counts(connection: Connection, study_id: int | None = None) -> dict[int, Counts]:

@@ -119,6 +119,14 @@ class Project:
         what = ("resume", NAME) if self.state() else ("run", f"{NAME}.yaml")
         return self.begin(*what, "--workers", str(workers), *more, label=label)
 
+    def unjudged(self) -> set[int]:
+        """The numbers of the candidates that have no outcome yet."""
+        try:
+            with self.store() as store:
+                return {one.candidate.number for one in store.records(NAME) if one.outcome is None}
+        except AutocompressError:
+            return set()
+
     def store(self) -> Store:
         os.environ["AUTOCOMPRESS_ARTIFACTS"] = str(self.kept / "artifacts")  # of a server's; SQLite's lie beside it
         return Store.open(self.storage, create=False)

@@ -25,7 +25,7 @@ _START_SECONDS = 60.0
 
 def killed_workers(start: Start, server: Server | None, *, workers: int, times: int) -> Iterator[Row]:
     """One row. All workers are killed at once after an outcome, and so are those that start in their places, `_AGAIN`
-    times; then there are outcomes before the next kill, as a candidate that is lost twice counts as failed."""
+    times; the next kill waits until what was in flight is judged, as a candidate lost twice counts as failed."""
     row = Row("SIGKILL of workers", "all at once, and again as they start", database_of(server), str(workers))
     # what is asked for hangs on no outcome with `random`, and with one worker on no order
     sampler = "random" if workers > 1 else "nsga2"
@@ -36,7 +36,8 @@ def killed_workers(start: Start, server: Server | None, *, workers: int, times: 
         with project(start, server=server, **changes) as one:
             program = one.go_on(workers)
             program.until_stage("search")
-            while row.times < times and _struck(row, program, one, workers):
+            in_flight: set[int] = set()
+            while row.times < times and _struck(row, program, one, workers, in_flight):
                 pass
             if program.exit_code(PATIENCE) != 0:
                 program.kill()
@@ -46,17 +47,23 @@ def killed_workers(start: Start, server: Server | None, *, workers: int, times: 
 
 
 def _apart(workers: int) -> int:
-    """Outcomes between kills, so that what was in flight is judged."""
+    """Outcomes between kills: so many may be in flight."""
     return 1 if workers == 1 else 2 * workers
 
 
-def _struck(row: Row, program: Program, one: Project, workers: int) -> bool:
-    """Kills all workers once there are new outcomes, and those that start then. False where the search is over."""
+def _struck(row: Row, program: Program, one: Project, workers: int, in_flight: set[int]) -> bool:
+    """Kills all workers once there are new outcomes, also of what was `in_flight` when others were killed, and those
+    that start then. False where the search is over."""
     chance, before = random.Random(row.times), one.judged()
-    program.until(lambda: one.judged() >= before + _apart(workers) or program.stage != "search")
+
+    def is_due() -> bool:
+        return one.judged() >= before + _apart(workers) and not in_flight & one.unjudged()
+
+    program.until(lambda: is_due() or program.stage != "search")
     time.sleep(chance.uniform(0.0, _WITHIN))
     if program.stage != "search":
         return False
+    in_flight |= one.unjudged()
     for again in range(1 + _AGAIN):
         if again:
             program.until(lambda: len(_actors(program)) == workers, _START_SECONDS)

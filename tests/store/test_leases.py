@@ -101,8 +101,8 @@ def test_a_holder_whose_process_number_was_given_to_another_is_replaced(
     with store.lease("trec"):
         sql("UPDATE leases SET started = started - 1")
         with store.lease("trec") as second:
-            store.set_state(second, "searching")
-    assert store.study("trec").state == "searching"
+            store.set_state(second, "failed")
+    assert store.study("trec").state == "failed"
 
 
 def test_a_holder_elsewhere_is_replaced_only_after_its_lease(store: Store, sql: Callable[[str], list[Any]]) -> None:
@@ -143,8 +143,8 @@ def test_a_paused_holder_is_replaced_after_its_lease_and_fenced_off(address: str
             pipe.send("write")
             assert pipe.poll(10)
             assert f"taken over by process {os.getpid()}" in pipe.recv()
-            store.set_state(lease, "searching")
-    assert store.study("trec").state == "searching"
+            store.set_state(lease, "failed")
+    assert store.study("trec").state == "failed"
 
 
 @pytest.mark.parametrize("address", ["postgresql"], indirect=True)
@@ -155,12 +155,12 @@ def test_a_holder_that_falls_asleep_inside_of_a_transaction_keeps_nobody_out_for
 
     def asleep(_: Any) -> None:
         with store.lease("trec", takeover=True) as second:
-            store.set_state(second, "searching")
+            store.set_state(second, "failed")
 
     refused = pytest.raises(StudyLockedError, match="nothing of this write was stored")
     with Store.open(address) as first, first.lease("trec") as lease, refused:
         first._write(lease, asleep)
-    assert store.study("trec").state == "searching"
+    assert store.study("trec").state == "failed"
 
 
 def test_a_held_lease_is_renewed_while_its_process_is_busy(store: Store) -> None:
@@ -225,3 +225,20 @@ def test_interrupted_while_it_is_taken_a_study_is_free_again(store: Store) -> No
         with store.lease("trec") as lease:
             store.set_state(lease, "interrupted")
     assert store.study("trec").state == "interrupted"
+
+
+def test_a_study_whose_process_was_killed_is_told_as_interrupted(address: str, store: Store) -> None:
+    with another_controller(address) as (process, pipe):
+        assert pipe.recv() == "holding"
+        with store.lease("trec", takeover=True) as lease:
+            store.set_state(lease, "searching")
+            assert [one.state for one in store.studies()] == ["searching"], "somebody alive does so"
+        assert store.study("trec").state == "interrupted", "and now nobody"
+        process.kill()
+    with another_controller(address) as (process, pipe):
+        assert pipe.recv() == "holding"
+        assert store.study("trec").state == "searching"
+        process.kill()
+        process.join()
+        assert store.study("trec").state == "interrupted"
+        assert [one.state for one in store.studies()] == ["interrupted"]
