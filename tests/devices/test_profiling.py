@@ -34,7 +34,7 @@ from autocompress.errors import HostError, SpecError
 from autocompress.pricing import Pricing
 
 TOY = bert_shape(hidden=32, heads=4, head_size=8, width=64, layers=3)
-EFFORT = Effort((0.0, 0.5, 1.0), 5, 1.0, None, 6)
+EFFORT = Effort((0.0, 0.5, 1.0), 5, 0.5, None, 3)
 LOADS = (Workload(1, 8, 1), Workload(1, 16, 1))
 
 
@@ -81,15 +81,15 @@ def test_a_profile_of_this_machine_is_written_read_and_validated(tmp_path: Path)
     assert made.energy.source
     for one in made.tables:
         assert one.correction is not None
-        assert one.correction.models == 6
+        assert one.correction.models == 3
         for row in one.rows:
             assert row.low <= row.milliseconds <= row.high
         wide = {row.rank for row in one.rows if row.block == "feed_forward"}
         assert wide == {0, 1, 10, 21}, "whole, the least rank, a middle one, and the largest that saves anything"
         assert {row.rank for row in one.rows if row.block == "last_attention"} == {0, 1, 8, 16}
-    checked = validate_file(path, models=6)
+    checked = validate_file(path, models=3)
     assert checked == config.load_device(path)
-    assert [one.accuracy.n for one in checked.tables if one.accuracy] == [6, 6]
+    assert [one.accuracy.n for one in checked.tables if one.accuracy] == [3, 3]
     assert not list(tmp_path.glob("*.part"))
 
 
