@@ -5,6 +5,7 @@ from __future__ import annotations
 import numpy as np
 import pytest
 import torch
+from numpy.typing import NDArray
 from transformers import AutoConfig
 
 from autocompress.anatomy import FAMILIES, Anatomy
@@ -14,6 +15,7 @@ from autocompress.core.text_inputs import IDS, MASK
 from autocompress.core.workload import Workload
 from autocompress.deploy.graph import write_graph
 from autocompress.deploy.session import Session
+from autocompress.exported.folder_check import unlike
 from autocompress.inputs.tokenizer import TokenizerFiles
 from autocompress.tasks import Batch, Examples
 from autocompress.tasks.sentence_embeddings import SentenceEmbeddings
@@ -82,3 +84,20 @@ def test_a_student_learns_vectors_and_what_lies_near_to_what() -> None:
     assert task("spearman").soft_loss(outputs, outputs, batch, temperature=2.0) == 0
     assert task("spearman").soft_loss(outputs, outputs.flip(0), batch, temperature=2.0) > 0.1
     assert task("spearman").loss(outputs, batch.targets) == 0, "a label is of two texts, and a batch has single ones"
+
+
+def test_a_vector_is_that_of_its_torch_form_up_to_roundings_whatever_its_largest_output() -> None:
+    generator = np.random.default_rng(0)
+    vectors = generator.standard_normal((50, 384)).astype(np.float32)
+    vectors /= np.linalg.norm(vectors, axis=1, keepdims=True)
+
+    def turned(by: float) -> NDArray[np.float32]:
+        away = generator.standard_normal(vectors.shape).astype(np.float32)
+        away -= (away * vectors).sum(axis=1, keepdims=True) * vectors
+        moved = vectors + by * away / np.linalg.norm(away, axis=1, keepdims=True)
+        return np.asarray(moved / np.linalg.norm(moved, axis=1, keepdims=True), dtype=np.float32)
+
+    assert unlike(vectors, turned(0.08), vectors=True) == ""
+    assert "vectors lie 0.149 from the torch form's, more than 0.1" in unlike(vectors, turned(0.15), vectors=True)
+    logits = vectors[:, :3]
+    assert "outputs differ from the torch form's by" in unlike(logits, -logits, vectors=False)
