@@ -2,16 +2,21 @@
 
 The first signal interrupts what runs (as a KeyboardInterrupt), unless that is `patient`: then it is noted, and whoever
 is patient looks at `thrown` and stops by itself. A second one interrupts the patient too. Inside of `shielded`, for
-what must not be torn apart and takes seconds at most, signals wait for its end; a third one leaves at once.
+what must not be torn apart and takes seconds at most, signals wait for its end; a third one leaves at once. One that
+comes in a finalizer, where Python prints an interrupt and forgets it, is sent again when that has ended.
 """
 
 from __future__ import annotations
 
+import _thread
+import _weakrefset
 import atexit
 import os
 import signal
 import sys
 import threading
+import time
+import weakref
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager, suppress
 from types import FrameType
@@ -21,6 +26,12 @@ SIGNALS: Final = (signal.SIGINT, signal.SIGTERM)
 
 _LAST: Final = 3
 """So many signals leave at once, also where they would have to wait."""
+
+_AGAIN_SECONDS: Final = 0.02
+"""After which a signal that came in a finalizer is sent again."""
+
+_OF_THE_DEAD: Final = (weakref.__file__, _weakrefset.__file__)
+"""Where the standard library keeps what it calls for objects that are gone."""
 
 _switch: Switch | None = None
 """The one in place. Handlers of signals belong to the process, and so does this."""
@@ -66,6 +77,9 @@ class Switch:
         self._act()
 
     def _throw(self, number: int, frame: FrameType | None) -> None:
+        if _finalizes(frame):
+            _thread.start_new_thread(_send_again, (number,))  # takes no lock that this thread may hold
+            return
         self._heard += 1
         first = self.thrown is None
         self.thrown = self.thrown or signal.Signals(number)
@@ -149,6 +163,20 @@ def leave_quietly(code: int) -> None:
     handler: Callable[[int, FrameType | None], None] = lambda number, _: os._exit(code or 128 + number)  # noqa: E731
     for number in SIGNALS:
         signal.signal(number, handler)
+
+
+def _finalizes(frame: FrameType | None) -> bool:
+    """Whether a frame runs, directly or not, for an object that is gone."""
+    while frame is not None:
+        if frame.f_code.co_name == "__del__" or frame.f_code.co_filename in _OF_THE_DEAD:
+            return True
+        frame = frame.f_back
+    return False
+
+
+def _send_again(number: int) -> None:
+    time.sleep(_AGAIN_SECONDS)
+    os.kill(os.getpid(), number)
 
 
 def _is_main() -> bool:

@@ -5,6 +5,7 @@ import signal
 import subprocess
 import sys
 import threading
+import time
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -38,6 +39,30 @@ def test_the_patient_only_note_a_first_signal_and_the_first_one_counts(switch: S
         with pytest.raises(KeyboardInterrupt):
             signal.raise_signal(signal.SIGINT)
     assert switch.exit_code == 143
+
+
+class Dying:
+    """An object in whose last moment a signal comes."""
+
+    def __del__(self) -> None:
+        signal.raise_signal(signal.SIGTERM)
+
+
+def test_a_signal_that_comes_in_a_finalizer_is_not_lost(switch: Switch, monkeypatch: pytest.MonkeyPatch) -> None:
+    """An interrupt raised there would be printed with its traceback, and forgotten."""
+    forgotten: list[object] = []
+    monkeypatch.setattr(sys, "unraisablehook", forgotten.append)
+
+    def work() -> None:
+        Dying()
+        time.sleep(10)
+
+    started = time.monotonic()
+    with pytest.raises(KeyboardInterrupt):
+        work()
+    assert time.monotonic() - started < 5
+    assert switch.exit_code == 143
+    assert not forgotten
 
 
 def test_what_is_shielded_ends_before_a_signal_acts(switch: Switch) -> None:
