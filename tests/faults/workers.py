@@ -16,6 +16,7 @@ from tests.faults.projects import Project, database_of, left_alone, project
 from tests.postgres import Server
 
 _ACTOR = "ray::_Worker"
+_STARTING = f"{_ACTOR}.__init__"
 _WITHIN = 1.0
 """Seconds within which workers are killed after an outcome, or after they appear."""
 _AGAIN = 2
@@ -25,7 +26,8 @@ _START_SECONDS = 60.0
 
 def killed_workers(start: Start, server: Server | None, *, workers: int, times: int) -> Iterator[Row]:
     """One row. All workers are killed at once after an outcome, and so are those that start in their places, `_AGAIN`
-    times; the next kill waits until what was in flight is judged, as a candidate lost twice counts as failed."""
+    times, unless they have begun with a candidate; the next kill waits until what was in flight is judged, as a
+    candidate that is lost twice counts as failed."""
     row = Row("SIGKILL of workers", "all at once, and again as they start", database_of(server), str(workers))
     # what is asked for hangs on no outcome with `random`, and with one worker on no order
     sampler = "random" if workers > 1 else "nsga2"
@@ -68,7 +70,7 @@ def _struck(row: Row, program: Program, one: Project, workers: int, in_flight: s
         if again:
             program.until(lambda: len(_actors(program)) == workers, _START_SECONDS)
             time.sleep(chance.uniform(0.0, _WITHIN))
-        killed = sum(map(_is_killed, _actors(program)))
+        killed = sum(map(_is_killed, _actors(program, _STARTING if again else _ACTOR)))
         row.times += killed
         row.found["as they start" if again else "after an outcome"] += killed
     struck, before = time.monotonic(), one.judged()
@@ -78,11 +80,12 @@ def _struck(row: Row, program: Program, one: Project, workers: int, in_flight: s
     return True
 
 
-def _actors(program: Program) -> list[psutil.Process]:
+def _actors(program: Program, title: str = _ACTOR) -> list[psutil.Process]:
+    """Ray writes what a worker does into its title."""
     found = []
     for process in program.below():
         with suppress(psutil.Error):
-            if " ".join(process.cmdline()).startswith(_ACTOR):
+            if " ".join(process.cmdline()).startswith(title):
                 found.append(process)
     return found
 
