@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import subprocess
+import sys
 from collections.abc import Iterator
 from dataclasses import replace
 from pathlib import Path
@@ -15,7 +17,6 @@ from autocompress.errors import SpecError
 from autocompress.store import PROFILE_FACT
 from autocompress.study.environment import ENVIRONMENT_FACT, check_environment, environment
 from autocompress.study.study import SilentObserver
-from tests.faults.programs import PATIENCE, Command, forked
 from tests.given_study import CUTS, write_data, write_study, write_telling_model
 
 SMALL: dict[str, Any] = {
@@ -77,20 +78,19 @@ def latencies(study: autocompress.Study) -> list[float]:
     return [values(one.measurements)["latency_ms"] for one in found if isinstance(one, Evaluated)]
 
 
-def resumed(folder: Path, *arguments: str) -> tuple[int | None, str]:
-    """How it ended, and what it said."""
-    begun = forked(Command(folder, ["resume", "mine", "--workers", "0", *arguments], {}, "resumed"))
-    return begun.exit_code(PATIENCE), begun.said
+def resumed(folder: Path, *arguments: str) -> subprocess.CompletedProcess[str]:
+    command = [sys.executable, "-m", "autocompress", "resume", "mine", "--workers", "0", *arguments]
+    return subprocess.run(command, cwd=folder, capture_output=True, text=True)
 
 
 def test_another_machine_is_told_in_one_sentence_before_anything_is_done(
     study: autocompress.Study, folder: Path
 ) -> None:
     before = study.store.finalists("mine")
-    code, said = resumed(folder)
-    assert code == 2
-    assert "was made on Old Xeon" in " ".join(said.split())
-    assert "autocompress resume mine --here" in " ".join(said.split())
+    done = resumed(folder)
+    assert done.returncode == 2
+    assert "was made on Old Xeon" in " ".join(done.stderr.split())
+    assert "autocompress resume mine --here" in " ".join(done.stderr.split())
     assert study.store.finalists("mine") == before
 
 
@@ -120,9 +120,9 @@ def test_taken_over_it_keeps_every_quality_and_has_the_costs_of_this_machine_alo
     qualities_before, latencies_before = qualities(study), latencies(study)
     (waiting,) = [one for one in study.store.finalists("mine") if one.candidate.number]
     assert waiting.state == "nominated"
-    code, said = resumed(folder, "--here")
-    assert code == 0, said
-    assert "taken over from Old Xeon" in " ".join(said.split())
+    done = resumed(folder, "--here")
+    assert done.returncode == 0, done.stderr
+    assert "taken over from Old Xeon" in " ".join(done.stderr.split())
     assert qualities(study) == qualities_before
     assert latencies(study) == pytest.approx([before / 5 for before in latencies_before])
     (again,) = [one for one in study.store.finalists("mine") if one.candidate.number]
@@ -130,7 +130,7 @@ def test_taken_over_it_keeps_every_quality_and_has_the_costs_of_this_machine_alo
     assert {one.metric: one for one in again.measurements}["latency_ms"].source == "measured"
     assert study.store.check("mine") == []
     assert study.row.state == "complete"
-    assert "is complete" in resumed(folder)[1]
+    assert "is complete" in resumed(folder).stderr
 
 
 def test_a_study_goes_on_with_the_profile_that_it_began_with(study: autocompress.Study) -> None:

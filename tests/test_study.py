@@ -38,7 +38,6 @@ from autocompress.report.ties import PAIRS_FACT
 from autocompress.store import Finalist, Store
 from autocompress.study.study import SilentObserver
 from autocompress.tasks import TextClassification
-from tests.faults.programs import PATIENCE, Command, forked
 from tests.given_study import CUTS, WORDS, write_data, write_model, write_study, write_telling_model
 
 pytestmark = pytest.mark.slow
@@ -67,12 +66,10 @@ def study(project: Path, storage: str) -> Iterator[autocompress.Study]:
         yield done
 
 
-def command(project: Path, *arguments: str) -> subprocess.CompletedProcess[str]:
-    """A process of its own without the seconds that its imports take."""
-    begun = forked(Command(project, arguments, {}, "command"))
-    code = begun.exit_code(PATIENCE)
-    assert code is not None
-    return subprocess.CompletedProcess(arguments, code, begun.command.out.read_text(), begun.said)
+def command(project: Path, *arguments: str, **settings: Any) -> subprocess.CompletedProcess[str]:
+    return subprocess.run(
+        [sys.executable, "-m", "autocompress.cli", *arguments], cwd=project, capture_output=True, text=True, **settings
+    )
 
 
 def finalist(study: autocompress.Study, digest: str) -> Finalist:
