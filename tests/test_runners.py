@@ -260,6 +260,7 @@ class KilledOnce:
         return self._recovery(policy, folder=folder, on_epoch=on_epoch, on_progress=die, settings=settings)
 
 
+@pytest.mark.long
 def test_a_finalist_whose_worker_is_killed_inside_an_epoch_ends_with_the_weights_it_would_have_had(
     ray: Any, bert: Anatomy, small_task: TextClassification, tmp_path: Path
 ) -> None:

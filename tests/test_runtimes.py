@@ -242,6 +242,7 @@ def test_a_profile_of_before_there_were_runtimes_is_one_of_onnxruntime() -> None
 
 
 @needs_openvino
+@pytest.mark.long
 def test_a_profile_holds_a_table_for_each_runtime_and_all_are_validated(tmp_path: Path) -> None:
     path, load = tmp_path / "toy.yaml", Workload(1, 8, 1)
     made = profile_to(
