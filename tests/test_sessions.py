@@ -16,7 +16,14 @@ from autocompress.core.process import Process
 from autocompress.errors import HostError
 from autocompress.runners import sessions
 from autocompress.runners.cluster import cluster
-from autocompress.runners.sessions import abandoned, end_session, new_session, remove_abandoned, why_not_started
+from autocompress.runners.sessions import (
+    abandoned,
+    end_session,
+    end_started,
+    new_session,
+    remove_abandoned,
+    why_not_started,
+)
 
 
 @pytest.fixture
@@ -53,6 +60,26 @@ def test_a_session_is_this_user_s_alone_and_ends_without_a_trace(place: Path) ->
     assert abandoned() == [], "its process lives"
     end_session(folder)
     assert list(place.iterdir()) == []
+
+
+def test_the_end_of_a_session_spares_other_children_of_its_process(place: Path) -> None:
+    """A server of forks, a loader of data, whatever a caller in Python has started."""
+    folder = new_session()
+    sleep = "import sys, time; print(flush=True); time.sleep(60)"
+    of_session, other = (
+        subprocess.Popen([sys.executable, "-c", sleep, *given], stdout=subprocess.PIPE)
+        for given in ([f"--session-dir={folder}/r"], [])
+    )
+    for one in (of_session, other):
+        assert one.stdout is not None
+        one.stdout.readline()
+    try:
+        end_started(folder)
+        of_session.wait(10)
+        assert other.poll() is None
+    finally:
+        other.kill()
+        other.wait()
 
 
 def test_what_a_killed_driver_left_is_ended_and_deleted(place: Path) -> None:

@@ -122,9 +122,9 @@ def scratch_folder() -> Iterator[Path]:
 
 
 def note_processes(folder: Path) -> None:
-    """Writes down which processes this one has started, so that they can be ended when it no longer can."""
+    """Writes down which processes run for this session, so that they can be ended when this one no longer can."""
     with suppress(OSError):
-        _Owner(Process.current(), tuple(_below())).write(folder)
+        _Owner(Process.current(), tuple(_of_session(folder))).write(folder)
 
 
 def why_not_started(folder: Path) -> str:
@@ -141,7 +141,7 @@ def why_not_started(folder: Path) -> str:
 
 
 def end_started(folder: Path) -> None:
-    """Ends the processes that this one has started for a session, and keeps its folder."""
+    """Ends the processes that run for a session of this one, and keeps its folder."""
     note_processes(folder)
     owner = _Owner.read(folder)
     if owner is not None:
@@ -212,13 +212,17 @@ def _is_over(owner: _Owner) -> bool:
     return there.is_gone()
 
 
-def _below() -> Iterator[Process]:
-    """The processes that descend from this one."""
-    here = Process.current()
-    for child in psutil.Process().children(recursive=True):
-        found = Process.of(child.pid)
-        if found is not None and here.kernel is not None:
-            yield found
+def _of_session(folder: Path) -> Iterator[Process]:
+    """This process's children that were started with the folder in their command, and what descends from them. Other
+    children are none of ours: a caller in Python may have pools, servers and loaders of data of its own."""
+    if Process.current().kernel is None:
+        return
+    for child in psutil.Process().children():
+        with suppress(psutil.Error):
+            if str(folder) in " ".join(child.cmdline()):
+                for one in (child, *child.children(recursive=True)):
+                    if (found := Process.of(one.pid)) is not None:
+                        yield found
 
 
 def _end(processes: Iterable[Process]) -> int:
@@ -231,7 +235,9 @@ def _end(processes: Iterable[Process]) -> int:
     for process in alive:
         with suppress(psutil.Error):
             process.terminate()
-    for process in psutil.wait_procs(alive, timeout=_PATIENCE)[1]:
+    stubborn = psutil.wait_procs(alive, timeout=_PATIENCE)[1]
+    for process in stubborn:
         with suppress(psutil.Error):
             process.kill()
+    psutil.wait_procs(stubborn, timeout=_PATIENCE)  # a child that nobody waits for stays as a zombie
     return len(alive)
