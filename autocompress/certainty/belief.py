@@ -16,7 +16,12 @@ nothing. How many rows differ is known several times better than what they sum u
     differs_i is itself counted: 0.4 of its error counts as more deviation
     spread ~ half-normal(0.2), summed over a grid (Gelman 2006 on few groups: no single guess at a spread is safe)
 
-All of it is normal given the spread, so the posterior is a product of matrices.
+Where folds of the training split were judged too (`folds`), they are further losses that were seen, of the same
+members; the noise of their training is one more thing that is not known and summed over:
+
+    training ~ half-normal(0.3), a share of differs_i, 0.08 at least
+
+All of it is normal given spread and training, so the posterior is a product of matrices.
 """
 
 from __future__ import annotations
@@ -29,6 +34,7 @@ from typing import Final
 import numpy as np
 from numpy.typing import NDArray
 
+from autocompress.certainty.folds import Folds
 from autocompress.certainty.losses import Losses
 
 Floats = NDArray[np.float64]
@@ -37,6 +43,8 @@ CONFIDENCE: Final = 0.9
 """A member keeps a bound if it is so probable that it does."""
 _SHARE, _SHARE_SPREAD, _SPREAD = 0.4, 0.2, 0.2
 _GRID: Final = np.linspace(0.02, 0.6, 12)
+_TRAINING: Final = 0.3
+_TRAININGS: Final = np.linspace(0.08, 0.68, 7)
 _NORMAL: Final = NormalDist()
 
 
@@ -66,25 +74,59 @@ class Belief:
         return _NORMAL.cdf((bound - float(self.expected[member])) / float(self.uncertain[member]))
 
 
-def believe(losses: Losses) -> Belief:
-    """Of studies side by side, each with the same number of members."""
-    differs, seen = losses.differs, losses.seen
+def believe(losses: Losses, folds: Folds | None = None) -> Belief:
+    """Of studies side by side, each with the same number of members, of which some were judged on folds too."""
+    if folds is None:
+        member = np.arange(losses.seen.shape[-1])
+        return _posterior(losses, losses.seen, losses.covariance, member, _GRID, 0.5 * (_GRID / _SPREAD) ** 2)
+    member = np.concatenate([np.arange(losses.seen.shape[-1]), folds.member])
+    seen = np.concatenate([losses.seen, folds.seen], axis=-1)
+    spreads, trainings = (one.ravel() for one in np.meshgrid(_GRID, _TRAININGS, indexing="ij"))
+    by_rows = _apart(losses.covariance, folds.covariance)
+    by_training = _apart(np.zeros_like(losses.covariance), folds.noise(losses.differs))
+    covariance = by_rows + _beside(trainings, by_training) ** 2 * by_training
+    doubt = 0.5 * (spreads / _SPREAD) ** 2 + 0.5 * (trainings / _TRAINING) ** 2
+    return _posterior(losses, seen, covariance, member, spreads, doubt)
+
+
+def _posterior(
+    losses: Losses, seen: Floats, covariance: Floats, member: NDArray[np.int64], spreads: Floats, doubt: Floats
+) -> Belief:
+    """By losses `seen` [..., seen], each of a `member`, of a `covariance` [..., seen, seen] that may be another at
+    every point of a grid, its first axis; there members vary by `spreads`, which is so improbable (`doubt`, minus the
+    logarithm of the prior)."""
+    differs = losses.differs
     shared = _SHARE_SPREAD**2 * differs[..., :, None] * differs[..., None, :]
     own = differs[..., :, None] ** 2 * np.eye(differs.shape[-1])
     fixed = shared + _SHARE**2 * losses.vague[..., :, None] ** 2 * own
-    prior = fixed + _GRID[:, *([None] * own.ndim)] ** 2 * own  # [grid, ..., members, members]
-    total = prior + losses.covariance
-    away = (seen - _SHARE * differs)[..., None]
-    solved = np.linalg.solve(total, np.concatenate([np.broadcast_to(away, (*total.shape[:-1], 1)), prior], axis=-1))
-    means = _SHARE * differs + (prior @ solved[..., :1])[..., 0]
-    variances = np.diagonal(prior - prior @ solved[..., 1:], axis1=-2, axis2=-1)
+    prior = fixed + _beside(spreads, own) ** 2 * own  # [grid, ..., members, members]
+    along = np.take(prior, member, axis=-2)  # [grid, ..., seen, members]
+    back = np.take(prior, member, axis=-1)
+    total = np.take(along, member, axis=-1) + covariance
+    away = (seen - _SHARE * differs[..., member])[..., None]
+    solved = np.linalg.solve(total, np.concatenate([np.broadcast_to(away, (*total.shape[:-1], 1)), along], axis=-1))
+    means = _SHARE * differs + (back @ solved[..., :1])[..., 0]
+    variances = np.diagonal(prior - back @ solved[..., 1:], axis1=-2, axis2=-1)
     fits = -0.5 * (np.swapaxes(away, -1, -2) @ solved[..., :1])[..., 0, 0] - 0.5 * np.linalg.slogdet(total)[1]
-    fits -= 0.5 * (_GRID[:, *([None] * (fits.ndim - 1))] / _SPREAD) ** 2
+    fits -= _beside(doubt, fits[0])
     weights = np.exp(fits - fits.max(axis=0))[..., None]
     weights /= weights.sum(axis=0)
     expected = (weights * means).sum(axis=0)
     spread = (weights * (variances + (means - expected) ** 2)).sum(axis=0)
     return Belief(expected, np.sqrt(np.maximum(spread, 1e-18)))
+
+
+def _beside(grid: Floats, each: Floats) -> Floats:
+    """The points of a grid as a first axis before those of `each`."""
+    return grid.reshape(-1, *([1] * each.ndim))
+
+
+def _apart(first: Floats, second: Floats) -> Floats:
+    """One matrix of two [..., n, n] and [..., m, m] that have nothing to do with each other."""
+    n, m = first.shape[-1], second.shape[-1]
+    found = np.zeros((*first.shape[:-2], n + m, n + m))
+    found[..., :n, :n], found[..., n:, n:] = first, second
+    return found
 
 
 def rows_needed(expected: float, error: float, bound: float, rows: int, confidence: float = CONFIDENCE) -> int | None:
