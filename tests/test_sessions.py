@@ -73,6 +73,7 @@ def test_the_end_of_a_session_spares_other_children_of_its_process(place: Path) 
     for one in (of_session, other):
         assert one.stdout is not None
         one.stdout.readline()
+        one.stdout.close()
     try:
         end_started(folder)
         of_session.wait(10)
