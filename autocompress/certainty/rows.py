@@ -16,6 +16,7 @@ from typing import Final
 import numpy as np
 from numpy.typing import NDArray
 
+from autocompress.certainty.doubts import KEY, TEMPERATURE_KEY, Doubts, doubt_arrays
 from autocompress.errors import IntegrityError
 
 Floats = NDArray[np.float64]
@@ -103,21 +104,23 @@ def _draws_together(rows: int) -> int:
     return max(1, _TOGETHER // max(1, rows))
 
 
-def to_bytes(splits: Mapping[str, RowScores]) -> bytes:
-    """As a compressed npz file without objects."""
+def to_bytes(splits: Mapping[str, RowScores], doubts: Doubts | None = None) -> bytes:
+    """As a compressed npz file without objects; with how unsure the model is of each row, where it says so."""
     file = io.BytesIO()
     arrays = {f"{name}.{one.form}": one.values for name, one in splits.items()}
-    np.savez_compressed(file, allow_pickle=False, **arrays)
+    np.savez_compressed(file, allow_pickle=False, **arrays, **doubt_arrays(doubts))
     return file.getvalue()
 
 
 def from_bytes(content: bytes, *, where: str) -> dict[str, RowScores]:
-    """What `to_bytes` made. Raises IntegrityError for anything else."""
+    """What `to_bytes` made, but for doubts (`certainty.doubts`). Raises IntegrityError for anything else."""
     found = {}
     try:
         with np.load(io.BytesIO(content), allow_pickle=False) as arrays:
             for name in arrays.files:
                 split, _, form = name.partition(".")
+                if form in (KEY, TEMPERATURE_KEY):
+                    continue
                 found[split] = RowScores(form, arrays[name].astype(np.float32))
     except (ValueError, OSError, EOFError, zipfile.BadZipFile, KeyError) as error:
         raise IntegrityError(f"{where}: holds no scores of rows ({error})") from error

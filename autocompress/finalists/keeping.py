@@ -26,12 +26,13 @@ _FOLDER: Final = "row-scores"
 def keep_row_scores(
     folder: Path, name: str, task: Task, outputs: Mapping[str, Outputs], *, root: Path
 ) -> list[Artifact]:
-    """Writes those of a model, by splits, below the `folder` of its study; nothing where its task has none. The path of
-    an artifact is relative to `root`. Raises HostError when the disk is full."""
+    """Writes those of a model, by splits, below the `folder` of its study, with how unsure it is of its answers where
+    its task can tell; nothing where that keeps no rows. The path of an artifact is relative to `root`. Raises HostError
+    when the disk is full."""
     known = _by_split(task, outputs)
     if known is None:
         return []
-    path, content = folder / _FOLDER / f"{name}.npz", to_bytes(known)
+    path, content = folder / _FOLDER / f"{name}.npz", to_bytes(known, task.doubts(outputs))
     write_atomically(path, content)
     digest = hashlib.sha256(content).hexdigest()
     return [Artifact(ROW_SCORES, path.relative_to(root).as_posix(), digest, len(content))]

@@ -13,7 +13,7 @@ from numpy.typing import NDArray
 from torch import Tensor
 from torch.nn import functional
 
-from autocompress.certainty import RowScores
+from autocompress.certainty import Doubts, RowScores, doubts_of, temperature_of
 from autocompress.core.data_spec import TaskSpec
 from autocompress.core.scores import parsed_metric
 from autocompress.core.task_kinds import form_of
@@ -107,6 +107,12 @@ class OfClasses(Task):
 
     def by_row(self, outputs: Outputs, examples: Rows) -> RowScores:
         return self.scored.by_row(self._predicted(outputs), examples.labels)
+
+    def doubts(self, outputs: Mapping[str, Outputs]) -> Doubts:
+        temperature = temperature_of(outputs["validation"], self.examples("validation").labels)
+        return Doubts(
+            temperature, {split: doubts_of(one, temperature).astype(np.float32) for split, one in outputs.items()}
+        )
 
     def chance(self, examples: Rows) -> float:
         same = np.eye(len(self.labels), dtype=np.float32)

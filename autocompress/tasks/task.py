@@ -18,7 +18,7 @@ from numpy.typing import NDArray
 from torch import Tensor
 
 from autocompress.anatomy.heads import SEQUENCE
-from autocompress.certainty import RowScores
+from autocompress.certainty import Doubts, RowScores
 from autocompress.core.data_spec import TaskSpec
 from autocompress.core.task_kinds import NOUNS, Modality, form_of
 from autocompress.errors import SpecError
@@ -171,6 +171,11 @@ class Task(ABC):
     def by_row(self, outputs: Outputs, examples: Rows) -> RowScores | None:
         """What each row adds to `score`, as a study keeps it of its finalists: from that follows how sure one can be of
         what they lose. None where the score is of another form; then drops are believed as they were seen."""
+        return None
+
+    def doubts(self, outputs: Mapping[str, Outputs]) -> Doubts | None:
+        """How unsure a model is of each row, by its outputs for splits, validation among them; None where outputs are
+        no shares of classes."""
         return None
 
     @abstractmethod

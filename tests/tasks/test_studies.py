@@ -14,7 +14,7 @@ import numpy as np
 import pytest
 
 import autocompress
-from autocompress.certainty import from_bytes
+from autocompress.certainty import doubts_in, from_bytes
 from autocompress.deploy.answers import Answer, GivenLabels
 from autocompress.deploy.measure import measure
 from autocompress.report.attention_section import AttentionSection
@@ -60,6 +60,9 @@ def check_row_scores(done: autocompress.Study, digest: str) -> None:
         known = {measured.metric: measured.value for measured in one.measurements}
         assert splits["validation"].score() == pytest.approx(known["quality"], abs=1e-6)
         assert splits["test"].score() == pytest.approx(known["test_quality"], abs=1e-6)
+        doubts = doubts_in(file.read_bytes(), where=str(file))
+        assert (doubts is not None) == (done.row.resolved["task"]["kind"] == "sentence-pairs")
+        assert doubts is None or list(map(len, doubts.splits.values())) == list(map(len, splits.values()))
     assert done.store.check(done.name) == []
 
 
