@@ -264,12 +264,18 @@ def _scalars(facts: object) -> dict[str, Any]:
     found: dict[str, Any] = {}
     for key, value in facts.items() if isinstance(facts, Mapping) else ():
         if isinstance(value, Mapping):
-            found |= {str(inner): deep for inner, deep in value.items() if not isinstance(deep, (Mapping, list))}
+            found |= {str(inner): _plain(deep) for inner, deep in value.items() if not isinstance(deep, (Mapping, list))}
         elif isinstance(value, (list, tuple)):
             found |= {str(key): ", ".join(map(str, value))} if value else {}
         else:
-            found[str(key)] = value
+            found[str(key)] = _plain(value)
     return found
+
+
+def _plain(value: object) -> object:
+    if isinstance(value, bool):
+        return "yes" if value else "no"
+    return f"{value:.4g}" if isinstance(value, float) else value
 
 
 def _safe(value: object) -> str:

@@ -91,6 +91,17 @@ def test_differences_of_a_correlation_are_no_points(store: Store, tmp_path: Path
         assert not re.search(r"\d pt|Δ pt|points? by", shown)
 
 
+def test_the_page_tells_facts_as_people_read_them(empty: Store, tmp_path: Path) -> None:
+    given.finished(empty)
+    with empty.lease("quickstart") as lease:
+        empty.set_fact(lease, "task", {"metric": "accuracy", "chance": 0.23605947955390336})
+        empty.set_fact(lease, "device", {"name": "host", "here": True})
+    as_html(front_report(empty, "quickstart"), tmp_path / "front.html")
+    page = (tmp_path / "front.html").read_text(encoding="utf-8")
+    assert "<dt>chance</dt><dd>0.2361</dd>" in page
+    assert "<dt>here</dt><dd>yes</dd>" in page
+
+
 def test_a_narrow_terminal_gets_fewer_columns_and_whole_words(store: Store) -> None:
     text = printed(as_table(front_report(store, "quickstart")), width=80)
     assert "…" not in text
