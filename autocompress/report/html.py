@@ -264,7 +264,9 @@ def _scalars(facts: object) -> dict[str, Any]:
     found: dict[str, Any] = {}
     for key, value in facts.items() if isinstance(facts, Mapping) else ():
         if isinstance(value, Mapping):
-            found |= {str(inner): _plain(deep) for inner, deep in value.items() if not isinstance(deep, (Mapping, list))}
+            found |= {
+                str(inner): _plain(deep) for inner, deep in value.items() if not isinstance(deep, (Mapping, list))
+            }
         elif isinstance(value, (list, tuple)):
             found |= {str(key): ", ".join(map(str, value))} if value else {}
         else:
