@@ -129,10 +129,22 @@ def _apart(first: Floats, second: Floats) -> Floats:
     return found
 
 
-def rows_needed(expected: float, error: float, bound: float, rows: int, confidence: float = CONFIDENCE) -> int | None:
+def rows_needed(
+    expected: float,
+    error: float,
+    bound: float,
+    rows: int,
+    confidence: float = CONFIDENCE,
+    *,
+    by_rows: float | None = None,
+) -> int | None:
     """So many rows in all, about, would show that a member keeps a bound, if it loses what is expected: its standard
-    error falls with the root of their number. None where it is expected to break it."""
+    error falls with the root of their number. None where it is expected to break it. `by_rows` is the error that the
+    rows leave by themselves, where others (folds) told something too."""
     room = bound - expected
     if room <= 0:
         return None
-    return math.ceil(rows * (_NORMAL.inv_cdf(confidence) * error / room) ** 2)
+    allowed = room / _NORMAL.inv_cdf(confidence)
+    if by_rows is None or by_rows <= error:
+        return math.ceil(rows * (error / allowed) ** 2)
+    return math.ceil(rows * (1 + by_rows**2 * (allowed**-2 - error**-2)))

@@ -41,6 +41,7 @@ _RANGES: Final[dict[Place, tuple[float, float]]] = {
     ("finalists", "training", "batch_size"): (1, 2**16),
     ("finalists", "training", "learning_rate"): (0, 1),
     ("finalists", "tuning", "tries"): (1, 1000),
+    ("finalists", "certify", "minutes"): (0, 10**6),
     ("seed",): (0, _SEED),
 }
 _COMMIT: Final = re.compile(r"[0-9a-f]{40}|[0-9a-f]{64}")
@@ -111,7 +112,7 @@ def moving_revision(asset: Asset) -> str:
 
 def _at(spec: Any, place: Place) -> Any:
     for name in place:
-        spec = getattr(spec, str(name))
+        spec = None if spec is None else getattr(spec, str(name))
     return spec
 
 

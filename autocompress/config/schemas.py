@@ -65,7 +65,7 @@ def json_schema(kind: Kind) -> dict[str, Any]:
     }
 
 
-_SHARES: Final = (("Budget", "failure_share"), ("FinalistSpec", "quantization_loss"))
+_SHARES: Final = (("Budget", "failure_share"), ("FinalistSpec", "quantization_loss"), ("CertifySpec", "drop"))
 
 
 def _allow_percentages(value: dict[str, Any]) -> None:

@@ -10,6 +10,7 @@ from autocompress.core.shares import share
 
 _QUALITY: Final = ("constraints", "quality")
 _ENDS: Final = ("min", "max")
+_DROP: Final = ("finalists", "certify", "drop")
 _OTHERS: Final = (("budget", "failure_share"), ("finalists", "quantization_loss"))
 """Shares that mean something at 1, too: all of them."""
 
@@ -17,8 +18,9 @@ _OTHERS: Final = (("budget", "failure_share"), ("finalists", "quantization_loss"
 def place_shares(tree: dict[str, Any], problems: Problems) -> None:
     """Puts the share in place of a percentage. A bare number of 1 or more, which may mean either, is a problem; so it
     is of the others where it is more than 1."""
-    for end in _ENDS if _has_points(tree) else ():
-        _place(tree, (*_QUALITY, end), problems, whole=False)
+    of_quality: list[tuple[str, ...]] = [*((*_QUALITY, end) for end in _ENDS), _DROP]
+    for place in of_quality if _has_points(tree) else ():
+        _place(tree, place, problems, whole=False)
     for place in _OTHERS:
         _place(tree, place, problems, whole=True)
 

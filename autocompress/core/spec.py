@@ -12,6 +12,7 @@ from autocompress.core.metrics import METRICS, Direction
 from autocompress.core.opsets import ExportSpec
 from autocompress.core.parts import WHOLE
 from autocompress.core.runtimes import DEFAULT_RUNTIME, RUNTIME_STEP, RuntimeName
+from autocompress.core.scores import score_named
 from autocompress.core.space import Choice, SearchSpace, StepSpace
 from autocompress.core.task_kinds import form_of
 from autocompress.core.training_spec import ElasticSpec, FinalistSpec, TeacherSpec
@@ -166,6 +167,9 @@ class StudySpec:
             raise ValueError(
                 f"`runtime` must be left out, as the space {self.space.name!r} chooses it by itself, got {self.runtime}"
             )
+        certify, unit = self.finalists.certify, str(self.task.scored)
+        if certify is not None and certify.drop is None and not score_named(unit).points:
+            raise ValueError(f"`finalists.certify.drop` must be given, in the unit of {unit}, which has no hundredths")
         is_text = form_of(self.task.kind).modality == "text"
         if not is_text:
             self._refuse_texts()

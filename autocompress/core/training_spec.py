@@ -5,11 +5,14 @@ from __future__ import annotations
 import math
 import random
 from dataclasses import dataclass, field, fields
-from typing import ClassVar, Literal
+from typing import ClassVar, Final, Literal
 
 from autocompress.core.data_spec import TextSpec
 
 _FORBID = {"extra": "forbid"}
+
+ONE_POINT: Final = 0.01
+"""The drop in quality that is asked about where none is named."""
 
 _FEATURES = ("attention", "relations", "hidden", "embeddings")
 """The losses that look inside of the teacher."""
@@ -254,6 +257,35 @@ class TuningSpec:
 
 
 @dataclass(frozen=True, slots=True)
+class CertifySpec:
+    """Cross-fitting, after verification: teacher and students are trained anew without a fold of the training split and
+    judged on it, so that training rows tell too what is lost. Of finalists of which held-out rows cannot tell whether
+    they keep a bound on the drop, the fastest first, until that can be told or the minutes are spent."""
+
+    folds: int = 5
+    """Parts that the training split is cut into."""
+    minutes: float = 20.0
+    """The longest that it takes; it comes on top of the rest of the study."""
+    drop: float | None = None
+    """The bound that `pick` will ask for: one point unless given, and to be given in the metric's own unit where that
+    has no hundredths."""
+    __pydantic_config__: ClassVar[dict[str, str]] = _FORBID
+
+    def __post_init__(self) -> None:
+        if not 2 <= self.folds <= 20:
+            raise ValueError(f"`2 <= folds <= 20` must hold, got {self.folds}")
+        if not self.minutes > 0:
+            raise ValueError(f"`minutes > 0` must hold, got {self.minutes}")
+        if self.drop is not None and not 0 <= self.drop < math.inf:
+            raise ValueError(f"`drop >= 0` must hold, got {self.drop}")
+
+    @property
+    def bound(self) -> float:
+        """The drop, as a number."""
+        return ONE_POINT if self.drop is None else self.drop
+
+
+@dataclass(frozen=True, slots=True)
 class FinalistSpec:
     """How many members of the front are trained, exported and verified, and how."""
 
@@ -293,6 +325,8 @@ class FinalistSpec:
     """The loss by precision above which `lossy` trains on, as a share of what a student's quality has above chance."""
     quantization_epochs: int = 2
     """Epochs of that training."""
+    certify: CertifySpec | None = None
+    """Whether rows of the training split tell by cross-fitting what finalists lose, and for how long."""
     __pydantic_config__: ClassVar[dict[str, str]] = _FORBID
 
     def __post_init__(self) -> None:

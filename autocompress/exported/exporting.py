@@ -31,6 +31,7 @@ from autocompress.deploy.folder import (
     Manifest,
     file_digests,
     metrics_json,
+    read_manifest,
     write_check,
     write_manifest,
     write_static_files,
@@ -186,6 +187,17 @@ class Exporting:
             switches=lowering.session,
             runtime={**asdict(runtime(shape.runtime)), "requires": requires},
         )
+
+
+def retell(folder: Path, policy: CompressionPolicy, shape: ModelParts, found: Measurements) -> None:
+    """What a finished folder says of its model, in manifest and card, is what is `found` now."""
+    manifest = replace(read_manifest(folder), metrics=metrics_json(found))
+    with atomic_folder(folder, replace=True) as draft:
+        shutil.copytree(folder, draft, dirs_exist_ok=True)
+        card = model_card(manifest, summary=describe(shape), steps=[step_line(step) for step in policy.steps])
+        (draft / CARD).write_text(card, encoding="utf-8")
+        write_manifest(draft, replace(manifest, files=file_digests(draft)))
+        readable_alike(draft)
 
 
 def _within(rows: Sequence[bytes], most: int) -> int:

@@ -14,7 +14,7 @@ from typing import Any
 import torch
 
 from autocompress.anatomy import Anatomy
-from autocompress.assets import cache_folder, file_digest, find_entry, new_entry, new_file, write_atomically
+from autocompress.assets import cache_folder, find_entry, new_entry, new_file, write_atomically
 from autocompress.candidates.evaluate import Setup
 from autocompress.core.device import DeviceProfile
 from autocompress.core.lowering import FORMS_FACT, FormChoice
@@ -50,7 +50,7 @@ from autocompress.exported.verification import (
     time_models,
     time_sessions,
 )
-from autocompress.finalists.keeping import expected_drops, keep_row_scores
+from autocompress.finalists.keeping import expected_drops, exported_files, keep_row_scores
 from autocompress.finalists.recovery import Endings, deployed_student, trainable_student
 from autocompress.operators import effective
 from autocompress.pricing import Pricing
@@ -314,7 +314,7 @@ class Offering:
             reason="",
             measurements=found,
             artifacts=[
-                *_artifacts(folder, self._store.artifacts),
+                *exported_files(folder, self._store.artifacts),
                 *self._row_scores(part.policy.digest, part.judged),
             ],
             provenance={
@@ -341,12 +341,3 @@ def _instead(known: Measurements, better: Measurements) -> Measurements:
     """The measurements, with those that are known better in the place of theirs."""
     replaced = {one.metric for one in better}
     return (*(one for one in known if one.metric not in replaced), *better)
-
-
-def _artifacts(folder: Path, root: Path) -> list[Artifact]:
-    """A row for every file of an exported folder, the manifest included."""
-    return [
-        Artifact("export", path.relative_to(root).as_posix(), file_digest(path), path.stat().st_size)
-        for path in sorted(folder.rglob("*"))
-        if path.is_file()
-    ]

@@ -92,6 +92,12 @@ def deployed_student(setup: Setup, policy: CompressionPolicy, weights: Mapping[s
     return student
 
 
+def is_small(policy: CompressionPolicy, whole: ModelParts, from_teacher: float) -> bool:
+    """Whether what it leaves of a model is cut from the elastic one, where there is one."""
+    _, kept = operators.effective(policy, whole)
+    return _work(kept) / _work(whole) < from_teacher
+
+
 def _work(shape: ModelParts) -> int:
     """Multiply-accumulates, all positions of the last layer among them."""
     return macs(shape, passes(shape, Workload(length=_LENGTH), whole=True))
@@ -156,10 +162,8 @@ class Recovery:
 
     def _origin(self, policy: CompressionPolicy) -> Setup:
         """What the policy's student is cut from: the teacher itself, where the student is large enough."""
-        whole = self.setup.teacher().shape()
-        _, kept = operators.effective(policy, whole)
-        share = _work(kept) / _work(whole)
-        return replace(self.setup, elastic=None) if share >= self.spec.from_teacher else self.setup
+        small = is_small(policy, self.setup.teacher().shape(), self.spec.from_teacher)
+        return self.setup if small else replace(self.setup, elastic=None)
 
     def _train_aware(self, quantized: Anatomy, spec: FinalistSpec, folder: Path) -> Trained:
         """Goes on with a student that computes as it will be deployed, gradients passing through its roundings."""

@@ -124,7 +124,14 @@ class Member:
             **({"predicted": {"latency_ms": self.predicted.to_json()}} if self.predicted else {}),
             **({"untrained": {"quality": self.untrained.to_json()}} if self.untrained else {}),
             "relative": self.relative.to_json(),
+            **self.certified,
         }
+
+    @property
+    def certified(self) -> dict[str, Any]:
+        """As JSON: on how many folds of the training rows it was judged too; empty where on none."""
+        done, of = self.expected.folds if self.expected else (0, 0)
+        return {"certified": {"folds": done, "of": of}} if done else {}
 
 
 @dataclass(frozen=True, slots=True)
@@ -223,7 +230,7 @@ def front_report(store: Store, name: str) -> FrontReport:
     timed = [_Timed.of(one, store.record(name, one.candidate.number)) for one in concluded if one.state == "verified"]
     common = common_pace([one.pair for one in timed if one.pair and one.pace is None])
     pace = next((_pace(one) for one in finalists if one.candidate.policy.is_baseline), None) or common
-    expected = expectations(store, finalists)
+    expected = expectations(store, finalists, row.facts)
     verified = with_knee(
         [_expecting(_finalist(one, one.pace or common, baseline, shape, numbers), expected.found) for one in timed],
         row.objectives,

@@ -67,7 +67,12 @@ def _expected(report: FrontReport) -> list[str]:
     if not found.found:
         return []
     rows = next(iter(found.found.values())).rows
-    return [f"Expected (exp.): on rows nobody has seen, by {rows:,} held-out ones; the best seen is partly luck."]
+    folded = {one.digest[:8]: one.expected.folds for one in report.verified if one.expected and one.expected.folds[0]}
+    shown = listed([f"{digest} on {done} of {of}" for digest, (done, of) in folded.items()])
+    return [
+        f"Expected (exp.): on rows nobody has seen, by {rows:,} held-out ones; the best seen is partly luck.",
+        *([f"Certified by folds of the training rows too: {shown}."] if folded else []),
+    ]
 
 
 def _trusted(found: Trust, quality: str) -> str:

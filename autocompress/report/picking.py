@@ -47,6 +47,7 @@ class Picked:
             "metrics": self.member.to_json()["metrics"],
             "baseline": self.baseline.to_json(),
             "relative": self.member.relative.to_json(),
+            **self.member.certified,
             "why": self.why,
         }
 

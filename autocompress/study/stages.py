@@ -43,6 +43,8 @@ from autocompress.distill import Progress
 from autocompress.errors import CandidateError, SpecError
 from autocompress.exported.exporting import opset_note
 from autocompress.exported.forms import form_problems
+from autocompress.finalists.certification import Certification
+from autocompress.finalists.folds import Recipe
 from autocompress.finalists.offering import Offering
 from autocompress.finalists.promotion import Promotion
 from autocompress.finalists.recovery import Recovery, Rehearsal, RehearsalEvaluator
@@ -57,7 +59,7 @@ from autocompress.search import Search, Watch
 from autocompress.store import PROFILE_FACT, Lease, Store
 from autocompress.study.environment import ENVIRONMENT_FACT, environment, take_over
 from autocompress.study.preflight import misfits
-from autocompress.tasks import task_named
+from autocompress.tasks import Examples, task_named
 from autocompress.teacher.importance import prepare_importance
 from autocompress.teacher.teacher import Teacher, prepare_teacher
 
@@ -198,8 +200,34 @@ class Conductor:
                 )
                 offering.conclude(trained)
                 self._doubt_profile(shape)
+        self._certify(teacher, setup, space, pricing, texts)
         self._store.set_state(self._lease, "complete")
         self._observer.stage("done")
+
+    def _certify(
+        self, teacher: Teacher, setup: Setup, space: SearchSpace, pricing: Pricing, texts: Sequence[str] | None
+    ) -> None:
+        """Where the study asks for it."""
+        spec = self._spec
+        if spec.finalists.certify is None:
+            return
+        recipe = Recipe(
+            spec,
+            self._inputs.model,
+            teacher,
+            space,
+            pricing,
+            unlabelled=functools.partial(self._unlabelled, texts),
+            texts=self._inputs.digests.get("texts", ""),
+            elastic=setup.elastic is not None,
+            workers=self._workers,
+        )
+        with self._stage("certification"):
+            self._observer.progress(0, None, "which finalists held-out rows leave undecided")
+            torch.set_num_threads(usable_cores())
+            made_of, observer = self._made_of(teacher), self._observer
+            asked = spec.finalists.certify
+            Certification(recipe, asked, self._store, self._lease, made_of=made_of, observer=observer).run()
 
     def _made_of(self, teacher: Teacher) -> str:
         """What a finalist is trained from, its policy apart."""
@@ -331,8 +359,7 @@ class Conductor:
 
     def _lessons(self, setup: Setup, texts: Sequence[str] | None) -> Lessons:
         spec, own = self._spec, len(setup.task.examples("train"))
-        kind = task_named(spec.task.kind)
-        unlabelled = None if texts is None else kind.unlabelled(spec.task, texts, self._inputs.model)
+        unlabelled = self._unlabelled(texts)
         self._observer.progress(0, None, "asking the teacher for the answers that are learned from")
         torch.set_num_threads(usable_cores())
         try:
@@ -346,6 +373,10 @@ class Conductor:
         if more := len(lessons.examples) - own:
             self._observer.note(f"lessons: {own} labelled texts, and {more} that the teacher labels")
         return lessons
+
+    def _unlabelled(self, texts: Sequence[str] | None) -> Examples | None:
+        spec = self._spec
+        return None if texts is None else task_named(spec.task.kind).unlabelled(spec.task, texts, self._inputs.model)
 
     def _with_elastic(
         self, setup: Setup, teacher: Teacher, space: SearchSpace, pricing: Pricing, lessons: Callable[[], Lessons]

@@ -28,6 +28,7 @@ from autocompress.errors import CandidateError, NotFoundError, SpecError
 from autocompress.inputs.row_files import AudioFiles
 from autocompress.tasks import Outputs, Rows, Task, batches, task_named
 from autocompress.tasks.classes import OfClasses
+from autocompress.tasks.folding import folding_problem
 from autocompress.tasks.judgement import Tables, answer_tables, fitting_labels, order_problem
 from autocompress.tasks.labels import Matched, Unmatched, is_confirmed, labels_block, match_labels
 from autocompress.teacher.checkpoints import NEW_HEAD, Checkpoint, load_model, quiet, read_checkpoint
@@ -36,6 +37,9 @@ logger = logging.getLogger(__name__)
 
 _RECIPE: Final = 1
 """Raised whenever the fine-tuning loop changes what it produces."""
+
+_FOLDING: Final = 1
+"""Raised whenever rows go to other folds."""
 
 _SETTLING: Final = 1024
 """Training rows that thresholds and their like are settled by."""
@@ -64,7 +68,8 @@ def prepare_teacher(
     on_progress: Callable[[Progress], None],
     on_note: Callable[[str], None] = logger.info,
 ) -> Teacher:
-    """What there is to say of the texts goes to `on_note` before anything is trained.
+    """What there is to say of the texts goes to `on_note` before anything is trained, and what cannot be folded is
+    refused.
 
     Raises SpecError when the model is of no known family, does not fit the data, cannot be trained or answers no
     better than the commonest class, IntegrityError when its weights are damaged."""
@@ -74,6 +79,7 @@ def prepare_teacher(
         _tell(teacher.task, on_note)
         return teacher
     task = _task(spec, checkpoint, data)
+    _check_folds(spec, task)
     _tell(task, on_note)
     digest = _trained_digest(spec, model_folder, data)
     folder = _place(digest)
@@ -103,6 +109,32 @@ def cached_teacher(spec: StudySpec, model_folder: Path, data: Mapping[str, Path]
     return _trained(spec, checkpoint, data, digest)
 
 
+def fold_teacher(
+    spec: StudySpec,
+    model_folder: Path,
+    whole: Teacher,
+    task: Task,
+    fold: int,
+    *,
+    on_progress: Callable[[Progress], None],
+) -> Teacher:
+    """A teacher trained as `whole` was, by the seed of `spec`, on a `task` without a fold (`tasks.folding`); kept in
+    the cache. Raises SpecError when it cannot be trained."""
+    certify = spec.finalists.certify
+    assert certify is not None, "folds are asked for"
+    about = {"teacher": whole.digest, "fold": [fold, certify.folds], "seed": spec.seed, "folding": _FOLDING}
+    digest = content_digest(about)
+    if not find_entry(_place(digest)):
+        _fine_tune(spec, read_checkpoint(model_folder, _head(spec)), _place(digest), task, on_progress)
+    return _opened(spec, read_checkpoint(_place(digest), _head(spec)), task, digest, ())
+
+
+def _check_folds(spec: StudySpec, task: Task) -> None:
+    certify = spec.finalists.certify
+    if certify is not None and (problem := folding_problem(task, certify.folds)):
+        raise SpecError(f"finalists.certify.folds: {problem}")
+
+
 def _head(spec: StudySpec) -> str:
     return task_named(spec.task.kind).head
 
@@ -113,8 +145,19 @@ def _tell(task: Task, on_note: Callable[[str], None]) -> None:
 
 
 def _is_finished(spec: StudySpec, checkpoint: Checkpoint) -> bool:
-    """Whether the checkpoint is taken as it is. Raises SpecError when it cannot be, and when the study says what
-    outputs mean that it will not have."""
+    """Whether the checkpoint is taken as it is. Raises SpecError when it cannot be, when the study says what outputs
+    mean that it will not have, and when it wants folds of what was learned already."""
+    finished = _has_learned(spec, checkpoint)
+    if finished and spec.finalists.certify is not None:
+        way = "" if task_named(spec.task.kind).head == EMBEDDING else f", or {NEW_HEAD}"
+        raise SpecError(
+            f"finalists.certify: {checkpoint.folder} is taken as it is, and nobody knows which rows it learned from, "
+            f"so no fold of the training split can be left out of them; leave `certify` out{way}"
+        )
+    return finished
+
+
+def _has_learned(spec: StudySpec, checkpoint: Checkpoint) -> bool:
     kind = task_named(spec.task.kind)
     if kind.head == EMBEDDING:
         if spec.teacher.head == "new":
