@@ -94,6 +94,7 @@ def study(begun: tuple[autocompress.Study, list[str]]) -> autocompress.Study:
     assert "certification: no more fits into its 1e-06 minutes" in heard
     assert any("was certified on none of the folds" in note for note in heard)
     assert certified(done).steps == ()
+    assert any(" a drop of 0.04 is undecided" in note for note in heard)
     with pytest.raises(NotFoundError, match="of the 96 training rows .*minutes or more"):
         pick(done.store, done.name, bounds=PickBounds(max_quality_drop=BOUND), minimize="size_mb")
     widen(done, 5.0)

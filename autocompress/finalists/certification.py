@@ -10,6 +10,7 @@ from __future__ import annotations
 
 import hashlib
 import math
+import statistics
 import time
 from collections.abc import Callable, Sequence
 from dataclasses import replace
@@ -26,6 +27,7 @@ from autocompress.finalists.folds import Clock, Fold, Recipe, TimeUpError
 from autocompress.finalists.keeping import retell_expected
 from autocompress.report.front import FrontReport, Member, front_report
 from autocompress.report.promise import certified_in_words
+from autocompress.report.wording import listed
 from autocompress.store import Lease, Store
 from autocompress.tasks.folding import folds
 
@@ -58,6 +60,12 @@ class Certification:
         if not report.expectations.found:
             self._observer.note(f"certification: nothing to certify ({report.expectations.why})")
             return
+        waiting, bound = self._undecided(), f"a drop of {self._asked.bound:g}"
+        if not waiting:
+            self._observer.note(f"certification: what is known decides who keeps {bound}")
+        else:
+            names = listed([member.digest[:8] for member in waiting])
+            self._observer.note(f"certification: whether {names} keep{'s' * (len(waiting) == 1)} {bound} is undecided")
         try:
             self._judge_folds()
         except TimeUpError:
@@ -71,12 +79,28 @@ class Certification:
     def _judge_folds(self) -> None:
         parts = folds(self._recipe.teacher.task, self._asked.folds, seed=self._recipe.spec.seed)
         for number, places in enumerate(parts, start=1):
+            waiting = self._undecided()
+            if not waiting:
+                return
+            self._plan(number)
             fold = Fold(self._recipe, number, places, self._clock)
             try:
-                for member in self._undecided():
+                for member in waiting:
                     self._judge(fold, member)
             except SpecError as error:
                 self._observer.note(f"certification: fold {number} is left out ({error})")
+
+    def _plan(self, number: int) -> None:
+        """Raises TimeUpError where a fold that is not begun would end, by the time that others took, before its teacher
+        and the first student were judged."""
+        took: dict[int, list[float]] = {}
+        for step in self._known.steps:
+            took.setdefault(step.fold, []).append(step.seconds)
+        if number in took or not took:
+            return
+        least = statistics.fmean(sum(steps[:2]) for steps in took.values())
+        if self._clock.now() + least > self._clock.ends:
+            raise TimeUpError
 
     def _judge(self, fold: Fold, member: Member) -> None:
         """One member on one fold, and the fold's teacher before it, unless that was done."""

@@ -100,7 +100,7 @@ def _by_folds(report: FrontReport, nearest: Member, allowed: float) -> str:
     assert expected is not None, "whether it keeps the bound was judged"
     done, of = expected.folds
     if done:
-        left = f"; judged on the other {of - done} it would be known better" if done < of else ""
+        left = ": a new study with more `certify.minutes` judges it on the others" if done < of else ""
         return f"; it was certified on {done} of {of} folds of the training rows{left}"
     then = report.expectations.after_folds(nearest.number, rows=training, of=_FOLDS) if training >= _FOLDS else None
     if then is None:
