@@ -15,7 +15,7 @@ import torch
 from hypothesis import settings
 
 from autocompress.anatomy import FAMILIES, Anatomy
-from autocompress.importance import CRITERIA, Importance, measure_importance
+from autocompress.importance import CRITERIA, VARIANCE, Importance, measure_importance
 from autocompress.inputs.tokenizer import TokenizerFiles
 from autocompress.tasks import Examples, TextClassification, batches
 
@@ -145,9 +145,9 @@ def small_task(make_examples: Callable[..., Examples]) -> TextClassification:
 
 @pytest.fixture
 def importance(anatomy: Anatomy, make_examples: Callable[..., Examples]) -> Importance:
-    return measure_importance(anatomy, batches(make_examples(), 8), CRITERIA)
+    return measure_importance(anatomy, batches(make_examples(), 8), (*CRITERIA, VARIANCE))
 
 
 @pytest.fixture
 def importance_of(make_examples: Callable[..., Examples]) -> Callable[[Anatomy], Importance]:
-    return lambda anatomy: measure_importance(anatomy, batches(make_examples(), 8), CRITERIA)
+    return lambda anatomy: measure_importance(anatomy, batches(make_examples(), 8), (*CRITERIA, VARIANCE))

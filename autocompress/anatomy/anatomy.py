@@ -17,6 +17,7 @@ from autocompress.anatomy.finding import LayerParts, Slot, find_embeddings, find
 from autocompress.anatomy.heads import dense_of, head_of, reads_of
 from autocompress.anatomy.int8 import Int8Embedding, Int8Linear, tell_padding
 from autocompress.anatomy.moments import Moments, moments
+from autocompress.anatomy.narrowing import KEPT_HIDDEN, Reading, Stream, kept_hidden, narrow
 from autocompress.anatomy.refusing import family_of
 from autocompress.anatomy.weights import (
     Array,
@@ -193,6 +194,37 @@ class Anatomy:
         layer, kept = self.layer(index), torch.tensor(list(channels))
         layer.up.put(self._cut(layer.up.linear, outputs=kept))
         layer.down.put(self._cut(layer.down.linear, inputs=kept))
+
+    @property
+    def hidden(self) -> tuple[int, ...]:
+        """The channels that its stream has left, by their places in the uncompressed model."""
+        return kept_hidden(self.model, self._width)
+
+    def keep_hidden(self, channels: Sequence[int]) -> None:
+        """Only these of the channels that the stream has now stay, in the given order, from the embeddings to the
+        head, whose first product has its outputs as before; what the others said is guessed from these (`narrowing`),
+        on the model's texts and as the model is now."""
+        left = tuple(self.hidden[channel] for channel in channels)
+        narrow(self.model, self._stream(), channels, self._texts)
+        setattr(self.model, KEPT_HIDDEN, left)
+
+    def _stream(self) -> Stream:
+        parts = self._embeddings
+        tables = (parts.word, parts.position, *parts.constant) if parts.projection is None else ()
+        writers = [slot.linear for layer in self.layers for slot in (layer.output, layer.down)]
+        if parts.projection is not None:
+            writers.append(parts.projection.linear)
+        sources = [parts.norm if parts.projection is None else parts.projection.module]
+        readers = []
+        for layer in self.layers:
+            sources += [layer.attention_norm, layer.output_norm]
+            readers += [(layer.query, layer.key, layer.value), (layer.up,)]
+        readers.append(tuple(self._head[:1]))
+        readings = (
+            Reading(source, tuple(slot.linear for slot in slots))
+            for source, slots in zip(sources, readers, strict=True)
+        )
+        return Stream(tuple(cast(nn.Embedding, slot.module) for slot in tables), tuple(writers), tuple(readings))
 
     def _cut(self, linear: nn.Linear, *, outputs: Tensor | None = None, inputs: Tensor | None = None) -> nn.Linear:
         """The product with these outputs or inputs only."""

@@ -15,6 +15,7 @@ from torch import Tensor, nn
 
 from autocompress.anatomy.factored import Factored
 from autocompress.anatomy.int8 import Int8Embedding, Int8Linear
+from autocompress.anatomy.narrowing import kept_hidden
 from autocompress.core.parts import PLAIN, Matrix, Mixing, ModelParts, Part, Place, Storage, Table
 from autocompress.core.storage import Activations
 from autocompress.errors import SpecError, did_you_mean
@@ -105,6 +106,21 @@ def products_of(block: Block, layer: nn.Module) -> Iterator[tuple[str, str, nn.M
             yield roles, path, module
 
 
+def head_modules(model: nn.Module, family: Family) -> list[nn.Module]:
+    """What a pooler and a task add behind the stacks, module by module, each without any inside."""
+    base = base_of(model)
+    inside = {id(module) for module in base.modules()} if base is not model else set()
+    poolers = [one for path in family.heads if isinstance(one := at(base, path), nn.Module)]
+    added = [one for one in model.modules() if id(one) not in inside and not _has_children(one)] if inside else []
+    return [*poolers, *added]
+
+
+def is_product(module: nn.Module) -> bool:
+    """Whether it multiplies by a matrix."""
+    weight = getattr(module, "weight", None)
+    return isinstance(weight, Tensor) and weight.dim() > 1
+
+
 def head_size_of(config: Any, stack: Stack) -> int:
     """Channels of one head."""
     given = getattr(config, stack.head_size, None) if stack.head_size else None
@@ -133,7 +149,8 @@ class _Reading:
         found += self._heads(stacks[-1].name)
         self._refuse_left_over()
         kept = tuple(part for part in found if part.matrices or part.vectors or part.tables or part.owner)
-        return ModelParts(family.model_type, int(self._config.hidden_size), kept)
+        width = len(kept_hidden(self._model, int(self._config.hidden_size)))
+        return ModelParts(family.model_type, width, kept)
 
     # Before the layers
 
@@ -229,15 +246,12 @@ class _Reading:
 
     def _heads(self, stack: str) -> list[Part]:
         """What a pooler and a task add. A product with the weights of a table is a part of its own, owned by it."""
-        inside = {id(module) for module in self._base.modules()} if self._base is not self._model else set()
-        poolers = [one for path in self._family.heads if isinstance(one := at(self._base, path), nn.Module)]
-        added = [] if not inside else [m for m in self._model.modules() if id(m) not in inside and not _has_children(m)]
         own, tied, vectors = [], [], 0
-        for place, module in enumerate((*poolers, *added)):
-            weight = getattr(module, "weight", None)
-            if not isinstance(weight, Tensor) or weight.dim() < 2:
+        for place, module in enumerate(head_modules(self._model, self._family)):
+            if not is_product(module):
                 vectors += self._numbers(module, "head")
                 continue
+            weight = module.weight
             owner, bias = self._claimed.get(id(weight)), getattr(module, "bias", None)
             if owner is not None and isinstance(bias, Tensor):  # which is the head's own, whatever the weight is
                 vectors += self._numbers(bias, "head")
@@ -247,7 +261,7 @@ class _Reading:
             else:
                 whole = replace(matrix, bias=False)
                 tied.append(Part(f"head.{place}", "head", (whole,), owner=owner, stack=stack))
-        if inside:
+        if self._base is not self._model:
             vectors += sum(self._numbers(p, "head") for p in self._model.parameters(recurse=False))
         return [Part("head", "head", tuple(own), vectors=vectors, stack=stack), *tied]
 

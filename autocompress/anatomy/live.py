@@ -4,14 +4,24 @@ from __future__ import annotations
 
 import collections
 import copy
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
-from typing import Final, Literal, cast, final
+from typing import Any, Final, Literal, cast, final
 
 import torch
 from torch import Tensor, nn
 
-from autocompress.anatomy.blueprint import Layers, base_of, blocks_of, head_size_of, known_family, read_parts, stacks_of
+from autocompress.anatomy.blueprint import (
+    Layers,
+    base_of,
+    blocks_of,
+    head_modules,
+    head_size_of,
+    is_product,
+    known_family,
+    read_parts,
+    stacks_of,
+)
 from autocompress.anatomy.blueprint import products_of as products_in
 from autocompress.anatomy.calibration import Batches
 from autocompress.anatomy.factored import Factoring, factored
@@ -19,6 +29,7 @@ from autocompress.anatomy.finding import Slot
 from autocompress.anatomy.forms import count_layers, holder, into_plain_form, keep_bias_heads, put
 from autocompress.anatomy.heads import reads_first_alone
 from autocompress.anatomy.int8 import Int8Embedding, Int8Linear, tell_padding
+from autocompress.anatomy.narrowing import KEPT_HIDDEN, Reading, Stream, kept_hidden, narrow
 from autocompress.anatomy.settling import Group, Settling, is_settled, settled
 from autocompress.core.parts import ModelParts, Storage
 from autocompress.errors import CandidateError
@@ -227,6 +238,39 @@ class LiveModel:
             width = product.slot.linear.out_features // len(product.roles)
             self._cut_roles(product, [(channels, width)] * len(product.roles), 1)
 
+    @property
+    def hidden(self) -> tuple[int, ...]:
+        """The channels that its stream has left, by their places in the uncompressed model."""
+        return kept_hidden(self.model, int(cast(Any, self.model.config).hidden_size))
+
+    def keep_hidden(self, channels: Sequence[int]) -> None:
+        """Only these of the channels that the stream has now stay, in the given order; what the others said is guessed
+        from these (`narrowing`), on the batches and as the model is now. Of models of one post-norm stack behind an
+        embedding, whose head stands on one dense layer (`core.narrowing` says of which families)."""
+        left = tuple(self.hidden[channel] for channel in channels)
+        narrow(self.model, self._stream(), channels, self._settling.batches)
+        setattr(self.model, KEPT_HIDDEN, left)
+
+    def _stream(self) -> Stream:
+        base, (front,) = base_of(self.model), self.family.fronts
+        sources = [base.get_submodule(front.vectors[0])]
+        readers: list[list[nn.Module]] = []
+        writers: list[nn.Module] = []
+        for place in self._blocks():
+            products = [(product.slot.module, set(product.roles) <= _INSIDE) for product in _multiplied(place)]
+            writers += [module for module, is_last in products if is_last]
+            readers.append([module for module, is_last in products if not is_last])
+            sources.append(place.layer.get_submodule(place.block.vectors[0]))
+        readers.append([next(one for one in head_modules(self.model, self.family) if is_product(one))])
+        return Stream(
+            tuple(cast(nn.Embedding, base.get_submodule(path)) for path in front.tables),
+            tuple(cast(list[nn.Linear], writers)),
+            tuple(
+                Reading(source, tuple(cast(list[nn.Linear], found)))
+                for source, found in zip(sources, readers, strict=True)
+            ),
+        )
+
     def _cut_roles(self, product: Multiplied, kept: Sequence[tuple[Sequence[int], int]], size: int) -> None:
         """Of a product that joins several roles, for each of them the units kept and the number there is, in outputs or
         inputs of `size` each."""
@@ -341,13 +385,15 @@ class LiveModel:
 
     def _groups(self) -> list[Group]:
         """All products of blocks, those of one input together."""
-        lists, found = stacks_of(self.model, self.family), []
+        return [group for place in self._blocks() for group in self._groups_of(place)]
+
+    def _blocks(self) -> Iterator[Place]:
+        """All blocks, those that several layers share once."""
+        lists = stacks_of(self.model, self.family)
         for stack in self.family.stacks:
             layers = dict(zip(map(id, lists.get(stack.name, ())), lists.get(stack.name, ()), strict=True))
             for layer in layers.values():
-                for block in blocks_of(self.family, stack, layer, 0):
-                    found += self._groups_of(Place(stack, 0, block, layer))
-        return found
+                yield from (Place(stack, 0, block, layer) for block in blocks_of(self.family, stack, layer, 0))
 
     def _groups_of(self, place: Place) -> list[Group]:
         """The products of a block, those of one input together."""

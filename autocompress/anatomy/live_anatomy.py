@@ -131,6 +131,13 @@ class LiveAnatomy(Anatomy):
     def keep_channels(self, index: int, channels: Sequence[int]) -> None:
         self.live.keep_channels(f"{self._stack_name}.{index}.feed_forward", channels)
 
+    @property
+    def hidden(self) -> tuple[int, ...]:
+        return self.live.hidden
+
+    def keep_hidden(self, channels: Sequence[int]) -> None:
+        self.live.keep_hidden(channels)
+
     def factor(self, slots: Sequence[Slot], method: Factoring) -> None:
         self.live.factor(self._names(slots), method)
 

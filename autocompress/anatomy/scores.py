@@ -19,6 +19,8 @@ CRITERIA: Final = (
     "fisher", "taylor", "confidence", "entropy", "distance", "redundancy", "magnitude", COMBINED,
 )  # fmt: skip
 """Of heads."""
+VARIANCE: Final = "variance"
+"""Of channels of the stream."""
 CHANNEL_CRITERIA: Final = ("fisher", "taylor", "magnitude", COMBINED)
 LAYER_CRITERIA: Final = (RESIDUAL, "fisher", "taylor", COMBINED)
 EVERYTHING: Final = (*CRITERIA, RESIDUAL)
@@ -28,11 +30,13 @@ _DIGITS: Final = 4
 
 @dataclass(frozen=True, slots=True)
 class Importance:
-    """Scores by criterion and layer of the uncompressed model: [heads], [channels], and one number a layer."""
+    """Scores by criterion and layer of the uncompressed model: [heads], [channels], and one number a layer; and by
+    criterion alone those of the channels of its stream, [hidden], of which all layers keep the same."""
 
     heads: Mapping[str, Mapping[int, Scores]]
     channels: Mapping[str, Mapping[int, Scores]]
     layers: Mapping[str, Mapping[int, float]] = field(default_factory=dict)
+    hidden: Mapping[str, Scores] = field(default_factory=dict)
 
     def best_heads(self, criterion: str, layer: int, count: int, *, together: int = 1) -> list[int]:
         """The `count` most important heads of a layer, in their order in the model. So many that stand side by side
@@ -44,6 +48,10 @@ class Importance:
     def best_channels(self, criterion: str, layer: int, count: int) -> list[int]:
         """The `count` most important channels of a layer, in their order in the model."""
         return _best(self.channels[criterion][layer], count)
+
+    def best_hidden(self, count: int, *, of: Sequence[int]) -> list[int]:
+        """Where in `of`, channels of the uncompressed stream, the `count` most important ones stand, in their order."""
+        return _best(self.hidden[VARIANCE][list(of)], count)
 
     def to_json(self) -> dict[str, Any]:
         """Scores of heads and layers as plain lists, layer after layer, rounded to four digits; channels are left out,
@@ -75,9 +83,12 @@ def no_preference(shape: ModelParts) -> Importance:
     heads, channels = (
         {layer: np.zeros(units[axis]) for layer, units in blocks if axis in units} for axis in ("heads", "channels")
     )
-    layers = dict.fromkeys((layer for layer, _ in blocks), 0.0)
+    layers, hidden = dict.fromkeys((layer for layer, _ in blocks), 0.0), np.zeros(shape.width)
     return Importance(
-        dict.fromkeys(CRITERIA, heads), dict.fromkeys(CRITERIA, channels), dict.fromkeys(LAYER_CRITERIA, layers)
+        dict.fromkeys(CRITERIA, heads),
+        dict.fromkeys(CRITERIA, channels),
+        dict.fromkeys(LAYER_CRITERIA, layers),
+        {VARIANCE: hidden},
     )
 
 

@@ -47,13 +47,13 @@ class Settling:
     """What is found on `batches`, once for each strength of smoothing, or was once and is `known`."""
 
     def __init__(self, batches: Batches, known: Mapping[str, Tensor] | None) -> None:
-        self._batches, self._known = batches, known
+        self.batches, self._known = batches, known
         self._seen: dict[float | None, dict[str, Inputs]] = {}
         self._moments: dict[str, Moments] | None = None
 
     def anew(self) -> Settling:
         """For another model."""
-        return Settling(self._batches, self._known)
+        return Settling(self.batches, self._known)
 
     def round(self, model: nn.Module, group: Group, groups: Sequence[Group], storage: Storage) -> None:
         """Puts a group of products into int8, of all `groups` there are. Raises CandidateError where something is to be
@@ -85,7 +85,7 @@ class Settling:
                 for group in groups
                 for slot in group.slots
             }
-            self._moments = moments(model, products, self._batches)
+            self._moments = moments(model, products, self.batches)
         return self._moments
 
     def _limits(self, model: nn.Module, name: str, groups: Sequence[Group], storage: Storage) -> Tensor | None:
@@ -114,7 +114,7 @@ class Settling:
                 _name(model, group): Product(group.slots[0].module, group.one_row, group.masked_by) for group in groups
             }
             reliefs = {} if smoothing is None else self._reliefs(model, groups, smoothing)
-            self._seen[smoothing] = observe(model, products, self._batches, reliefs)
+            self._seen[smoothing] = observe(model, products, self.batches, reliefs)
         return self._seen[smoothing]
 
 

@@ -64,6 +64,9 @@ def profile(
     low_rank: Annotated[
         bool, typer.Option("--low-rank", help="Matrices of two factors too, for spaces that choose a `rank`.")
     ] = False,
+    widths: Annotated[
+        bool, typer.Option("--widths", help="Narrower streams too, for spaces that choose a `hidden_size`.")
+    ] = False,
     force: Annotated[bool, typer.Option("--force", help="Replace the profile that is there.")] = False,
     json: Json = False,
 ) -> None:
@@ -106,6 +109,7 @@ def profile(
             runtimes=[named_runtime(name) for name in dict.fromkeys(runtime or [DEFAULT_RUNTIME])],
             static=static,
             ranks=low_rank,
+            widths=widths,
             replace_it=force,
             progress=lambda text, share: observer.progress(share, 1.0, text),
         )

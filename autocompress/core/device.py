@@ -221,7 +221,7 @@ class KernelTable:
             raise ValueError(f"`workload.threads <= {_MOST_THREADS}` must hold, got {self.workload.threads:,}")
         seen: set[tuple[object, ...]] = set()
         for row in self.rows:
-            key = (row.block, row.bits, row.activations, row.size, self.signature(row))
+            key = (row.block, row.bits, row.activations, row.size, self.signature(row), row.width)
             if key in seen:
                 raise ValueError(
                     f"`rows` hold {row.block} of size {row.size} in {named_precision(row.bits, row.activations)} twice"
@@ -255,13 +255,18 @@ class KernelTable:
         """Whether blocks were measured whose matrices are held as two factors."""
         return any(row.rank for row in self.rows)
 
+    @property
+    def has_widths(self) -> bool:
+        """Whether blocks were measured on narrower streams, too."""
+        return any(row.width not in (None, self.hidden) for row in self.rows)
+
     def curve(self, block: Block, bits: Bits, activations: Activations = "dynamic") -> list[tuple[int, float]]:
-        """(size, milliseconds) of one kind of block with whole matrices, by size."""
+        """(size, milliseconds) of one kind of block with whole matrices on the whole stream, by size."""
         kind = (block, bits, activations, 0)
         return sorted(
             (row.size, row.milliseconds)
             for row in self.rows
-            if (row.block, row.bits, row.activations, row.rank) == kind
+            if (row.block, row.bits, row.activations, row.rank) == kind and row.width in (None, self.hidden)
         )
 
 

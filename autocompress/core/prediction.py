@@ -12,7 +12,7 @@ from autocompress.core.device import COST_FEATURES, CostModel, DeviceProfile, Es
 from autocompress.core.parts import ModelParts, Part, Pass
 from autocompress.core.runtimes import DEFAULT_RUNTIME
 from autocompress.core.signature import Signature, signature
-from autocompress.core.storage import Bits
+from autocompress.core.storage import Bits, Storage
 from autocompress.core.wording import table_bits
 from autocompress.core.workload import Workload
 
@@ -106,10 +106,6 @@ _BETWEEN: Final = 0.03
 """What interpolating between two lengths may add: attention grows with the square of the length, the rest does not."""
 
 
-_Kind = Signature | Bits
-"""What a curve of a table is about: blocks of one signature, or all outside of them by the bits of the first table."""
-
-
 class LatencyPredictor:
     """Whole-model latency as the sum of its blocks, interpolated within the measured sizes, and corrected.
 
@@ -118,14 +114,15 @@ class LatencyPredictor:
     """
 
     def __init__(self, table: KernelTable) -> None:
-        curves: dict[_Kind, dict[int, float]] = {}
+        curves: dict[Signature, dict[int, float]] = {}
         for row in table.rows:
-            curves.setdefault(table.signature(row) or row.bits, {})[row.size] = row.milliseconds
+            kind = table.signature(row) or _outside(row.width or table.hidden, row.bits)
+            curves.setdefault(kind, {})[row.size] = row.milliseconds
         self._curves = {
             kind: (sorted(curve), [curve[size] for size in sorted(curve)]) for kind, curve in curves.items()
         }
-        self._known: dict[tuple[_Kind, int], float] = {}
-        self._workload = table.workload
+        self._known: dict[tuple[Signature, int], float] = {}
+        self._workload, self._width = table.workload, table.hidden
         correction = table.correction
         self._spread = correction.spread if correction else _UNCORRECTED
         given = correction.weights if correction else SUM_OF_BLOCKS
@@ -142,8 +139,8 @@ class LatencyPredictor:
         fronts = tuple(part for part in shape.parts if part.kind in ("patches", "conv_front") and part.matrices)
         if not fronts:
             return 0.0
-        load, width = self._workload, shape.width
-        curve = self._curves.get(Signature("feed_forward", width))
+        load, width = self._workload, self._width
+        curve = self._curves.get(Signature("feed_forward", self._width))
         if curve is None or not curve[0][-1]:
             return 0.0
         each = curve[1][-1] / (2 * width * curve[0][-1] * load.length * load.batch)
@@ -163,39 +160,44 @@ class LatencyPredictor:
             sums[kind.storage.bits][0 if part.mixing else 1] += self._at(kind, size)
         read = last[32][0], last[8][0], last[32][1], last[8][1]
         sums_of = inner[32][0] + read[0], inner[8][0] + read[1], inner[32][1] + read[2], inner[8][1] + read[3]
-        return (self._at(table_bits(shape), 0), *sums_of, float(shape.depth), *read, self._megabytes(shape))
+        outside = self._at(_outside(shape.width, table_bits(shape)), 0)
+        return (outside, *sums_of, float(shape.depth), *read, self._megabytes(shape))
 
     def _megabytes(self, shape: ModelParts) -> float:
         """Of the weights of all layers, as they are computed with."""
         return sum(block_bytes(part) for part in unpacked(shape).blocks()) / 1e6
 
-    def _at(self, kind: _Kind, size: int) -> float:
+    def _at(self, kind: Signature, size: int) -> float:
         known = self._known.get((kind, size))
         if known is None:
             known = self._known[kind, size] = self._interpolated(kind, size)
         return known
 
-    def _interpolated(self, kind: _Kind, size: int) -> float:
-        """Between the two nearest sizes that were measured, and so between ranks: the work of two factors is linear in
-        both."""
-        if not isinstance(kind, Signature) or not kind.rank or kind in self._curves:
+    def _interpolated(self, kind: Signature, size: int) -> float:
+        """Between the two nearest sizes that were measured, and so between ranks or between widths of the stream: the
+        work of a product is linear in each."""
+        if kind in self._curves or (not kind.rank and kind.width == self._width):
             return self._at_size(kind, size)
-        ranks = sorted(
-            known.rank
-            for known in self._curves
-            if isinstance(known, Signature) and known.rank and replace(known, rank=kind.rank) == kind
-        )
-        around = _around(dict.fromkeys(ranks), kind.rank)
+        if kind.rank:
+            known = {one.rank: one for one in self._curves if one.rank and replace(one, rank=kind.rank) == kind}
+            named, wanted = "ranks", kind.rank
+        else:
+            known = {one.width: one for one in self._curves if replace(one, width=kind.width) == kind}
+            named, wanted = "hidden sizes", kind.width
+        around = _around(known, wanted)
         if not around:
-            measured = f"{ranks[0]} to {ranks[-1]}" if ranks else "nothing"
-            raise ValueError(f"{_named(kind, size)} was not measured (measured ranks: {measured}); {_again(kind)}")
-        return sum(share * self._at_size(replace(kind, rank=rank), size) for rank, share in around.items())
+            ends = dict.fromkeys((min(known), max(known)) if known else ("nothing",))
+            measured = " to ".join(map(str, ends))
+            raise ValueError(
+                f"{self._named(kind, size)} was not measured (measured {named}: {measured}); {self._again(kind)}"
+            )
+        return sum(share * self._at_size(known[value], size) for value, share in around.items())
 
-    def _at_size(self, kind: _Kind, size: int) -> float:
+    def _at_size(self, kind: Signature, size: int) -> float:
         sizes, milliseconds = self._curves.get(kind, ([], []))
         if not sizes or not sizes[0] <= size <= sizes[-1]:
             measured = f"{sizes[0]} to {sizes[-1]}" if sizes else "nothing"
-            raise ValueError(f"{_named(kind, size)} was not measured (measured: {measured}); {_again(kind)}")
+            raise ValueError(f"{self._named(kind, size)} was not measured (measured: {measured}); {self._again(kind)}")
         right = bisect.bisect_left(sizes, size)
         if sizes[right] == size:
             return milliseconds[right]
@@ -203,24 +205,27 @@ class LatencyPredictor:
         share = (size - sizes[right - 1]) / span
         return milliseconds[right - 1] + share * (milliseconds[right] - milliseconds[right - 1])
 
+    def _named(self, kind: Signature, size: int) -> str:
+        narrow = "" if kind.width == self._width else f" in hidden size {kind.width}"
+        if kind.kind == "embedding":
+            return f"base of size {size} in {kind.storage.bits} bits{narrow}"
+        precision = named_precision(kind.storage.bits, kind.storage.activations)
+        shared = f" with {kind.queries_per_key} queries a key" if kind.queries_per_key > 1 else ""
+        ranked = f" in rank {kind.rank}" if kind.rank else ""
+        return f"{'last_' if kind.few else ''}{kind.kind} of size {size} in {precision}{ranked}{narrow}{shared}"
 
-def _named(kind: _Kind, size: int) -> str:
-    if not isinstance(kind, Signature):
-        return f"base of size {size} in {kind} bits"
-    precision = named_precision(kind.storage.bits, kind.storage.activations)
-    shared = f" with {kind.queries_per_key} queries a key" if kind.queries_per_key > 1 else ""
-    ranked = f" in rank {kind.rank}" if kind.rank else ""
-    return f"{'last_' if kind.few else ''}{kind.kind} of size {size} in {precision}{ranked}{shared}"
-
-
-def _again(kind: _Kind) -> str:
-    options = ""
-    if isinstance(kind, Signature):
+    def _again(self, kind: Signature) -> str:
         if kind.kind == "gated" or kind.positions or kind.queries_per_key > 1:  # not of BERT's form
             return "a study with `device: host` measures such blocks on the machine that it runs on"
-        options += " --static" if kind.storage.activations == "static" else ""
+        options = " --static" if kind.storage.activations == "static" else ""
         options += " --low-rank" if kind.rank else ""
-    return f"profile the device again with `autocompress profile{options}`"
+        options += " --widths" if kind.width != self._width else ""
+        return f"profile the device again with `autocompress profile{options}`"
+
+
+def _outside(width: int, bits: Bits) -> Signature:
+    """Of all that lies outside of blocks, by how the first table is held."""
+    return Signature("embedding", width, storage=Storage(bits))
 
 
 class WeightedSum:

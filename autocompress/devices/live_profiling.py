@@ -8,6 +8,7 @@ measured.
 
 from __future__ import annotations
 
+import functools
 import random
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
@@ -26,6 +27,7 @@ from autocompress.anatomy.weights import random_weights
 from autocompress.core.device import Block, KernelRow, KernelTable
 from autocompress.core.encoders import STACK, as_measured, largest_rank, with_vocabulary
 from autocompress.core.lowering import PLAIN, Form
+from autocompress.core.narrowing import why_whole
 from autocompress.core.parts import ModelParts
 from autocompress.core.prediction import LatencyPredictor
 from autocompress.core.runtimes import RuntimeName
@@ -35,7 +37,14 @@ from autocompress.core.workload import Workload
 from autocompress.deploy.forms import GraphMaker
 from autocompress.deploy.graph import write_graph
 from autocompress.deploy.session import Session
-from autocompress.devices.profiling import VOCABULARY, kernel_row, monotone, ranks_to_measure, width_step
+from autocompress.devices.profiling import (
+    VOCABULARY,
+    kernel_row,
+    monotone,
+    ranks_to_measure,
+    width_step,
+    widths_to_measure,
+)
 from autocompress.devices.timing import Run, Timed, time_side_by_side, timing_lane, workload_run
 from autocompress.devices.validation import Seen, correct, reference_shape
 
@@ -78,6 +87,7 @@ def measure_layers(
     seconds: float,
     static: bool = False,
     ranks: bool = False,
+    widths: bool = False,
     progress: Progress = lambda _, __: None,
 ) -> tuple[KernelTable, bool]:
     """The table of this model's layers under a workload, in graphs of one form, corrected by whole models, and whether
@@ -87,24 +97,35 @@ def measure_layers(
     5 s each whatever the model's size; written graphs need none).
     """
     bench = _Bench.of(anatomy, workload, runtime, form)
+    measured = functools.partial(_measured, static=static, seconds=seconds, progress=progress)
+    rows, noticed = measured(bench, ranks=ranks)
+    for narrow in bench.narrower() if widths else ():
+        more, seen = measured(narrow, ranks=False)
+        rows, noticed = [*rows, *(replace(row, width=narrow.shape.width) for row in more)], noticed or seen
+    table = KernelTable(bench.shape.width, bench.shape.head_size, workload, tuple(rows), runtime=runtime)
+    table = _behind_the_front(table, bench.shape)
+    progress(f"whole models, {workload}", 0.7)
+    whole = _whole_models(bench, static=static, ranks=ranks, widths=widths, seconds=seconds / 2, progress=progress)
+    return correct(table, whole), noticed or whole.noticed
+
+
+def _measured(
+    bench: _Bench, *, ranks: bool, static: bool, seconds: float, progress: Progress
+) -> tuple[list[KernelRow], bool]:
+    """The rows of one width of the stream, and whether others were at work."""
     sizes = bench.sizes()
     cuts = [_Cut(layers, *size) for layers in bench.depths for size in sizes]
     cuts += [replace(cut, layers=layers) for layers in bench.depths for cut in bench.ranked() if ranks]
     wanted = list(_variants(cuts, sizes[0], precisions(static=static)))
-    makers, runs = {cut: (bench.cut(cut), GraphMaker(form)) for cut in cuts}, []
+    makers, runs = {cut: (bench.cut(cut), GraphMaker(bench.form)) for cut in cuts}, []
     for place, cut in enumerate(wanted):
-        progress(f"layers, {workload}", 0.6 * place / len(wanted))
+        progress(f"layers, {bench.workload}", 0.6 * place / len(wanted))
         runs.append(bench.run(*makers[replace(cut, attention=_FP32, feed_forward=_FP32)], cut))
     tables = [bench.run(*makers[cuts[0]], cuts[0], words_in=storage) for storage in bench.tables]
     with timing_lane():
         timed = time_side_by_side([*runs, *tables], rounds=_ROUNDS, seconds=seconds)
     readings = {cut: np.asarray(one.turns) for cut, one in zip(wanted, timed, strict=False)}
-    rows = [*_base_rows(readings, bench, timed[len(runs) :]), *_rows(readings, bench)]
-    table = KernelTable(bench.shape.width, bench.shape.head_size, workload, tuple(rows), runtime=runtime)
-    table = _behind_the_front(table, bench.shape)
-    progress(f"whole models, {workload}", 0.7)
-    seen = _whole_models(bench, static=static, ranks=ranks, seconds=seconds / 2, progress=progress)
-    return correct(table, seen), timed[0].noticed or seen.noticed
+    return [*_base_rows(readings, bench, timed[len(runs) :]), *_rows(readings, bench)], timed[0].noticed
 
 
 @dataclass(frozen=True, slots=True)
@@ -160,6 +181,16 @@ class _Bench:
         """The ends alone where each takes a trace."""
         found = ranks_to_measure(self.shape.width, inner)
         return found if self.form == "written" else [found[0], found[-1]]
+
+    def narrower(self) -> Iterator[_Bench]:
+        """On narrower streams; the least alone where each size takes a trace."""
+        if why_whole(self.shape):
+            return
+        found = widths_to_measure(self.shape.width)
+        for width in found if self.form == "written" else found[:1]:
+            narrow = cast(LiveAnatomy, self.anatomy.copy())
+            narrow.keep_hidden(range(width))
+            yield replace(self, anatomy=narrow, shape=narrow.shape())
 
     @property
     def _shared(self) -> int:
@@ -300,13 +331,15 @@ def _rows(readings: Mapping[_Cut, Array], bench: _Bench) -> list[KernelRow]:
     return monotone(rows)
 
 
-def _whole_models(bench: _Bench, *, static: bool, ranks: bool, seconds: float, progress: Progress) -> Seen:
+def _whole_models(
+    bench: _Bench, *, static: bool, ranks: bool, widths: bool, seconds: float, progress: Progress
+) -> Seen:
     """Models of random cuts, beside the reference of every profile."""
     draw, held, count = random.Random(1), precisions(static=static), _WHOLE[bench.form]
     shapes, runs = [], []
     for place in range(count):
         progress(f"whole models, {bench.workload}", 0.7 + 0.25 * place / count)
-        student = _drawn(bench, draw, held, ranks=ranks)
+        student = _drawn(bench, draw, held, ranks=ranks, widths=widths and not why_whole(bench.shape))
         shapes.append(student.shape())
         runs.append(bench.timed(student, GraphMaker(bench.form)))
     reference = reference_shape(with_vocabulary(as_measured(bench.shape), VOCABULARY))
@@ -318,7 +351,7 @@ def _whole_models(bench: _Bench, *, static: bool, ranks: bool, seconds: float, p
     return Seen(bench.workload, tuple(shapes), tuple(others), (first,) * len(others))
 
 
-def _drawn(bench: _Bench, draw: random.Random, held: Sequence[Storage], *, ranks: bool) -> LiveAnatomy:
+def _drawn(bench: _Bench, draw: random.Random, held: Sequence[Storage], *, ranks: bool, widths: bool) -> LiveAnatomy:
     found = cast(LiveAnatomy, bench.anatomy.copy())
     few, shared = len(found.layers), bench._shared
     found.keep_layers([layer.index for layer in found.layers[: draw.randint(1, few)]])
@@ -326,7 +359,10 @@ def _drawn(bench: _Bench, draw: random.Random, held: Sequence[Storage], *, ranks
         found.keep_heads(layer.index, range(shared * draw.randint(1, layer.heads // shared)))
         step = width_step(layer.width)
         found.keep_channels(layer.index, range(step * draw.randint(1, layer.width // step)))
-    for layer in _own(found) if ranks else ():
+    narrow = widths and draw.random() < 0.5
+    if narrow:
+        found.keep_hidden(range(draw.choice(widths_to_measure(bench.shape.width))))
+    for layer in _own(found) if ranks and not narrow else ():
         for slots, inner in ((layer.attention, layer.output), (layer.feed_forward, layer.down)):
             rank = draw.randint(1, largest_rank(bench.shape.width, inner.linear.in_features))
             if draw.random() < 0.5:

@@ -77,6 +77,7 @@ def _host_path(name: str, spec: StudySpec, shape: ModelParts) -> Path:
     lengths = "-".join(str(one.length) for one in measured)
     sizes = f"h{shape.width}x{head_size}-b{load.batch}l{lengths}t{load.threads}"
     sizes += ("-static" if asked.static else "") + ("-ranks" if asked.ranks else "")
+    sizes += "-widths" if asked.widths else ""
     if not is_like_bert(shape.family):
         sizes += f"-{shape.family}-{content_digest([spec.export.form, parts_to_json(_one_layer(shape))])[:8]}"
     return cache_folder() / "profiles" / f"{content_digest([here, asdict(runtime(name)), RECIPE])}-{sizes}.yaml"
@@ -104,6 +105,7 @@ def _host_profile(
                 runtimes=[named_runtime(name)],
                 static=asked.static,
                 ranks=asked.ranks,
+                widths=asked.widths,
                 progress=progress,
             )
         elif isinstance(anatomy, LiveAnatomy):
@@ -132,6 +134,7 @@ def _live_profile(anatomy: LiveAnatomy, name: RuntimeName, spec: StudySpec, prog
             seconds=STUDY.seconds,
             static=asked.static,
             ranks=asked.ranks,
+            widths=asked.widths,
             progress=progress,
         )
         tables.append(table)
@@ -154,18 +157,20 @@ def set_aside(spec: StudySpec, shape: ModelParts) -> bool:
 
 @dataclass(frozen=True, slots=True)
 class _Asked:
-    """Whether a policy of a space may have static activations, or matrices of two factors: blocks that are measured
-    only then."""
+    """Whether a policy of a space may have static activations, matrices of two factors, or a narrower stream: blocks
+    that are measured only then."""
 
     static: bool
     ranks: bool
+    widths: bool
 
     @staticmethod
     def by(space: SearchSpace) -> _Asked:
         knobs = [step.knobs.get("activations") for step in space.steps]
         fixed = [step.settings.get("activations") for step in space.steps]
         static = "static" in fixed or any(isinstance(knob, Choice) and "static" in knob.choices for knob in knobs)
-        return _Asked(static, any(OPERATORS[step.operator].phase == Phase.RANK for step in space.steps))
+        ranks = any(OPERATORS[step.operator].phase == Phase.RANK for step in space.steps)
+        return _Asked(static, ranks, any("hidden_size" in OPERATORS[step.operator].rules for step in space.steps))
 
 
 def profile_to(
@@ -177,11 +182,12 @@ def profile_to(
     runtimes: Sequence[RuntimeName] = (DEFAULT_RUNTIME,),
     static: bool = False,
     ranks: bool = False,
+    widths: bool = False,
     replace_it: bool = False,
     progress: Progress = lambda _, __: None,
 ) -> DeviceProfile:
-    """Profiles this machine into a YAML file named `out`, whose stem becomes the device's name; `static` int8 and
-    blocks of two factors, in `ranks`, too, if asked for.
+    """Profiles this machine into a YAML file named `out`, whose stem becomes the device's name; `static` int8,
+    blocks of two factors, in `ranks`, and narrower streams, in `widths`, too, if asked for.
 
     Tables are kept in `out`.part until the profile is whole, so an interrupted run goes on where it stopped, and `out`
     is never half-written. Raises SpecError when `out` exists and `replace_it` is not given, HostError when a runtime is
@@ -206,10 +212,11 @@ def profile_to(
         runtimes=runtimes,
         static=static,
         ranks=ranks,
+        widths=widths,
         known=[
             table
             for table in _kept(part, largest, workloads, runtimes)
-            if (table.is_static, table.has_ranks) == (static, ranks)
+            if (table.is_static, table.has_ranks, table.has_widths) == (static, ranks, widths)
         ],
         on_table=lambda found: write_atomically(part, config.dump_device(named(found))),
         progress=progress,

@@ -32,6 +32,7 @@ from autocompress.core.encoders import (
     with_vocabulary,
 )
 from autocompress.core.lowering import PLAIN, Lowering, Tried
+from autocompress.core.narrowing import narrowed
 from autocompress.core.parts import ModelParts
 from autocompress.core.runtimes import DEFAULT_RUNTIME, RuntimeName
 from autocompress.core.storage import BITS, Activations, Bits, Storage, precisions
@@ -55,6 +56,10 @@ _COPIES: Final = 4
 _WIDTH_STEP: Final = 16
 VOCABULARY: Final = 1000
 """A lookup costs the same in a small table as in a large one, and small ones are quick to make."""
+
+_FEW_SHARES: Final = (0.0, 0.25, 0.5, 1.0)
+"""Of the whole stream, and of the largest block on those that are narrower: what is measured, as work is linear in
+both."""
 
 _FAR: Final = 2.5
 """Lengths further apart than this have a third one measured between them."""
@@ -110,13 +115,14 @@ def profile_host(
     runtimes: Sequence[RuntimeName] = (DEFAULT_RUNTIME,),
     static: bool = False,
     ranks: bool = False,
+    widths: bool = False,
     known: Iterable[KernelTable] = (),
     on_table: Callable[[DeviceProfile], None] = lambda _: None,
     progress: Progress = lambda _, __: None,
 ) -> DeviceProfile:
     """Measures this machine for models up to `largest` under some workloads, in one runtime after the other; blocks
     with `static` activations too, if asked for, which takes half as long again, and blocks of two factors, for `ranks`,
-    which takes twice as long.
+    or on narrower streams, for `widths`, which take twice as long each.
 
     Tables that are `known` already are kept as they are; after each new one `on_table` gets the profile so far, so that
     whoever is interrupted loses one table at most. Raises HostError when a runtime is not installed.
@@ -140,7 +146,7 @@ def profile_host(
         tried: tuple[Tried, ...] = ()
         if name == DEFAULT_RUNTIME:
             lowering, tried = choose_lowering(small, load, rounds=effort.rounds, seconds=effort.seconds / 4)
-        way = _Way(load, effort, name, lowering, static, ranks)
+        way = _Way(load, effort, name, lowering, static, ranks, widths)
         table, noticed = _table(largest, way)
         table = replace(table, tried=tried)
         progress(f"whole models, {load}, {name}", min(_SHARE, done + 0.5 * _SHARE / len(missing)))
@@ -195,7 +201,9 @@ def loads_to_measure(workload: Workload) -> list[Workload]:
 def _fitted_on(small: ModelParts, way: _Way) -> Seen:
     """The whole models that a table is corrected by, of a small vocabulary."""
     return measure_models(
-        random_shapes(small, count=way.effort.models, seed=_FIT_SEED, static=way.static, ranks=way.ranks),
+        random_shapes(
+            small, count=way.effort.models, seed=_FIT_SEED, static=way.static, ranks=way.ranks, widths=way.widths
+        ),
         way.workload,
         runtime=way.runtime,
         lowering=way.lowering,
@@ -243,7 +251,14 @@ def validate(
     notes = [note for note in profile.notes if not note.startswith(_PACE)]
     for place, table in enumerate(fitting):
         then = _reference_ms(table)
-        shapes = random_shapes(largest, count=models, seed=seed, static=table.is_static, ranks=table.has_ranks)
+        shapes = random_shapes(
+            largest,
+            count=models,
+            seed=seed,
+            static=table.is_static,
+            ranks=table.has_ranks,
+            widths=table.has_widths,
+        )
         progress(str(table), place / len(fitting))
         seen = measure_models(
             shapes, table.workload, runtime=table.runtime, lowering=table.lowering, reference_ms=then or None
@@ -271,7 +286,7 @@ def largest_shape(table: KernelTable, *, layers: int = 6) -> ModelParts:
 @dataclass(frozen=True, slots=True)
 class _Way:
     """How models are measured: under which workload, how thoroughly, in which runtime, written and run how; blocks
-    with `static` activations too, or not; and in `ranks`."""
+    with `static` activations too, or not; and in `ranks`, and in `widths` of the stream."""
 
     workload: Workload
     effort: Effort
@@ -279,13 +294,27 @@ class _Way:
     lowering: Lowering
     static: bool = False
     ranks: bool = False
+    widths: bool = False
 
 
 def _table(largest: ModelParts, way: _Way) -> tuple[KernelTable, bool]:
     """The kernel table of one workload in one runtime, without a correction, and whether others were at work."""
+    found, noticed = _measured(largest, way, way.effort.shares)
+    for width in widths_to_measure(largest.width) if way.widths else ():
+        more, seen = _measured(narrowed(largest, width), replace(way, ranks=False), _FEW_SHARES)
+        found, noticed = [*found, *(replace(row, width=width) for row in more)], noticed or seen
+    table = KernelTable(
+        largest.width, largest.head_size, way.workload, tuple(found), lowering=way.lowering, runtime=way.runtime
+    )
+    return table, noticed
+
+
+def _measured(largest: ModelParts, way: _Way, shares: Sequence[float]) -> tuple[list[KernelRow], bool]:
+    """The rows of one width of the stream; blocks at these shares of the largest."""
     workload, effort = way.workload, way.effort
-    bare, *stacks = _stacks(largest, effort.shares, static=way.static, ranks=way.ranks)
+    bare, *stacks = _stacks(largest, shares, static=way.static, ranks=way.ranks)
     seconds = effort.seconds * len(stacks) / sum(not stack.rank for stack in stacks)
+    seconds *= len(shares) / len(effort.shares)
     size = _GROUP if workload.batch * workload.length > _MANY_TOKENS else len(stacks)
     groups = [stacks[start : start + size] for start in range(0, len(stacks), size)]
     rows: list[KernelRow] = []
@@ -295,9 +324,13 @@ def _table(largest: ModelParts, way: _Way) -> tuple[KernelTable, bool]:
         some = group if rows else [bare, *group]
         rows += [_row(stack, found, timed[0]) for stack, found in zip(some, timed[-len(some) :], strict=True)]
         noticed += timed[0].noticed
-    found = tuple(monotone(rows))
-    table = KernelTable(largest.width, largest.head_size, workload, found, lowering=way.lowering, runtime=way.runtime)
-    return table, noticed > len(groups) / 2
+    return monotone(rows), noticed > len(groups) / 2
+
+
+def widths_to_measure(width: int) -> list[int]:
+    """The narrower streams that are measured, in steps that kernels are made for."""
+    found = {_WIDTH_STEP * max(1, round(share * width / _WIDTH_STEP)) for share in _FEW_SHARES if share}
+    return sorted(one for one in found if one < width)
 
 
 def _time_stacks(stacks: Sequence[_Stack], way: _Way, *, seconds: float) -> list[Timed]:

@@ -18,6 +18,7 @@ from autocompress.anatomy.weights import random_weights
 from autocompress.core.device import COST_FEATURES, Accuracy, Correction, KernelTable
 from autocompress.core.encoders import STACK, Layer, encoder_layer, in_rank, largest_rank, with_layers
 from autocompress.core.lowering import PLAIN, Lowering
+from autocompress.core.narrowing import narrowed
 from autocompress.core.parts import ModelParts, Part
 from autocompress.core.prediction import SUM_OF_BLOCKS, LatencyPredictor
 from autocompress.core.runtimes import DEFAULT_RUNTIME
@@ -48,15 +49,22 @@ _LEAST_SPREAD: Final = 0.02
 
 
 def random_shapes(
-    largest: ModelParts, *, count: int, seed: int, static: bool = False, ranks: bool = False
+    largest: ModelParts,
+    *,
+    count: int,
+    seed: int,
+    static: bool = False,
+    ranks: bool = False,
+    widths: bool = False,
 ) -> list[ModelParts]:
     """Shapes that random policies lead to: any number of layers, any heads, widths in steps of 16, each part in fp32 or
-    int8; in `static` int8 too, if asked for, and where `ranks` are, every other block as two factors."""
+    int8; in `static` int8 too, if asked for; where `ranks` are, every other block as two factors, and where `widths`
+    are, every other model on a stream of a quarter to all of its channels."""
     draw, held = random.Random(seed), precisions(static=static)
     heads, channels = max(units(largest, "heads")), max(units(largest, "channels"))
     depth = len(largest.layers(STACK))
 
-    def layer(index: int) -> Layer:
+    def layer(index: int, *, ranked: bool) -> Layer:
         wide = _WIDTH_STEP * draw.randint(1, channels // _WIDTH_STEP)
         parts = encoder_layer(
             index,
@@ -67,7 +75,12 @@ def random_shapes(
             channels=wide,
             feed_forward_held=draw.choice(held),
         )
-        return tuple(factored(part) for part in parts) if ranks else parts
+        return tuple(factored(part) for part in parts) if ranked else parts
+
+    def narrower(model: ModelParts) -> ModelParts:
+        least = -(-model.width // (4 * _WIDTH_STEP))
+        width = _WIDTH_STEP * draw.randint(least, max(least, model.width // _WIDTH_STEP))
+        return narrowed(model, width) if width < model.width else model
 
     def factored(part: Part) -> Part:
         """In a rank that saves something, or whole."""
@@ -75,8 +88,10 @@ def random_shapes(
         return in_rank(part, draw.randint(1, most) if draw.random() < 0.5 else None)
 
     def model() -> ModelParts:
-        layers = [layer(index) for index in range(draw.randint(1, depth))]
-        return with_layers(largest, layers, words_in=Storage(draw.choice(BITS)))
+        narrow = widths and draw.random() < 0.5  # two factors are measured on the whole stream alone
+        layers = [layer(index, ranked=ranks and not narrow) for index in range(draw.randint(1, depth))]
+        found = with_layers(largest, layers, words_in=Storage(draw.choice(BITS)))
+        return narrower(found) if narrow else found
 
     return [model() for _ in range(count)]
 

@@ -76,10 +76,9 @@ class Objective(nn.Module):
         if teacher is None:
             return
         teacher.model.eval()  # what it teaches must not depend on dropout
-        sizes = student.shape().width, teacher.shape().width
         for name in ("hidden", "embeddings"):
             if name in self._weights:
-                self.projections[name] = _projection(*sizes)
+                self.projections[name] = _projection(student.hidden, teacher.shape().width)
         if self._weights.keys() - {"embeddings"}:
             self._pairs = _pairs(student, teacher, spec)
             if spec.layer_map == "learned":
@@ -199,10 +198,11 @@ class Objective(nn.Module):
             return (self.sizes[0] / self.sizes[1:].clamp(min=tiny)).clamp(1 / _MOST_SCALED, _MOST_SCALED)
 
 
-def _projection(inputs: int, outputs: int) -> nn.Linear:
-    """Starts as the identity, as far as sizes allow: what a student inherited is right where it is."""
-    linear = nn.Linear(inputs, outputs, bias=False, device="meta")  # no draw from the generator that training uses
-    linear.weight = nn.Parameter(torch.eye(outputs, inputs))
+def _projection(kept: Sequence[int], outputs: int) -> nn.Linear:
+    """Starts as the identity, as far as sizes allow: what a student inherited is right where it is, in the channels
+    that it has `kept` of the teacher's stream."""
+    linear = nn.Linear(len(kept), outputs, bias=False, device="meta")  # no draw from the generator that training uses
+    linear.weight = nn.Parameter(torch.eye(outputs, max(kept) + 1)[:, list(kept)])
     return linear
 
 

@@ -84,16 +84,18 @@ class Exporting:
     spec: StudySpec
     teacher: Teacher
     profile: DeviceProfile
+    hidden: int = field(init=False)
     head_size: int = field(init=False)
 
     def __post_init__(self) -> None:
         shape = self.teacher.anatomy.shape()
+        object.__setattr__(self, "hidden", shape.width)
         object.__setattr__(self, "head_size", shape.head_size)
 
     def lowering(self, shape: ModelParts) -> Lowering:
         """The form of the graph that the device runs fastest, of those that the study's version of ONNX can say."""
         found = self.profile.lowering(
-            hidden=shape.width, head_size=self.head_size, workload=self.spec.workload, runtime=shape.runtime
+            hidden=self.hidden, head_size=self.head_size, workload=self.spec.workload, runtime=shape.runtime
         )
         return found if self.spec.export.has_attention else found.without_attention_node()
 

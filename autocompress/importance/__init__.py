@@ -16,6 +16,12 @@ redundancy  h    the Jensen-Shannon divergence, in bits, from the maps of the mo
 magnitude   h c  the norm of the unit's weights; needs no data
 combined    h c  the mean rank within the layer over all the others, 0 to 1 (Borda's count); scales do not matter to it
 
+Of channels of the residual stream:
+
+variance         how much the channel varies over tokens where blocks read it, as a share of all channels; the mean over
+                 blocks. Gradients of gates (fisher, taylor) choose channels without which norms no longer see what they
+                 divided by: they answer worse than a choice by chance (docs/experiments.md)
+
 Of layers:
 
 residual         how far the layer turns the residual stream: the mean over tokens of 1 - cosine of what goes in and
@@ -29,6 +35,7 @@ from autocompress.anatomy.scores import (
     CRITERIA,
     EVERYTHING,
     LAYER_CRITERIA,
+    VARIANCE,
     Importance,
     Scores,
     importance_from_json,
@@ -42,6 +49,7 @@ __all__ = [
     "CRITERIA",
     "EVERYTHING",
     "LAYER_CRITERIA",
+    "VARIANCE",
     "Importance",
     "Scores",
     "attention_maps",

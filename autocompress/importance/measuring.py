@@ -17,6 +17,7 @@ from autocompress.anatomy.scores import (
     EVERYTHING,
     LAYER_CRITERIA,
     RESIDUAL,
+    VARIANCE,
     Importance,
     Scores,
     mean_ranks,
@@ -24,6 +25,7 @@ from autocompress.anatomy.scores import (
 )
 from autocompress.importance.attention import ATTENTION, by_attention
 from autocompress.importance.gradients import GRADIENT, Loss, by_gradient
+from autocompress.importance.stream import by_stream
 from autocompress.inputs.examples import Batch
 
 _NOTHING: Final = Importance({}, {})
@@ -43,7 +45,8 @@ def measure_importance(
     loss: Loss = of_classes,
     known: Importance = _NOTHING,
 ) -> Importance:
-    """Scores of every head, channel and layer under the wanted criteria. The model is left as it was.
+    """Scores of every head, channel and layer, and of the stream's channels, under the wanted criteria. The model is
+    left as it was.
 
     `loss` is what gradients are taken of. What comes from a pass that is needed anyway is scored along. What is `known`
     from the same data is taken over, and not measured again. `combined` is the rank over all other criteria, so that it
@@ -53,7 +56,8 @@ def measure_importance(
     if COMBINED in wanted:
         wanted |= set(EVERYTHING)
     heads, channels, layers = dict(known.heads), dict(known.channels), dict(known.layers)
-    missing = wanted - {COMBINED} - heads.keys() - layers.keys()
+    hidden = dict(known.hidden)
+    missing = wanted - {COMBINED} - heads.keys() - layers.keys() - hidden.keys()
     if missing & GRADIENT:
         for name, (by_head, by_channel) in by_gradient(anatomy, data, loss).items():
             heads[name], channels[name] = by_head, by_channel
@@ -64,10 +68,13 @@ def measure_importance(
     if "magnitude" in missing:
         heads["magnitude"] = {layer.index: _head_norms(layer) for layer in anatomy.layers}
         channels["magnitude"] = {layer.index: _channel_norms(layer) for layer in anatomy.layers}
+    if VARIANCE in missing:
+        anatomy.model.eval()
+        hidden[VARIANCE] = by_stream(anatomy, data)
     if COMBINED in wanted:
         heads[COMBINED], channels[COMBINED] = mean_ranks(heads), mean_ranks(channels)
         layers[COMBINED] = _combined_layers(layers)
-    return Importance(heads, channels, layers)
+    return Importance(heads, channels, layers, hidden)
 
 
 def _combined_layers(layers: Mapping[str, Mapping[int, float]]) -> dict[int, float]:

@@ -10,6 +10,7 @@ from collections.abc import Iterable, Mapping
 from typing import TYPE_CHECKING, Final
 
 from autocompress.core.extensions import Registry
+from autocompress.core.narrowing import why_whole
 from autocompress.core.parts import WHOLE, ModelParts
 from autocompress.core.policy import CompressionPolicy, Step
 from autocompress.core.ports import Operator, Phase
@@ -21,6 +22,7 @@ from autocompress.operators.operator import LiveOperator
 from autocompress.operators.part_operator import PartOperator
 from autocompress.operators.prune_channels import PruneChannels
 from autocompress.operators.prune_heads import PruneHeads
+from autocompress.operators.prune_hidden import PruneHidden
 from autocompress.operators.quantize import Quantize
 from autocompress.operators.remove_layer import RemoveLayer
 
@@ -32,6 +34,7 @@ _OURS: Final[tuple[LiveOperator, ...]] = (
     RemoveLayer(),
     PruneHeads(),
     PruneChannels(),
+    PruneHidden(),
     LowRank(),
     Distill(),
     Quantize(),
@@ -49,11 +52,15 @@ def bound(space: SearchSpace, model: ModelParts) -> SearchSpace:
     """A space over the parts of one model, its shares as numbers. Raises ValueError where it does not fit."""
 
     def size_of(operator: str, target: str, knob: str) -> int | None:
-        return OPERATORS[operator].size_of(model[target], knob) if target in model else None
+        parts = model.parts if target == WHOLE else [model[target]] if target in model else []
+        sizes = (OPERATORS[operator].size_of(part, knob) for part in parts if OPERATORS[operator].fits(part))
+        return next((size for size in sizes if size is not None), None)
 
     def suits(operator: str, target: str) -> bool:
         return _suits(OPERATORS[operator], model, target)
 
+    if any(step.operator == PruneHidden.name for step in space.steps) and (why := why_whole(model)):
+        raise ValueError(f"{PruneHidden.name}: {why}")
     return space.bind(model.names(), size_of, suits=suits)
 
 

@@ -62,15 +62,16 @@ def explain_policy(policy: CompressionPolicy, shape: ModelParts | None) -> Expla
         return Explained(_steps(policy))
     layers = [(stack, layer) for stack in shape.stacks for layer in shape.layers(stack)]
     rows = tuple(_row(place[1], shape.of_layer(*place), after.of_layer(*place)) for place in layers)
-    return Explained(_summary(after), rows, table_bits(after))
+    return Explained(_summary(after, before=shape), rows, table_bits(after))
 
 
-def _summary(model: ModelParts) -> str:
+def _summary(model: ModelParts, *, before: ModelParts) -> str:
     heads, channels = (_joined(units(model, axis)) for axis in ("heads", "channels"))
     layers = f"{model.depth} layer{'' if model.depth == 1 else 's'}"
     runtime = [] if model.runtime == DEFAULT_RUNTIME else [model.runtime]
     ranked = [found] if (found := ranks(model)) else []
-    return " · ".join([layers, f"heads {heads}", f"ffn {channels}", *ranked, _precision(model), *runtime])
+    narrow = [] if model.width == before.width else [f"hidden {model.width}"]
+    return " · ".join([layers, *narrow, f"heads {heads}", f"ffn {channels}", *ranked, _precision(model), *runtime])
 
 
 def _precision(model: ModelParts) -> str:

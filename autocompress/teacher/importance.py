@@ -11,7 +11,7 @@ import numpy as np
 from autocompress.assets import cache_folder, find_entry, new_entry
 from autocompress.core.policy import content_digest
 from autocompress.core.spec import StudySpec
-from autocompress.importance import EVERYTHING, Importance, measure_importance
+from autocompress.importance import EVERYTHING, VARIANCE, Importance, measure_importance
 from autocompress.tasks import batches
 from autocompress.teacher.teacher import Teacher
 
@@ -32,6 +32,8 @@ def criteria_of(spec: StudySpec) -> frozenset[str]:
             found.update(map(str, getattr(step.knobs["importance"], "choices", ())))
         elif step.operator in {"prune_heads", "prune_channels"}:
             found.add("fisher")
+        elif step.operator == "prune_hidden":
+            found.add(VARIANCE)
     return frozenset(found)
 
 
@@ -68,6 +70,7 @@ def _cached_importance(
         "heads": importance.heads,
         "channels": importance.channels,
         "layers": importance.layers,
+        "hidden": {criterion: {0: scores} for criterion, scores in importance.hidden.items()},
     }
     arrays = {
         f"{part}/{criterion}/{layer}": scores
@@ -81,10 +84,11 @@ def _cached_importance(
 
 
 def _read_importance(path: Path) -> Importance:
-    found: dict[str, dict[str, dict[int, Any]]] = {"heads": {}, "channels": {}, "layers": {}}
+    found: dict[str, dict[str, dict[int, Any]]] = {"heads": {}, "channels": {}, "layers": {}, "hidden": {}}
     with np.load(path, allow_pickle=False) as arrays:
         for name in arrays.files:
             part, criterion, layer = name.split("/")
             scores = arrays[name]
             found[part].setdefault(criterion, {})[int(layer)] = float(scores) if part == "layers" else scores
-    return Importance(found["heads"], found["channels"], found["layers"])
+    hidden = {criterion: scores[0] for criterion, scores in found["hidden"].items()}
+    return Importance(found["heads"], found["channels"], found["layers"], hidden)

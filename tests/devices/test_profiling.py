@@ -20,6 +20,7 @@ from autocompress.anatomy.weights import random_weights
 from autocompress.core.cost import part_bytes
 from autocompress.core.device import COST_FEATURES, DeviceProfile, Estimate, KernelRow, KernelTable
 from autocompress.core.encoders import as_measured, encoder_layer, feed_forward, in_rank, with_layers
+from autocompress.core.narrowing import narrowed
 from autocompress.core.parts import ModelParts
 from autocompress.core.prediction import LatencyPredictor, predictor_of
 from autocompress.core.storage import PLAIN, Storage
@@ -72,7 +73,7 @@ MINILM = bert_shape(hidden=384, heads=12, head_size=32, width=1536, layers=6)
 
 def test_a_profile_of_this_machine_is_written_read_and_validated(tmp_path: Path) -> None:
     path = tmp_path / "toy.yaml"
-    made = profile_to(path, TOY, LOADS, effort=EFFORT, ranks=True)
+    made = profile_to(path, TOY, LOADS, effort=EFFORT, ranks=True, widths=True)
     assert made == config.load_device(path)
     assert (made.name, made.source, [t.workload for t in made.tables]) == ("toy", "measured", list(LOADS))
     assert made.ceilings is not None
@@ -87,6 +88,8 @@ def test_a_profile_of_this_machine_is_written_read_and_validated(tmp_path: Path)
         wide = {row.rank for row in one.rows if row.block == "feed_forward"}
         assert wide == {0, 1, 10, 21}, "whole, the least rank, a middle one, and the largest that saves anything"
         assert {row.rank for row in one.rows if row.block == "last_attention"} == {0, 1, 8, 16}
+        for block in ("base", "feed_forward", "last_attention"):
+            assert {row.width for row in one.rows if row.block == block} == {None, 16}
     checked = validate_file(path, models=3)
     assert checked == config.load_device(path)
     assert [one.accuracy.n for one in checked.tables if one.accuracy] == [3, 3]
@@ -321,6 +324,31 @@ def test_between_two_ranks_a_block_takes_its_share_of_each() -> None:
         known(too_high)
     with pytest.raises(ValueError, match="in rank 100 was not measured .measured ranks: nothing.; profile the device"):
         LatencyPredictor(whole)(ranked)
+
+
+def test_between_two_widths_of_the_stream_a_block_takes_its_share_of_each() -> None:
+    whole = table()
+    half = [replace(row, width=192, milliseconds=row.milliseconds / 2, low=0.0) for row in whole.rows]
+    known, shape = LatencyPredictor(replace(whole, rows=(*whole.rows, *half))), narrowed(MINILM, 288)
+    assert known(MINILM) == LatencyPredictor(whole)(MINILM), "the whole stream is not predicted by others"
+    assert known(shape).value == pytest.approx(0.75 * known(MINILM).value)
+    assert known(narrowed(MINILM, 192)).value == pytest.approx(0.5 * known(MINILM).value)
+    with pytest.raises(
+        ValueError, match="in hidden size 96 was not measured .measured hidden sizes: 192 to 384.; .*--wid"
+    ):
+        known(narrowed(MINILM, 96))
+    with pytest.raises(
+        ValueError, match="in hidden size 288 was not measured .measured hidden sizes: 384.; profile the"
+    ):
+        LatencyPredictor(whole)(shape)
+
+
+def test_every_other_random_model_has_a_narrower_stream_where_widths_are_measured() -> None:
+    shapes = random_shapes(MINILM, count=100, seed=0, ranks=True, widths=True)
+    widths = [shape.width for shape in shapes]
+    assert 35 < sum(width < 384 for width in widths) < 60
+    assert min(widths) >= 96
+    assert not [one for one in shapes if one.width < 384 and any(m.rank for p in one.blocks() for m in p.matrices)]
 
 
 def test_an_estimate_never_reaches_below_zero() -> None:

@@ -8,7 +8,10 @@ import pytest
 from autocompress import operators
 from autocompress.anatomy import FAMILIES, LiveAnatomy, anatomy_of
 from autocompress.anatomy.inputs import audio_length, audio_positions, image_positions
+from autocompress.core.narrowing import why_whole
 from autocompress.core.policy import CompressionPolicy, Step
+from autocompress.deploy.forms import GraphMaker
+from autocompress.deploy.session import Session
 from autocompress.distill.features import recorded
 from autocompress.errors import SpecError
 from autocompress.importance import CRITERIA, Importance, measure_importance, no_preference
@@ -17,6 +20,7 @@ from autocompress.inputs.pictures import Pictures
 from autocompress.inputs.recordings import Recordings
 from autocompress.tasks import batches
 from tests.families.given import answers, inputs, telling
+from tests.model.test_operators import mask_stream
 
 SEARCHED = [
     *("AlbertForSequenceClassification", "DebertaV2ForSequenceClassification", "EuroBertForSequenceClassification"),
@@ -25,6 +29,8 @@ SEARCHED = [
     *("WhisperForAudioClassification", "Wav2Vec2ForSequenceClassification", "HubertForSequenceClassification"),
     "ASTForAudioClassification",
 ]
+
+EVEN = list(range(0, 32, 2))
 
 
 def some_pictures(count: int, positions: int) -> Pictures:
@@ -66,6 +72,7 @@ def test_steps_shrink_a_model_as_they_shrink_its_numbers(form: str) -> None:
             Step("remove_layer", "layers.2"),
             Step("prune_heads", "layers.0.attention", {"heads": 2}),
             Step("prune_channels", "layers.0.feed_forward", {"channels": 20}),
+            *([] if why_whole(anatomy.shape()) else [Step("prune_hidden", "*", {"hidden_size": 16})]),
             *(Step("low_rank", f"layers.{layer}", {"rank": 0.2}) for layer in range(2)),
             *(Step("quantize", f"layers.{layer}", {"bits": 8}) for layer in range(2)),
             *([Step("quantize", "embeddings", {"bits": 4})] if anatomy.reads_words else []),
@@ -80,6 +87,29 @@ def test_steps_shrink_a_model_as_they_shrink_its_numbers(form: str) -> None:
     assert again.shape() == expected
     given = inputs(anatomy.model)
     assert answers(again.model, given).equal(answers(student.model, given))
+
+
+def narrower() -> LiveAnatomy:
+    """An MPNet without every other channel of its stream."""
+    anatomy = opened("MPNetForSequenceClassification")
+    anatomy.keep_hidden(EVEN)
+    return anatomy
+
+
+def test_a_narrower_stream_equals_a_masked_one() -> None:
+    whole, narrow = opened("MPNetForSequenceClassification"), narrower()
+    given = inputs(whole.model)
+    mask_stream(whole.model, EVEN, width=32)
+    assert (answers(narrow.model, given) - answers(whole.model, given)).abs().max() < 1e-5
+
+
+@pytest.mark.long
+def test_a_narrower_stream_is_traced_as_it_is() -> None:
+    narrow = narrower()
+    given = inputs(narrow.model)
+    session = Session(GraphMaker("traced").graph(narrow).SerializeToString())
+    got = session.run(session.feed(given["input_ids"].numpy(), given["attention_mask"].numpy()))
+    assert np.abs(got - answers(narrow.model, given).numpy()).max() < 1e-4
 
 
 def test_the_last_layer_is_priced_for_what_its_head_reads() -> None:

@@ -372,12 +372,13 @@ def test_batches_of_texts_are_judged_as_they_are_served(made: Exported, tmp_path
     assert [answer.label for answer in together(TEXTS)] == [answer.label for answer in alone(TEXTS)]
 
 
-def test_two_factors_are_in_the_file_and_in_the_torch_form(made: Exported, tmp_path: Path) -> None:
+def test_two_factors_and_a_narrower_stream_are_in_the_file_and_in_the_torch_form(
+    made: Exported, tmp_path: Path
+) -> None:
     steps = [Step("low_rank", "layers.*", {"rank": 0.3}), Step("quantize", "layers.*", {"bits": 8})]
     layers = [layer.index for layer in made.teacher.anatomy.layers]
-    policy = CompressionPolicy(
-        tuple(Step(step.operator, f"layers.{layer}", step.settings) for step in steps for layer in layers)
-    )
+    in_layers = [Step(step.operator, f"layers.{layer}", step.settings) for step in steps for layer in layers]
+    policy = CompressionPolicy((Step("prune_hidden", "*", {"hidden_size": 16}), *in_layers))
     student, importance = made.teacher.anatomy.copy(), no_preference(made.teacher.anatomy.shape())
     apply(policy, student, importance, before=Phase.PRECISION)
     weights = {name: tensor.clone() for name, tensor in student.model.state_dict().items()}

@@ -34,6 +34,7 @@ STEPS = {
         Step("prune_channels", "layers.2.feed_forward", {"channels": channels, "importance": criterion})
         for channels, criterion in ((1, "fisher"), (40, "taylor"), (95, "magnitude"), (2, "combined"))
     ],
+    "prune_hidden": [Step("prune_hidden", "*", {"hidden_size": size}) for size in (16, 48)],
     "low_rank": [
         Step("low_rank", target, {"rank": rank})
         for target, rank in (("layers.0", 0.25), ("layers.1.attention", 0.01), ("layers.2.feed_forward", 0.49))
@@ -49,6 +50,7 @@ STEPS = {
 IDENTITY = [
     Step("prune_heads", "layers.0.attention", {"heads": 4, "importance": "fisher"}),
     Step("prune_channels", "layers.0.feed_forward", {"channels": 96, "importance": "fisher"}),
+    Step("prune_hidden", "*", {"hidden_size": 64}),
     Step("low_rank", "layers.0", {"rank": 1.0}),
     Step("low_rank", "layers.0.attention", {"rank": 0.5}),  # two factors of a square would hold as many numbers
     Step("quantize", "layers.0", {"bits": 32}),
@@ -76,6 +78,23 @@ def masking(kept: list[int], size: int) -> Callable[..., Any]:
         return (hidden * mask.repeat_interleave(size),)
 
     return hook
+
+
+def mask_stream(model: torch.nn.Module, kept: list[int], *, width: int = 64) -> None:
+    """Norms of the stream see the kept channels alone, and give nothing in the others; neither does a projection."""
+
+    def norm(module: Any, inputs: tuple[Tensor, ...], _: Tensor) -> Tensor:
+        (hidden,) = inputs
+        seen = torch.nn.functional.layer_norm(
+            hidden[..., kept], (len(kept),), module.weight[kept], module.bias[kept], module.eps
+        )
+        return torch.zeros_like(hidden).index_copy(-1, torch.tensor(kept), seen)
+
+    for name, module in model.named_modules():
+        if isinstance(module, torch.nn.LayerNorm) and module.normalized_shape == (width,):
+            module.register_forward_hook(norm)
+        elif name.endswith(("embeddings_project", "embedding_hidden_mapping_in")):
+            module.register_forward_hook(lambda _, __, found: masking(kept, 1)(None, (found,))[0])
 
 
 def test_every_shipped_operator_is_tested_here() -> None:
@@ -106,6 +125,17 @@ def test_sliced_channels_equal_masked_channels(step: Step, anatomy: Anatomy, imp
     assert torch.allclose(logits(sliced), logits(anatomy), atol=1e-5)
 
 
+@pytest.mark.parametrize("step", STEPS["prune_hidden"], ids=lambda step: str(step.settings["hidden_size"]))
+def test_a_narrower_stream_equals_a_masked_one(step: Step, anatomy: Anatomy, importance: Importance) -> None:
+    kept = importance.best_hidden(int(step.settings["hidden_size"]), of=range(64))
+    sliced, whole = anatomy.copy(), logits(anatomy)
+    OPERATORS["prune_hidden"].apply(sliced, step, importance)
+    assert sliced.hidden == tuple(kept)
+    mask_stream(anatomy.model, kept)
+    assert torch.allclose(logits(sliced), logits(anatomy), atol=1e-5)
+    assert not torch.allclose(logits(sliced), whole, atol=1e-3)
+
+
 def test_a_removed_layer_passes_its_input_on(anatomy: Anatomy, importance: Importance) -> None:
     removed = anatomy.copy()
     OPERATORS["remove_layer"].apply(removed, Step("remove_layer", "layers.1"), importance)
@@ -131,6 +161,7 @@ def test_operators_work_after_every_earlier_phase(anatomy: Anatomy, importance: 
             Step("remove_layer", "layers.0"),
             Step("prune_heads", "layers.1.attention", {"heads": 2, "importance": "taylor"}),
             Step("prune_channels", "layers.1.feed_forward", {"channels": 17, "importance": "magnitude"}),
+            Step("prune_hidden", "*", {"hidden_size": 32}),
             Step("low_rank", "layers.1", {"rank": 0.3}),
             Step("low_rank", "layers.2.feed_forward", {"rank": 0.3}),
             Step("quantize", "layers.1", {"bits": 8}),
@@ -156,6 +187,8 @@ def test_operators_work_after_every_earlier_phase(anatomy: Anatomy, importance: 
             Step("prune_channels", "layers.0.feed_forward", {"channels": 97, "importance": "fisher"}),
             "`channels <= 96` must hold, got 97",
         ),
+        (Step("prune_hidden", "*", {"hidden_size": 80}), "`hidden_size <= 64` must hold, got 80"),
+        (Step("prune_hidden", "*", {"hidden_size": 37}), "`hidden_size` must be a multiple of 16, got 37; take 32"),
     ],
 )
 def test_more_than_there_is_cannot_be_kept(step: Step, message: str, anatomy: Anatomy) -> None:
