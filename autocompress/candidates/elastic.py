@@ -365,6 +365,7 @@ def prepare_elastic(
         "transfer": transfer_identity(spec.finalists.transfer, texts),
         "seed": spec.seed,
         "recipe": _RECIPE_INSIDE if distillation.looks_inside else _RECIPE,
+        **({} if spec.most_lessons is None else {"lessons": spec.most_lessons}),
     }
     path = cache_folder() / "elastic" / f"{content_digest(asked)}.safetensors"
     if not find_entry(path):

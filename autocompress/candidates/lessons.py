@@ -25,17 +25,27 @@ class Lessons:
     logits: NDArray[np.float32]
 
     @staticmethod
-    def of(setup: Setup, spec: TransferSpec, *, seed: int, unlabelled: Examples | None = None) -> Lessons:
-        """Runs the teacher once over all rows. `unlabelled` are those that `spec.texts` names."""
+    def of(
+        setup: Setup, spec: TransferSpec, *, seed: int, unlabelled: Examples | None = None, most: int | None = None
+    ) -> Lessons:
+        """Runs the teacher once over all rows, or over `most` random ones. `unlabelled` are those that `spec.texts`
+        names."""
         assert (unlabelled is None) == (spec.texts is None), "unlabelled texts are those that the study names"
         teacher, own = setup.teacher(), setup.task.examples("train")
         if not isinstance(own, Examples):
             everything = own.joined(own.varied(spec.copies, seed=seed)) if spec.copies else own
-            return Lessons.labelled(setup, teacher, own, everything)
+            return Lessons._some(setup, teacher, own, everything, most, seed)
         table = teacher.word_embeddings.weight.detach().numpy()
         held_out = [setup.task.examples(split) for split in ("validation", "test")]
         made = transfer_texts(own, table, spec, held_out=held_out, seed=seed, unlabelled=unlabelled)
-        return Lessons.labelled(setup, teacher, own, joined(own, made))
+        return Lessons._some(setup, teacher, own, joined(own, made), most, seed)
+
+    @staticmethod
+    def _some(setup: Setup, teacher: Anatomy, own: Rows, everything: Rows, most: int | None, seed: int) -> Lessons:
+        if most is None or len(everything) <= most:
+            return Lessons.labelled(setup, teacher, own, everything)
+        rows = np.sort(np.random.default_rng(seed).permutation(len(everything))[:most])
+        return Lessons.labelled(setup, teacher, own.take(rows[rows < len(own)]), everything.take(rows))
 
     @staticmethod
     def labelled(setup: Setup, teacher: Anatomy, own: Rows, everything: Rows) -> Lessons:

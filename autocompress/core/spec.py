@@ -178,6 +178,14 @@ class StudySpec:
                 f"`workload.length <= task.max_length` must hold, got {self.workload.length} > {self.task.max_length}"
             )
 
+    @property
+    def most_lessons(self) -> int | None:
+        """Rows that students can look at in all their steps, where the finalists' are bounded."""
+        training = self.finalists.training
+        if training.steps is None:
+            return None
+        return max(training.steps * training.batch_size, self.elastic.steps * self.elastic.batch_size)
+
     def _refuse_texts(self) -> None:
         """Raises ValueError for settings of texts in a study of images."""
         transfer = self.finalists.transfer

@@ -4,8 +4,8 @@ from __future__ import annotations
 
 import math
 import random
-from dataclasses import dataclass, field, fields
-from typing import ClassVar, Final, Literal
+from dataclasses import asdict, dataclass, field, fields, replace
+from typing import Any, ClassVar, Final, Literal
 
 from autocompress.core.data_spec import TextSpec
 
@@ -33,6 +33,9 @@ class TrainingSpec:
 
     epochs: int = 4
     """How often every text is learned from."""
+    steps: int | None = None
+    """At most so many steps in all, though one in each epoch: where `epochs` would take more, each learns from another
+    random part of the texts. What a training takes then grows with this, and not with the number of labelled texts."""
     batch_size: int = 32
     """Texts a step."""
     learning_rate: float = 2e-4
@@ -61,12 +64,30 @@ class TrainingSpec:
         for name in ("epochs", "batch_size"):
             if getattr(self, name) < 1:
                 raise ValueError(f"`{name} >= 1` must hold, got {getattr(self, name)}")
+        if self.steps is not None and self.steps < 1:
+            raise ValueError(f"`steps >= 1` must hold, got {self.steps}")
         for name in ("learning_rate", "clip_norm"):
             if not getattr(self, name) > 0:
                 raise ValueError(f"`{name} > 0` must hold, got {getattr(self, name)}")
         for name in ("weight_decay", "warmup", "label_smoothing", "dropout", "attention_dropout"):
             if not 0 <= (getattr(self, name) or 0.0) < 1:
                 raise ValueError(f"`0 <= {name} < 1` must hold, got {getattr(self, name)}")
+
+    @property
+    def identity(self) -> dict[str, Any]:
+        """What the trained weights depend on. A limit that is not set is left out, so that models trained before there
+        was one are found."""
+        return {name: value for name, value in asdict(self).items() if not (name == "steps" and value is None)}
+
+    def steps_an_epoch(self, rows: int) -> int:
+        """Batches of an epoch over so many rows."""
+        whole = math.ceil(rows / self.batch_size)
+        return whole if self.steps is None else min(whole, max(1, self.steps // self.epochs))
+
+    def going_on(self, *, epochs: int, learning_rate: float) -> TrainingSpec:
+        """What follows it: another number of epochs, as long as its own."""
+        steps = None if self.steps is None else max(1, self.steps // self.epochs) * epochs
+        return replace(self, epochs=epochs, steps=steps, learning_rate=learning_rate)
 
 
 @dataclass(frozen=True, slots=True)

@@ -162,7 +162,7 @@ def train(
     CandidateError when the loss or a gradient stops being a number, or when the model cannot be trained as `spec` says.
     """
     _prepare(model, spec)
-    steps = math.ceil(len(examples) / spec.batch_size)
+    steps = spec.steps_an_epoch(len(examples))
     total = steps * spec.epochs
     run = _Run.of(model, goal, spec, steps=total)
     state = _restore(checkpoint, run) if checkpoint else None
@@ -170,7 +170,8 @@ def train(
     for epoch in range(len(scores), spec.epochs):
         torch.manual_seed(seed * 10_007 + epoch)
         model.train()
-        for step, batch in enumerate(batches(examples, spec.batch_size, shuffle=seed * 10_007 + epoch)):
+        shuffled = batches(examples, spec.batch_size, shuffle=seed * 10_007 + epoch, most=steps)
+        for step, batch in enumerate(shuffled):
             _step(run, batch, goal, spec)
             if progress:
                 progress(Progress(epoch * steps + step + 1, total, epoch, max(scores, default=0.0)))

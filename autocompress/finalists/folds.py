@@ -138,7 +138,8 @@ class Fold:
     @functools.cached_property
     def _lessons(self) -> Lessons:
         spec, unlabelled = self._spec.finalists.transfer, self._recipe.unlabelled()
-        return Lessons.of(self._setup, spec, seed=self._spec.seed, unlabelled=unlabelled)
+        most = self._spec.most_lessons
+        return Lessons.of(self._setup, spec, seed=self._spec.seed, unlabelled=unlabelled, most=most)
 
     @functools.cached_property
     def _with_elastic(self) -> Setup:

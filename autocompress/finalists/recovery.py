@@ -168,7 +168,7 @@ class Recovery:
     def _train_aware(self, quantized: Anatomy, spec: FinalistSpec, folder: Path) -> Trained:
         """Goes on with a student that computes as it will be deployed, gradients passing through its roundings."""
         learning_rate = _AWARE_RATE * spec.training.learning_rate
-        training = replace(spec.training, epochs=spec.quantization_epochs, learning_rate=learning_rate)
+        training = spec.training.going_on(epochs=spec.quantization_epochs, learning_rate=learning_rate)
         return self._train(quantized, self.lessons, replace(spec, training=training), checkpoint=folder / _AWARE_RUN)
 
     def shortly(self, policy: CompressionPolicy, *, steps: int) -> Anatomy:
@@ -178,7 +178,7 @@ class Recovery:
         lessons = self.lessons.take(rows[: steps * spec.training.batch_size])
         student = trainable_student(self.setup, policy, freeze_embeddings=spec.freeze_embeddings)
         if not operators.only_rounded(policy):
-            self._train(student, lessons, replace(spec, training=replace(spec.training, epochs=1)))
+            self._train(student, lessons, replace(spec, training=replace(spec.training, epochs=1, steps=None)))
         operators.apply(policy, student, self.setup.importance, since=Phase.PRECISION)
         return student
 

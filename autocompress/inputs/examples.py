@@ -147,11 +147,11 @@ class Batches(Sequence[Batch]):
         return self._rows.batch(self._groups[place])
 
 
-def batches(examples: Rows, size: int, *, shuffle: int | None = None) -> Sequence[Batch]:
+def batches(examples: Rows, size: int, *, shuffle: int | None = None, most: int | None = None) -> Sequence[Batch]:
     """Batches padded to their own longest row. Rows of similar length share a batch, which halves the work.
 
     With `shuffle`, a seed, lengths are perturbed before sorting and the batches come in random order, so that no epoch
-    sees the same batches again; without it the order is fixed.
+    sees the same batches again; without it the order is fixed. No more than the first `most` batches are made.
     """
     lengths = np.array(examples.lengths, dtype=np.float64)
     generator = np.random.default_rng(shuffle)
@@ -161,6 +161,7 @@ def batches(examples: Rows, size: int, *, shuffle: int | None = None) -> Sequenc
     groups = [order[start : start + size] for start in range(0, len(order), size)]
     if shuffle is not None:
         groups = [groups[i] for i in generator.permutation(len(groups))]
+    groups = groups[:most]
     return [examples.batch(rows) for rows in groups] if isinstance(examples, Examples) else Batches(examples, groups)
 
 

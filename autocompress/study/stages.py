@@ -233,7 +233,7 @@ class Conductor:
         """What a finalist is trained from, its policy apart."""
         spec = self._spec
         parts = {"teacher": teacher.digest, "texts": self._inputs.digests.get("texts", ""), "seed": spec.seed}
-        return content_digest({**parts, "elastic": asdict(spec.elastic), "finalists": asdict(spec.finalists.training)})
+        return content_digest({**parts, "elastic": asdict(spec.elastic), "finalists": spec.finalists.training.identity})
 
     # Before the search
 
@@ -363,14 +363,17 @@ class Conductor:
         self._observer.progress(0, None, "asking the teacher for the answers that are learned from")
         torch.set_num_threads(usable_cores())
         try:
-            lessons = Lessons.of(setup, spec.finalists.transfer, seed=spec.seed, unlabelled=unlabelled)
+            most = spec.most_lessons
+            lessons = Lessons.of(setup, spec.finalists.transfer, seed=spec.seed, unlabelled=unlabelled, most=most)
         finally:
             torch.set_num_threads(1)
         if spec.finalists.transfer.recombined and (form_of(spec.task.kind).targets != "class" or setup.task.pairs):
             self._observer.note(
                 f"finalists.transfer.recombined adds nothing: {spec.task.kind} has no single texts with one class each"
             )
-        if more := len(lessons.examples) - own:
+        if most is not None and len(lessons.examples) == most:
+            self._observer.note(f"lessons: {most:,} random ones, no more than are looked at in so many steps")
+        elif more := len(lessons.examples) - own:
             self._observer.note(f"lessons: {own} labelled texts, and {more} that the teacher labels")
         return lessons
 

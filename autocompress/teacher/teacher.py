@@ -88,6 +88,7 @@ def prepare_teacher(
     teacher = _trained(spec, checkpoint, data, digest)
     training = spec.teacher.training
     epochs = "1 epoch" if training.epochs == 1 else f"{training.epochs} epochs"
+    epochs += "" if training.steps is None else f" of {training.steps_an_epoch(len(task.examples('train')))} steps"
     tried = f"it was trained for {epochs} with `teacher.learning_rate: {training.learning_rate:g}`"
     return _judged(spec, teacher, [], f"{tried}; raise the epochs, or try another learning rate")
 
@@ -181,7 +182,7 @@ def _inputs(spec: StudySpec, model_folder: Path, data: Mapping[str, Path]) -> di
 
 
 def _trained_digest(spec: StudySpec, model_folder: Path, data: Mapping[str, Path]) -> str:
-    training = {"training": asdict(spec.teacher.training), "seed": spec.seed, "recipe": _RECIPE}
+    training = {"training": spec.teacher.training.identity, "seed": spec.seed, "recipe": _RECIPE}
     return content_digest(_inputs(spec, model_folder, data) | training)
 
 

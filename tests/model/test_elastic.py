@@ -80,6 +80,14 @@ def lessons(setup: Setup) -> Lessons:
     return Lessons.of(setup, TransferSpec(), seed=0)
 
 
+def test_no_more_lessons_are_answered_than_can_be_looked_at(setup: Setup, lessons: Lessons) -> None:
+    some = Lessons.of(setup, TransferSpec(), seed=0, most=20)
+    assert (len(some.examples), len(some.logits)) == (20, 20) < (len(lessons.examples), 20)
+    known = dict(zip(lessons.examples.texts, lessons.logits, strict=True))
+    for text, logits in zip(some.examples.texts, some.logits, strict=True):
+        assert np.allclose(logits, known[text], atol=1e-5), text
+
+
 @pytest.fixture
 def train(setup: Setup, lessons: Lessons, tmp_path: Path) -> Callable[..., Weights]:
     def run(

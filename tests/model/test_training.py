@@ -101,6 +101,36 @@ def test_interrupted_inside_an_epoch_it_ends_with_the_same_weights(
     assert same(resumed, whole)
 
 
+def test_a_training_of_few_steps_sees_other_texts_in_each_epoch_and_ends_with_them(
+    make_examples: Callable[..., Examples],
+) -> None:
+    examples, seen = make_examples(80), list[set[int]]()
+
+    def goal(model: nn.Module, batch: Batch) -> torch.Tensor:
+        seen.append(set(batch.rows.tolist()))
+        return cross_entropy(model(**batch.inputs).logits, batch)
+
+    at: list[Progress] = []
+    spec = replace(SPEC, steps=13)
+    trained = train(build_model("bert"), examples, goal, spec=spec, score=lambda _: 0.5, seed=0, progress=at.append)
+    assert len(trained.scores) == 4
+    assert (at[-1].done, at[-1].total) == (12, 12), "three batches in each of four epochs"
+    assert seen[:3] != seen[3:6], "the second epoch has batches of its own"
+    assert len(set().union(*seen)) > 3 * 8
+
+
+def test_a_bound_on_steps_that_is_not_reached_changes_nothing(make_examples: Callable[..., Examples]) -> None:
+    def weights(spec: TrainingSpec) -> nn.Module:
+        model = build_model("bert")
+        train(model, make_examples(40), answers(cross_entropy), spec=spec, score=lambda _: 0.5, seed=0)
+        return model
+
+    assert same(weights(replace(SPEC, epochs=1, steps=5)), weights(replace(SPEC, epochs=1)))
+    assert "steps" not in SPEC.identity, "models trained before there was a bound are found"
+    assert replace(SPEC, steps=9).identity["steps"] == 9
+    assert replace(SPEC, steps=13).going_on(epochs=2, learning_rate=1e-4).steps_an_epoch(10_000) == 3
+
+
 def test_a_gradient_that_is_no_number_does_not_reach_the_weights(make_examples: Callable[..., Examples]) -> None:
     """A root has no slope at 0: the loss is 0, its gradient is none. The last step's would end up in the weights."""
     model = build_model("bert")
