@@ -19,6 +19,7 @@ from autocompress.deploy.folder import CARD, read_manifest
 from autocompress.errors import IntegrityError, Interrupted, NotFoundError, SpecError
 from autocompress.exported.proof import prove
 from autocompress.finalists.folds import Clock, TimeUpError
+from autocompress.operators import OPERATORS
 from autocompress.report import as_markdown, pick
 from autocompress.report.bounds import PickBounds
 from autocompress.report.notes import notes
@@ -241,5 +242,48 @@ def test_a_training_ends_when_the_time_is_up() -> None:
         clock.check()
 
 
+# As it is asked for
+
+
 def test_the_bound_is_a_point_unless_another_is_given() -> None:
     assert (CertifySpec().bound, CertifySpec(drop=0.02).bound) == (0.01, 0.02)
+
+
+@pytest.mark.parametrize(
+    ("certify", "message"),
+    [
+        ({"folds": 1}, r"finalists\.certify\.folds: `2 <= folds <= 20` must hold, got 1"),
+        ({"folds": 21}, r"finalists\.certify\.folds: `2 <= folds <= 20` must hold, got 21"),
+        ({"folds": 2.5}, r"finalists\.certify\.folds: must be a whole number"),
+        ({"minutes": 0}, r"finalists\.certify\.minutes: must be > 0"),
+        ({"minutes": 1e9}, r"finalists\.certify\.minutes: must lie between 0 and 1,000,000"),
+        ({"drop": 1}, r"finalists\.certify\.drop: is 1 a share or hundredths\? write `1%`"),
+        ({"drop": "-1%"}, r"finalists\.certify\.drop: must be >= 0"),
+        ({"fold": 5}, r"finalists\.certify\.fold: unknown key; did you mean 'folds'\?"),
+        (True, r"finalists\.certify: must be a mapping"),
+    ],
+)
+def test_what_cannot_be_asked_for_is_told(certify: Any, message: str, tmp_path: Path) -> None:
+    path = write_study(tmp_path, finalists={"certify": certify})
+    with pytest.raises(SpecError, match=message):
+        config.load_study(path, operators=OPERATORS)
+
+
+def test_a_metric_without_hundredths_needs_a_bound_of_its_own(tmp_path: Path) -> None:
+    data = {"source": {"path": "texts.csv"}, "format": "csv"}
+    task = {"kind": "regression", "metric": "rmse", "max_length": 16, "data": data}
+    with pytest.raises(SpecError, match="`finalists.certify.drop` must be given, in the unit of -rmse"):
+        config.load_study(write_study(tmp_path, task=task, finalists={"certify": {}}), operators=OPERATORS)
+    path = write_study(tmp_path, task=task, finalists={"certify": {"drop": 2.5}})
+    certify = config.load_study(path, operators=OPERATORS).finalists.certify
+    assert certify is not None
+    assert certify.bound == 2.5
+
+
+def test_a_study_that_certifies_nothing_is_stored_as_before(tmp_path: Path) -> None:
+    plain = config.load_study(write_study(tmp_path), operators=OPERATORS)
+    assert "certify" not in config.spec_to_json(plain)["finalists"]
+    asked = config.load_study(write_study(tmp_path, finalists={"certify": {"folds": 4}}), operators=OPERATORS)
+    stored = config.spec_to_json(asked)
+    assert stored["finalists"]["certify"] == {"folds": 4, "minutes": 20.0, "drop": None}
+    assert config.study_from_json(stored, operators=OPERATORS) == asked

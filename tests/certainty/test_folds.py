@@ -19,6 +19,7 @@ from autocompress.certainty import (
     fold_losses,
     foreseen,
     losses_of,
+    rows_needed,
     with_floor,
 )
 from tests.certainty.test_belief import BOUND, STUDIES, fastest, picked
@@ -184,3 +185,15 @@ def test_what_folds_would_tell_is_foreseen() -> None:
     after = believe(losses, foreseen(losses, 0, float(before.expected[0]), rows=4000, of=5))
     assert after.expected[0] == pytest.approx(before.expected[0], abs=0.0005)
     assert after.uncertain[0] < 0.8 * before.uncertain[0]
+
+
+def test_rows_that_are_still_needed_are_fewer_where_folds_told_something() -> None:
+    """What a bound asks for in sureness, less what is known; rows leave an error of 0.006, all of it 0.004."""
+    plain = rows_needed(0.005, 0.006, 0.01, 500)
+    folded = rows_needed(0.005, 0.004, 0.01, 500, by_rows=0.006)
+    assert plain is not None
+    assert folded is not None
+    assert 500 < folded < plain
+    allowed = 0.005 / 1.2816
+    assert folded == pytest.approx(500 + 500 * 0.006**2 * (allowed**-2 - 0.004**-2), abs=1)
+    assert rows_needed(0.005, 0.006, 0.01, 500, by_rows=0.006) == plain
