@@ -13,6 +13,7 @@ from torch import Tensor, nn
 
 from autocompress.anatomy.blueprint import (
     Layers,
+    at,
     base_of,
     blocks_of,
     head_modules,
@@ -253,23 +254,35 @@ class LiveModel:
 
     def _stream(self) -> Stream:
         base, (front,) = base_of(self.model), self.family.fronts
-        sources = [base.get_submodule(front.vectors[0])]
-        readers: list[list[nn.Module]] = []
-        writers: list[nn.Module] = []
-        for place in self._blocks():
-            products = [(product.slot.module, set(product.roles) <= _INSIDE) for product in _multiplied(place)]
-            writers += [module for module, is_last in products if is_last]
-            readers.append([module for module, is_last in products if not is_last])
-            sources.append(place.layer.get_submodule(place.block.vectors[0]))
-        readers.append([next(one for one in head_modules(self.model, self.family) if is_product(one))])
+        fronts = [one for path in front.products if isinstance(one := at(base, path), nn.Conv2d)]
+        singles = [path for path in (*front.vectors, *front.tables) if isinstance(at(base, path), nn.Parameter)]
+        named = [path.rpartition(".") for path in singles]
+        last = (product for place in self._blocks() for product in _multiplied(place) if product.roles[0] in _INSIDE)
         return Stream(
-            tuple(cast(nn.Embedding, base.get_submodule(path)) for path in front.tables),
-            tuple(cast(list[nn.Linear], writers)),
-            tuple(
-                Reading(source, tuple(cast(list[nn.Linear], found)))
-                for source, found in zip(sources, readers, strict=True)
-            ),
+            tuple(one for path in front.tables if isinstance(one := at(base, path), nn.Embedding)),
+            (*fronts, *(product.slot.linear for product in last)),
+            tuple(self._readings()),
+            tuple((base.get_submodule(owner), name) for owner, _, name in named),
         )
+
+    def _readings(self) -> Iterator[Reading]:
+        """A post-norm block's norm is read by the next block, that of a pre-norm block by its own."""
+        base, (front,), (stack,) = base_of(self.model), self.family.fronts, self.family.stacks
+        norms = (at(base, path) for path in front.vectors)
+        source = next((one for one in norms if isinstance(one, nn.Module)), None)
+        is_pre = stack.order == "pre"
+        if is_pre and source is not None:
+            yield Reading(source, ())
+        for place in self._blocks():
+            own = at(place.layer, place.block.vectors[0])
+            norm = own if isinstance(own, nn.Module) and not isinstance(own, nn.Identity) else source
+            source = norm if is_pre else source
+            products = (product for product in _multiplied(place) if product.roles[0] not in _INSIDE)
+            yield Reading(cast(nn.Module, source), tuple(product.slot.linear for product in products))
+            source = source if is_pre else norm
+        source = base.get_submodule(self.family.ends[stack.name][0]) if is_pre else source
+        head = next(one for one in head_modules(self.model, self.family) if is_product(one))
+        yield Reading(cast(nn.Module, source), (cast(nn.Linear, head),))
 
     def _cut_roles(self, product: Multiplied, kept: Sequence[tuple[Sequence[int], int]], size: int) -> None:
         """Of a product that joins several roles, for each of them the units kept and the number there is, in outputs or

@@ -10,7 +10,7 @@ from autocompress.core.parts import Matrix, ModelParts, Part, Table
 
 NARROWED: Final = (
     *("bert", "roberta", "xlm-roberta", "camembert", "data2vec-text", "electra", "ernie", "rembert"),
-    *("distilbert", "mpnet"),
+    *("distilbert", "mpnet", "modernbert", "eurobert", "vit", "deit"),
 )
 """Families whose stream can be narrowed. Others have something more on it: products for positions, a convolution, a
 head that reads it twice."""
@@ -40,14 +40,15 @@ def _narrowed(part: Part, before: int, width: int) -> Part:
 
     if part.kind == "head":
         return replace(part, matrices=(*(replace(one, inputs=width) for one in part.matrices[:1]), *part.matrices[1:]))
-    if part.kind == "common":
-        return part
     vectors = part.vectors // before * width
+    if part.kind == "common":
+        return replace(part, vectors=vectors)
     if part.layer is not None:
         return replace(part, vectors=vectors, matrices=tuple(_of_block(one, width) for one in part.matrices))
-    if part.matrices:  # tables of another width, whose sum is projected
-        return replace(part, matrices=tuple(replace(one, outputs=width) for one in part.matrices))
-    return replace(part, vectors=vectors, tables=tuple(map(table, part.tables)))
+    matrices = tuple(replace(one, outputs=width) for one in part.matrices)
+    if part.kind == "embedding" and matrices:  # tables of another width, whose sum is projected
+        return replace(part, matrices=matrices)
+    return replace(part, vectors=vectors, matrices=matrices, tables=tuple(map(table, part.tables)))
 
 
 def _of_block(matrix: Matrix, width: int) -> Matrix:

@@ -95,7 +95,11 @@ def test_what_stands_before_layers_counts_once() -> None:
 def test_a_family_is_measured_by_its_own_layers(form: Form) -> None:
     anatomy = opened("ModernBertForSequenceClassification")
     before = anatomy.shape()
-    table, _ = measure_layers(anatomy, LOAD, form=form, runtime="onnxruntime", seconds=2.0, static=True, ranks=True)
+    widths = form == "traced"
+    table, _ = measure_layers(
+        anatomy, LOAD, form=form, runtime="onnxruntime", seconds=2.0, static=True, ranks=True, widths=widths
+    )
+    assert table.has_widths is widths
     assert anatomy.shape() == before
     assert {row.activations for row in table.rows} == {"dynamic", "static"}
     sums = LatencyPredictor(replace(table, correction=None))

@@ -2,8 +2,12 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
+from typing import Any
+
 import numpy as np
 import pytest
+from torch import Tensor
 
 from autocompress import operators
 from autocompress.anatomy import FAMILIES, LiveAnatomy, anatomy_of
@@ -11,6 +15,7 @@ from autocompress.anatomy.inputs import audio_length, audio_positions, image_pos
 from autocompress.core.narrowing import why_whole
 from autocompress.core.policy import CompressionPolicy, Step
 from autocompress.deploy.forms import GraphMaker
+from autocompress.deploy.graph import write_graph
 from autocompress.deploy.session import Session
 from autocompress.distill.features import recorded
 from autocompress.errors import SpecError
@@ -20,6 +25,7 @@ from autocompress.inputs.pictures import Pictures
 from autocompress.inputs.recordings import Recordings
 from autocompress.tasks import batches
 from tests.families.given import answers, inputs, telling
+from tests.families.test_traced import ran
 from tests.model.test_operators import mask_stream
 
 SEARCHED = [
@@ -29,7 +35,10 @@ SEARCHED = [
     *("WhisperForAudioClassification", "Wav2Vec2ForSequenceClassification", "HubertForSequenceClassification"),
     "ASTForAudioClassification",
 ]
-
+NARROWED = [
+    *("EuroBertForSequenceClassification", "ModernBertForSequenceClassification", "MPNetForSequenceClassification"),
+    *("ViTForImageClassification", "DeiTForImageClassification"),
+]
 EVEN = list(range(0, 32, 2))
 
 
@@ -60,7 +69,9 @@ def opened(form: str) -> LiveAnatomy:
 
 
 def test_all_families_without_a_written_graph_are_tried_here() -> None:
-    tried = {opened(form).family.model_type for form in SEARCHED}
+    known = {form: opened(form) for form in SEARCHED}
+    assert {form for form, one in known.items() if not why_whole(one.shape())} == set(NARROWED)
+    tried = {one.family.model_type for one in known.values()}
     assert tried == {name for name, family in FAMILIES.items() if not family.like_bert}
 
 
@@ -89,18 +100,47 @@ def test_steps_shrink_a_model_as_they_shrink_its_numbers(form: str) -> None:
     assert answers(again.model, given).equal(answers(student.model, given))
 
 
-def narrower() -> LiveAnatomy:
-    """An MPNet without every other channel of its stream."""
-    anatomy = opened("MPNetForSequenceClassification")
-    anatomy.keep_hidden(EVEN)
-    return anatomy
+def narrower(form: str = "MPNetForSequenceClassification", **options: Any) -> LiveAnatomy:
+    """A model without every other channel of its stream."""
+    found = anatomy_of(opened(form).model, **options)
+    assert isinstance(found, LiveAnatomy)
+    found.keep_hidden(EVEN)
+    return found
 
 
-def test_a_narrower_stream_equals_a_masked_one() -> None:
-    whole, narrow = opened("MPNetForSequenceClassification"), narrower()
+@pytest.mark.parametrize("form", NARROWED)
+def test_a_narrower_stream_equals_a_masked_one(form: str) -> None:
+    whole, narrow = opened(form), narrower(form)
     given = inputs(whole.model)
     mask_stream(whole.model, EVEN, width=32)
     assert (answers(narrow.model, given) - answers(whole.model, given)).abs().max() < 1e-5
+
+
+def first_read(anatomy: LiveAnatomy, given: Mapping[str, Tensor]) -> Tensor:
+    """What the first product of the first layer makes of real positions."""
+    found: list[Tensor] = []
+    module = anatomy.layers[0].query.module
+    module.register_forward_hook(lambda _, __, output: found.append(output))
+    answers(anatomy.model, given)
+    mask = given.get("attention_mask")
+    return found[0].flatten(0, -2) if mask is None else found[0][mask.bool()]
+
+
+@pytest.mark.parametrize("form", NARROWED)
+def test_readers_of_the_stream_miss_less_of_it_on_texts(form: str) -> None:
+    whole = opened(form)
+    given = inputs(whole.model, batch=32)
+    known = first_read(whole, given)
+    cut, told = (first_read(narrower(form, texts=texts), given) - known for texts in ((), (given,)))
+    assert told.square().sum() < cut.square().sum()
+
+
+@pytest.mark.parametrize("form", [form for form in NARROWED if not form.startswith("MPNet")])
+def test_a_narrower_stream_is_written_as_it_is(form: str) -> None:
+    narrow = narrower(form)
+    given = inputs(narrow.model)
+    graph = write_graph(narrow.weights())
+    assert (ran(graph, given, "onnxruntime") - answers(narrow.model, given)).abs().max() < 1e-5
 
 
 @pytest.mark.long

@@ -84,14 +84,17 @@ def mask_stream(model: torch.nn.Module, kept: list[int], *, width: int = 64) -> 
     """Norms of the stream see the kept channels alone, and give nothing in the others; neither does a projection."""
 
     def norm(module: Any, inputs: tuple[Tensor, ...], _: Tensor) -> Tensor:
-        (hidden,) = inputs
-        seen = torch.nn.functional.layer_norm(
-            hidden[..., kept], (len(kept),), module.weight[kept], module.bias[kept], module.eps
-        )
-        return torch.zeros_like(hidden).index_copy(-1, torch.tensor(kept), seen)
+        hidden, size, weight = inputs[0][..., kept], (len(kept),), module.weight[kept]
+        if isinstance(module, torch.nn.LayerNorm):
+            bias = None if module.bias is None else module.bias[kept]
+            seen = torch.nn.functional.layer_norm(hidden, size, weight, bias, module.eps)
+        else:
+            seen = torch.nn.functional.rms_norm(hidden, size, weight, module.variance_epsilon)
+        return torch.zeros_like(inputs[0]).index_copy(-1, torch.tensor(kept), seen)
 
     for name, module in model.named_modules():
-        if isinstance(module, torch.nn.LayerNorm) and module.normalized_shape == (width,):
+        weight = getattr(module, "weight", None)
+        if isinstance(weight, Tensor) and weight.shape == (width,) and not name.startswith("head."):
             module.register_forward_hook(norm)
         elif name.endswith(("embeddings_project", "embedding_hidden_mapping_in")):
             module.register_forward_hook(lambda _, __, found: masking(kept, 1)(None, (found,))[0])
