@@ -16,7 +16,7 @@ from typing import TYPE_CHECKING, Any
 if TYPE_CHECKING:
     from autocompress.core.policy import CompressionPolicy as CompressionPolicy
     from autocompress.core.spec import StudySpec as StudySpec
-    from autocompress.deploy.loader import load as load
+    from autocompress.deploy.cascade import load as load
     from autocompress.errors import AutocompressError as AutocompressError
     from autocompress.exported.folder_check import verify_folder as verify_folder
     from autocompress.exported.rebuild import load_torch as load_torch
@@ -35,7 +35,7 @@ _HOMES = {
     "CompressionPolicy": "autocompress.core.policy",
     "Study": "autocompress.study.study",
     "StudySpec": "autocompress.core.spec",
-    "load": "autocompress.deploy.loader",
+    "load": "autocompress.deploy.cascade",
     "load_torch": "autocompress.exported.rebuild",
     "open_study": "autocompress.study.study",
     "resume": "autocompress.study.study",

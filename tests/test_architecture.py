@@ -11,7 +11,7 @@ LINES = [
     {"core"},
     {"families", "certainty"},
     {"config", "assets", "anatomy", "samplers", "runners", "store", "reading", "inputs"},
-    {"operators", "tasks", "deploy", "distill", "importance", "search"},
+    {"operators", "tasks", "deploy", "distill", "importance", "search", "cascades"},
     {"pricing", "devices", "teacher", "report"},
     {"candidates", "exported"},
     {"finalists", "explain"},

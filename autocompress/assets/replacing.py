@@ -126,7 +126,7 @@ def earlier_export(path: Path, *, keep: Sequence[Path] = ()) -> Mapping[str, str
             f"{path}: exists, is not empty and is no earlier export (no {MANIFEST} or {BUNDLE} of ours), so it is left "
             "as it is; choose another folder"
         )
-    missing = [name for name in listed if name not in _REMOVABLE and not is_file_in(path, name)]
+    missing = [name for name in listed if PurePosixPath(name).name not in _REMOVABLE and not is_file_in(path, name)]
     if missing:
         raise SpecError(
             f"{path}: no whole earlier export: it lists {_some(missing)}, which is not there, so it is left as it is; "

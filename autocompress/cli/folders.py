@@ -39,6 +39,10 @@ def export(
 def verify(
     context: typer.Context,
     folder: Annotated[Path, typer.Argument(metavar="FOLDER", help="A folder written by `pick --out` or `export`.")],
+    data: Annotated[
+        Path | None,
+        typer.Option(metavar="FILE", help="Your labelled texts: what a cascade hands on of them, how well it does."),
+    ] = None,
     json: Json = False,
     storage: Storage = None,
 ) -> None:
@@ -47,18 +51,39 @@ def verify(
     Where the study's database is at hand, the manifest is compared with the one that it keeps. Exit code 7 when
     something differs from what was verified.
     """
-    from autocompress.errors import IntegrityError
-    from autocompress.exported.folder_check import verify_folder
+    from autocompress.deploy.cascade_folder import is_cascade
+    from autocompress.errors import IntegrityError, SpecError
+    from autocompress.exported.cascade_check import CascadeReport, verify_cascade
+    from autocompress.exported.folder_check import FolderReport, verify_folder
+    from autocompress.exported.fresh_data import measure_fresh
 
     session = session_of(context)
-    proof = _proof(folder, storage)
-    found = verify_folder(folder)
-    if json:
-        session.json({**found.to_json(), "proved": proof.proved, "proof": proof.words})
+    found: CascadeReport | FolderReport
+    if is_cascade(folder):
+        proof = _proof_of_both(folder, storage)
+        found = verify_cascade(folder)
     else:
-        session.text("\n".join([*found.lines, proof.words]))
+        if data is not None:
+            raise SpecError(f"--data: {folder} holds no cascade, and a single model hands nothing on")
+        proof = _proof(folder, storage)
+        found = verify_folder(folder)
+    fresh = measure_fresh(folder, data) if data is not None else None
+    if json:
+        told = {"data": fresh.to_json()} if fresh else {}
+        session.json({**found.to_json(), **told, "proved": proof.proved, "proof": proof.words})
+    else:
+        session.text("\n".join([*found.lines, *(fresh.lines if fresh else []), proof.words]))
     if not found.ok:
         raise IntegrityError(f"{folder}: not what it was when it was exported; export it again")
+
+
+def _proof_of_both(folder: Path, storage: str | None) -> Proof:
+    """Of the two models in a cascade; its own manifest lists theirs."""
+    from autocompress.deploy.cascade_folder import PLACES
+
+    found = {place: _proof(folder / place, storage) for place in PLACES}
+    words = "\n".join(f"{place}: {one.words}" for place, one in found.items())
+    return replace(found["small"], proved=all(one.proved for one in found.values()), words=words)
 
 
 def _proof(folder: Path, storage: str | None) -> Proof:

@@ -3,12 +3,15 @@
 from __future__ import annotations
 
 from pathlib import Path
-from typing import Annotated
+from typing import TYPE_CHECKING, Annotated
 
 import typer
 
 from autocompress.cli.options import Force, Json, Storage, StudyName, note_force
-from autocompress.cli.session import session_of
+from autocompress.cli.session import Session, session_of
+
+if TYPE_CHECKING:
+    from autocompress.report import Picked, PickedCascade
 
 
 def pareto(
@@ -78,6 +81,10 @@ def pick(
     knee: Annotated[bool, typer.Option("--knee", help="Take the knee of the front (the default).")] = False,
     candidate: Annotated[str | None, typer.Option(metavar="DIGEST", help="Take this one, if it fits.")] = None,
     runtime: Annotated[str | None, typer.Option(metavar="NAME", help="Only models that run in this runtime.")] = None,
+    cascade: Annotated[
+        bool,
+        typer.Option("--cascade/--no-cascade", help="Two models as one: a small one hands on what it is unsure of."),
+    ] = False,
     out: Annotated[Path | None, typer.Option(metavar="FOLDER", help="Export the model to this folder.")] = None,
     force: Force = False,
     json: Json = False,
@@ -104,7 +111,18 @@ def pick(
         sure=sure,
         as_seen=as_seen,
     )
+    if cascade:
+        _refuse_rules(minimize=minimize, maximize=maximize, knee=knee, candidate=candidate, runtime=runtime)
+    picked: reports.Picked | reports.PickedCascade
     with Store.open(storage, create=False) as store:
+        if cascade:
+            picked = reports.pick_cascade(store, study, bounds=bounds)
+            if out:
+                from autocompress.study.cascading import export_cascade
+
+                session.wrote(export_cascade(store, picked, out))
+            _show(session, picked, json=json)
+            return
         picked = reports.pick(
             store,
             study,
@@ -120,9 +138,30 @@ def pick(
 
             folder = studies.export(store, study, picked.digest, out)
             session.wrote(folder)
+    _show(session, picked, json=json)
+    if not out and not json:
+        session.say(f"export it with `autocompress export {study} {picked.digest} --out FOLDER`", style="dim")
+
+
+def _show(session: Session, picked: Picked | PickedCascade, *, json: bool) -> None:
+    from autocompress.report import as_picked
+
     if json:
         session.json(picked.to_json())
-        return
-    session.data(reports.as_picked(picked))
-    if not out:
-        session.say(f"export it with `autocompress export {study} {picked.digest} --out FOLDER`", style="dim")
+    else:
+        session.data(as_picked(picked))
+
+
+def _refuse_rules(*, minimize: str | None, runtime: str | None, **others: object) -> None:
+    """A cascade is the one of the lowest mean latency. Raises SpecError for other rules."""
+    from autocompress.core.runtimes import DEFAULT_RUNTIME
+    from autocompress.errors import SpecError
+
+    given = [name for name, value in others.items() if value]
+    given += ["minimize"] if minimize not in (None, "latency_ms") else []
+    given += ["runtime"] if runtime not in (None, DEFAULT_RUNTIME) else []
+    if given:
+        raise SpecError(
+            f"--cascade: takes the lowest mean latency within the bounds, in {DEFAULT_RUNTIME}; leave "
+            f"{', '.join(f'--{name}' for name in given)} away"
+        )

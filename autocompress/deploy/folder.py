@@ -22,7 +22,7 @@ from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass, field
 from importlib import resources
 from pathlib import Path, PurePosixPath
-from typing import Any, Final
+from typing import Any, Final, Protocol
 
 import numpy as np
 from numpy.typing import NDArray
@@ -32,7 +32,7 @@ from autocompress.core.outcome import Measurements
 from autocompress.core.policy import CompressionPolicy
 from autocompress.core.runtimes import DEFAULT_RUNTIME, RUNTIMES, named_runtime
 from autocompress.core.task_kinds import Modality
-from autocompress.errors import IntegrityError, NotFoundError
+from autocompress.errors import IntegrityError, NotFoundError, SpecError
 from autocompress.inputs.outputs import IGNORED, stacked
 from autocompress.inputs.row_files import READ_WITH, RowFiles
 
@@ -42,6 +42,8 @@ _MOST_BYTES: Final = 64 << 20
 MODEL, MANIFEST, CHECK, POLICY = "model.onnx", "manifest.json", "check.json", "policy.json"
 CONFIG, WEIGHTS, CARD = "config.json", "weights.safetensors", "README.md"
 TORCH_FORM: Final = (CONFIG, POLICY, WEIGHTS)
+CASCADE: Final = "cascade"
+"""What the manifest of two models as one says that it is (`deploy.cascade_folder`)."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -88,7 +90,8 @@ class Checked:
 
 
 def read_manifest(folder: Path) -> Manifest:
-    """Raises NotFoundError where there is no exported folder, IntegrityError when the manifest is damaged."""
+    """Raises NotFoundError where there is no exported folder, SpecError where it holds two models as one, and
+    IntegrityError when the manifest is damaged."""
     path = folder / MANIFEST
     if not path.is_file():
         raise NotFoundError(f"{folder}: no exported model here (no {MANIFEST})")
@@ -96,6 +99,8 @@ def read_manifest(folder: Path) -> Manifest:
         if path.stat().st_size > _MOST_BYTES:
             raise ValueError(f"it has more than {_MOST_BYTES >> 20} MiB")
         found = json.loads(path.read_text(encoding="utf-8"))
+        if found.get("kind") == CASCADE:
+            raise SpecError(f"{folder}: holds a cascade of two models; give one of them, {folder / 'small'} or `large`")
         if found.pop("format") != FORMAT:
             raise IntegrityError(f"{path}: written by another version of autocompress (format {found.get('format')})")
         manifest = Manifest(**found)
@@ -137,7 +142,14 @@ class Comparison:
         ]
 
 
-def compared(folder: Path, manifest: Manifest, only: Collection[str] | None = None) -> Comparison:
+class Listing(Protocol):
+    """What lists the files of a folder by their SHA-256."""
+
+    @property
+    def files(self) -> Mapping[str, str]: ...
+
+
+def compared(folder: Path, manifest: Listing, only: Collection[str] | None = None) -> Comparison:
     """Of the files that the manifest knows, or of these `only`, then without a look at what was added. Links are
     followed: the folders of a hub's cache consist of them. Raises IntegrityError for a name outside of the folder."""
     names = sorted(manifest.files if only is None else only)

@@ -89,8 +89,3 @@ def _check_runtime(folder: Path, manifest: Manifest) -> None:
 def _numbers(version: str) -> list[int]:
     """The first two: those after them bring no new operators."""
     return [int(part) for part in version.split(".")[:2] if part.isdigit()]
-
-
-def load(folder: str | Path) -> ExportedModel:
-    """Loads an exported folder after checking the files that it uses."""
-    return ExportedModel(Path(folder))

@@ -141,6 +141,8 @@ def read_plan(folder: pathlib.Path) -> Plan:
     if not (folder / "manifest.json").is_file():
         raise Refused(f"{folder}: neither a bundle (no {BUNDLE}) nor an exported model (no manifest.json)", _NOT_FOUND)
     about = _json(folder / "manifest.json")
+    if about.get("kind") == "cascade":
+        raise Refused(f"{folder}: a cascade of two models; measure {folder / 'small'} and {folder / 'large'}", _SPEC)
     try:
         check_files(folder, about["files"])
         # the vocabulary holds at least what the texts that travel with the model hold; images have none

@@ -136,7 +136,7 @@ class _Answers:
         return task.score(logits, Examples(checked.texts, checked.tokens, checked.labels, pad)).value
 
 
-def verify_folder(folder: Path, *, rounds: int = 20) -> FolderReport:
+def verify_folder(folder: Path, *, rounds: int = 20, seconds: float = 10) -> FolderReport:
     """Checks the files, puts the texts that travel with the model through the folder's own loader, and times it again,
     beside the uncompressed model: its stock export is made anew, with random weights, which take as long as any.
 
@@ -145,7 +145,7 @@ def verify_folder(folder: Path, *, rounds: int = 20) -> FolderReport:
     model needs is not there, or any but the card is not what it was, and HostError when it cannot be checked here.
     """
     try:
-        return _verified(folder, rounds)
+        return _verified(folder, rounds, seconds)
     except (KeyError, TypeError, ValueError, RuntimeError, SafetensorError) as error:  # a digest made to fit
         if (refused := host_error(error) or not_loaded(error)) is not None:  # libraries make it an error of their own
             raise refused from error
@@ -155,7 +155,7 @@ def verify_folder(folder: Path, *, rounds: int = 20) -> FolderReport:
         ) from error
 
 
-def _verified(folder: Path, rounds: int) -> FolderReport:
+def _verified(folder: Path, rounds: int, seconds: float) -> FolderReport:
     manifest = read_manifest(folder)
     files = compared(folder, manifest)
     if damaged := [line for name, line in files.changed.items() if name != CARD]:
@@ -165,7 +165,8 @@ def _verified(folder: Path, rounds: int) -> FolderReport:
     answers = None if CHECK in files.missing else _answers(folder, manifest, exported, workload)
     tokens = () if answers is None else answers.tokens
     rows = 1 + max((int(ids.max(initial=1)) for ids in tokens), default=1)
-    whole, timed = _times(folder, exported, workload, rows=rows, rounds=rounds, alone=CONFIG in files.missing)
+    by_itself = CONFIG in files.missing
+    whole, timed = _times(folder, exported, workload, rows=rows, rounds=rounds, seconds=seconds, alone=by_itself)
     problems = [] if answers is None else list(answers.problems)
     differ = None
     if answers is not None and not set(TORCH_FORM) & set(files.missing):
@@ -234,16 +235,23 @@ def _answers(folder: Path, manifest: Manifest, exported: ExportedModel, workload
 
 
 def _times(
-    folder: Path, exported: ExportedModel, workload: Workload, *, rows: int, rounds: int, alone: bool
+    folder: Path,
+    exported: ExportedModel,
+    workload: Workload,
+    *,
+    rows: int,
+    rounds: int,
+    seconds: float,
+    alone: bool,
 ) -> tuple[float | None, float]:
     """Milliseconds of the uncompressed model, unless the file is `alone`, and of the file."""
     if alone:
-        (timed,) = time_sessions([exported.session], workload, rows, rounds=rounds, seconds=10)
+        (timed,) = time_sessions([exported.session], workload, rows, rounds=rounds, seconds=seconds)
         return None, timed.median
     with tempfile.TemporaryDirectory() as place:
         export_stock(uncompressed(folder), Path(place) / MODEL)
         stock = Session(Path(place) / MODEL, threads=workload.threads)
-        whole, timed = time_sessions([stock, exported.session], workload, rows, rounds=rounds, seconds=10)
+        whole, timed = time_sessions([stock, exported.session], workload, rows, rounds=rounds, seconds=seconds)
     return whole.median, timed.median
 
 

@@ -1,6 +1,7 @@
 """Reading a study's result: the Pareto front as table, plot, page and file, and the one member to take."""
 
 from autocompress.report.bounds import PickBounds
+from autocompress.report.cascade_picking import PickedCascade, pick_cascade
 from autocompress.report.front import Baseline, FrontReport, Hypervolume, Member, Relative, front_report
 from autocompress.report.html import as_html
 from autocompress.report.markdown import as_markdown
@@ -20,6 +21,7 @@ __all__ = [
     "Member",
     "PickBounds",
     "Picked",
+    "PickedCascade",
     "Relative",
     "Tie",
     "as_csv",
@@ -31,4 +33,5 @@ __all__ = [
     "explain_policy",
     "front_report",
     "pick",
+    "pick_cascade",
 ]

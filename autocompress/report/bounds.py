@@ -6,14 +6,14 @@ import functools
 import math
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
-from typing import Any, Final, Literal
+from typing import Any, Final, Literal, Protocol
 
 from autocompress.certainty import CONFIDENCE
 from autocompress.core.scores import score_named
 from autocompress.core.shares import amount
 from autocompress.errors import IntegrityError, NotFoundError, SpecError
-from autocompress.report.expectation import Expectations
-from autocompress.report.front import Baseline, FrontReport, Member
+from autocompress.report.expectation import Expectations, Expected
+from autocompress.report.front import Baseline, FrontReport, Metrics, Relative
 from autocompress.report.wording import label, unit
 
 # 0.95 - 0.94 is 0.010000000000000009, and a drop of one point must fit a bound of one point.
@@ -77,9 +77,26 @@ class PickBounds:
         return replace(self, **found) if found else self
 
     @property
+    def bounds_quality(self) -> bool:
+        return self.max_quality_drop is not None or self.min_quality is not None
+
+    @property
     def drop(self) -> float | None:
         """The largest drop allowed, once it is a number."""
         return None if self.max_quality_drop is None else float(self.max_quality_drop)
+
+
+class Bounded(Protocol):
+    """What may keep a bound: a finalist, or two of them as one."""
+
+    @property
+    def metrics(self) -> Metrics: ...
+
+    @property
+    def relative(self) -> Relative: ...
+
+    @property
+    def expected(self) -> Expected | None: ...
 
 
 Trust = Literal["seen", "expected", "sure"]
@@ -103,7 +120,7 @@ class Limit:
     def sure(self) -> bool:
         return self.trust == "sure"
 
-    def value(self, member: Member) -> float | None:
+    def value(self, member: Bounded) -> float | None:
         """What is held against the bound; None when it is unknown."""
         known, compared = member.metrics.get(self.metric), member.relative
         if known is None or self.trust == "seen":
@@ -115,7 +132,7 @@ class Limit:
             return None
         return known.value - (compared.quality_drop_interval[1] - compared.quality_drop)
 
-    def violation(self, member: Member) -> float:
+    def violation(self, member: Bounded) -> float:
         """How far the member lies outside, as a share of the bound; infinite when the metric is unknown."""
         value = self.value(member)
         if value is None:

@@ -14,9 +14,11 @@ import numpy as np
 from autocompress.certainty import (
     CONFIDENCE,
     Belief,
+    Doubts,
     Losses,
     RowScores,
     believe,
+    doubts_in,
     fold_losses,
     foreseen,
     from_bytes,
@@ -157,18 +159,32 @@ def fold_scores(store: Store, facts: Mapping[str, Any], digests: Sequence[str]) 
 
 
 def _of_fold(path: Path, step: FoldStep) -> RowScores:
-    return next(iter(_read(path, step.sha256).values()))
+    return next(iter(from_bytes(_read(path, step.sha256), where=str(path)).values()))
 
 
 def row_scores(store: Store, one: Finalist) -> dict[str, RowScores]:
     """By split. Raises IntegrityError where the file is gone or not what the database knows."""
+    path, sha256 = _kept(store, one)
+    return from_bytes(_read(path, sha256), where=str(path))
+
+
+def row_doubts(store: Store, one: Finalist) -> Doubts | None:
+    """How unsure it is of each row; None of what was verified before that was kept, and of other tasks than classes.
+    Raises IntegrityError as `row_scores` does."""
+    path, sha256 = _kept(store, one)
+    from_bytes(content := _read(path, sha256), where=str(path))
+    return doubts_in(content, where=str(path))
+
+
+def _kept(store: Store, one: Finalist) -> tuple[Path, str]:
+    """The file of row scores, and its SHA-256."""
     known = one.row_scores
     if known is None:
         raise IntegrityError(f"candidate {one.candidate.digest}: no scores of single rows were kept of it")
-    return _read(store.artifacts / known.path, known.sha256)
+    return store.artifacts / known.path, known.sha256
 
 
-def _read(path: Path, sha256: str) -> dict[str, RowScores]:
+def _read(path: Path, sha256: str) -> bytes:
     try:
         content = path.read_bytes() if not path.is_symlink() else b""
     except OSError as error:
@@ -182,4 +198,4 @@ def _read(path: Path, sha256: str) -> dict[str, RowScores]:
             f"{path}: not what the study's database keeps (SHA-256 {found[:12]}, expected {sha256[:12]}); put "
             "the file back, or pick by --as-seen"
         )
-    return from_bytes(content, where=str(path))
+    return content

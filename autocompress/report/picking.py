@@ -8,9 +8,11 @@ from dataclasses import dataclass, replace
 from typing import Any, Final
 
 from autocompress.core.pareto import front, knee
-from autocompress.core.runtimes import named_runtime
+from autocompress.core.runtimes import DEFAULT_RUNTIME, named_runtime
 from autocompress.errors import NotFoundError, SpecError, did_you_mean
 from autocompress.report.bounds import Limit, PickBounds, limits_of, refuse_unknown
+from autocompress.report.cascade_picking import faster_cascade, in_a_line
+from autocompress.report.cascades import Cascade
 from autocompress.report.front import Baseline, FrontReport, Member, front_report, point
 from autocompress.report.plain_text import one_line
 from autocompress.report.promise import in_words, is_likely, less_sure, not_sure
@@ -19,16 +21,20 @@ from autocompress.report.wording import label, listed, quality_unit, told, word
 from autocompress.store import Store
 
 SCHEMA: Final = "autocompress.pick/1"
+SPEED: Final = "latency_ms"
 
 
 @dataclass(frozen=True, slots=True)
 class Picked:
-    """One verified finalist, what it is compared with, and why it was chosen."""
+    """One verified finalist, what it is compared with, and why it was chosen. `cascade` is a faster answer of two
+    finalists under the same bounds, where there is one, and `beside` says so and how it is taken."""
 
     study: str
     member: Member
     baseline: Baseline
     why: str
+    cascade: Cascade | None = None
+    beside: str = ""
 
     @property
     def digest(self) -> str:
@@ -49,6 +55,7 @@ class Picked:
             "relative": self.member.relative.to_json(),
             **self.member.certified,
             "why": self.why,
+            "cascade": {**self.cascade.to_json(), "why": self.beside} if self.cascade else None,
         }
 
 
@@ -93,8 +100,11 @@ def pick(
     limits = limits_of(bounds, baseline, report.expectations)
     refuse_unknown(report, limits)
     fitting = [member for member in offered if not any(limit.violation(member) for limit in limits)]
+    asks_for_speed = minimize == SPEED and bounds.bounds_quality and runtime in (None, DEFAULT_RUNTIME)
     if not fitting:
-        raise NotFoundError(_nothing_fits(report, offered, limits, bounds))
+        faster = faster_cascade(store, report, limits) if asks_for_speed else None
+        told = f" {in_a_line(faster, name, bounds)}" if faster else ""
+        raise NotFoundError(_nothing_fits(report, offered, limits, bounds) + told)
     chosen = rule.best(fitting)
     why = [_why(rule, chosen, fitting, len(verified), limits, runtime, report.facts)]
     why += in_words(chosen, bounds, report.expectations)
@@ -102,7 +112,10 @@ def pick(
         why.append(less_sure(other, rule.shown(other), float(bounds.drop or 0.0)))
     if bounds.max_memory_mib is not None or minimize == "peak_memory_mib":
         why.append(_only_counted(chosen))
-    return Picked(name, chosen, baseline, " ".join(sentence for sentence in why if sentence))
+    than = chosen.metrics[SPEED].value if asks_for_speed and SPEED in chosen.metrics else 0.0
+    faster = faster_cascade(store, report, limits, than=than) if than else None
+    beside = in_a_line(faster, name, bounds) if faster else ""
+    return Picked(name, chosen, baseline, " ".join(sentence for sentence in why if sentence), faster, beside)
 
 
 def _rule(report: FrontReport, minimize: str | None, maximize: str | None) -> _Rule:

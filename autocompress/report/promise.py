@@ -8,7 +8,7 @@ from typing import Final
 
 from autocompress.certainty import CONFIDENCE
 from autocompress.core.scores import score_named
-from autocompress.report.bounds import PickBounds
+from autocompress.report.bounds import Bounded, PickBounds
 from autocompress.report.expectation import Expectations, Expected
 from autocompress.report.front import FrontReport, Member
 from autocompress.report.wording import label, quality_unit
@@ -19,7 +19,7 @@ _FOLDS: Final = 5
 """That are spoken of where a study certified nothing."""
 
 
-def in_words(chosen: Member, bounds: PickBounds, expected: Expectations) -> list[str]:
+def in_words(chosen: Bounded, bounds: PickBounds, expected: Expectations) -> list[str]:
     """Sentences about the drop of what was picked."""
     known, allowed = chosen.expected, bounds.drop
     said = []
@@ -116,7 +116,12 @@ def _by(known: Expected) -> str:
     return f"{known.rows:,} held-out rows" + (f" and {done} of {of} folds of the training rows" if done else "")
 
 
-def _doubt(chosen: Member, allowed: float | None) -> str:
+def loss_in_words(one: Bounded) -> str:
+    """`0.6 points (-0.2 to 1.4)`, of what is expected."""
+    return _loss(one.expected, one) if one.expected is not None else "nobody knows what"
+
+
+def _doubt(chosen: Bounded, allowed: float | None) -> str:
     """Whether the validation texts are enough to say that the bound on the drop is kept."""
     within = chosen.relative.quality_drop_interval
     if allowed is None or within is None or within[1] <= allowed + _ROUNDING:
@@ -124,7 +129,7 @@ def _doubt(chosen: Member, allowed: float | None) -> str:
     return f"The validation texts cannot rule out a drop of up to {within[1]:.2g} (95 %); with `--sure` they must."
 
 
-def _loss(known: Expected, of: Member) -> str:
+def _loss(known: Expected, of: Bounded) -> str:
     """`0.6 points (-0.2 to 1.4)`."""
     kind = score_named(quality_unit(of.metrics))
     scale, digits = (100, 1) if kind.points else (1, kind.digits)

@@ -10,7 +10,8 @@ from rich.console import Console, ConsoleOptions, RenderableType, RenderResult
 from rich.text import Text
 
 from autocompress.core.metrics import Direction
-from autocompress.report.front import Baseline, FrontReport, Member, Metrics
+from autocompress.report.cascade_picking import PickedCascade
+from autocompress.report.front import Baseline, FrontReport, Member, Metrics, Relative
 from autocompress.report.layout import Cell, Column, Fitted, Row
 from autocompress.report.notes import notes
 from autocompress.report.picking import Picked
@@ -76,29 +77,41 @@ def _table(report: FrontReport, width: int) -> Fitted:
     return Fitted(_columns(known, shown, report.objectives), rows)
 
 
-def as_picked(picked: Picked) -> RenderableType:
-    """The picked model beside the baseline, and why it was picked."""
-    return _Picked(picked)
+def as_picked(picked: Picked | PickedCascade) -> RenderableType:
+    """The picked model, or two as one, beside the baseline, and why it was picked."""
+    if isinstance(picked, PickedCascade):
+        one = picked.cascade
+        return _Picked(_heading(one.digest, one.summary), one.in_full, one.relative, picked.baseline, [picked.why])
+    member = picked.member
+    said = [picked.why, *([picked.beside] if picked.beside else [])]
+    return _Picked(_heading(member.digest, member.summary), member.metrics, member.relative, picked.baseline, said)
+
+
+def _heading(digest: str, summary: str) -> Text:
+    title = Text(digest, style="bold")
+    title.append(f"  {one_line(summary)}", style="not bold")
+    return title
 
 
 @final
 class _Picked:
     """The same, laid out for the width it is printed at: intervals stand below their values where it is narrow."""
 
-    def __init__(self, picked: Picked) -> None:
-        self._picked = picked
+    def __init__(
+        self, title: Text, metrics: Metrics, relative: Relative, baseline: Baseline, said: Sequence[str]
+    ) -> None:
+        self._title, self._metrics, self._relative, self._baseline = title, metrics, relative, baseline
+        self._said = said
 
     def __rich_console__(self, console: Console, options: ConsoleOptions) -> RenderResult:
-        member = self._picked.member
-        title = Text(member.digest, style="bold")
-        title.append(f"  {one_line(member.summary)}", style="not bold")
-        yield title
+        yield self._title
         yield self._table(" " if options.max_width >= _ROOMY else "\n")
-        yield Text(one_line(self._picked.why))
+        for line in self._said:
+            yield Text(one_line(line))
 
     def _table(self, gap: str) -> Fitted:
-        member, baseline = self._picked.member, self._picked.baseline
-        one, of = member.relative, quality_unit(member.metrics)
+        known, baseline = self._metrics, self._baseline
+        one, of = self._relative, quality_unit(known)
         changes = {
             "quality": _points(one.quality_drop, one.quality_drop_interval, gap, of),
             "test_quality": _points(one.test_quality_drop, one.test_quality_drop_interval, gap, of),
@@ -106,13 +119,13 @@ class _Picked:
             "size_mb": change(one.size_ratio),
         }
         rows = []
-        for metric in dict.fromkeys((*_FIXED, *member.metrics)):
-            if metric in member.metrics:
-                mine, its = (_in_full(metric, metrics, gap) for metrics in (member.metrics, baseline.metrics))
-                rows.append(Row([label(metric, member.metrics), mine, its, changes.get(metric, "")]))
+        for metric in dict.fromkeys((*_FIXED, *known)):
+            if metric in known:
+                mine, its = (_in_full(metric, metrics, gap) for metrics in (known, baseline.metrics))
+                rows.append(Row([label(metric, known), mine, its, changes.get(metric, "")]))
         if one.expected_drop is not None:
             told = _points(one.expected_drop, one.expected_drop_interval, gap, of)
-            rows.insert(min(2, len(rows)), Row([f"{label('quality', member.metrics)}, unseen", "", "", told]))
+            rows.insert(min(2, len(rows)), Row([f"{label('quality', known)}, unseen", "", "", told]))
         return Fitted([Column(""), *(Column(name, "right") for name in ("picked", "baseline", "change"))], rows)
 
 

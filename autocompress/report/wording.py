@@ -14,6 +14,8 @@ _LABELS: Final = {
     "test_quality": "test quality",
     "latency_ms": "latency",
     "latency_p90_ms": "latency p90",
+    "latency_p99_ms": "latency p99",
+    "latency_worst_ms": "latency at worst",
     "size_mb": "size",
     "parameters": "parameters",
     "macs": "MACs",
