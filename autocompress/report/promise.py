@@ -106,7 +106,7 @@ def _by_folds(report: FrontReport, nearest: Member, allowed: float) -> str:
     if then is None:
         return ""
     asked = f"`finalists: {{certify: {{folds: {_FOLDS}}}}}`{_minutes(report, _FOLDS)}"
-    would = "would show it too" if then.at_most <= allowed else "would not be enough by themselves"
+    would = "would show it too, where the teacher is trained here" if then.at_most <= allowed else "would not be enough"
     return f"; {_FOLDS} folds of the {training:,} training rows ({asked}) {would}"
 
 

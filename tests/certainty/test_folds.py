@@ -107,7 +107,9 @@ def believed(world: World) -> Belief:
     return Belief(np.concatenate([p.expected for p in parts]), np.concatenate([p.uncertain for p in parts]))
 
 
-@pytest.mark.parametrize("name", WORLDS)
+@pytest.mark.parametrize(
+    "name", [pytest.param(name, marks=pytest.mark.long if name == "few rows" else ()) for name in WORLDS]
+)
 def test_with_folds_a_bound_is_broken_in_at_most_a_tenth_of_studies_and_intervals_hold(name: str) -> None:
     true, found = simulated(WORLDS[name])[0], believed(WORLDS[name])
     chosen = fastest(found.keeps(BOUND))

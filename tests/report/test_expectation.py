@@ -186,3 +186,15 @@ def test_what_is_picked_is_shown_with_what_is_expected(kept: Store) -> None:
     console.print(as_picked(pick(kept, "quickstart", bounds=POINT, minimize="latency_ms")))
     assert isinstance(console.file, io.StringIO)
     assert "accuracy, unseen" in console.file.getvalue()
+
+
+def test_folds_of_the_training_rows_that_would_show_it_are_named_with_their_time(kept: Store) -> None:
+    with kept.lease("quickstart") as lease:
+        kept.set_fact(lease, "task", {"metric": "accuracy", "texts": {"train": 4300, "validation": 400, "test": 400}})
+        kept.set_fact(lease, "timings", {"teacher": 100.0, "elastic model": 60.0, "finalists": 160.0})
+    with pytest.raises(NotFoundError) as caught:
+        fastest(kept, PickBounds(max_quality_drop=0.0058))
+    asked = "5 folds of the 4,300 training rows (`finalists: {certify: {folds: 5}}`, 17 minutes or more)"
+    assert f"; {asked} would show it too, where the teacher is trained here. It would keep" in str(caught.value)
+    with pytest.raises(NotFoundError, match=r"17 minutes or more\) would not be enough\. It would keep"):
+        fastest(kept, PickBounds(max_quality_drop=0.0045))
