@@ -107,7 +107,9 @@ def _knob_problems(knob: Knob, rule: SettingRule) -> list[tuple[Place, str]]:
         case Real() if not rule.values and not rule.real:
             return [((), "must be whole numbers; write `low` and `high` without a decimal point and no `log`")]
         case Integer() | Real() if not rule.values:
-            ends = (("low", rule.problem(knob.low)), ("high", rule.problem(knob.high)))
+            ends = [("low", rule.problem(knob.low)), ("high", rule.problem(knob.high))]
+            if isinstance(knob, Integer) and knob.step % rule.multiple:
+                ends.append(("step", f"{knob.step} is no multiple of {rule.multiple}"))
             return [((end,), problem) for end, problem in ends if problem]
         case _:
             offered = ", ".join(map(str, rule.values))

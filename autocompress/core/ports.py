@@ -30,8 +30,8 @@ class Phase(enum.IntEnum):
 @dataclass(frozen=True, slots=True)
 class SettingRule:
     """What a setting of an operator may be: one of `values`, or a number from `low` to `high`: a whole one (a `size`
-    may also be written as a share of what the model has), or any where it is `real`. Without a `default` it must be
-    given, unless it is `optional`: then something else decides where it is not."""
+    may also be written as a share of what the model has) that is a `multiple` of some, or any where it is `real`.
+    Without a `default` it must be given, unless it is `optional`: then something else decides where it is not."""
 
     values: tuple[Setting, ...] = ()
     low: float | None = None
@@ -40,6 +40,7 @@ class SettingRule:
     size: bool = False
     default: Setting | None = None
     optional: bool = False
+    multiple: int = 1
 
     def problem(self, value: object) -> str | None:
         """What is wrong with a value, or None."""
@@ -54,6 +55,8 @@ class SettingRule:
             return f"{value} is less than {self.low:g}"
         if self.high is not None and value > self.high:
             return f"{value} is more than {self.high:g}"
+        if self.multiple > 1 and value % self.multiple:
+            return f"{value} is no multiple of {self.multiple}"
         return None
 
 

@@ -32,8 +32,11 @@ class Share:
     def __str__(self) -> str:
         return f"{100 * self.fraction:g}%"
 
-    def of(self, size: int) -> int:
-        return max(1, round(self.fraction * size))
+    def of(self, size: int, multiple: int = 1) -> int:
+        """The nearest multiple; the whole is the whole."""
+        if self.fraction == 1:
+            return size
+        return min(size, max(1, round(self.fraction * size / multiple)) * multiple)
 
 
 @dataclass(frozen=True, slots=True)
@@ -107,6 +110,8 @@ Knob = Choice | Integer | Real
 Suggest = Callable[[str, Knob], Setting]
 SizeOf = Callable[[str, str, str], int | None]
 """(operator, target, knob) -> the size the model has there, or None where a share means nothing."""
+MultipleOf = Callable[[str, str], int]
+"""(operator, knob) -> what its sizes are multiples of."""
 Suits = Callable[[str, str], bool]
 """(operator, target) -> whether the operator can work there."""
 
@@ -186,7 +191,14 @@ class SearchSpace:
                 if self.steps.index(asked_once[key]) >= position:
                     raise ValueError(f"steps[{position}].when: {key!r} must belong to an earlier step")
 
-    def bind(self, names: tuple[str, ...], size_of: SizeOf, *, suits: Suits = lambda _, __: True) -> SearchSpace:
+    def bind(
+        self,
+        names: tuple[str, ...],
+        size_of: SizeOf,
+        *,
+        suits: Suits = lambda _, __: True,
+        multiple_of: MultipleOf = lambda _, __: 1,
+    ) -> SearchSpace:
         """Resolve globs and shares against the names of a model's layers and parts, as far as they suit the operators.
 
         Raises ValueError when a target matches nothing, or when a size is larger than the model's own.
@@ -194,7 +206,10 @@ class SearchSpace:
         return SearchSpace(
             self.name,
             self.version,
-            tuple(_bind_step(step, position, names, size_of, suits) for position, step in enumerate(self.steps)),
+            tuple(
+                _bind_step(step, position, names, size_of, suits, multiple_of)
+                for position, step in enumerate(self.steps)
+            ),
             self.description,
         )
 
@@ -233,7 +248,9 @@ def _when_name(key: str) -> str:
     return knob_name(step, "", knob)
 
 
-def _bind_step(step: StepSpace, position: int, names: tuple[str, ...], size_of: SizeOf, suits: Suits) -> StepSpace:
+def _bind_step(
+    step: StepSpace, position: int, names: tuple[str, ...], size_of: SizeOf, suits: Suits, multiple_of: MultipleOf
+) -> StepSpace:
     where = f"steps[{position}] ({step.name})"
     matched = (name for name in (WHOLE, *names) if _is_target(name, step.target))
     targets = tuple(name for name in matched if suits(step.operator, name))
@@ -242,7 +259,7 @@ def _bind_step(step: StepSpace, position: int, names: tuple[str, ...], size_of: 
             f"{where}.target: {step.target!r} fits no part of the model; {did_you_mean(step.target, names)}"
         )
     knobs = {
-        name: _bind_knob(knob, f"{where}.{name}", step.operator, targets, name, size_of)
+        name: _bind_knob(knob, f"{where}.{name}", step.operator, targets, name, size_of, multiple_of)
         for name, knob in step.knobs.items()
     }
     return StepSpace(
@@ -259,7 +276,15 @@ def _is_target(name: str, pattern: str) -> bool:
     return fnmatch.fnmatchcase(name, pattern) and name.count(".") == pattern.count(".")
 
 
-def _bind_knob(knob: Knob, where: str, operator: str, targets: tuple[str, ...], name: str, size_of: SizeOf) -> Knob:
+def _bind_knob(
+    knob: Knob,
+    where: str,
+    operator: str,
+    targets: tuple[str, ...],
+    name: str,
+    size_of: SizeOf,
+    multiple_of: MultipleOf,
+) -> Knob:
     sizes = {size for target in targets if (size := size_of(operator, target, name)) is not None}
     if isinstance(knob, Choice):
         shares = [value for value in knob.choices if isinstance(value, Share)]
@@ -267,7 +292,10 @@ def _bind_knob(knob: Knob, where: str, operator: str, targets: tuple[str, ...], 
             raise ValueError(
                 f"{where}: a share needs one size to be a share of, the model has {sorted(sizes) or 'none'}"
             )
-        resolved = [value.of(next(iter(sizes))) if isinstance(value, Share) else value for value in knob.choices]
+        multiple = multiple_of(operator, name)
+        resolved = [
+            value.of(next(iter(sizes)), multiple) if isinstance(value, Share) else value for value in knob.choices
+        ]
         knob = Choice(tuple(dict.fromkeys(resolved)))
         largest = max((v for v in resolved if isinstance(v, int) and not isinstance(v, bool)), default=0)
     else:

@@ -56,12 +56,16 @@ def bound(space: SearchSpace, model: ModelParts) -> SearchSpace:
         sizes = (OPERATORS[operator].size_of(part, knob) for part in parts if OPERATORS[operator].fits(part))
         return next((size for size in sizes if size is not None), None)
 
+    def multiple_of(operator: str, knob: str) -> int:
+        rule = OPERATORS[operator].rules.get(knob)
+        return rule.multiple if rule else 1
+
     def suits(operator: str, target: str) -> bool:
         return _suits(OPERATORS[operator], model, target)
 
     if any(step.operator == PruneHidden.name for step in space.steps) and (why := why_whole(model)):
         raise ValueError(f"{PruneHidden.name}: {why}")
-    return space.bind(model.names(), size_of, suits=suits)
+    return space.bind(model.names(), size_of, suits=suits, multiple_of=multiple_of)
 
 
 def _suits(operator: Operator, model: ModelParts, target: str) -> bool:

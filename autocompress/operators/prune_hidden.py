@@ -32,7 +32,7 @@ class PruneHidden:
     elastic: Final = False
     targets: Final = ("*",)
     rules: Final[Mapping[str, SettingRule]] = {
-        "hidden_size": SettingRule(low=MULTIPLE, size=True),
+        "hidden_size": SettingRule(low=MULTIPLE, size=True, multiple=MULTIPLE),
     }
 
     def fits(self, part: Part) -> bool:

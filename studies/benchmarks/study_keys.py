@@ -55,6 +55,7 @@ def _rule(rule: Any) -> str:
         return ", ".join(f"`{json.dumps(value) if isinstance(value, bool) else value}`" for value in rule.values)
     kind = "number" if rule.real else "whole number"
     ends = [text for text in (_end("from", rule.low), _end("to", rule.high)) if text]
+    kind = kind if rule.multiple == 1 else f"multiple of {rule.multiple}"
     return " ".join([kind, *ends]) + (", or a share of what the model has" if rule.size else "")
 
 

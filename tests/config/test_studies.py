@@ -395,6 +395,7 @@ def test_a_list_of_fixed_length_must_have_it(folder: Path, operators: Operators)
 
 
 HEADS = {"operator": "prune_heads", "target": "layers.*.attention"}
+HIDDEN = {"operator": "prune_hidden", "target": "*"}
 BITS = {"operator": "quantize", "target": "embeddings"}
 
 
@@ -430,6 +431,15 @@ BITS = {"operator": "quantize", "target": "embeddings"}
         ({**HEADS, "settings": {"heads": "50%"}}, "settings.heads: '50%' is not a whole number; a share is written"),
         ({**HEADS, "knobs": {"heads": {"low": 0.0, "high": 1, "log": True}}}, "knobs.heads.low: a logarithmic range"),
         ({**HEADS, "settings": {"heads": 4}, "when": {"x.y": [1]}}, "when.x.y: 'x.y' is no knob asked once"),
+        (
+            {**HIDDEN, "knobs": {"hidden_size": {"choices": ["50%", 100]}}},
+            "knobs.hidden_size.choices[1]: 100 is no multiple of 16",
+        ),
+        (
+            {**HIDDEN, "knobs": {"hidden_size": {"low": 96, "high": 384, "step": 24}}},
+            "knobs.hidden_size.step: 24 is no multiple of 16",
+        ),
+        ({**HIDDEN, "target": "layers.*", "settings": {"hidden_size": 192}}, "target: 'prune_hidden' cannot work on"),
     ],
 )
 def test_a_mistake_in_a_step_is_told_in_plain_words(

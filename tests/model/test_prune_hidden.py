@@ -2,10 +2,13 @@
 
 from __future__ import annotations
 
+from pathlib import Path
+
 import pytest
 import torch
 from torch import Tensor, nn
 
+import autocompress
 from autocompress import operators
 from autocompress.anatomy import FAMILIES, Anatomy, anatomy_of
 from autocompress.core.policy import CompressionPolicy, Step
@@ -17,6 +20,7 @@ from autocompress.inputs.examples import Examples
 from autocompress.tasks import TextClassification, batches
 from tests.conftest import build_model
 from tests.families.given import telling
+from tests.given_study import BOARD, write_data, write_model, write_study
 
 SPACE = SearchSpace("narrow", 1, (StepSpace("prune_hidden", "*", {"hidden_size": Choice((Share(0.5), Share(1.0)))}),))
 
@@ -80,6 +84,15 @@ def test_shares_are_those_of_the_stream_also_where_tables_are_narrower() -> None
         assert space.knobs() == {"prune_hidden/hidden_size": Choice((32, 64))}
 
 
+def test_a_share_is_the_nearest_size_that_kernels_like() -> None:
+    shares = Choice((Share(0.33), Share(0.7), Share(0.01), Share(1.0)))
+    space = SearchSpace("narrow", 1, (StepSpace("prune_hidden", "*", {"hidden_size": shares}),))
+    knobs = operators.bound(space, Anatomy(build_model("bert"), FAMILIES).shape()).knobs()
+    assert knobs == {"prune_hidden/hidden_size": Choice((16, 48, 64))}
+    odd = Share(0.99).of(47, 16), Share(1.0).of(47, 16), Share(0.5).of(47)
+    assert odd == (47, 47, 24)
+
+
 @pytest.mark.parametrize(
     ("form", "told"),
     [
@@ -111,3 +124,25 @@ def test_hidden_states_are_compared_in_the_channels_that_were_kept(
     (batch, *_) = batches(small_task.examples("train"), 16)
     objective(student.model, batch).backward()
     assert all(projection.weight.grad is not None for projection in objective.projections.values())
+
+
+@pytest.mark.long
+def test_a_study_over_the_hidden_size_alone_ends_in_a_folder_that_verifies(tmp_path: Path) -> None:
+    write_data(tmp_path / "texts.csv", rows=120)
+    write_model(tmp_path / "model", head=False)
+    (tmp_path / "board.yaml").write_text(BOARD)
+    step = {"operator": "prune_hidden", "target": "*", "knobs": {"hidden_size": {"choices": ["50%", "100%"]}}}
+    study = write_study(
+        tmp_path,
+        space={"name": "narrow", "version": 1, "steps": [step]},
+        device="board.yaml",
+        objectives={"quality": "maximize", "size_mb": "minimize"},
+        budget={"trials": 2},
+        finalists={"count": 2, "training": {"epochs": 1, "batch_size": 16, "learning_rate": 5.0e-3}},
+    )
+    with autocompress.run(study, storage=str(tmp_path / "own.db"), workers=0) as done:
+        picked = done.pick(minimize="size_mb", out=tmp_path / "picked")
+    assert [step.settings for step in picked.policy.steps] == [{"hidden_size": 16}]
+    assert autocompress.verify_folder(tmp_path / "picked").problems == ()
+    assert autocompress.load_torch(tmp_path / "picked").classifier.in_features == 32
+    assert autocompress.load_torch(tmp_path / "picked").bert.pooler.dense.in_features == 16
