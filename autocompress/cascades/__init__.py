@@ -9,7 +9,7 @@ of a softmax is a fair rule to stop by is shown by Jitkrittum et al. 2023, and w
 one region, and data that shift.
 """
 
-from autocompress.cascades.crossing import crossed, halves, threshold_for
+from autocompress.cascades.crossing import Crossed, crossed, halves, threshold_for
 from autocompress.cascades.prices import Costs, Price, priced, share_interval
 from autocompress.cascades.search import SHARES, Answerer, Found, cascade_digest, found_cascades
 
@@ -17,6 +17,7 @@ __all__ = [
     "SHARES",
     "Answerer",
     "Costs",
+    "Crossed",
     "Found",
     "Price",
     "cascade_digest",

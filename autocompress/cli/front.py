@@ -40,7 +40,7 @@ def pareto(
         for file, mark in ((png, PICTURE), (html, PAGE)):
             if file:
                 check_file(file, mark, keep=store.places)
-        front = reports.front_report(store, study)
+        front = reports.with_cascades(store, reports.front_report(store, study))
     if png:
         reports.as_png(front, png)
         session.wrote(png)

@@ -2,6 +2,7 @@
 
 from autocompress.report.bounds import PickBounds
 from autocompress.report.cascade_picking import PickedCascade, pick_cascade
+from autocompress.report.cascades import with_cascades
 from autocompress.report.front import Baseline, FrontReport, Hypervolume, Member, Relative, front_report
 from autocompress.report.html import as_html
 from autocompress.report.markdown import as_markdown
@@ -34,4 +35,5 @@ __all__ = [
     "front_report",
     "pick",
     "pick_cascade",
+    "with_cascades",
 ]

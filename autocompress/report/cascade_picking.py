@@ -9,15 +9,13 @@ from typing import Any, Final
 
 from autocompress.errors import IntegrityError, NotFoundError, SpecError
 from autocompress.report.bounds import Limit, PickBounds, limits_of
-from autocompress.report.cascades import Cascade, cascades_of
+from autocompress.report.cascades import WORTH, Cascade, cascades_of
 from autocompress.report.front import Baseline, FrontReport, front_report
 from autocompress.report.promise import in_words, loss_in_words
 from autocompress.report.wording import listed, quality_unit, times, with_unit
 from autocompress.store import Store
 
 SCHEMA: Final = "autocompress.cascade/1"
-_WORTH: Final = 0.9
-"""A cascade that takes more of a single model's time is not worth two models."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -75,7 +73,7 @@ def faster_cascade(
 ) -> Cascade | None:
     """The fastest within limits that takes a tenth less than so many milliseconds; None where there is none to tell
     of."""
-    return next(iter(cascades_of(store, report, faster_than=_WORTH * than).within(limits)), None)
+    return next(iter(cascades_of(store, report, faster_than=WORTH * than).within(limits)), None)
 
 
 def in_a_line(one: Cascade, study: str, bounds: PickBounds) -> str:

@@ -5,7 +5,7 @@ from __future__ import annotations
 import dataclasses
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
-from typing import Any, Final, Literal
+from typing import TYPE_CHECKING, Any, Final, Literal
 
 from autocompress.core.metrics import Direction
 from autocompress.core.outcome import (
@@ -30,6 +30,9 @@ from autocompress.report.policies import explain_policy
 from autocompress.report.prediction import PACE, Pace, Prediction, common_pace, compare
 from autocompress.report.ties import Tie, ties
 from autocompress.store import Counts, Finalist, Store, StudyRow
+
+if TYPE_CHECKING:
+    from autocompress.report.cascades import Cascade
 
 SCHEMA: Final = "autocompress.front/1"
 
@@ -146,7 +149,7 @@ class Hypervolume:
 @dataclass(frozen=True, slots=True)
 class FrontReport:
     """`members` are the verified front first, then other verified ones, then the front of the search, each by the
-    first cost the study minimises."""
+    first cost the study minimises. `cascades` are there where somebody asked for them (`report.cascades`)."""
 
     study: str
     state: str
@@ -163,6 +166,7 @@ class FrontReport:
     trust: Trust | None = None
     pace: Pace | None = None
     expectations: Expectations = field(default_factory=Expectations)
+    cascades: tuple[Cascade, ...] = ()
 
     @property
     def verified(self) -> tuple[Member, ...]:
@@ -203,6 +207,7 @@ class FrontReport:
             "constraints": {metric: dict(bound) for metric, bound in self.constraints.items()},
             "baseline": self.baseline.to_json() if self.baseline else None,
             "members": [member.to_json() for member in self.members],
+            "cascades": [one.to_json() for one in self.cascades],
             "prediction": self.prediction.to_json() if self.prediction else None,
             "pace": self.pace.to_json() if self.pace else None,
             "trust": self.trust.to_json() if self.trust else None,

@@ -9,6 +9,7 @@ from typing import Any, Final
 
 from autocompress.assets import PAGE, write_file
 from autocompress.core.outcome import Measurement
+from autocompress.report.cascade_section import as_section
 from autocompress.report.front import Baseline, FrontReport, Member, Metrics
 from autocompress.report.notes import notes
 from autocompress.report.plain_text import one_line
@@ -62,6 +63,7 @@ def page(report: FrontReport) -> str:
             _tiles(report),
             _figure(report),
             _candidates(report),
+            as_section(report.cascades),
             _facts(report),
             "<footer>Written by autocompress. Nothing in this page is loaded from elsewhere.</footer>",
             "</main>",
@@ -112,6 +114,7 @@ def _figure(report: FrontReport) -> str:
         ("verified", "verified, with 95 % interval", "verified" in kinds),
         ("baseline", "baseline, uncompressed", "baseline" in kinds),
         ("estimate", "estimate, before training", "estimate" in kinds),
+        ("cascade", "cascade of two, modelled", "cascade" in kinds),
         ("knee", "knee", any(dot.knee for dot in plot.dots)),
     ]
     legend = "".join(f'<span class="key {kind}">{_safe(text)}</span>' for kind, text, shown in keys if shown)

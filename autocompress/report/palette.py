@@ -8,6 +8,7 @@ VERIFIED: Final = "#0072B2"
 BASELINE: Final = "#D55E00"
 KNEE: Final = "#B3458B"  # their reddish purple, darkened to 4.5:1 on white
 ESTIMATE: Final = "#8A929C"
+CASCADE: Final = "#007A5A"  # their bluish green, darkened to 4.5:1 on white
 INK: Final = "#1B2430"
 MUTED: Final = "#5B6673"
 RULE: Final = "#E3E7EC"

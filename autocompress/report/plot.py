@@ -20,12 +20,14 @@ LEFT, RIGHT, TOP, BOTTOM = 84, 24, 24, 58
 LABEL_SIZE: Final = 12
 """Font size of a label in pixels; a character of a sans-serif font is about 0.56 of it wide."""
 
-Kind = Literal["baseline", "verified", "estimate"]
+Kind = Literal["baseline", "verified", "estimate", "cascade"]
+_ORDER: Final = ("estimate", "baseline", "cascade", "verified")
 
 
 @dataclass(frozen=True, slots=True)
 class Dot:
-    """A candidate in data units; `spans` are its 95 % intervals along x and y."""
+    """A candidate in data units; `spans` are its 95 % intervals along x and y, and `told` is what a page says of it
+    where it is pointed at."""
 
     x: float
     y: float
@@ -33,6 +35,7 @@ class Dot:
     label: str = ""
     knee: bool = False
     spans: tuple[tuple[float, float] | None, tuple[float, float] | None] = (None, None)
+    told: str = ""
 
 
 @dataclass(frozen=True, slots=True)
@@ -107,13 +110,14 @@ def plot_of(report: FrontReport) -> Plot | None:
     shown = [dot for dot in everyone if dot.kind == "verified" or dot.kind == "baseline"] or everyone
     low, high = _y_range(shown)
     dots = [dot for dot in everyone if dot in shown or low <= dot.y <= high]
+    dots += [dot for dot in _cascades(report, x, y) if low <= dot.y <= high]
     members = [member for member in report.verified if member.on_front and {x, y} <= member.metrics.keys()]
     return Plot(
         x=_cost_axis(x, _title(x, report), dots),
         y=Axis(y, _title(y, report), low, high, False, _linear_ticks(y, low, high)),
-        dots=tuple(sorted(dots, key=lambda dot: ("estimate", "baseline", "verified").index(dot.kind))),
+        dots=tuple(sorted(dots, key=lambda dot: _ORDER.index(dot.kind))),
         front=tuple(sorted((member.metrics[x].value, member.metrics[y].value) for member in members)),
-        hidden=len(everyone) - len(dots),
+        hidden=sum(dot not in dots for dot in everyone),
     )
 
 
@@ -135,6 +139,15 @@ def _dots(report: FrontReport, x: str, y: str) -> list[Dot]:
             text = f"{faster} {member.digest[:8]}".strip() if member.verified else ""
             dots.append(_dot(member.metrics, x, y, "verified" if member.verified else "estimate", text, member.knee))
     return dots
+
+
+def _cascades(report: FrontReport, x: str, y: str) -> list[Dot]:
+    """Two models as one, without labels: the front is of single ones."""
+    return [
+        Dot(one.metrics[x].value, one.metrics[y].value, "cascade", told=f"{one.summary}: {times(one.relative.speedup)}")
+        for one in report.cascades
+        if {x, y} <= one.metrics.keys()
+    ]
 
 
 def _dot(metrics: Metrics, x: str, y: str, kind: Kind, text: str, knee: bool) -> Dot:

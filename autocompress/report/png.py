@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any, Final
 from autocompress.errors import NotFoundError
 from autocompress.report.canvas import POINTS, new_figure, save
 from autocompress.report.front import FrontReport
-from autocompress.report.palette import BASELINE, ESTIMATE, INK, KNEE, MUTED, RULE, VERIFIED
+from autocompress.report.palette import BASELINE, CASCADE, ESTIMATE, INK, KNEE, MUTED, RULE, VERIFIED
 from autocompress.report.plain_text import one_line
 from autocompress.report.plot import BOTTOM, HEIGHT, LABEL_SIZE, LEFT, RIGHT, TOP, WIDTH, Dot, Plot, plot_of
 
@@ -16,7 +16,7 @@ if TYPE_CHECKING:
     from matplotlib.axes import Axes
 
 _TEXT: Final = LABEL_SIZE * POINTS
-_COLOURS: Final = {"baseline": BASELINE, "verified": VERIFIED, "estimate": ESTIMATE}
+_COLOURS: Final = {"baseline": BASELINE, "verified": VERIFIED, "estimate": ESTIMATE, "cascade": CASCADE}
 
 
 def as_png(report: FrontReport, path: Path) -> None:
@@ -68,6 +68,9 @@ def _draw(axes: Axes, dot: Dot) -> None:
     if dot.kind == "estimate":
         axes.plot(dot.x, dot.y, "o", color=colour, alpha=0.5, markersize=4.5, markeredgewidth=0, zorder=1)
         return
+    if dot.kind == "cascade":
+        axes.plot(dot.x, dot.y, "^", color=colour, markersize=8, markeredgecolor="white", zorder=3)
+        return
     if dot.kind == "baseline":
         axes.axhline(dot.y, color=colour, linewidth=1, linestyle=(0, (4, 4)), alpha=0.6, zorder=1)
     for span, horizontal in ((dot.spans[0], True), (dot.spans[1], False)):
@@ -108,6 +111,7 @@ def _legend(axes: Axes, plot: Plot) -> None:
         (VERIFIED, "o", "verified, with 95 % interval", "verified" in kinds),
         (BASELINE, "s", "baseline, uncompressed", "baseline" in kinds),
         (ESTIMATE, "o", "estimate, before training", "estimate" in kinds),
+        (CASCADE, "^", "cascade of two, modelled", "cascade" in kinds),
     ]
     handles = [Line2D([], [], color=c, marker=m, linestyle="", label=text) for c, m, text, shown in entries if shown]
     if any(dot.knee for dot in plot.dots):

@@ -4,15 +4,17 @@ from __future__ import annotations
 
 from typing import Final
 
-from autocompress.report.palette import BASELINE, ESTIMATE, INK, KNEE, MUTED, RULE, VERIFIED
+from autocompress.report.palette import BASELINE, CASCADE, ESTIMATE, INK, KNEE, MUTED, RULE, VERIFIED
 
 STYLE: Final = (
     f"""
 :root {{ color-scheme: light dark; --ink: {INK}; --muted: {MUTED}; --rule: {RULE}; --page: #F6F7F9; --card: #FFFFFF;
-  --verified: {VERIFIED}; --baseline: {BASELINE}; --knee: {KNEE}; --estimate: {ESTIMATE}; }}
+  --verified: {VERIFIED}; --baseline: {BASELINE}; --knee: {KNEE}; --estimate: {ESTIMATE};
+  --cascade: {CASCADE}; }}
 @media (prefers-color-scheme: dark) {{
   :root {{ --ink: #E8ECF1; --muted: #9AA6B3; --rule: #2B333D; --page: #12161B; --card: #1A2027;
-    --verified: #56B4E9; --baseline: #F0894A; --knee: #E08FC0; --estimate: #6F7A86; }}
+    --verified: #56B4E9; --baseline: #F0894A; --knee: #E08FC0; --estimate: #6F7A86;
+    --cascade: #3CC49B; }}
 }}
 """
     """
@@ -46,6 +48,7 @@ figure { margin: 0; }
 .plot .leader { stroke: var(--muted); stroke-width: .7; }
 .plot .estimate { fill: var(--estimate); fill-opacity: .4; }
 .plot .verified { fill: var(--verified); stroke: var(--verified); }
+.plot .cascade { fill: var(--cascade); stroke: var(--card); stroke-width: 1.5; }
 .plot .baseline { fill: var(--baseline); stroke: var(--baseline); }
 .plot .dot, .plot rect { stroke: var(--card); stroke-width: 1.5; }
 .plot .span { stroke-width: 2; stroke-opacity: .5; stroke-linecap: round; }
@@ -54,6 +57,7 @@ figure { margin: 0; }
 figcaption { display: flex; flex-wrap: wrap; gap: 4px 20px; margin-top: 14px; color: var(--muted); font-size: 13px; }
 .key::before { content: ""; display: inline-block; width: 10px; height: 10px; border-radius: 50%; margin-right: 7px; }
 .key.verified::before { background: var(--verified); }
+.key.cascade::before { background: var(--cascade); clip-path: polygon(50% 0, 100% 100%, 0 100%); border-radius: 0; }
 .key.baseline::before { background: var(--baseline); border-radius: 2px; }
 .key.estimate::before { background: var(--estimate); opacity: .5; }
 .key.knee::before { border: 2px solid var(--knee); }

@@ -65,6 +65,9 @@ def _dot(plot: Plot, dot: Dot) -> str:
     x, y = plot.at(dot.x, dot.y)
     if dot.kind == "estimate":
         return f'<circle class="estimate" cx="{x:.1f}" cy="{y:.1f}" r="3.5"/>'
+    if dot.kind == "cascade":
+        corners = f"{x:.1f},{y - 7:.1f} {x + 6:.1f},{y + 5:.1f} {x - 6:.1f},{y + 5:.1f}"
+        return f'<polygon class="cascade" points="{corners}"><title>{_safe(dot.told)}</title></polygon>'
     parts = [f'<g class="{dot.kind}">']
     if dot.kind == "baseline":
         parts.append(f'<line class="level" x1="{LEFT}" y1="{y:.1f}" x2="{WIDTH - RIGHT}" y2="{y:.1f}"/>')

@@ -11,6 +11,7 @@ from rich.text import Text
 
 from autocompress.core.metrics import Direction
 from autocompress.report.cascade_picking import PickedCascade
+from autocompress.report.cascade_section import ABOUT, as_fitted
 from autocompress.report.front import Baseline, FrontReport, Member, Metrics, Relative
 from autocompress.report.layout import Cell, Column, Fitted, Row
 from autocompress.report.notes import notes
@@ -62,6 +63,9 @@ class _Front:
             yield Text(one_line(line), style="yellow" if line.startswith("Warning") else "dim")
         if left > 0:
             yield Text(f"{left} more estimate{'' if left == 1 else 's'}: --csv and --json list them all.", style="dim")
+        if report.cascades:
+            yield as_fitted(report.cascades, with_interval=options.max_width >= _ROOMY)
+            yield Text(one_line(ABOUT), style="dim")
 
 
 def _table(report: FrontReport, width: int) -> Fitted:

@@ -10,6 +10,9 @@ model stays: it loses nothing, and is no faster. A study without a database is r
 Where a study certified (`finalists.certify`), its folds of training rows, which are in neither half, make one more row
 of the default rule. The last column is what honesty costs in speed, beside the picks as seen.
 
+Where a study kept how unsure its members are, cascades of two are picked by the default rule from the seen half too,
+and judged with their threshold on the unseen one, the share that they hand on there included.
+
 The unseen half is small itself: a model that loses nothing at all breaks a bound there by chance. What a rule could
 keep at best is shown beside it, by the fastest member that keeps the bound over all rows, which nobody can know.
 """
@@ -21,7 +24,7 @@ import math
 import statistics
 import tempfile
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
@@ -29,28 +32,33 @@ import numpy as np
 from record import RESULTS, keep, kept
 
 import autocompress
-from autocompress.certainty import CONFIDENCE, Folds, Losses, RowScores, believe, fold_losses, held_out_losses
+from autocompress.cascades import Answerer, Costs, Crossed, found_cascades, priced
+from autocompress.certainty import CONFIDENCE, Belief, Folds, Losses, RowScores, believe, fold_losses, held_out_losses
 from autocompress.core.certified import certified_of
 from autocompress.core.outcome import values
 from autocompress.core.shares import amount
-from autocompress.report.expectation import fold_scores, row_scores
+from autocompress.report.expectation import fold_scores, row_doubts, row_scores
 from autocompress.store import Store
 
 Rows = Mapping[str, RowScores]
 HALF, DEFAULT, FOLDED = 0.5, "90 % sure (default)", "90 % sure, certified"
-SHOWN = ("as seen", "expected", "80 % sure", DEFAULT, "95 % sure", FOLDED, "the best there is")
+CASCADE = "cascade, 90 % sure"
+SHOWN = ("as seen", "expected", "80 % sure", DEFAULT, "95 % sure", FOLDED, CASCADE, "the best there is")
 
 
 @dataclass(frozen=True)
 class Stored:
     """A finished study: the rows of its uncompressed model and of its members, the fastest first, and how many times as
     fast as it these are; what folds showed where it certified, so many of so many (`judged`, of the member that was
-    judged on most)."""
+    judged on most). `answerers` are members that say how unsure they are, beside a `baseline` of so many milliseconds.
+    """
 
     teacher: Rows
     members: Sequence[Rows]
     speeds: Sequence[float]
     folds: Folds | None = None
+    answerers: Sequence[Answerer] = ()
+    baseline: float = 1.0
 
     @property
     def judged(self) -> str:
@@ -79,10 +87,16 @@ def stored(store: Store, name: str) -> Stored:
     )
     speeds = [base / values(one.measurements)["latency_ms"] for one in verified]
     facts = store.study(name).facts
-    teachers, *members = fold_scores(store, facts, [one.candidate.digest for one in (baseline, *verified)])
+    teachers, *of_folds = fold_scores(store, facts, [one.candidate.digest for one in (baseline, *verified)])
     certified = certified_of(facts)
-    folds = fold_losses(teachers, members, of=certified.of) if certified else None
-    return Stored(row_scores(store, baseline), [row_scores(store, one) for one in verified], speeds, folds)
+    folds = fold_losses(teachers, of_folds, of=certified.of) if certified else None
+    members = [row_scores(store, one) for one in verified]
+    answerers = [
+        Answerer(one.candidate.number, rows, doubts.splits, Costs(known["latency_ms"], known["size_mb"]))
+        for one, rows in zip(verified, members, strict=True)
+        if (doubts := row_doubts(store, one)) is not None and (known := values(one.measurements))
+    ]
+    return Stored(row_scores(store, baseline), members, speeds, folds, answerers, base)
 
 
 def together(rows: Rows) -> RowScores:
@@ -123,12 +137,16 @@ def resplit(study: Stored, bound: float, generator: np.random.Generator, every: 
     """One random half of every split."""
     orders = {name: generator.permutation(len(rows)) for name, rows in study.teacher.items()}
 
+    def places(name: str, *, seen: bool) -> Any:
+        cut = round(HALF * len(orders[name]))
+        return orders[name][:cut] if seen else orders[name][cut:]
+
     def part(rows: Rows, *, seen: bool) -> dict[str, RowScores]:
-        cut = {name: round(HALF * len(order)) for name, order in orders.items()}
-        return {
-            name: one.take(orders[name][: cut[name]] if seen else orders[name][cut[name] :])
-            for name, one in rows.items()
-        }
+        return {name: one.take(places(name, seen=seen)) for name, one in rows.items()}
+
+    def half(one: Answerer, *, seen: bool) -> Answerer:
+        doubts = {name: values[places(name, seen=seen)] for name, values in one.doubts.items()}
+        return replace(one, rows=part(one.rows, seen=seen), doubts=doubts)
 
     teacher, members = part(study.teacher, seen=True), [part(one, seen=True) for one in study.members]
     unseen = lost(part(study.teacher, seen=False), [part(one, seen=False) for one in study.members])
@@ -140,7 +158,43 @@ def resplit(study: Stored, bound: float, generator: np.random.Generator, every: 
             found[rule] = Choice(1.0, 0.0, 0.0, refused=True)
         else:
             found[rule] = Choice(study.speeds[place], float(shown[place]), unseen[place], refused=False)
+    if len(study.answerers) > 1:
+        seen_halves = [half(one, seen=True) for one in study.answerers]
+        others = [half(one, seen=False) for one in study.answerers]
+        found[CASCADE] = cascade(study, teacher, seen_halves, part(study.teacher, seen=False), others, bound)
     return found
+
+
+def cascade(
+    study: Stored,
+    teacher: Rows,
+    seen: Sequence[Answerer],
+    unseen_teacher: Rows,
+    unseen: Sequence[Answerer],
+    bound: float,
+) -> Choice:
+    """The fastest by the seen half that is sure to keep the bound, on the other one."""
+    chosen = next(
+        (
+            one
+            for one in found_cascades(teacher, seen)
+            if Belief(np.array([one.expected]), np.array([one.uncertain])).keeps(bound + 1e-9)[0]
+        ),
+        None,
+    )
+    if chosen is None:
+        return Choice(1.0, 0.0, 0.0, refused=True)
+    by_number = {one.number: one for one in unseen}
+    small, large = by_number[chosen.small], by_number[chosen.large]
+    handed = {name: doubts > chosen.threshold for name, doubts in small.doubts.items()}
+    rows = {
+        name: RowScores(one.form, np.where(handed[name][:, None], large.rows[name].values, one.values))
+        for name, one in small.rows.items()
+    }
+    count, of = Crossed(rows, handed).counts
+    price = priced(small.costs, large.costs, count / of)
+    (below,) = lost(unseen_teacher, [rows])
+    return Choice(study.baseline / price.mean_ms, chosen.expected, below, refused=False)
 
 
 def judge(study: Stored, bound: float, resplits: int) -> dict[str, Any]:

@@ -14,8 +14,16 @@ from rich.console import Console
 
 from autocompress.certainty import Doubts, RowScores, to_bytes
 from autocompress.errors import IntegrityError, NotFoundError, SpecError
-from autocompress.report import PickBounds, pick, pick_cascade
-from autocompress.report.table import as_picked
+from autocompress.report import (
+    PickBounds,
+    as_html,
+    as_picked,
+    as_table,
+    front_report,
+    pick,
+    pick_cascade,
+    with_cascades,
+)
 from autocompress.store import ROW_SCORES, Artifact, Store
 
 from . import given
@@ -175,3 +183,31 @@ def test_doubts_that_changed_are_an_error(kept: Store) -> None:
     path.write_bytes(path.read_bytes() + b" ")
     with pytest.raises(IntegrityError, match="not what the study's database keeps"):
         pick_cascade(kept, "quickstart", bounds=POINT)
+
+
+def test_the_front_tells_cascades_apart_from_single_models(kept: Store, tmp_path: Path) -> None:
+    report = with_cascades(kept, front_report(kept, "quickstart"))
+    assert 1 <= len(report.cascades) <= 6
+    losses = [one.expected.at_most for one in report.cascades]
+    assert losses == sorted(losses, reverse=True)
+    speeds = [one.found.price.mean_ms for one in report.cascades]
+    assert speeds == sorted(speeds)
+    console = Console(file=io.StringIO(), width=120)
+    console.print(as_table(report))
+    told = console.file.getvalue()  # type: ignore[attr-defined]
+    one = report.cascades[0]
+    assert f"{one.small.digest[:8]} → {one.large.digest[:8]}" in told
+    assert "Cascades: a small model answers" in told
+    assert [tree["digest"] for tree in report.to_json()["cascades"]] == [each.digest for each in report.cascades]
+    as_html(report, tmp_path / "page.html")
+    page = (tmp_path / "page.html").read_text()
+    assert page.count('<polygon class="cascade"') == len(report.cascades)
+    assert f"<title>{one.summary}: " in page
+    assert page.count('<tr class="cascade">') == len(report.cascades)
+
+
+def test_a_front_without_cascades_shows_none(store: Store, tmp_path: Path) -> None:
+    report = with_cascades(store, front_report(store, "quickstart"))
+    assert report.cascades == ()
+    as_html(report, tmp_path / "page.html")
+    assert "<h2>Cascades</h2>" not in (tmp_path / "page.html").read_text()
