@@ -18,6 +18,7 @@ if TYPE_CHECKING:
     from autocompress.core.spec import StudySpec as StudySpec
     from autocompress.deploy.cascade import load as load
     from autocompress.errors import AutocompressError as AutocompressError
+    from autocompress.exported.cascade_check import verify_cascade as verify_cascade
     from autocompress.exported.folder_check import verify_folder as verify_folder
     from autocompress.exported.rebuild import load_torch as load_torch
     from autocompress.study.study import Study as Study
@@ -40,6 +41,7 @@ _HOMES = {
     "open_study": "autocompress.study.study",
     "resume": "autocompress.study.study",
     "run": "autocompress.study.study",
+    "verify_cascade": "autocompress.exported.cascade_check",
     "verify_folder": "autocompress.exported.folder_check",
 }
 __all__ = sorted(_HOMES)  # noqa: PLE0605 - one list, not two

@@ -103,9 +103,10 @@ class CascadeReport:
         return found | models | {"walked": walked, "speedup": self.speedup, "ok": self.ok}
 
 
-def verify_cascade(folder: Path, *, rounds: int = 20, seconds: float = 10) -> CascadeReport:
+def verify_cascade(folder: str | Path, *, rounds: int = 20, seconds: float = 10) -> CascadeReport:
     """Checks the files, verifies either model as a folder of its own, asks both as one what travels with them, and
     times that. Raises as `verify_folder` does."""
+    folder = Path(folder)
     manifest = read_cascade(folder)
     _check_digest(folder, manifest)
     files = compared(folder, manifest)

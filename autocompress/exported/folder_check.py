@@ -136,7 +136,7 @@ class _Answers:
         return task.score(logits, Examples(checked.texts, checked.tokens, checked.labels, pad)).value
 
 
-def verify_folder(folder: Path, *, rounds: int = 20, seconds: float = 10) -> FolderReport:
+def verify_folder(folder: str | Path, *, rounds: int = 20, seconds: float = 10) -> FolderReport:
     """Checks the files, puts the texts that travel with the model through the folder's own loader, and times it again,
     beside the uncompressed model: its stock export is made anew, with random weights, which take as long as any.
 
@@ -145,7 +145,7 @@ def verify_folder(folder: Path, *, rounds: int = 20, seconds: float = 10) -> Fol
     model needs is not there, or any but the card is not what it was, and HostError when it cannot be checked here.
     """
     try:
-        return _verified(folder, rounds, seconds)
+        return _verified(Path(folder), rounds, seconds)
     except (KeyError, TypeError, ValueError, RuntimeError, SafetensorError) as error:  # a digest made to fit
         if (refused := host_error(error) or not_loaded(error)) is not None:  # libraries make it an error of their own
             raise refused from error

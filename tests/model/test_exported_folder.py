@@ -269,7 +269,7 @@ def test_a_manifest_names_no_files_outside_of_its_folder(folder: Path) -> None:
     about["files"]["../secret"] = "0" * 64
     (folder / "manifest.json").write_text(json.dumps(about))
     with pytest.raises(IntegrityError, match=r"names files outside of the folder: \['\.\./secret'\]"):
-        verify_folder(folder)
+        verify_folder(str(folder))
 
 
 def test_every_file_is_readable_alike(made: Exported) -> None:
