@@ -91,12 +91,15 @@ class Lease:
 
 
 @contextmanager
-def hold(database: Database, name: str, study_id: int, *, seconds: float, takeover: bool) -> Iterator[Lease]:
-    """The study's lease, renewed by a thread while the body runs and given back after it."""
+def hold(
+    database: Database, name: str, find: Callable[[Connection], int], *, seconds: float, takeover: bool = False
+) -> Iterator[Lease]:
+    """The lease of the study that `find` finds, or makes, in the same transaction; renewed by a thread while the body
+    runs and given back after it."""
     ended, lease, renewer = threading.Event(), None, None
     try:
         with shielded():  # interrupted in between, it would be held by nobody who gives it back
-            lease = _acquire(database, name, study_id, seconds=seconds, takeover=takeover)
+            lease = _acquire(database, name, find, seconds=seconds, takeover=takeover)
             renewer = threading.Thread(target=_renew_until, args=(lease, ended), name=f"lease of {name}", daemon=True)
             renewer.start()
         yield lease
@@ -133,10 +136,13 @@ def refuse_if_held(database: Database, connection: Connection, name: str, study_
     )
 
 
-def _acquire(database: Database, name: str, study_id: int, *, seconds: float, takeover: bool) -> Lease:
+def _acquire(
+    database: Database, name: str, find: Callable[[Connection], int], *, seconds: float, takeover: bool
+) -> Lease:
     me = Process.current()
     owner = uuid.uuid4().hex
     with database.transaction() as connection:
+        study_id = find(connection)
         before = holder(connection, study_id)
         if not takeover:
             refuse_if_held(database, connection, name, study_id)

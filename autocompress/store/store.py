@@ -114,6 +114,27 @@ class Store:
                 connection, name, given=given, resolved=resolved, fingerprint=fingerprint, objectives=objectives
             )
 
+    def new_study(
+        self,
+        name: str,
+        *,
+        given: Mapping[str, Any],
+        resolved: Mapping[str, Any],
+        fingerprint: Mapping[str, Any],
+        objectives: Mapping[str, Direction],
+        seconds: float = 60.0,
+    ) -> AbstractContextManager[Lease]:
+        """A study that is held from its first moment: nobody else can take it for one that never began. Raises
+        SpecError as `create_study` does."""
+
+        def made(connection: Connection) -> int:
+            studies.create(
+                connection, name, given=given, resolved=resolved, fingerprint=fingerprint, objectives=objectives
+            )
+            return studies.find(connection, name)
+
+        return lease.hold(self._database, name, made, seconds=seconds)
+
     def study(self, name: str) -> StudyRow:
         """`searching` and `verifying` is what somebody does: where nobody does any more, as after a kill or on a disk
         that was too full for a last word, a study is interrupted."""
@@ -174,8 +195,9 @@ class Store:
         `takeover` even a live one, whose writes are refused from then on. What the former holder left running becomes
         pending. Raises StudyLockedError, naming the holder, otherwise.
         """
-        study_id = self._read(name, lambda _, study: study)
-        return lease.hold(self._database, name, study_id, seconds=seconds, takeover=takeover)
+        return lease.hold(
+            self._database, name, lambda connection: studies.find(connection, name), seconds=seconds, takeover=takeover
+        )
 
     # Candidates
 

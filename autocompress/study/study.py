@@ -347,14 +347,13 @@ def run(
         inputs = gather(spec, watching, kept=store.artifacts / ROWS)
         make_room(store, spec.name, watching)
         try:
-            store.create_study(
+            with store.new_study(
                 spec.name,
                 given=dict(given or resolved),
                 resolved=resolved,
                 fingerprint=dict(inputs.digests),
                 objectives=spec.objectives,
-            )
-            with store.lease(spec.name) as lease:
+            ) as lease:
                 conduct(spec, inputs, store, lease, watching, workers=workers, ray_address=ray_address)
         except KeyboardInterrupt:  # between the study's making and its run
             never_begun(store, spec.name)

@@ -18,7 +18,7 @@ from sqlalchemy import event
 from autocompress.core.interruption import interruptible
 from autocompress.core.outcome import RUNG_FINALIST, RUNG_SLICED
 from autocompress.core.process import Process
-from autocompress.errors import StudyLockedError
+from autocompress.errors import SpecError, StudyLockedError
 from autocompress.store import Lease, Store, database
 
 from . import given
@@ -49,6 +49,23 @@ def another_controller(address: str, *, seconds: float = 60) -> Iterator[tuple[B
         process.kill()
         process.join(10)
         ours.close()
+
+
+def test_a_new_study_is_held_from_its_first_moment(address: str) -> None:
+    """Seen between its making and its lease, another `run` would take it for one that never began, and delete it."""
+    about: dict[str, Any] = {"given": {}, "resolved": {}, "fingerprint": {}, "objectives": given.OBJECTIVES}
+    with Store.open(address) as ours, Store.open(address) as theirs:
+        with ours.new_study("sst2", **about) as lease:
+            with pytest.raises(StudyLockedError, match="study 'sst2' is being run by process"):
+                theirs.delete_study("sst2")
+            with (
+                pytest.raises(SpecError, match="a study named 'sst2' exists already"),
+                theirs.new_study("sst2", **about),
+            ):
+                pass
+            ours.set_fact(lease, "seen", 1)
+        assert theirs.fact("sst2", "seen") == 1
+        theirs.delete_study("sst2")
 
 
 def test_a_second_controller_is_refused_and_told_who_holds_the_study(store: Store, lease: Lease) -> None:
