@@ -247,6 +247,7 @@ def _fails(models: Sequence[bytes]) -> None:
 
 
 @pytest.mark.ray
+@pytest.mark.long
 def test_one_process_joins_and_starts_ray_one_after_the_other(address: str) -> None:
     in_a_driver(_joins_and_starts, address)
 

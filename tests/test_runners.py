@@ -88,6 +88,7 @@ def test_a_worker_that_dies_is_reported_and_replaced(way: str, ray: Any, tmp_pat
         runner.close()
 
 
+@pytest.mark.long
 def test_a_job_that_waits_behind_one_that_kills_the_worker_is_done_by_the_next(ray: Any, tmp_path: Path) -> None:
     runner = RayPool(ray, Dangerous, tmp_path, workers=1, timeout_seconds=60)
     try:

@@ -73,9 +73,9 @@ MINILM = bert_shape(hidden=384, heads=12, head_size=32, width=1536, layers=6)
 
 def test_a_profile_of_this_machine_is_written_read_and_validated(tmp_path: Path) -> None:
     path = tmp_path / "toy.yaml"
-    made = profile_to(path, TOY, LOADS, effort=EFFORT, ranks=True, widths=True)
+    made = profile_to(path, TOY, LOADS[:1], effort=EFFORT, ranks=True, widths=True)
     assert made == config.load_device(path)
-    assert (made.name, made.source, [t.workload for t in made.tables]) == ("toy", "measured", list(LOADS))
+    assert (made.name, made.source, [t.workload for t in made.tables]) == ("toy", "measured", list(LOADS[:1]))
     assert made.ceilings is not None
     assert made.ceilings.gflops_fp32 > 1
     assert made.energy is not None
@@ -92,7 +92,7 @@ def test_a_profile_of_this_machine_is_written_read_and_validated(tmp_path: Path)
             assert {row.width for row in one.rows if row.block == block} == {None, 16}
     checked = validate_file(path, models=3)
     assert checked == config.load_device(path)
-    assert [one.accuracy.n for one in checked.tables if one.accuracy] == [3, 3]
+    assert [one.accuracy.n for one in checked.tables if one.accuracy] == [3]
     assert not list(tmp_path.glob("*.part"))
 
 
