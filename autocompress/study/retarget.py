@@ -105,10 +105,9 @@ def retarget(
         dropped=tuple(sorted(set(spec.constraints) - set(target.constraints))),
     )
     resolved = config.spec_to_json(target)
-    store.create_study(
+    with store.new_study(
         target.name, given=resolved, resolved=resolved, fingerprint=row.fingerprint, objectives=target.objectives
-    )
-    with store.lease(target.name) as lease:
+    ) as lease:
         store.adopt(lease, found)
         for key, value in _facts(row.facts, profile, pricing, target, result.to_json(name)).items():
             store.set_fact(lease, key, value)
