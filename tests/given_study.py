@@ -158,8 +158,11 @@ def write_study(folder: Path, *, name: str = "mine", **changes: Any) -> Path:
         "export": {"form": "written"},  # the other takes a trace of seconds
         "seed": 0,
     }
+    tree |= changes
+    if isinstance(asked := tree["finalists"], dict):
+        tree["finalists"] = {"uncut": False, **asked}  # one more to export and to time in each of many studies
     path = folder / f"{name}.yaml"
-    path.write_text(yaml.safe_dump({**tree, **changes}, sort_keys=False), encoding="utf-8")
+    path.write_text(yaml.safe_dump(tree, sort_keys=False), encoding="utf-8")
     return path
 
 

@@ -9,6 +9,7 @@ import pytest
 
 import autocompress
 from autocompress.errors import SpecError
+from autocompress.operators import only_rounded
 from autocompress.study.study import SilentObserver
 from tests.given_study import BOARD, write_data, write_model, write_study
 
@@ -29,7 +30,7 @@ def test_a_study_is_begun_anew_after_a_failure_and_extended_after_its_end(tmp_pa
         "device": "board.yaml",
         "objectives": {"quality": "maximize", "size_mb": "minimize"},
         "elastic": {"steps": 0},
-        "finalists": {"count": 1, "training": {"epochs": 1, "batch_size": 16, "learning_rate": 5.0e-3}},
+        "finalists": {"count": 1, "uncut": True, "training": {"epochs": 1, "batch_size": 16, "learning_rate": 5.0e-3}},
     }
     storage, listener = str(tmp_path / "own.db"), Notes()
     impossible = write_study(tmp_path, budget={"trials": 5}, constraints={"size_mb": {"max": 1e-6}}, **given)
@@ -41,7 +42,9 @@ def test_a_study_is_begun_anew_after_a_failure_and_extended_after_its_end(tmp_pa
         assert (study.row.state, study.store.counts("mine").evaluated) == ("complete", 5)
         before = [record.candidate.digest for record in study.records()]
         first = finalists(study)
-        assert len(first) == 1
+        assert len(first) == 2, "one that was trained, and one from which nothing was cut"
+        policies = [record.candidate.policy for record in study.records()]
+        assert sorted(only_rounded(policies[number]) for number in first) == [False, True]
         with pytest.raises(SpecError, match=r"--trials 3: 5 were judged already; give all that there shall be"):
             study.resume(workers=0, trials=3)
         with pytest.raises(SpecError, match=r"--finalists 0: there are 1 already"):
@@ -50,8 +53,8 @@ def test_a_study_is_begun_anew_after_a_failure_and_extended_after_its_end(tmp_pa
         assert (study.row.state, study.store.counts("mine").evaluated) == ("complete", 8)
         assert [record.candidate.digest for record in study.records()][: len(before)] == before
         assert study.spec.budget.trials == 8
-        assert finalists(study)[:1] == first, "who was trained stays"
-        assert len(finalists(study)) >= 3
+        assert finalists(study)[:2] == first, "who was trained stays"
+        assert len(finalists(study)) >= 4
         assert all(one.state != "nominated" for one in study.store.finalists("mine"))
         assert study.store.check("mine") == []
         with pytest.raises(SpecError, match="exists already"):

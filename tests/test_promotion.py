@@ -3,6 +3,7 @@
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import replace
 from pathlib import Path
+from typing import Any
 
 import pytest
 
@@ -84,11 +85,16 @@ class Given:
         self.scores = {n: recovery(policy(n), folder=training / policy(n).digest).score for n in FIRST}
         self.checkpoints = {n: training / policy(n).digest / CHECKPOINT for n in NUMBERS}
 
-    def search(self, scored: Search, *, nominated: Sequence[int] = FIRST) -> None:
+    def search(self, scored: Search, *, nominated: Sequence[int] = FIRST, uncut: Sequence[int] = ()) -> None:
+        """With candidates that keep all, in so many bits, if any: the fewer, the faster."""
+        policies = {n: policy(n) for n in NUMBERS} | {
+            n: CompressionPolicy((Step("quantize", "layers.*", {"bits": bits}),))
+            for n, bits in enumerate(uncut, start=len(NUMBERS) + 1)
+        }
         with self.store.lease("mine") as lease:
             self.store.insert_baseline(lease)
-            for n in NUMBERS:
-                self.store.propose(lease, Proposal(n, {}), policy(n))
+            for n, proposed in policies.items():
+                self.store.propose(lease, Proposal(n, {}), proposed)
                 found = (
                     Measurement("quality", scored(self.scores.get(n, 0.5)), "accuracy", "measured"),
                     Measurement("latency_ms", float(n), "ms", "predicted"),
@@ -96,9 +102,10 @@ class Given:
                 self.store.finish(
                     lease, n, attempt=1, outcome=Evaluated(found), rung=RUNG_SLICED, seconds=0.1, provenance={}
                 )
-            self.store.nominate(lease, nominated)
+            if nominated:
+                self.store.nominate(lease, nominated)
 
-    def promote(self, listener: Listener, *, more: int = 2, trusted: float = 0.5) -> Endings:
+    def promote(self, listener: Listener, *, more: int = 2, trusted: float = 0.5, **changes: Any) -> Endings:
         data = DataSpec(Asset(path="texts.csv"), "csv")
         spec = StudySpec(
             "mine",
@@ -109,7 +116,7 @@ class Given:
             "host",
             OBJECTIVES,
             Budget(9),
-            finalists=replace(FINALISTS, more=more, trusted=trusted),
+            finalists=replace(FINALISTS, more=more, trusted=trusted, **changes),
         )
         with self.store.lease("mine") as lease:
             promotion = Promotion(
@@ -209,3 +216,19 @@ def test_where_nobody_is_left_it_is_said_of_nobody(given: Given) -> None:
     listener = Listener()
     assert len(given.promote(listener, trusted=1.0)) == 8
     assert (listener.notes, given.fact["promoted"]) == ([], [])
+
+
+def test_the_model_from_which_nothing_is_cut_is_one_more_finalist_and_is_not_trained(given: Given) -> None:
+    given.search(rightly, nominated=(), uncut=(16, 8))
+    endings = given.promote(Listener(), count=2)
+    trained = [n for n in given.finalists if n in NUMBERS]
+    assert len(trained) == 2
+    whole = [n for n in given.finalists if n not in NUMBERS]
+    assert whole == [9], "of two that score alike, the faster"
+    assert len(endings) == 3
+
+
+def test_nobody_is_added_where_the_study_does_not_want_it(given: Given) -> None:
+    given.search(rightly, nominated=(), uncut=(16, 8))
+    given.promote(Listener(), count=2, uncut=False)
+    assert len(given.finalists) == 2

@@ -82,11 +82,13 @@ def study_of(
 
 
 def spec_to_json(spec: StudySpec) -> dict[str, Any]:
-    """Plain data that `study_from_json` reads back as an equal spec. What certifies nothing is stored as it was before
-    there was such a key: a study of then has no difference to tell."""
+    """Plain data that `study_from_json` reads back as an equal spec. What certifies nothing, and what has an uncut
+    finalist as all do, is stored as it was before there were such keys: a study of then has no difference to tell."""
     tree: dict[str, Any] = adapter(StudySpec).dump_python(spec, mode="json")
     if spec.finalists.certify is None:
         del tree["finalists"]["certify"]
+    if spec.finalists.uncut:
+        del tree["finalists"]["uncut"]
     return tree
 
 

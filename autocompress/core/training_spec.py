@@ -311,7 +311,10 @@ class FinalistSpec:
     """How many members of the front are trained, exported and verified, and how."""
 
     count: int = 5
-    """How many are trained; only they are offered by `pick`."""
+    """How many are trained; only they, and the `uncut` one, are offered by `pick`."""
+    uncut: bool = True
+    """Whether the model from which nothing is cut is one more of them, in the fewest bits that search found good: it
+    needs no training, is what a strict bound falls back on, and the large member of cascades."""
     freeze_embeddings: bool = True
     """Keeps the word embeddings as the teacher had them: that takes a third off the time of an epoch; what it costs in
     quality (0.3 points in the mean) is within the noise of two seeds (studies/benchmarks/recovery.py)."""

@@ -26,6 +26,12 @@ from autocompress.runners.tune import CHECKPOINT, tune_finalists
 from autocompress.store import Lease, Store
 
 
+def counted(spec: StudySpec, store: Store) -> int:
+    """How many finalists there are of `finalists.count`, to which the uncut one is added."""
+    policies = [one.candidate.policy for one in store.finalists(spec.name) if one.candidate.number]
+    return len(policies) - (spec.finalists.uncut and any(map(operators.only_rounded, policies)))
+
+
 class Promotion:
     """Chooses and trains the finalists of one study, under a lease.
 
@@ -78,8 +84,9 @@ class Promotion:
         return {**endings, **self._recover(recovery, further)} if further else endings
 
     def _nominate(self) -> None:
-        chosen = self._choose(self._spec.finalists.count)
-        if not chosen:
+        uncut = self._uncut()
+        chosen = self._choose(self._spec.finalists.count, already=uncut)
+        if not chosen and not uncut:
             name = self._spec.name
             if self._store.counts(name).evaluated + self._store.counts(name).failed <= 1:
                 raise ExhaustedError(
@@ -87,17 +94,26 @@ class Promotion:
                     "`budget.minutes`, or `budget.trials`"
                 )
             raise ExhaustedError(f"the search found no feasible candidate to train; see `autocompress trials {name}`")
-        self._store.nominate(self._lease, chosen)
+        self._store.nominate(self._lease, [*uncut, *chosen])
 
     def _nominate_again(self, wanted: str) -> None:
         """For an extended study: whom a longer search would have chosen, or those that are missing of the same one."""
-        number = self._spec.finalists.count
+        number, uncut = self._spec.finalists.count, self._uncut()
         if wanted == "all":
-            chosen = self._choose(number, already=())
+            chosen = [*uncut, *self._choose(number, already=uncut)]
         else:
-            known = [one for one in self._store.finalists(self._spec.name) if one.candidate.number]
-            chosen = self._choose(number - len(known)) if number > len(known) else []
+            missing = number - counted(self._spec, self._store)
+            chosen = self._choose(missing) if missing > 0 else []
         self._store.nominate(self._lease, chosen)
+
+    def _uncut(self) -> list[int]:
+        """The number of the best candidate from which nothing was cut off, if the study wants it and search found one
+        that keeps its constraints."""
+        if not self._spec.finalists.uncut:
+            return []
+        records = self._store.records(self._spec.name)
+        uncut = [record for record in records if operators.only_rounded(record.candidate.policy)]
+        return [one.candidate.number for one in choose(uncut, self._spec.objectives, 1)]
 
     def _promote_more(self, endings: Endings) -> None:
         """Nominates further candidates where the search ranked the trained ones badly. Asked once for the study."""

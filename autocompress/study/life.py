@@ -15,6 +15,7 @@ from autocompress.core.ports import Observer, Tally
 from autocompress.core.refusals import host_error
 from autocompress.core.spec import POPULATION_FACT, RENOMINATE_FACT, StudySpec
 from autocompress.errors import AutocompressError, HostError, Interrupted, SpecError, StoreError
+from autocompress.finalists.promotion import counted
 from autocompress.store import Lease, Store, StudyState, StudySummary
 
 if TYPE_CHECKING:
@@ -192,7 +193,7 @@ def extended(
         problems.append(f"--trials {trials}: all {limit:g} minutes of the search are spent; give `--minutes` too")
     elif minutes is not None and minutes <= spent and row.state == "complete":
         problems.append(f"--minutes {minutes:g}: {spent:.3g} were spent already; give all that there shall be")
-    trained = sum(1 for one in store.finalists(spec.name) if one.candidate.number)
+    trained = counted(spec, store)
     if finalists is not None and finalists < trained:
         problems.append(f"--finalists {finalists}: there are {trained} already; give all that there shall be")
     if problems:

@@ -69,7 +69,7 @@ def write_image_study(folder: Path, **task: Any) -> Path:
         "budget": {"trials": 3},
         "teacher": {"epochs": 3, "batch_size": 16, "learning_rate": 3.0e-3},
         "elastic": {"steps": 4, "batch_size": 16, "learning_rate": 1.0e-3},
-        "finalists": {"count": 1, "training": {"epochs": 1, "batch_size": 16, "learning_rate": 5.0e-3}},
+        "finalists": {"count": 1, "uncut": False, "training": {"epochs": 1, "batch_size": 16, "learning_rate": 5e-3}},
         "seed": 0,
     }
     path = folder / "mine.yaml"
