@@ -6,11 +6,13 @@ And which tests need what (`ray`, `postgres`, `slow`: see `make test-fast`), and
 from __future__ import annotations
 
 import os
+import sqlite3
 from collections.abc import Callable
 from typing import Any
 
 import numpy as np
 import pytest
+import sqlalchemy
 import torch
 from hypothesis import settings
 
@@ -25,15 +27,30 @@ settings.load_profile("patient")
 os.environ.setdefault("RAY_worker_niceness", "0")  # niced, Ray's workers starve beside the tests of the other worker
 
 
+@sqlalchemy.event.listens_for(sqlalchemy.Pool, "checkout")
+def _commit_without_waiting_for_the_disk(connection: Any, _record: Any, _proxy: Any) -> None:
+    """Tests kill processes and no machine, so what this process hands to the kernel is not lost. The disk's answers
+    are half of the time that tests with databases take; programs that tests start wait for them as users' do."""
+    if isinstance(connection, sqlite3.Connection):
+        connection.execute("PRAGMA synchronous=OFF")
+
+
+def pytest_configure(config: pytest.Config) -> None:
+    """Groups go to workers in the order of `pytest_collection_modifyitems`, not by their numbers of tests: those of one
+    test would come last, and take a minute."""
+    config.option.loadscopereorder = False
+
+
 @pytest.hookimpl(tryfirst=True)  # before xdist reads the groups: else there are none
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
     """Tests of a file stay on one worker (`--dist loadgroup`), as they share what its fixtures made; those with a Ray
     go to one worker all, so that there is one Ray at a time. The groups that take longest go first."""
     groups = {item: _group(item) for item in items}
-    long = {group for item, group in groups.items() if item.get_closest_marker("slow") or group == _RAY}
+    long = {group for item, group in groups.items() if item.get_closest_marker("slow")}
     for item, group in groups.items():
         item.add_marker(pytest.mark.xdist_group(group))
-    items.sort(key=lambda item: groups[item] not in long)
+    places = {group: place for place, group in enumerate(_LONGEST)}
+    items.sort(key=lambda item: (places.get(groups[item], len(places)), groups[item] not in long))
 
 
 def pytest_collection_finish(session: pytest.Session) -> None:
@@ -43,6 +60,20 @@ def pytest_collection_finish(session: pytest.Session) -> None:
 
 
 _RAY = "ray"
+_LONGEST = (
+    _RAY,
+    "tests/test_study.py",
+    "tests/test_faults.py",
+    "tests/broken/test_broken_inputs.py",
+    "tests/tasks/test_studies.py",
+    "tests/devices/test_profiling.py",
+    "tests/model/test_operators.py",
+    "tests/cli/test_program.py",
+    "tests/test_runtimes.py",
+    "tests/model/test_exported_folder.py",
+    "tests/model/test_forms.py",
+)
+"""Groups of half a minute and more."""
 
 
 def _group(item: pytest.Item) -> str:

@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+import contextlib
 import os
 import pwd
 import shutil
 import subprocess
 import tempfile
+import time
 from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
@@ -16,6 +18,8 @@ import psycopg
 
 PASSWORD = "s3cret/of:the@test"
 _ESCAPED = "s3cret%2Fof%3Athe%40test"
+_LOOKS = 30
+_OTHERS = "SELECT count(*) FROM pg_stat_activity WHERE datname = current_database() AND pid <> pg_backend_pid()"
 
 
 @dataclass(frozen=True)
@@ -52,6 +56,17 @@ class Server:
         ) as connection:
             connection.execute(f"CREATE DATABASE {database}")
         return self.address(database)
+
+    def empty(self, address: str) -> bool:
+        """Takes everything out of a database. False where that cannot be, as somebody is still connected to it."""
+        with contextlib.suppress(psycopg.Error), psycopg.connect(address, autocommit=True) as connection:
+            for _ in range(_LOOKS):  # a session ends a moment after its connection
+                if connection.execute(_OTHERS).fetchone() == (0,):
+                    connection.execute("DROP SCHEMA public CASCADE")
+                    connection.execute("CREATE SCHEMA public")
+                    return True
+                time.sleep(0.01)
+        return False
 
 
 def is_installed() -> bool:

@@ -43,8 +43,8 @@ def folder(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
 @pytest.fixture
 def store(folder: Path) -> Iterator[Store]:
     """The default database, with one finished study."""
+    given.write_finished(folder / "autocompress.db")
     with Store.open() as store:
-        given.finished(store)
         yield store
 
 

@@ -15,6 +15,7 @@ from autocompress.assets import file_digest
 from autocompress.errors import IntegrityError
 from autocompress.exported.proof import prove, stored_files
 from autocompress.store import Store
+from tests.report import given
 
 from .conftest import Run
 from .given_exports import with_folders
@@ -24,6 +25,7 @@ FLIPS = 1000
 
 @pytest.fixture
 def digests(folder: Path) -> Iterator[list[str]]:
+    given.write_finished(folder / "autocompress.db")
     with Store.open() as store:
         yield with_folders(store)
 

@@ -16,6 +16,7 @@ import pytest
 
 from autocompress.deploy.folder import read_manifest, verify_files
 from autocompress.store import Store
+from tests.report import given
 
 from .conftest import ROOT, Run
 from .given_exports import FILES, with_folders
@@ -27,6 +28,7 @@ def digests(folder: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[list[str]
     monkeypatch.setenv("HOME", str(folder / "home"))
     (folder / "home").mkdir()
     (folder / "home" / "letter.txt").write_text("dear")
+    given.write_finished(folder / "autocompress.db")
     with Store.open() as store:
         yield with_folders(store)
 

@@ -18,7 +18,8 @@ def empty(tmp_path: Path) -> Iterator[Store]:
 
 
 @pytest.fixture
-def store(empty: Store) -> Store:
+def store(tmp_path: Path) -> Iterator[Store]:
     """A database with one finished study, `quickstart`."""
-    given.finished(empty)
-    return empty
+    given.write_finished(tmp_path / "studies.db")
+    with Store.open(str(tmp_path / "studies.db")) as store:
+        yield store

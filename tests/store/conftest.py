@@ -27,15 +27,21 @@ def server() -> Iterator[Server]:
 
 
 _numbers = itertools.count()
+_emptied: list[str] = []
+"""Databases of the server that earlier tests are done with: a new one is a thousand files, to be removed in the end."""
 
 
 @pytest.fixture(params=["sqlite", "postgresql"])
-def address(request: pytest.FixtureRequest, tmp_path: Path) -> str:
+def address(request: pytest.FixtureRequest, tmp_path: Path) -> Iterator[str]:
     """The URL of an empty database."""
     if request.param == "sqlite":
-        return f"sqlite:///{tmp_path / 'studies.db'}"
+        yield f"sqlite:///{tmp_path / 'studies.db'}"
+        return
     server: Server = request.getfixturevalue("server")
-    return server.create(f"test_{next(_numbers)}")
+    address = _emptied.pop() if _emptied else server.create(f"test_{next(_numbers)}")
+    yield address
+    if server.empty(address):
+        _emptied.append(address)
 
 
 @pytest.fixture
