@@ -30,7 +30,7 @@ from autocompress.core.spec import Bound, StudySpec
 from autocompress.core.task_kinds import form_of
 from autocompress.errors import NotFoundError, SpecError
 from autocompress.operators import OPERATORS
-from autocompress.report import FrontReport, PickBounds, Picked, front_report, pick
+from autocompress.report import FrontReport, PickBounds, Picked, PickedCascade, front_report, pick, pick_cascade
 from autocompress.store import Store, StudyRow
 from autocompress.study.life import check_workers, conduct, extend, extended, make_room, never_begun, refuse_taken
 
@@ -132,6 +132,38 @@ class Study:
         )
         if out is not None:
             self.export(picked.digest, out)
+        return picked
+
+    def pick_cascade(
+        self,
+        *,
+        max_latency_ms: float | None = None,
+        min_quality: float | str | None = None,
+        max_quality_drop: float | str | None = None,
+        max_size_mb: float | None = None,
+        max_energy_mj: float | None = None,
+        as_seen: bool = False,
+        out: str | Path | None = None,
+    ) -> PickedCascade:
+        """The fastest cascade of two verified finalists on average, within bounds, of which one holds its quality;
+        with `out`, exported there too. A bound on latency holds for every single answer.
+
+        Raises SpecError without such a bound, NotFoundError, naming the nearest cascade and the bounds it breaks, when
+        none fits.
+        """
+        bounds = PickBounds(
+            max_latency_ms=max_latency_ms,
+            min_quality=min_quality,
+            max_quality_drop=max_quality_drop,
+            max_size_mb=max_size_mb,
+            max_energy_mj=max_energy_mj,
+            as_seen=as_seen,
+        )
+        picked = pick_cascade(self.store, self.name, bounds=bounds)
+        if out is not None:
+            from autocompress.study.cascading import export_cascade
+
+            export_cascade(self.store, picked, Path(out))
         return picked
 
     def export(self, digest: str, out: str | Path, *, force: bool = False) -> Path:

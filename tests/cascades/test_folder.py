@@ -93,6 +93,16 @@ def test_the_folder_holds_both_models_and_says_what_makes_them_one(picked: Path)
     assert "## When it fails" in card
 
 
+def test_python_picks_the_same(picked: Path, pair: Store) -> None:
+    study = autocompress.Study(pair, STUDY)
+    found = study.pick_cascade(max_quality_drop="40%")
+    assert found.cascade.digest == json.loads((picked / "manifest.json").read_text())["digest"]
+    with pytest.raises(NotFoundError, match="latency"):
+        study.pick_cascade(max_quality_drop="40%", max_latency_ms=0.5)
+    with pytest.raises(SpecError, match="say what it may lose"):
+        study.pick_cascade()
+
+
 def test_either_model_answers_as_it_does_alone(picked: Path) -> None:
     cascade = autocompress.load(picked)
     assert isinstance(cascade, ExportedCascade)
