@@ -68,7 +68,7 @@ def choose(
 
     Candidates chosen `already`, by number, get parts beside the `count` and keep those that they lie in, so that the
     new ones come from where none of them is; of more such parts than `count`, the best give. Places that stay free then
-    go to the front first, and after it to all that are near the best.
+    go to those of the front that are near the best, to all others near it, and after them to the rest of the front.
     """
     everybody = _judged(records, objectives, healed)
     taken = [member for member in everybody if member.record.candidate.number in already]
@@ -77,8 +77,9 @@ def choose(
     near = [member for member in everybody if member.quality >= enough]
     apart = [member for member in _told_apart(on_front) if member.quality >= enough]
     spread = _spread(apart, near, count, taken) if apart and apart[0].costs else []
-    front_first = sorted(near if taken else on_front, key=lambda m: (m in on_front, m.volume), reverse=True)
-    left = [member for member in front_first if member not in (*taken, *spread)]
+    pool = on_front if not taken else [*on_front, *(member for member in near if member not in on_front)]
+    best_first = sorted(pool, key=lambda m: (m in near, m in on_front, m.volume), reverse=True)
+    left = [member for member in best_first if member not in (*taken, *spread)]
     chosen = spread + left[: count - len(spread)]
     return [member.record for member in sorted(chosen, key=lambda m: m.costs)]
 

@@ -120,3 +120,9 @@ def test_where_every_part_is_taken_further_ones_are_the_best_of_the_front_and_th
     assert numbers(records, 3, already=[1, 4]) == [2, 3, 5]
     assert numbers(records, 9, already=[1, 4], healed=0.2) == [2, 3, 5]
     assert numbers(records, 2, already=[1, 2, 3, 4, 5, 6]) == [], "nobody is chosen twice"
+
+
+def test_where_one_that_was_taken_is_far_above_all_others_the_front_of_those_is_trained() -> None:
+    whole = record(1, 0.9, 20, 20)
+    far = [record(2, 0.5, 5, 20), record(3, 0.6, 9, 20), record(4, 0.4, 9, 20)]
+    assert numbers([whole, *far], 2, healed=0.1, already=[1]) == [2, 3]
