@@ -2,11 +2,10 @@
 
 from __future__ import annotations
 
-import subprocess
-import sys
 from collections.abc import Iterator
 from dataclasses import replace
 from pathlib import Path
+from subprocess import CompletedProcess
 from typing import Any
 
 import pytest
@@ -17,6 +16,7 @@ from autocompress.errors import SpecError
 from autocompress.store import PROFILE_FACT
 from autocompress.study.environment import ENVIRONMENT_FACT, check_environment, environment
 from autocompress.study.study import SilentObserver
+from tests.commands import command
 from tests.given_study import CUTS, write_data, write_study, write_telling_model
 
 SMALL: dict[str, Any] = {
@@ -78,9 +78,8 @@ def latencies(study: autocompress.Study) -> list[float]:
     return [values(one.measurements)["latency_ms"] for one in found if isinstance(one, Evaluated)]
 
 
-def resumed(folder: Path, *arguments: str) -> subprocess.CompletedProcess[str]:
-    command = [sys.executable, "-m", "autocompress", "resume", "mine", "--workers", "0", *arguments]
-    return subprocess.run(command, cwd=folder, capture_output=True, text=True)
+def resumed(folder: Path, *arguments: str) -> CompletedProcess[str]:
+    return command(folder, "resume", "mine", "--workers", "0", *arguments)
 
 
 def test_another_machine_is_told_in_one_sentence_before_anything_is_done(

@@ -9,10 +9,12 @@ from pathlib import Path
 import pytest
 
 import autocompress
-from tests.given_study import CUTS, WORDS, write_data, write_model, write_study
+from tests.given_study import BOARD, CUTS, WORDS, write_data, write_model, write_study
 
 SMALL = {
     "space": CUTS,
+    "device": "board.yaml",  # this machine would be profiled anew in a cache of the test's own
+    "objectives": {"quality": "maximize", "size_mb": "minimize", "macs": "minimize"},
     "budget": {"trials": 3},
     "elastic": {"steps": 0},
     "teacher": {"epochs": 2, "batch_size": 16, "learning_rate": 3.0e-3, "accept_poor": True},
@@ -47,6 +49,7 @@ def test_a_study_made_anew_under_an_old_name_is_what_a_fresh_folder_gives(
     monkeypatch.setenv("AUTOCOMPRESS_CACHE", str(tmp_path / "cache"))
     write_model(tmp_path / "model", head=False)
     write_data(tmp_path / "texts.csv", rows=120)
+    (tmp_path / "board.yaml").write_text(BOARD)
     storage = str(tmp_path / "autocompress.db")
     before = weights(tmp_path, storage)
     with autocompress.open_study("mine", storage=storage) as study:
@@ -56,7 +59,8 @@ def test_a_study_made_anew_under_an_old_name_is_what_a_fresh_folder_gives(
     with_other_labels(tmp_path / "texts.csv")
     again = weights(tmp_path, storage)
     shutil.copytree(tmp_path / "model", tmp_path / "fresh" / "model")
-    shutil.copy(tmp_path / "texts.csv", tmp_path / "fresh")
+    for name in ("texts.csv", "board.yaml"):
+        shutil.copy(tmp_path / name, tmp_path / "fresh")
     assert again == weights(tmp_path / "fresh", str(tmp_path / "autocompress-2.db"))
     assert again[1] != before[1]
     assert again[2] != before[2]

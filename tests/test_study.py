@@ -38,6 +38,7 @@ from autocompress.report.ties import PAIRS_FACT
 from autocompress.store import Finalist, Store
 from autocompress.study.study import SilentObserver
 from autocompress.tasks import TextClassification
+from tests.commands import command
 from tests.given_study import CUTS, WORDS, write_data, write_model, write_study, write_telling_model
 
 pytestmark = pytest.mark.slow
@@ -64,12 +65,6 @@ def study(project: Path, storage: str) -> Iterator[autocompress.Study]:
     """Run once, in this process; the tests below only read it."""
     with autocompress.run(write_study(project), storage=storage, workers=0) as done:
         yield done
-
-
-def command(project: Path, *arguments: str, **settings: Any) -> subprocess.CompletedProcess[str]:
-    return subprocess.run(
-        [sys.executable, "-m", "autocompress.cli", *arguments], cwd=project, capture_output=True, text=True, **settings
-    )
 
 
 def finalist(study: autocompress.Study, digest: str) -> Finalist:
@@ -511,7 +506,8 @@ def test_killed_with_real_ray_workers_and_resumed_it_ends_complete(project: Path
     assert running.poll() is None, "it ended before it could be killed"
     running.send_signal(signal.SIGKILL)
     running.wait()
-    done = command(tmp_path, "resume", "mine", "--workers", "2")
+    resume = [sys.executable, "-m", "autocompress.cli", "resume", "mine", "--workers", "2"]
+    done = subprocess.run(resume, cwd=tmp_path, capture_output=True, text=True, check=False)
     assert done.returncode == 0, done.stderr
     with autocompress.open_study("mine", storage=database) as study:
         counts = study.store.counts("mine")
