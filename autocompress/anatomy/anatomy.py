@@ -16,6 +16,7 @@ from autocompress.anatomy.family import Family
 from autocompress.anatomy.finding import LayerParts, Slot, find_embeddings, find_parts, find_stack, head_slot
 from autocompress.anatomy.heads import dense_of, head_of, reads_of
 from autocompress.anatomy.int8 import Int8Embedding, Int8Linear, tell_padding
+from autocompress.anatomy.kept_rows import KeptRows, renumber
 from autocompress.anatomy.moments import Moments, moments
 from autocompress.anatomy.narrowing import KEPT_HIDDEN, Reading, Stream, kept_hidden, narrow
 from autocompress.anatomy.refusing import family_of
@@ -258,6 +259,16 @@ class Anatomy:
         for slot in slots:
             seen = self._moments.get(names[id(slot.module)])
             slot.put(factored(slot.linear, (slot.linear.out_features,), method, seen))
+
+    def keep_rows(self, tokens: Sequence[int]) -> None:
+        """Only the rows of these tokens of the uncompressed model stay in the table of words, in the given order. The
+        model reads the same tokens as before, until it is told to `renumber`."""
+        self._embeddings.word.put(KeptRows(self.word_embeddings, tokens))
+
+    def renumber(self) -> None:
+        """From now on it reads the tokens of the tokenizer that is deployed with it, whose numbers are those of the
+        rows that are left."""
+        renumber(self.model.modules())
 
     def quantize_embeddings(self, *, bits: Literal[4, 8] = 8) -> None:
         """The rows of word embeddings are rounded from now on."""

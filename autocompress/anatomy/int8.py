@@ -145,13 +145,19 @@ def tell_padding(model: nn.Module, _: tuple[Any, ...], inputs: dict[str, Any]) -
 
 
 class SharedEmbedding(nn.Embedding):
-    """An embedding over the table of another one: none is made anew."""
+    """An embedding over the table of another one: none is made anew. `places` are those of tokens in the table, where
+    they are not their numbers (see `kept_rows`)."""
 
     def __init__(self, embedding: nn.Embedding) -> None:
         nn.Module.__init__(self)
+        self.register_buffer("places", getattr(embedding, "places", None), persistent=False)
+        self.places: Tensor | None
         self.num_embeddings, self.embedding_dim = embedding.num_embeddings, embedding.embedding_dim
         self.weight, self.padding_idx = embedding.weight, embedding.padding_idx
         self.max_norm, self.norm_type, self.scale_grad_by_freq, self.sparse = None, 2.0, False, False
+
+    def forward(self, tokens: Tensor) -> Tensor:
+        return functional.embedding(tokens if self.places is None else self.places[tokens], self.weight)
 
 
 class Int8Embedding(SharedEmbedding):
@@ -165,7 +171,7 @@ class Int8Embedding(SharedEmbedding):
         self.bits = bits
 
     def forward(self, tokens: Tensor) -> Tensor:
-        rows = functional.embedding(tokens, self.weight)
+        rows = super().forward(tokens)
         integers, scales = rounded_rows(rows.detach(), self.bits)
         rounded = integers * scales
         return rows + (rounded - rows).detach() if self.training else rounded

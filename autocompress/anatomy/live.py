@@ -30,6 +30,7 @@ from autocompress.anatomy.finding import Slot
 from autocompress.anatomy.forms import count_layers, holder, into_plain_form, keep_bias_heads, put
 from autocompress.anatomy.heads import reads_first_alone
 from autocompress.anatomy.int8 import Int8Embedding, Int8Linear, tell_padding
+from autocompress.anatomy.kept_rows import KeptRows
 from autocompress.anatomy.narrowing import KEPT_HIDDEN, Reading, Stream, kept_hidden, narrow
 from autocompress.anatomy.settling import Group, Settling, is_settled, settled
 from autocompress.core.parts import ModelParts, Storage
@@ -251,6 +252,16 @@ class LiveModel:
         left = tuple(self.hidden[channel] for channel in channels)
         narrow(self.model, self._stream(), channels, self._settling.batches)
         setattr(self.model, KEPT_HIDDEN, left)
+
+    def keep_rows(self, tokens: Sequence[int]) -> None:
+        """Only the rows of these tokens of the uncompressed model stay, in the given order, where tokens are looked up.
+        Raises KeyError where they are not."""
+        slots = list(self.token_tables().values())
+        if not slots:
+            raise KeyError("embeddings")
+        left = KeptRows(cast(nn.Embedding, slots[0].module), tokens)
+        for slot in slots:
+            slot.put(left)
 
     def _stream(self) -> Stream:
         base, (front,) = base_of(self.model), self.family.fronts

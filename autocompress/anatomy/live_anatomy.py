@@ -138,6 +138,9 @@ class LiveAnatomy(Anatomy):
     def keep_hidden(self, channels: Sequence[int]) -> None:
         self.live.keep_hidden(channels)
 
+    def keep_rows(self, tokens: Sequence[int]) -> None:
+        self.live.keep_rows(tokens)
+
     def factor(self, slots: Sequence[Slot], method: Factoring) -> None:
         self.live.factor(self._names(slots), method)
 

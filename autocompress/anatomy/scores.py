@@ -31,12 +31,14 @@ _DIGITS: Final = 4
 @dataclass(frozen=True, slots=True)
 class Importance:
     """Scores by criterion and layer of the uncompressed model: [heads], [channels], and one number a layer; and by
-    criterion alone those of the channels of its stream, [hidden], of which all layers keep the same."""
+    criterion alone those of the channels of its stream, [hidden], of which all layers keep the same. `rows` are those
+    of the table of words, [tokens], where they were counted."""
 
     heads: Mapping[str, Mapping[int, Scores]]
     channels: Mapping[str, Mapping[int, Scores]]
     layers: Mapping[str, Mapping[int, float]] = field(default_factory=dict)
     hidden: Mapping[str, Scores] = field(default_factory=dict)
+    rows: Scores | None = None
 
     def best_heads(self, criterion: str, layer: int, count: int, *, together: int = 1) -> list[int]:
         """The `count` most important heads of a layer, in their order in the model. So many that stand side by side
@@ -52,6 +54,12 @@ class Importance:
     def best_hidden(self, count: int, *, of: Sequence[int]) -> list[int]:
         """Where in `of`, channels of the uncompressed stream, the `count` most important ones stand, in their order."""
         return _best(self.hidden[VARIANCE][list(of)], count)
+
+    def best_rows(self, count: int) -> list[int]:
+        """The tokens of the `count` most important rows, in their order."""
+        if self.rows is None:
+            raise ValueError("the uses of words were not counted")
+        return _best(self.rows, count)
 
     def to_json(self) -> dict[str, Any]:
         """Scores of heads and layers as plain lists, layer after layer, rounded to four digits; channels are left out,
@@ -89,6 +97,7 @@ def no_preference(shape: ModelParts) -> Importance:
         dict.fromkeys(CRITERIA, channels),
         dict.fromkeys(LAYER_CRITERIA, layers),
         {VARIANCE: hidden},
+        np.zeros(shape.vocabulary),
     )
 
 

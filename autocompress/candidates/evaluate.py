@@ -5,8 +5,8 @@ from __future__ import annotations
 import logging
 import traceback
 import warnings
-from collections.abc import Mapping
-from dataclasses import dataclass
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, replace
 from typing import Any
 
 import numpy as np
@@ -21,7 +21,8 @@ from autocompress.core.outcome import Evaluated, Failed, Measurement, Outcome, S
 from autocompress.core.policy import CompressionPolicy
 from autocompress.distill import predict
 from autocompress.importance import Importance
-from autocompress.tasks import Outputs, Task, batches
+from autocompress.inputs.vocabulary import Vocabulary
+from autocompress.tasks import Batch, Outputs, Task, batches
 
 logger = logging.getLogger(__name__)
 
@@ -63,6 +64,16 @@ class Setup:
         """The model that a policy starts from. One that cuts nothing off the teacher starts from the teacher itself."""
         return self.elastic_model() if operators.elastic(policy.steps) else self.teacher()
 
+    def vocabulary(self, policy: CompressionPolicy) -> Vocabulary | None:
+        """The tokens that a policy leaves; None where it leaves all."""
+        rows = operators.kept_rows(policy)
+        return None if rows is None else Vocabulary.of(self.task.tokenizer, self.importance.best_rows(rows))
+
+    def reading(self, policy: CompressionPolicy) -> Setup:
+        """The same with rows read as the policy's student will read them once it is deployed."""
+        vocabulary = self.vocabulary(policy)
+        return self if vocabulary is None else replace(self, task=self.task.read_with(vocabulary))
+
     def _model(self, arrays: Mapping[str, NDArray[Any]]) -> Anatomy:
         model = empty_model(config_of(self.config), self.task.head)
         with warnings.catch_warnings():
@@ -80,14 +91,34 @@ class Setup:
         return tuple(batch.inputs for batch in batches(some, _BATCH)) if len(some) else ()
 
 
+@dataclass(frozen=True, slots=True)
+class _Opened:
+    """A setup with its models, and with its validation rows as they are read."""
+
+    task: Task
+    teacher: Anatomy
+    elastic: Anatomy
+    batches: Sequence[Batch]
+
+    @staticmethod
+    def of(setup: Setup) -> _Opened:
+        rows = batches(setup.task.examples("validation"), _BATCH)
+        return _Opened(setup.task, setup.teacher(), setup.elastic_model(), rows)
+
+
 class SliceEvaluator:
     """Rung 1: the candidate's quality with the weights it inherits, on validation data."""
 
     def __init__(self, setup: Setup) -> None:
         self._setup = setup
-        self._teacher, self._elastic = setup.teacher(), setup.elastic_model()
-        self._examples = setup.task.examples("validation")
-        self._batches = batches(self._examples, _BATCH)
+        self._opened: dict[int | None, _Opened] = {None: _Opened.of(setup)}
+
+    def _as_read(self, policy: CompressionPolicy) -> _Opened:
+        """Rows are read once for each vocabulary."""
+        rows = operators.kept_rows(policy)
+        if rows not in self._opened:
+            self._opened[rows] = _Opened.of(self._setup.reading(policy))
+        return self._opened[rows]
 
     def __call__(self, policy: CompressionPolicy) -> Outcome:
         """Never raises: whatever goes wrong with one candidate is its outcome, and the search goes on."""
@@ -95,14 +126,16 @@ class SliceEvaluator:
         try:
             student = self.build(policy)
             stage = "score"
-            outputs = predict(student.model, self._batches, precision=self._setup.precision)
-            return Evaluated((quality(self._setup.task, outputs, "validation"),))
+            opened = self._as_read(policy)
+            outputs = predict(student.model, opened.batches, precision=self._setup.precision)
+            return Evaluated((quality(opened.task, outputs, "validation"),))
         except Exception as error:  # noqa: BLE001 - the one broad handler: see the docstring
             return Failed(stage, type(error).__name__, str(error), traceback.format_exc())
 
     def build(self, policy: CompressionPolicy) -> Anatomy:
         """The candidate's model, as it would be deployed."""
-        student = (self._elastic if operators.elastic(policy.steps) else self._teacher).copy()
+        opened = self._as_read(policy)
+        student = (opened.elastic if operators.elastic(policy.steps) else opened.teacher).copy()
         operators.apply(policy, student, self._setup.importance)
         return student
 

@@ -11,6 +11,7 @@ from autocompress.anatomy import Anatomy
 from autocompress.candidates.evaluate import Setup
 from autocompress.core.training_spec import TransferSpec
 from autocompress.distill import joined, predict, transfer_texts
+from autocompress.inputs.vocabulary import Vocabulary
 from autocompress.tasks import Examples, Rows, batches
 
 _BATCH = 32
@@ -54,6 +55,14 @@ class Lessons:
         others = everything.take(range(len(own), len(everything)))
         labels = [everything.labels[: len(own)], setup.task.taught(logits[len(own) :], others)]
         return Lessons(everything.relabelled(np.concatenate(labels)), logits)
+
+    def read_with(self, vocabulary: Vocabulary | None) -> Lessons:
+        """The same as they are read with fewer tokens. Made-up texts that hold one which went are left away: nobody
+        knows how they would be written."""
+        if vocabulary is None or not isinstance(self.examples, Examples):
+            return self
+        rows, examples = vocabulary.known(self.examples)
+        return Lessons(examples, self.logits[rows])
 
     def take(self, rows: NDArray[np.int64]) -> Lessons:
         """Only these texts."""

@@ -12,7 +12,7 @@ from __future__ import annotations
 
 import collections
 from collections.abc import Callable, Iterator
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 from typing import Final, Literal
 
 from autocompress.core.runtimes import DEFAULT_RUNTIME
@@ -71,13 +71,34 @@ class Matrix:
 
 
 @dataclass(frozen=True, slots=True)
+class Uses:
+    """What texts use of a table of words. `always` many of its rows stay whatever they say, and `used` many are these
+    and those of tokens of the training texts. With the `shares[p]` most used rows left, at least p percent of the
+    tokens of held-out texts have theirs."""
+
+    always: int
+    used: int
+    shares: tuple[int, ...]
+
+    @property
+    def least(self) -> int:
+        """As few rows as may be left: with fewer, texts would be read by characters more than by words."""
+        return max(self.always, self.shares[len(self.shares) // 2])
+
+    def share(self, rows: int) -> float:
+        """Of the tokens of held-out texts, those that have their row among so many."""
+        return sum(needed <= rows for needed in self.shares[1:]) / 100
+
+
+@dataclass(frozen=True, slots=True)
 class Table:
-    """`rows` of `width` numbers that are looked up, not multiplied."""
+    """`rows` of `width` numbers that are looked up, not multiplied; `uses` where somebody counted them."""
 
     name: str
     rows: int
     width: int
     storage: Storage = PLAIN
+    uses: Uses | None = field(default=None, compare=False)
 
 
 @dataclass(frozen=True, slots=True)

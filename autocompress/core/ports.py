@@ -31,7 +31,8 @@ class Phase(enum.IntEnum):
 class SettingRule:
     """What a setting of an operator may be: one of `values`, or a number from `low` to `high`: a whole one (a `size`
     may also be written as a share of what the model has) that is a `multiple` of some, or any where it is `real`.
-    Without a `default` it must be given, unless it is `optional`: then something else decides where it is not."""
+    Without a `default` it must be given, unless it is `optional`: then something else decides where it is not. A size
+    may be one of some `words`, which mean a number once the space is bound."""
 
     values: tuple[Setting, ...] = ()
     low: float | None = None
@@ -41,6 +42,7 @@ class SettingRule:
     default: Setting | None = None
     optional: bool = False
     multiple: int = 1
+    words: tuple[str, ...] = ()
 
     def problem(self, value: object) -> str | None:
         """What is wrong with a value, or None."""
@@ -48,9 +50,12 @@ class SettingRule:
             if any(value == allowed and type(value) is type(allowed) for allowed in self.values):
                 return None
             return f"{value!r} is not offered (allowed: {', '.join(map(str, self.values))})"
+        if isinstance(value, str) and value in self.words:
+            return None
         kinds = (int, float) if self.real else (int,)
         if isinstance(value, bool) or not isinstance(value, kinds) or not math.isfinite(value):
-            return f"{value!r} is not a {'' if self.real else 'whole '}number"
+            words = f", nor {' or '.join(map(repr, self.words))}" if self.words else ""
+            return f"{value!r} is not a {'' if self.real else 'whole '}number{words}"
         if self.low is not None and value < self.low:
             return f"{value} is less than {self.low:g}"
         if self.high is not None and value > self.high:

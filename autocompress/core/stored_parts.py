@@ -37,6 +37,8 @@ def _stored(value: Any) -> Any:
         return value
     found = {}
     for field in fields(value):
+        if not field.compare:  # what a study finds anew
+            continue
         held = getattr(value, field.name)
         if field.default is MISSING or held != field.default:
             found[field.name] = _stored(held)

@@ -10,7 +10,7 @@ from autocompress.core.policy import Step
 from autocompress.core.runtimes import DEFAULT_RUNTIME, RUNTIMES, named_runtime
 from autocompress.core.task_kinds import NOUNS, Modality
 from autocompress.core.workload import Workload
-from autocompress.deploy.folder import Manifest
+from autocompress.deploy.folder import COVERAGE, Manifest
 
 _NAMES = {
     "quality": "quality (validation)",
@@ -79,6 +79,7 @@ def model_card(manifest: Manifest, *, summary: str, steps: Sequence[str]) -> str
         *([f"- unlabelled texts: {about['texts']}"] if "texts" in about else []),
         f"- device: {about['device']}",
         *_graph(about),
+        *(f"- {line}" for line in coverage_lines(about)),
         f"- versions: {', '.join(f'{name} {version}' for name, version in about['versions'].items())}",
         f"- seed: {about['seed']}",
         "",
@@ -96,6 +97,20 @@ def _graph(about: Mapping[str, Any]) -> list[str]:
     if "form" in about:
         found.append(f"- form of the graph, as measured there: {about['form']}")
     return found
+
+
+def coverage_lines(about: Mapping[str, Any]) -> list[str]:
+    """How held-out texts are read where the tokenizer knows fewer tokens, by a manifest's provenance: `on validation
+    texts 93.1 % of tokens are left, 43.3 % of texts are read as before, 1.10 times as many tokens a text`."""
+    if COVERAGE not in about:
+        return []
+    told = about[COVERAGE]
+    splits = (
+        f"on {name} texts {100 * told[name]['tokens']:.1f} % of tokens are left, {100 * told[name]['texts']:.1f} % of "
+        f"texts are read as before, {told[name]['growth']:.2f} times as many tokens a text"
+        for name in ("validation", "test")
+    )
+    return [f"vocabulary: {told['tokens']:,} tokens, which `tokenizer.json` knows alone; {'; '.join(splits)}"]
 
 
 def _noun(task: Mapping[str, Any]) -> str:

@@ -89,6 +89,10 @@ class Checked:
     types: tuple[NDArray[np.int64], ...] | None = None
 
 
+COVERAGE: Final = "vocabulary"
+"""What the provenance of a manifest tells of a tokenizer that knows fewer tokens than the uncompressed model's."""
+
+
 def read_manifest(folder: Path) -> Manifest:
     """Raises NotFoundError where there is no exported folder, SpecError where it holds two models as one, and
     IntegrityError when the manifest is damaged."""

@@ -10,6 +10,7 @@ from torch import Tensor, nn
 from torch.nn import functional
 
 from autocompress.anatomy import Anatomy
+from autocompress.anatomy.kept_rows import tokens_of
 from autocompress.core.training_spec import DistillationSpec
 from autocompress.distill.features import Features, Part, recorded
 from autocompress.distill.losses import (
@@ -219,7 +220,7 @@ def _check_vocabularies(student: Anatomy, teacher: Anatomy) -> None:
     if not student.reads_words and not teacher.reads_words:
         return
     ours, theirs = (
-        (anatomy.word_embeddings.num_embeddings, getattr(anatomy.model.config, "pad_token_id", None))
+        (tokens_of(anatomy.word_embeddings), getattr(anatomy.model.config, "pad_token_id", None))
         for anatomy in (student, teacher)
     )
     if ours != theirs:

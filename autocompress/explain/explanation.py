@@ -8,7 +8,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any, Final
 
@@ -24,6 +24,8 @@ from autocompress.core.ports import Observer
 from autocompress.core.runtimes import DEFAULT_RUNTIME
 from autocompress.core.spec import StudySpec
 from autocompress.core.task_kinds import NOUNS
+from autocompress.core.text_inputs import IDS
+from autocompress.deploy.card import coverage_lines
 from autocompress.deploy.folder import MODEL, read_manifest
 from autocompress.distill import predict
 from autocompress.errors import NotFoundError, SpecError
@@ -31,7 +33,9 @@ from autocompress.explain.latency import machine_ceilings, measure_parts, why_no
 from autocompress.explain.sentence import Given, Sentence, tokenized
 from autocompress.exported.rebuild import load_torch
 from autocompress.importance import Importance, Scores, attention_maps, divergence, importance_from_json
-from autocompress.operators import effective
+from autocompress.inputs.tokenizer import TOKENIZER
+from autocompress.inputs.vocabulary import translated
+from autocompress.operators import effective, kept_rows
 from autocompress.operators.prune_heads import PruneHeads
 from autocompress.report import explain_policy, pick
 from autocompress.report.attention_section import Answers, AttentionSection, LayerMaps, Maps
@@ -142,11 +146,15 @@ def explain(
     else:
         if sentence is None:
             notes.append(f"maps of attention are shown of texts alone, and {spec.task.kind} reads none")
+        elif (own := _as_read(teacher, member, sentence.batch)) is None:
+            notes.append("maps of attention are not shown, as the member reads the text with other tokens; try --text")
         else:
             observer.stage("attention")
-            sections.append(_attention(teacher, member, kept, sentence, importance))
-        if told := read_manifest(member.folder).provenance.get("graph"):
+            sections.append(_attention(teacher, member, kept, sentence, own, importance))
+        about = read_manifest(member.folder).provenance
+        if told := about.get("graph"):
             notes.append(f"its graph is {FormChoice(**told)}")
+        notes += coverage_lines(about)
         timed, said = _parts(spec, facts, member, shape, observer)
         sections += timed
         notes += said
@@ -219,19 +227,21 @@ def _attention(
     member: VerifiedMember,
     kept: Mapping[int, list[int]],
     sentence: Sentence,
+    own: Batch,
     importance: Importance,
 ) -> AttentionSection:
+    """`own` is the sentence as the member reads it."""
     student = anatomy_of(load_torch(member.folder))
     batch = sentence.batch
     indices = [layer.index for layer in teacher.anatomy.layers]
     theirs = dict(zip(indices, attention_maps(teacher.anatomy, batch), strict=True))
-    ours = dict(zip((layer.index for layer in student.layers), attention_maps(student, batch), strict=True))
+    ours = dict(zip((layer.index for layer in student.layers), attention_maps(student, own), strict=True))
     scores = importance.heads["combined"]
     return AttentionSection(
         sentence.text,
         sentence.words,
         sentence.left_out,
-        _answers(teacher, student, batch),
+        _answers(teacher, student, batch, own),
         tuple(_layer(index, kept[index], scores[index], theirs[index][0], maps[0]) for index, maps in ours.items()),
     )
 
@@ -273,7 +283,16 @@ def _array(maps: Tensor) -> Maps:
     return np.asarray(maps.double().numpy())
 
 
-def _answers(teacher: Teacher, student: Anatomy, batch: Batch) -> Answers:
-    task, models = teacher.task, (teacher.anatomy.model, student.model)
-    theirs, ours = (predict(model, [batch], precision="fp32")[0] for model in models)
+def _as_read(teacher: Teacher, member: VerifiedMember, batch: Batch) -> Batch | None:
+    """One text as a member reads it; None where it has fewer tokens, and so makes others of the text."""
+    if kept_rows(member.policy) is None:
+        return batch
+    after = (member.folder / TOKENIZER).read_text(encoding="utf-8")
+    ids = translated(batch.inputs[IDS][0].numpy(), teacher.task.tokenizer.definition, after)
+    return None if ids is None else replace(batch, inputs={**batch.inputs, IDS: torch.from_numpy(ids[None])})
+
+
+def _answers(teacher: Teacher, student: Anatomy, batch: Batch, own: Batch) -> Answers:
+    task, models = teacher.task, ((teacher.anatomy.model, batch), (student.model, own))
+    theirs, ours = (predict(model, [read], precision="fp32")[0] for model, read in models)
     return Answers(task.told(theirs), task.told(ours), task.told_beside(ours, theirs))

@@ -130,7 +130,7 @@ def bundle(store: Store, name: str, out: Path) -> Path:
             "study": name,
             "device": str((row.facts.get("device") or {}).get("name", spec.device)),
             "workload": spec.workload.to_json(),
-            "rows": shape.vocabulary,
+            "rows": min(effective(one.candidate.policy, shape)[1].vocabulary for one in verified),
             "baseline": measure.BASELINE,
             "members": {digest: digest for digest in members},
             "files": {

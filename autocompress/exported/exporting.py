@@ -25,6 +25,7 @@ from autocompress.core.wording import describe
 from autocompress.deploy.card import model_card, step_line
 from autocompress.deploy.folder import (
     CARD,
+    COVERAGE,
     MODEL,
     WEIGHTS,
     Checked,
@@ -40,7 +41,8 @@ from autocompress.deploy.forms import GraphMaker
 from autocompress.deploy.loader import ExportedModel
 from autocompress.deploy.session import runtime
 from autocompress.exported.verification import deploy, required
-from autocompress.tasks import HARD_TEXTS
+from autocompress.inputs.vocabulary import Coverage, Vocabulary
+from autocompress.tasks import HARD_TEXTS, Task
 from autocompress.teacher.teacher import Teacher
 
 _CHECK_TEXTS: Final = 100
@@ -79,16 +81,21 @@ class Known:
 
 @dataclass(frozen=True, slots=True)
 class Exporting:
-    """Writes the folders of one study."""
+    """Writes the folders of one study. Rows are read as its teacher reads them, or as `vocabulary` says, by `task`."""
 
     spec: StudySpec
     teacher: Teacher
     profile: DeviceProfile
+    vocabulary: Vocabulary | None = None
+    task: Task = field(init=False)
     hidden: int = field(init=False)
     head_size: int = field(init=False)
 
     def __post_init__(self) -> None:
-        shape = self.teacher.anatomy.shape()
+        shape, task = self.teacher.anatomy.shape(), self.teacher.task
+        if self.vocabulary is not None:
+            task = task.read_with(self.vocabulary, renumbered=True)
+        object.__setattr__(self, "task", task)
         object.__setattr__(self, "hidden", shape.width)
         object.__setattr__(self, "head_size", shape.head_size)
 
@@ -114,11 +121,11 @@ class Exporting:
             requires = required(draft / MODEL, shape.runtime)
             write_static_files(
                 draft,
-                rows=self.teacher.task.reading,
+                rows=self.task.reading,
                 policy=policy,
                 runtime=shape.runtime,
                 requires=requires,
-                task=self.teacher.task.about(),
+                task=self.task.about(),
             )
             manifest = self._manifest(policy, shape, Known(), choice, requires=requires)
             write_manifest(draft, replace(manifest, files=file_digests(draft)))
@@ -148,10 +155,10 @@ class Exporting:
             readable_alike(draft)
 
     def _write_check(self, draft: Path) -> None:
-        validation = self.teacher.task.examples("validation")
+        validation = self.task.examples("validation")
         some = validation.take(range(min(_CHECK_TEXTS, len(validation))))
         exported = ExportedModel(draft)
-        if self.teacher.task.modality != "text":
+        if self.task.modality != "text":
             rows = tuple(one if isinstance(one, bytes) else Path(one).read_bytes() for one in some.given)
             kept = _within(rows, _CHECK_BYTES)
             write_check(draft, Checked(rows[:kept], (), some.labels[:kept], exported.logits(rows[:kept])), {})
@@ -164,7 +171,7 @@ class Exporting:
         self, policy: CompressionPolicy, shape: ModelParts, known: Known, choice: FormChoice, *, requires: str
     ) -> Manifest:
         """What the folder will say of itself, but for its files."""
-        spec, task, profile = self.spec, self.teacher.task, self.profile
+        spec, task, profile = self.spec, self.task, self.profile
         lowering = self.lowering(shape)
         return Manifest(
             study=spec.name,
@@ -180,6 +187,7 @@ class Exporting:
                 "fingerprint": dict(profile.fingerprint),
                 "latency": known.how,
                 "graph": asdict(choice),
+                **({} if self.vocabulary is None else {COVERAGE: coverage(self.vocabulary, self.teacher.task)}),
                 **({"form": str(lowering)} if choice.form == "written" else {}),
                 "versions": dict(versions()),
                 "seed": spec.seed,
@@ -189,6 +197,12 @@ class Exporting:
             switches=lowering.session,
             runtime={**asdict(runtime(shape.runtime)), "requires": requires},
         )
+
+
+def coverage(vocabulary: Vocabulary, task: Task) -> dict[str, Any]:
+    """What a manifest says of a tokenizer that knows fewer tokens, on rows that nothing was learned from."""
+    splits = {name: asdict(Coverage.of(task.examples(name), vocabulary)) for name in ("validation", "test")}
+    return {"tokens": len(vocabulary.kept), **splits}
 
 
 def retell(folder: Path, policy: CompressionPolicy, shape: ModelParts, found: Measurements) -> None:

@@ -34,6 +34,7 @@ def load_torch(folder: str | Path) -> Any:
     importance = no_preference(anatomy.shape())
     operators.apply(policy, anatomy, importance, before=Phase.PRECISION)
     anatomy.model.load_state_dict({name: tensor for name, tensor in tensors.items() if name not in settled})
+    anatomy.renumber()
     anatomy.model.eval()
     operators.apply(policy, anatomy, importance, since=Phase.PRECISION)
     return anatomy.model

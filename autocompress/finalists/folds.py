@@ -27,7 +27,7 @@ from autocompress.distill import CHECKPOINT, Progress, kept_weights, predict
 from autocompress.errors import CandidateError
 from autocompress.finalists.recovery import Recovery, deployed_student, is_small
 from autocompress.pricing import Pricing
-from autocompress.tasks import Examples, batches
+from autocompress.tasks import Examples, Task, batches
 from autocompress.tasks.folding import without_fold
 from autocompress.teacher.importance import prepare_importance
 from autocompress.teacher.teacher import Teacher, fold_teacher
@@ -110,7 +110,7 @@ class Fold:
 
     def teachers_rows(self) -> RowScores | None:
         """What the teacher answers on the fold, row by row."""
-        return self._scored(self.teacher.anatomy.model)
+        return self._scored(self.teacher.anatomy.model, self.teacher.task)
 
     def students_rows(self, policy: CompressionPolicy, folder: Path) -> RowScores | None:
         """The same of a policy's student, deployed. Its training leaves checkpoints in the `folder`, and goes on from
@@ -119,7 +119,8 @@ class Fold:
         hear = self._clock.training(f"{policy.digest[:8]} on fold {self.number}")
         recovery(policy, folder=folder, on_progress=_share(hear))
         weights, _ = kept_weights(folder / CHECKPOINT)
-        found = self._scored(deployed_student(recovery.setup, policy, weights).model)
+        setup = recovery.setup.reading(policy)
+        found = self._scored(deployed_student(setup, policy, weights).model, setup.task)
         shutil.rmtree(folder, ignore_errors=True)
         return found
 
@@ -131,7 +132,7 @@ class Fold:
 
     @functools.cached_property
     def _setup(self) -> Setup:
-        importance = prepare_importance(self._spec, self.teacher)
+        importance = prepare_importance(self._spec, self.teacher, unlabelled=self._recipe.unlabelled)
         model, precision = self.teacher.anatomy.model, self._spec.teacher.precision
         return Setup.of(model, importance, self.teacher.task, precision=precision)
 
@@ -162,9 +163,8 @@ class Fold:
             return self._setup
         return replace(self._setup, elastic=weights)
 
-    def _scored(self, model: torch.nn.Module) -> RowScores | None:
+    def _scored(self, model: torch.nn.Module, task: Task) -> RowScores | None:
         """In full precision, as files compute."""
-        task = self.teacher.task
         rows = task.examples("test")
         return task.by_row(predict(model, batches(rows, _BATCH), precision="fp32"), rows)
 

@@ -6,7 +6,7 @@ import functools
 import logging
 import shutil
 from collections.abc import Mapping, Sequence
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, replace
 from importlib.metadata import version
 from pathlib import Path
 from typing import Any
@@ -76,6 +76,7 @@ class _Part:
     parity: Measurement
     trained_quality: float
     form: FormChoice
+    exporting: Exporting
 
 
 @dataclass(frozen=True, slots=True)
@@ -148,7 +149,7 @@ class Offering:
         for file, found, shape in zip(files, timed.found, shapes, strict=True):
             tell(len(endings) + 2 + len(known), f"peak memory of model {len(known) + 1} of {len(files)}")
             follows = consequences(latency_of(found), shape, self._spec.workload, energy)
-            known.append((*found, *_instead(follows, self._metered(file))))
+            known.append((*found, *_instead(follows, self._metered(file, shape))))
         reference = (*baseline.measurements, *known[0])
         self._store.conclude(
             self._lease,
@@ -183,7 +184,7 @@ class Offering:
 
     def _time(self, files: Sequence[Judged], shapes: Sequence[ModelParts]) -> _Latencies:
         """On the device where it can be reached. Raises HostError when it was reached and then lost."""
-        profile, load, rows = self._profile, self._spec.workload, self._shape.vocabulary
+        profile, load, rows = self._profile, self._spec.workload, min(shape.vocabulary for shape in shapes)
         if is_this_machine(profile):
             return self._time_here(files, rows)
         if self._ray is not None and has_device(self._ray, profile.name):
@@ -204,7 +205,7 @@ class Offering:
         pace = reference.pace(timed[-1]) if reference else None
         return _Latencies("measured here", found, pace, timed[: len(files)])
 
-    def _metered(self, file: Judged) -> Measurements:
+    def _metered(self, file: Judged, shape: ModelParts) -> Measurements:
         """What can be read on this machine, where it is the device: energy from a meter, and peak memory from the
         kernel, which takes a process and about a second for each file; it stays counted where that fails and the study
         does not name it."""
@@ -213,7 +214,7 @@ class Offering:
         load, device, found = self._spec.workload, fingerprint_digest(self._profile.fingerprint), []
         if (meter := find_meter()) is not None:
             with timing_lane():
-                run = workload_run(file.session, load.typical, rows=self._shape.vocabulary)
+                run = workload_run(file.session, load.typical, rows=shape.vocabulary)
                 found.append(energy_of(run, meter, device=device))
         if (peak := self._peak_memory(file)) is not None:
             found.append(Measurement("peak_memory_mib", peak, "MiB", "measured", device=device))
@@ -252,19 +253,23 @@ class Offering:
 
     def _export(self, number: int, policy: CompressionPolicy, checkpoint: Path) -> _Part:
         weights, history = kept_weights(checkpoint)
-        plain = trainable_student(self._setup, policy)
+        setup = self._setup.reading(policy)
+        exporting = replace(self._exporting, vocabulary=self._setup.vocabulary(policy))
+        plain = trainable_student(setup, policy)
         plain.model.load_state_dict(weights)
         plain.model.eval()
         folder = self._folder / "exports" / policy.digest
         _, shape = effective(policy, self._shape)
-        student = deployed_student(self._setup, policy, weights)
+        student = deployed_student(setup, policy, weights)
+        for one in (plain, student):
+            one.renumber()
         choice, maker = self._form(student, shape)
-        self._exporting.begin(folder, policy, shape, student, choice, maker)
+        exporting.begin(folder, policy, shape, student, choice, maker)
         weights = {**weights, **student.settled()}
-        judged = judge_folder(folder, self._teacher.task, shape)
-        lowering = self._exporting.lowering(shape)
-        same = parity(plain, self._teacher.task, lowering, runtime=shape.runtime, maker=maker)
-        return _Part(number, policy, weights, shape, judged, same, history.score, choice)
+        judged = judge_folder(folder, exporting.task, shape)
+        lowering = exporting.lowering(shape)
+        same = parity(plain, exporting.task, lowering, runtime=shape.runtime, maker=maker)
+        return _Part(number, policy, weights, shape, judged, same, history.score, choice, exporting)
 
     def _form(self, student: Anatomy, shape: ModelParts) -> tuple[FormChoice, GraphMaker]:
         """Chosen once for each runtime and precision of the study, whose facts keep it."""
@@ -306,7 +311,7 @@ class Offering:
         """The folder stands before the store says so: a crash in between leaves a folder that is written again."""
         folder = self._folder / part.policy.digest
         begun, known = part.judged.path.parent, Known(found, reference, timed.how)
-        self._exporting.finish(folder, begun, part.policy, part.shape, part.weights, known, part.form)
+        part.exporting.finish(folder, begun, part.policy, part.shape, part.weights, known, part.form)
         self._store.conclude(
             self._lease,
             part.number,

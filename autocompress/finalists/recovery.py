@@ -132,8 +132,25 @@ class Recovery:
         `on_epoch(epoch, validation score, score of the epoch to keep)` is called once an epoch's checkpoint is on disk.
         `settings` are those of one try: they go before the policy's.
         """
+        return self.reading(policy)._recovered(policy, folder, on_epoch, on_progress, settings or {})
+
+    def reading(self, policy: CompressionPolicy) -> Recovery:
+        """The same with rows read as the policy's student will read them once it is deployed."""
+        vocabulary = self.setup.vocabulary(policy)
+        if vocabulary is None:
+            return self
+        return replace(self, setup=self.setup.reading(policy), lessons=self.lessons.read_with(vocabulary))
+
+    def _recovered(
+        self,
+        policy: CompressionPolicy,
+        folder: Path,
+        on_epoch: Callable[[int, float, float], None] | None,
+        on_progress: Callable[[Progress], None] | None,
+        settings: Mapping[str, float],
+    ) -> Trained:
         student = trainable_student(self._origin(policy), policy, freeze_embeddings=self.spec.freeze_embeddings)
-        spec = overridden(distilled(policy, self.spec), settings or {})
+        spec = overridden(distilled(policy, self.spec), settings)
         if operators.only_rounded(policy):
             trained = keep_untrained(student.model, self._score, checkpoint=folder, on_epoch=on_epoch)
         else:
@@ -173,6 +190,9 @@ class Recovery:
 
     def shortly(self, policy: CompressionPolicy, *, steps: int) -> Anatomy:
         """The policy's student after a few steps only, as it would be deployed."""
+        return self.reading(policy)._rehearsed(policy, steps)
+
+    def _rehearsed(self, policy: CompressionPolicy, steps: int) -> Anatomy:
         spec = distilled(policy, self.spec)
         rows = np.random.default_rng(self.seed).permutation(len(self.lessons.examples))
         lessons = self.lessons.take(rows[: steps * spec.training.batch_size])

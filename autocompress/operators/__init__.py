@@ -7,14 +7,16 @@ of yours declare it (`core.extensions`).
 from __future__ import annotations
 
 from collections.abc import Iterable, Mapping
+from dataclasses import replace
 from typing import TYPE_CHECKING, Final
 
 from autocompress.core.extensions import Registry
 from autocompress.core.narrowing import why_whole
 from autocompress.core.parts import WHOLE, ModelParts
-from autocompress.core.policy import CompressionPolicy, Step
+from autocompress.core.policy import CompressionPolicy, Setting, Step
 from autocompress.core.ports import Operator, Phase
-from autocompress.core.space import SearchSpace, StepSpace
+from autocompress.core.space import Choice, Knob, SearchSpace, Share, StepSpace
+from autocompress.core.vocabulary import why_all_words
 from autocompress.operators.choose_runtime import ChooseRuntime
 from autocompress.operators.distill import Distill
 from autocompress.operators.low_rank import LowRank
@@ -23,6 +25,7 @@ from autocompress.operators.part_operator import PartOperator
 from autocompress.operators.prune_channels import PruneChannels
 from autocompress.operators.prune_heads import PruneHeads
 from autocompress.operators.prune_hidden import PruneHidden
+from autocompress.operators.prune_vocabulary import USED, PruneVocabulary, kept_rows, rows_of, too_few
 from autocompress.operators.quantize import Quantize
 from autocompress.operators.remove_layer import RemoveLayer
 
@@ -35,6 +38,7 @@ _OURS: Final[tuple[LiveOperator, ...]] = (
     PruneHeads(),
     PruneChannels(),
     PruneHidden(),
+    PruneVocabulary(),
     LowRank(),
     Distill(),
     Quantize(),
@@ -45,11 +49,22 @@ OPERATORS: Final[Mapping[str, LiveOperator]] = Registry(
     "operators", _OURS, needs=_SOCKET, name_of=lambda operator: operator.name
 )
 
-__all__ = ["OPERATORS", "LiveOperator", "PartOperator", "apply", "bound", "effective", "elastic", "only_rounded"]
+__all__ = [
+    "OPERATORS",
+    "LiveOperator",
+    "PartOperator",
+    "apply",
+    "bound",
+    "cuts_words",
+    "effective",
+    "elastic",
+    "kept_rows",
+    "only_rounded",
+]
 
 
 def bound(space: SearchSpace, model: ModelParts) -> SearchSpace:
-    """A space over the parts of one model, its shares as numbers. Raises ValueError where it does not fit."""
+    """A space over the parts of one model, its shares and words as numbers. Raises ValueError where it does not fit."""
 
     def size_of(operator: str, target: str, knob: str) -> int | None:
         parts = model.parts if target == WHOLE else [model[target]] if target in model else []
@@ -65,7 +80,46 @@ def bound(space: SearchSpace, model: ModelParts) -> SearchSpace:
 
     if any(step.operator == PruneHidden.name for step in space.steps) and (why := why_whole(model)):
         raise ValueError(f"{PruneHidden.name}: {why}")
+    if cuts_words(space):
+        space = _with_rows(space, model)
     return space.bind(model.names(), size_of, suits=suits, multiple_of=multiple_of)
+
+
+def cuts_words(space: SearchSpace) -> bool:
+    """Whether a space may take rows from the table of words."""
+    return any(step.operator == PruneVocabulary.name for step in space.steps)
+
+
+def _with_rows(space: SearchSpace, model: ModelParts) -> SearchSpace:
+    """Numbers of rows in the place of the words that mean them. Raises ValueError for a model that needs all of its
+    words, and where a step would leave too few whatever is chosen."""
+    if why := why_all_words(model):
+        raise ValueError(f"{PruneVocabulary.name}: {why}")
+    table = next(table for part in model.parts for table in part.tables)
+
+    def numbered(step: StepSpace) -> StepSpace:
+        if step.operator != PruneVocabulary.name:
+            return step
+        knobs, settings = dict(step.knobs), dict(step.settings)
+        if isinstance(knob := knobs.get("rows"), Choice):
+            values = (value if isinstance(value, Share) else rows_of(table, value) for value in knob.choices)
+            knobs["rows"] = Choice(tuple(dict.fromkeys(values)))
+        elif "rows" not in knobs:
+            settings["rows"] = rows_of(table, settings.get("rows", USED))
+        most = _most_rows(knobs.get("rows"), settings, table.rows)
+        if table.uses is not None and most < table.uses.least:
+            raise ValueError(f"{PruneVocabulary.name}: {too_few(table, most)}")
+        return replace(step, knobs=knobs, settings=settings)
+
+    return replace(space, steps=tuple(map(numbered, space.steps)))
+
+
+def _most_rows(knob: Knob | None, settings: Mapping[str, Setting], rows: int) -> int:
+    if knob is None:
+        return int(settings["rows"])
+    if isinstance(knob, Choice):
+        return max(value.of(rows) if isinstance(value, Share) else int(value) for value in knob.choices)
+    return int(knob.high)
 
 
 def _suits(operator: Operator, model: ModelParts, target: str) -> bool:
@@ -91,7 +145,7 @@ def effective(policy: CompressionPolicy, model: ModelParts) -> tuple[Compression
     """
     kept = []
     for step in policy.steps:
-        whole = _with_defaults(step)
+        whole = _numbered(_with_defaults(step), model)
         after = OPERATORS[step.operator].reshape(model, whole)
         if after is not None:
             kept.append(whole)
@@ -128,6 +182,14 @@ def apply(
             continue
         if operator.elastic or not elastic_alone:
             operator.apply(anatomy, step, importance)
+
+
+def _numbered(step: Step, model: ModelParts) -> Step:
+    """With a number of rows in the place of the word that means it."""
+    if step.operator != PruneVocabulary.name:
+        return step
+    table = next(table for part in model.parts for table in part.tables)
+    return replace(step, settings={**step.settings, "rows": rows_of(table, step.settings["rows"])})
 
 
 def _with_defaults(step: Step) -> Step:

@@ -12,6 +12,7 @@ from autocompress.certainty import Doubts, RowScores, losses_of
 from autocompress.core.outcome import Measurement
 from autocompress.core.runtimes import RUNTIMES, named_runtime
 from autocompress.errors import IntegrityError
+from autocompress.operators import kept_rows
 from autocompress.report.bounds import Limit
 from autocompress.report.expectation import Expected, row_doubts, row_scores
 from autocompress.report.front import Baseline, FrontReport, Member, Metrics, Relative
@@ -125,11 +126,12 @@ def cascades_of(store: Store, report: FrontReport, *, faster_than: float = float
         return Cascades(why=str(error), damaged=True)
     if why := _too_few(report, models):
         return Cascades(why=why)
-    answerers = [
-        Answerer(number, models.rows[number], models.doubts[number].splits, _costs(member.metrics))
-        for number, member in models.members.items()
-    ]
-    found = found_cascades(models.teacher, answerers, faster_than=faster_than)
+    alike: dict[int | None, list[Answerer]] = {}  # the two of a cascade read texts once, so with the same tokens
+    for number, member in models.members.items():
+        answerer = Answerer(number, models.rows[number], models.doubts[number].splits, _costs(member.metrics))
+        alike.setdefault(kept_rows(member.policy), []).append(answerer)
+    pairs = (one for some in alike.values() for one in found_cascades(models.teacher, some, faster_than=faster_than))
+    found = sorted(pairs, key=lambda one: (one.price.mean_ms, one.expected))
     assert report.baseline is not None, "without one nothing is verified"
     told = _told(found, models, report.baseline)
     kept = [one for one in told if not _breaks(one, report.constraints)]

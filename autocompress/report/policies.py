@@ -71,7 +71,9 @@ def _summary(model: ModelParts, *, before: ModelParts) -> str:
     runtime = [] if model.runtime == DEFAULT_RUNTIME else [model.runtime]
     ranked = [found] if (found := ranks(model)) else []
     narrow = [] if model.width == before.width else [f"hidden {model.width}"]
-    return " · ".join([layers, *narrow, f"heads {heads}", f"ffn {channels}", *ranked, _precision(model), *runtime])
+    words = [] if model.vocabulary == before.vocabulary else [f"{model.vocabulary:,} words"]
+    sizes = [layers, *narrow, f"heads {heads}", f"ffn {channels}", *words]
+    return " · ".join([*sizes, *ranked, _precision(model), *runtime])
 
 
 def _precision(model: ModelParts) -> str:

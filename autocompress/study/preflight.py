@@ -20,9 +20,10 @@ from autocompress.core.paths import expanded
 from autocompress.core.prediction import predictor_of
 from autocompress.core.spec import StudySpec
 from autocompress.core.task_kinds import NOUNS, form_of
+from autocompress.core.vocabulary import KINDS, why_all_tokens
 from autocompress.errors import AutocompressError, CandidateError
 from autocompress.families import FAMILIES
-from autocompress.operators import bound, effective
+from autocompress.operators import bound, cuts_words, effective
 from autocompress.pricing import draw
 from autocompress.reading import read_labelled, read_texts
 
@@ -69,6 +70,8 @@ def misfits(spec: StudySpec, model: Path) -> list[str]:
         bound(spec.policies, shape)
     except ValueError as error:
         found.append(f"space {spec.space.name!r} does not fit the model: {error}")
+    if cuts_words(spec.space):
+        found += _words_needed(spec, model)
     places = settings.get("max_position_embeddings")
     if wanted == "text" and isinstance(places, int) and 0 < places < spec.task.max_length:
         found.append(
@@ -78,6 +81,26 @@ def misfits(spec: StudySpec, model: Path) -> list[str]:
     if spec.device != config.HOST and spec.workload.lengths == "padded" and wanted == "text":
         found += _unmeasured(spec, shape)
     return found
+
+
+def _words_needed(spec: StudySpec, model: Path) -> Iterator[str]:
+    """Where a space may take words that the task or the tokenizer cannot do without."""
+    if form_of(spec.task.kind).targets == "tags":
+        yield (
+            f"space {spec.space.name!r}: prune_vocabulary: {spec.task.kind} learns and is judged by the first token of "
+            "each word, which would be another one; leave the step out"
+        )
+    path = model / "tokenizer.json"
+    if path.is_file() and (why := why_all_tokens(_kind_of(path))):
+        yield f"space {spec.space.name!r}: prune_vocabulary: {why}; leave the step out"
+
+
+def _kind_of(path: Path) -> object:
+    """That of a tokenizer's model. What cannot be read is told when it is opened."""
+    try:
+        return json.loads(path.read_bytes())["model"].get("type", KINDS[-1])
+    except (ValueError, KeyError, TypeError, AttributeError):
+        return KINDS[-1]
 
 
 def _of_model(spec: StudySpec) -> list[str]:

@@ -60,7 +60,7 @@ from autocompress.store import PROFILE_FACT, Lease, Store
 from autocompress.study.environment import ENVIRONMENT_FACT, environment, take_over
 from autocompress.study.preflight import misfits
 from autocompress.tasks import Examples, task_named
-from autocompress.teacher.importance import prepare_importance
+from autocompress.teacher.importance import counted, prepare_importance
 from autocompress.teacher.teacher import Teacher, prepare_teacher
 
 logger = logging.getLogger(__name__)
@@ -150,10 +150,12 @@ class Conductor:
         teacher = self._teacher()
         with self._stage("importance"):
             self._observer.progress(0, None, "what heads, channels and layers do on training texts")
-            importance = prepare_importance(self._spec, teacher)
+            unlabelled = functools.partial(self._unlabelled, texts)
+            importance = prepare_importance(self._spec, teacher, unlabelled=unlabelled)
         self._store.set_fact(self._lease, "importance", importance.to_json())
         shape = teacher.anatomy.shape()
         self._store.set_fact(self._lease, "shape", parts_to_json(shape))
+        shape = counted(shape, importance, teacher.task)
         self._serve_lengths(teacher)
         profile, pricing = self._device(shape, teacher.anatomy)
         space = self._bound_space(shape)

@@ -9,7 +9,7 @@ from __future__ import annotations
 
 from abc import ABC, abstractmethod
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any, ClassVar, Literal, Self
 
@@ -25,6 +25,7 @@ from autocompress.errors import SpecError
 from autocompress.inputs.examples import Batch, Examples, Rows
 from autocompress.inputs.row_files import RowFiles, row_files_of
 from autocompress.inputs.tokenizer import TokenizerFiles
+from autocompress.inputs.vocabulary import Vocabulary
 from autocompress.tasks.loading import unlabelled_texts
 
 Outputs = NDArray[np.float32]
@@ -112,6 +113,12 @@ class Task(ABC):
         if not isinstance(self.reading, TokenizerFiles):
             raise SpecError(f"{self.kind} reads {NOUNS[self.modality]}, which have no tokens")
         return self.reading
+
+    def read_with(self, vocabulary: Vocabulary, *, renumbered: bool = False) -> Self:
+        """The same rows as they are read with fewer tokens, still in those of the whole tokenizer; `renumbered` they
+        are read by the tokenizer that is deployed."""
+        splits = {name: vocabulary.read(self.examples(name), renumbered=renumbered) for name in self.splits}
+        return replace(self, splits=splits, reading=vocabulary.files if renumbered else self.reading)
 
     @property
     def outputs(self) -> int:

@@ -2,17 +2,23 @@
 
 from __future__ import annotations
 
-from collections.abc import Collection, Mapping
+from collections.abc import Callable, Collection, Mapping
+from dataclasses import replace
 from pathlib import Path
 from typing import Any, Final
 
 import numpy as np
 
 from autocompress.assets import cache_folder, find_entry, new_entry
+from autocompress.core.parts import ModelParts
 from autocompress.core.policy import content_digest
 from autocompress.core.spec import StudySpec
+from autocompress.core.vocabulary import with_uses
 from autocompress.importance import EVERYTHING, VARIANCE, Importance, measure_importance
-from autocompress.tasks import batches
+from autocompress.inputs.examples import Examples
+from autocompress.inputs.vocabulary import row_scores, uses_of
+from autocompress.operators import cuts_words
+from autocompress.tasks import Task, batches
 from autocompress.teacher.teacher import Teacher
 
 _RECIPE: Final = 2
@@ -37,9 +43,25 @@ def criteria_of(spec: StudySpec) -> frozenset[str]:
     return frozenset(found)
 
 
-def prepare_importance(spec: StudySpec, teacher: Teacher) -> Importance:
-    """The scores a space needs, from a fixed sample of training texts; cached by content."""
-    return _cached_importance(spec, teacher, criteria_of(spec))
+def prepare_importance(
+    spec: StudySpec, teacher: Teacher, *, unlabelled: Callable[[], Examples | None] = lambda: None
+) -> Importance:
+    """The scores a space needs, from a fixed sample of training texts; cached by content. Where words may go their uses
+    are counted in all training texts, and in `unlabelled` ones. Raises SpecError for a tokenizer that must stay
+    whole."""
+    found = _cached_importance(spec, teacher, criteria_of(spec))
+    if not cuts_words(spec.space):
+        return found
+    texts = [teacher.task.examples("train"), more] if (more := unlabelled()) else [teacher.task.examples("train")]
+    count = teacher.anatomy.word_embeddings.num_embeddings
+    return replace(found, rows=row_scores(teacher.task.tokenizer, count, texts))
+
+
+def counted(shape: ModelParts, importance: Importance, task: Task) -> ModelParts:
+    """A teacher's parts with what is known of the uses of its words, if they were counted."""
+    if importance.rows is None:
+        return shape
+    return with_uses(shape, uses_of(task.tokenizer, importance.rows, task.examples("validation")))
 
 
 def whole_importance(spec: StudySpec, teacher: Teacher) -> Importance:

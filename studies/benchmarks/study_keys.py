@@ -56,7 +56,8 @@ def _rule(rule: Any) -> str:
     kind = "number" if rule.real else "whole number"
     ends = [text for text in (_end("from", rule.low), _end("to", rule.high)) if text]
     kind = kind if rule.multiple == 1 else f"multiple of {rule.multiple}"
-    return " ".join([kind, *ends]) + (", or a share of what the model has" if rule.size else "")
+    words = "".join(f", or `{word}`" for word in rule.words)
+    return " ".join([kind, *ends]) + (", or a share of what the model has" if rule.size else "") + words
 
 
 def _end(word: str, value: float | None) -> str:

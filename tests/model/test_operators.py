@@ -35,6 +35,7 @@ STEPS = {
         for channels, criterion in ((1, "fisher"), (40, "taylor"), (95, "magnitude"), (2, "combined"))
     ],
     "prune_hidden": [Step("prune_hidden", "*", {"hidden_size": size}) for size in (16, 48)],
+    "prune_vocabulary": [Step("prune_vocabulary", "embeddings", {"rows": rows}) for rows in (1, 60)],
     "low_rank": [
         Step("low_rank", target, {"rank": rank})
         for target, rank in (("layers.0", 0.25), ("layers.1.attention", 0.01), ("layers.2.feed_forward", 0.49))
@@ -51,6 +52,8 @@ IDENTITY = [
     Step("prune_heads", "layers.0.attention", {"heads": 4, "importance": "fisher"}),
     Step("prune_channels", "layers.0.feed_forward", {"channels": 96, "importance": "fisher"}),
     Step("prune_hidden", "*", {"hidden_size": 64}),
+    Step("prune_vocabulary", "embeddings", {"rows": 100}),
+    Step("prune_vocabulary", "embeddings", {"rows": "used"}),  # and nobody counted
     Step("low_rank", "layers.0", {"rank": 1.0}),
     Step("low_rank", "layers.0.attention", {"rank": 0.5}),  # two factors of a square would hold as many numbers
     Step("quantize", "layers.0", {"bits": 32}),
@@ -164,7 +167,9 @@ def test_operators_work_after_every_earlier_phase(anatomy: Anatomy, importance: 
             Step("remove_layer", "layers.0"),
             Step("prune_heads", "layers.1.attention", {"heads": 2, "importance": "taylor"}),
             Step("prune_channels", "layers.1.feed_forward", {"channels": 17, "importance": "magnitude"}),
+            Step("prune_vocabulary", "embeddings", {"rows": 70}),
             Step("prune_hidden", "*", {"hidden_size": 32}),
+            Step("prune_vocabulary", "embeddings", {"rows": 50}),
             Step("low_rank", "layers.1", {"rank": 0.3}),
             Step("low_rank", "layers.2.feed_forward", {"rank": 0.3}),
             Step("quantize", "layers.1", {"bits": 8}),
@@ -190,6 +195,7 @@ def test_operators_work_after_every_earlier_phase(anatomy: Anatomy, importance: 
             Step("prune_channels", "layers.0.feed_forward", {"channels": 97, "importance": "fisher"}),
             "`channels <= 96` must hold, got 97",
         ),
+        (Step("prune_vocabulary", "embeddings", {"rows": 101}), "`rows <= 100` must hold, got 101"),
         (Step("prune_hidden", "*", {"hidden_size": 80}), "`hidden_size <= 64` must hold, got 80"),
         (Step("prune_hidden", "*", {"hidden_size": 37}), "`hidden_size` must be a multiple of 16, got 37; take 32"),
     ],
