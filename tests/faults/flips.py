@@ -8,7 +8,6 @@ import io
 import logging
 import os
 import random
-import shutil
 import time
 import zipfile
 from collections.abc import Iterator
@@ -129,21 +128,23 @@ def flips_of_caches(one: Project, *, times: int) -> Iterator[tuple[Row, Path | N
 
 
 def _flipped_entry(row: Row, one: Project, entry: Path, times: int) -> None:
-    """Its files in turns, and that of its digest."""
-    chance, safe = random.Random(times), one.folder / "safe"
+    """Its files in turns, and that of its digest. Whatever is found to be damaged goes, so it is put back each time."""
+    chance, digest = random.Random(times), one.cache / "digests" / f"{entry.parent.name}--{entry.name}"
     files = [entry] if entry.is_file() else sorted(path for path in entry.rglob("*") if path.is_file())
-    files.append(one.cache / "digests" / f"{entry.parent.name}--{entry.name}")
+    files.append(digest)
+    contents = {path: path.read_bytes() for path in files}
     logging.disable(logging.WARNING)  # each would be told
     try:
         for number in range(times):
             path = files[number % len(files)]
-            shutil.copytree(one.cache, safe)
             with contextlib.suppress(FileNotFoundError), flipped(path, chance):
                 row.lost += find_entry(entry)
             row.times += 1
-            row.found["digest" if path.parent.name == "digests" else path.name.replace(entry.stem, "entry")] += 1
-            shutil.rmtree(one.cache)
-            safe.rename(one.cache)
+            row.found["digest" if path == digest else path.name.replace(entry.stem, "entry")] += 1
+            for place, content in contents.items():
+                if not place.exists() or place.read_bytes() != content:
+                    place.parent.mkdir(parents=True, exist_ok=True)
+                    place.write_bytes(content)
     finally:
         logging.disable(logging.NOTSET)
 
