@@ -39,3 +39,14 @@ def with_uses(model: ModelParts, uses: Uses) -> ModelParts:
             part, done = replace(part, tables=(replace(part.tables[0], uses=uses), *part.tables[1:])), True
         parts.append(part)
     return replace(model, parts=tuple(parts))
+
+
+def words_in_use(model: ModelParts) -> list[str]:
+    """What is known of its first table, in words."""
+    return [
+        f"words: training texts use {table.uses.used:,} of {table.rows:,}, with {table.uses.always:,} that always stay"
+        f"; of the tokens of validation texts {table.uses.share(table.uses.used):.0%} are among these"
+        for part in model.parts
+        for table in part.tables
+        if table.uses is not None
+    ]

@@ -36,6 +36,7 @@ from autocompress.core.stored_parts import parts_to_json
 from autocompress.core.task_kinds import NOUNS, form_of
 from autocompress.core.trust import NO_ELASTIC_FACT
 from autocompress.core.versions import versions
+from autocompress.core.vocabulary import words_in_use
 from autocompress.deploy.session import runtime
 from autocompress.devices.host import about, is_this_machine
 from autocompress.devices.profiles import device_profile, set_aside
@@ -156,6 +157,8 @@ class Conductor:
         shape = teacher.anatomy.shape()
         self._store.set_fact(self._lease, "shape", parts_to_json(shape))
         shape = counted(shape, importance, teacher.task)
+        for note in words_in_use(shape):
+            self._observer.note(note)
         self._serve_lengths(teacher)
         profile, pricing = self._device(shape, teacher.anatomy)
         space = self._bound_space(shape)

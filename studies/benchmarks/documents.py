@@ -65,6 +65,7 @@ UNDER: Mapping[str, tuple[str, ...]] = {
     "profiles-others": ("devices", "deploy", "core/prediction.py"),
     "promise": ("certainty", "report/expectation.py", "report/bounds.py", "report/picking.py"),
     "sampling": ("search.py", "samplers.py", "core/nomination.py"),
+    "vocabulary": ("anatomy", "core/cost.py", "deploy", "inputs", "operators"),
     "throughput": ("search.py", "samplers.py", "store", "runners", "candidates/evaluate.py"),
 }
 """The code of the package that figures come from, where it is not all of it: when it changes, they are old."""

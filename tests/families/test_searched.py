@@ -84,6 +84,7 @@ def test_steps_shrink_a_model_as_they_shrink_its_numbers(form: str) -> None:
             Step("prune_heads", "layers.0.attention", {"heads": 2}),
             Step("prune_channels", "layers.0.feed_forward", {"channels": 20}),
             *([] if why_whole(anatomy.shape()) else [Step("prune_hidden", "*", {"hidden_size": 16})]),
+            *([Step("prune_vocabulary", "embeddings", {"rows": 60})] if anatomy.reads_words else []),
             *(Step("low_rank", f"layers.{layer}", {"rank": 0.2}) for layer in range(2)),
             *(Step("quantize", f"layers.{layer}", {"bits": 8}) for layer in range(2)),
             *([Step("quantize", "embeddings", {"bits": 4})] if anatomy.reads_words else []),

@@ -28,7 +28,7 @@ from autocompress.core.space import Choice, SearchSpace, Share, StepSpace
 from autocompress.core.spec import StudySpec
 from autocompress.core.storage import Storage
 from autocompress.core.training_spec import FinalistSpec, TransferSpec
-from autocompress.core.vocabulary import with_uses
+from autocompress.core.vocabulary import with_uses, words_in_use
 from autocompress.deploy.forms import GraphMaker
 from autocompress.distill import predict
 from autocompress.errors import CandidateError, SpecError
@@ -108,6 +108,17 @@ def test_special_tokens_and_characters_stay_however_few_rows(kind: str) -> None:
     assert len(ids) > 8, "character after character"
 
 
+def test_both_texts_of_a_pair_are_read_with_what_is_left() -> None:
+    vocabulary, _ = cut("WordPiece")
+    pairs = (("the goals", "a matchbox"), ("the team", "we saw"))
+    tokens, types = vocabulary.whole.opened().pairs(pairs)
+    after = vocabulary.read(Examples(pairs, tuple(tokens), np.zeros(2, np.int64), 0, tuple(types)))
+    assert after.types is not None
+    assert [len(kinds) for kinds in after.types] == after.lengths
+    assert after.lengths[0] > len(tokens[0])
+    assert (after.tokens[1].tolist(), after.types[1].tolist()) == (tokens[1].tolist(), types[1].tolist())
+
+
 def test_made_up_texts_with_a_token_that_went_are_not_learned_from() -> None:
     vocabulary, _ = cut("WordPiece")
     real, made = read(vocabulary.whole, "the goals", "we saw"), read(vocabulary.whole, "a matchbox", "the team")
@@ -166,6 +177,11 @@ def told_of(bert: Anatomy, *, least: int = 30) -> ModelParts:
 def test_words_and_shares_are_numbers_once_the_uses_are_known(bert: Anatomy) -> None:
     knobs = operators.bound(SHARES, told_of(bert)).knobs()
     assert knobs == {"prune_vocabulary/embeddings/rows": Choice((62, 50, 100))}
+    assert words_in_use(bert.shape()) == []
+    assert words_in_use(told_of(bert)) == [
+        "words: training texts use 62 of 100, with 20 that always stay; of the tokens of validation texts 100% are "
+        "among these"
+    ]
     (step,) = operators.bound(USED, told_of(bert)).steps
     assert step.settings == {"rows": 62}
     assert operators.bound(SHARES, bert.shape()).knobs() == {"prune_vocabulary/embeddings/rows": Choice((100, 50))}
