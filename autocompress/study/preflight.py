@@ -62,16 +62,14 @@ def misfits(spec: StudySpec, model: Path) -> list[str]:
         return [wrong]
     if family and wanted == "audio" and spec.task.audio_seconds is None and family.fronts[0].strides == "conv_stride":
         return [f"task.audio_seconds: must be given for a {family.model_type}, which reads recordings of any length"]
+    found = list(_words_needed(spec, model)) if cuts_words(spec.space) else []
     shape = _shape(settings, words=wanted == "text")
     if shape is None:
-        return []
-    found = []
+        return found
     try:
         bound(spec.policies, shape)
     except ValueError as error:
         found.append(f"space {spec.space.name!r} does not fit the model: {error}")
-    if cuts_words(spec.space):
-        found += _words_needed(spec, model)
     places = settings.get("max_position_embeddings")
     if wanted == "text" and isinstance(places, int) and 0 < places < spec.task.max_length:
         found.append(
