@@ -84,7 +84,7 @@ class Search:
         counts = store.counts(lease.study)
         self._tally = Tally(budget.trials, counts.evaluated, counts.failed, counts.infeasible, counts.repeated)
         self._tally.seconds = float(store.study(lease.study).facts.get("search_seconds", 0.0))
-        self._tally.limit = None if budget.minutes is None else 60 * budget.minutes
+        self._tally.limit = None if budget.search_minutes is None else 60 * budget.search_minutes
         self._flying: dict[int, Priced] = {}
         self._backlog: collections.deque[tuple[Job, Priced]] = collections.deque()
         self._waiting: dict[str, list[int]] = collections.defaultdict(list)
@@ -152,7 +152,7 @@ class Search:
             self._propose()
 
     def _may_ask(self) -> bool:
-        late = self._budget.minutes is not None and self._seconds() >= 60 * self._budget.minutes
+        late = self._budget.search_minutes is not None and self._seconds() >= 60 * self._budget.search_minutes
         return (
             len(self._flying) < self._runner.slots
             and self._tally.judged + len(self._flying) < self._budget.trials

@@ -464,8 +464,10 @@ def test_a_teacher_that_cannot_be_trained_is_named(project: Path, tmp_path: Path
 
 
 def test_a_search_without_time_for_a_candidate_asks_for_more(project: Path, tmp_path: Path) -> None:
-    asked = write_study(project, name="hasty", budget={"trials": 9, "minutes": 1.0e-6}, elastic={"steps": 0})
-    with pytest.raises(ExhaustedError, match=r"judged anything but the uncompressed model; .* `budget\.minutes`"):
+    asked = write_study(project, name="hasty", budget={"trials": 9, "search_minutes": 1.0e-6}, elastic={"steps": 0})
+    with pytest.raises(
+        ExhaustedError, match=r"judged anything but the uncompressed model; .* `budget\.search_minutes`"
+    ):
         autocompress.run(asked, storage=str(tmp_path / "own.db"), workers=0)
 
 

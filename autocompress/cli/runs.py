@@ -38,7 +38,8 @@ def run(
     spec: Annotated[str, typer.Argument(metavar="SPEC", help="A study's YAML file, or the name of one.")],
     name: Annotated[str | None, typer.Option(metavar="NAME", help="Store it under another name.")] = None,
     trials: Annotated[int | None, typer.Option(metavar="N", help="Judge so many candidates instead.")] = None,
-    minutes: Annotated[float | None, typer.Option(metavar="M", help="Search so long instead.")] = None,
+    minutes: Annotated[float | None, typer.Option(metavar="M", help="Take so long for the whole study.")] = None,
+    search_minutes: Annotated[float | None, typer.Option(metavar="M", help="Search so long instead.")] = None,
     workers: Workers = None,
     ray_address: RayAddress = None,
     dry_run: Annotated[bool, typer.Option("--dry-run", help="Say what would be done, and do nothing.")] = False,
@@ -54,8 +55,8 @@ def run(
     from autocompress.operators import OPERATORS
 
     session = session_of(context)
-    overrides = {key: value for key, value in (("name", name), ("trials", trials), ("minutes", minutes))
-                 if value is not None}  # fmt: skip
+    asked = {"name": name, "trials": trials, "minutes": minutes, "search_minutes": search_minutes}
+    overrides = {key: value for key, value in asked.items() if value is not None}
     loaded = _overridden(config.load_study(spec, operators=OPERATORS), overrides)
     if dry_run:
         _dry_run(session, loaded, json=json)
@@ -79,7 +80,8 @@ def resume(
     workers: Workers = None,
     ray_address: RayAddress = None,
     trials: Annotated[int | None, typer.Option(min=1, metavar="N", help="Judge so many candidates in all.")] = None,
-    minutes: Annotated[float | None, typer.Option(metavar="M", help="Search so long in all.")] = None,
+    minutes: Annotated[float | None, typer.Option(metavar="M", help="Take so long for the whole study.")] = None,
+    search_minutes: Annotated[float | None, typer.Option(metavar="M", help="Search so long in all.")] = None,
     finalists: Annotated[int | None, typer.Option(min=1, metavar="N", help="Train so many of them in all.")] = None,
     takeover: Annotated[
         bool, typer.Option("--takeover", help="Take it from a process that runs it and cannot be reached.")
@@ -113,6 +115,7 @@ def resume(
                 observer=observer,
                 trials=trials,
                 minutes=minutes,
+                search_minutes=search_minutes,
                 finalists=finalists,
                 takeover=takeover,
                 here=here,
@@ -159,15 +162,19 @@ def _overridden(spec: StudySpec, overrides: dict[str, Any]) -> StudySpec:
     from autocompress.config import beyond_limits
     from autocompress.errors import SpecError
 
-    budget = {key: overrides[key] for key in ("trials", "minutes") if key in overrides}
+    budget = {key: overrides[key] for key in ("trials", "minutes", "search_minutes") if key in overrides}
     try:
         found = replace(spec, name=overrides.get("name", spec.name), budget=replace(spec.budget, **budget))
     except ValueError as error:
-        raise SpecError(f"--{', --'.join(overrides)}: {error}") from error
-    problems = [f"--{place[-1]}: {told}" for place, told in beyond_limits(found) if place[-1] in budget]
+        raise SpecError(f"--{', --'.join(map(_option, overrides))}: {error}") from error
+    problems = [f"--{_option(str(place[-1]))}: {told}" for place, told in beyond_limits(found) if place[-1] in budget]
     if problems:
         raise SpecError(*problems)
     return found
+
+
+def _option(key: str) -> str:
+    return key.replace("_", "-")
 
 
 def _result(session: Session, name: str, storage: str | None, *, json: bool) -> None:
@@ -193,7 +200,8 @@ def _dry_run(session: Session, spec: StudySpec, *, json: bool) -> None:
     if json:
         session.json({"schema": DRY_RUN_SCHEMA, "study": spec_to_json(spec)})
         return
-    budget, limit = spec.budget, "" if spec.budget.minutes is None else f" or {spec.budget.minutes:g} minutes"
+    budget = spec.budget
+    limit = "" if budget.search_minutes is None else f" or {budget.search_minutes:g} minutes"
     bounds = ", ".join(f"{metric} {bound}" for metric, bound in spec.constraints.items()) or "none"
     last = spec.finalists
     more = f", {last.more} more where search scores rank them badly" if last.more else ""

@@ -7,7 +7,7 @@ from autocompress.config.limits import beyond_limits
 from autocompress.config.names import HOST, Kind, locate, named
 from autocompress.config.schemas import json_schema
 from autocompress.config.spaces import load_space
-from autocompress.config.studies import load_study, spec_to_json, study_from_json
+from autocompress.config.studies import in_todays_words, load_study, spec_to_json, study_from_json
 from autocompress.config.threads import threads_of, too_many_threads
 
 __all__ = [
@@ -19,6 +19,7 @@ __all__ = [
     "device_to_json",
     "diff_specs",
     "dump_device",
+    "in_todays_words",
     "is_study",
     "json_schema",
     "load_device",

@@ -19,6 +19,7 @@ _SEED: Final = 2**32 - 1  # what the generators behind the samplers take
 _RANGES: Final[dict[Place, tuple[float, float]]] = {
     ("budget", "trials"): (1, 10**6),
     ("budget", "minutes"): (0, 10**6),
+    ("budget", "search_minutes"): (0, 10**6),
     ("budget", "timeout_seconds"): (0, 10**6),
     ("budget", "failure_share"): (0, 1),
     ("budget", "recovery_steps"): (0, 10**6),

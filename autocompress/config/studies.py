@@ -92,16 +92,28 @@ def spec_to_json(spec: StudySpec) -> dict[str, Any]:
     return tree
 
 
+def in_todays_words(stored: Mapping[str, Any]) -> dict[str, Any]:
+    """A stored spec of before as it would be stored now. The `minutes` of a budget bounded the search alone until there
+    were `search_minutes`, which every spec has been stored with since."""
+    tree = dict(stored)
+    budget = tree.get("budget")
+    if isinstance(budget, Mapping) and "search_minutes" not in budget:
+        tree["budget"] = {**budget, "minutes": None, "search_minutes": budget.get("minutes")}
+    return tree
+
+
 def study_from_json(
     stored: Mapping[str, Any], *, operators: Mapping[str, Operator], source: str = "stored study"
 ) -> StudySpec:
-    """The inverse of `spec_to_json`. Raises SpecError when this version cannot run what was stored."""
+    """The inverse of `spec_to_json`, of specs of before too. Raises SpecError when this version cannot run what was
+    stored."""
+    stored = in_todays_words(stored)
     try:
         canonical_json(stored)
     except (TypeError, ValueError) as error:
         raise SpecError(f"{source}: holds what JSON cannot: {error}") from error
-    problems = Problems(Document(source, dict(stored)))
-    spec = validated(StudySpec, dict(stored), problems, stand_in=STAND_IN)
+    problems = Problems(Document(source, stored))
+    spec = validated(StudySpec, stored, problems, stand_in=STAND_IN)
     if spec is not None:
         check_steps(spec.space, operators, problems, at=("space",))
     problems.raise_any()

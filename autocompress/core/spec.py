@@ -46,14 +46,17 @@ def check_study_name(name: str) -> str:
 
 @dataclass(frozen=True, slots=True)
 class Budget:
-    """When the search ends: after `trials` or `minutes`, whichever comes first. It also stops when at least five
-    candidates were judged and more than `failure_share` of them failed."""
+    """How much a study may take. Its search ends after `trials` or `search_minutes`, whichever comes first. It also
+    stops when at least five candidates were judged and more than `failure_share` of them failed."""
 
     trials: int
     """Candidates that are judged, the uncompressed model first. Infeasible and repeated ones cost nothing and do not
     count."""
     minutes: float | None = None
-    """The longest that the search takes; training the finalists comes on top."""
+    """The longest that the whole study takes, from the teacher to certification. Its stages are planned from steps that
+    are timed first: what the study asks for is cut where it does not fit, `run --dry-run` shows where."""
+    search_minutes: float | None = None
+    """The longest that the search alone takes."""
     timeout_seconds: float = 120.0
     """A candidate that takes longer is stopped."""
     failure_share: float = 0.5
@@ -68,7 +71,7 @@ class Budget:
             raise ValueError(f"`trials >= 1` must hold, got {self.trials}")
         if self.recovery_steps < 0:
             raise ValueError(f"`recovery_steps >= 0` must hold, got {self.recovery_steps}")
-        for name in ("minutes", "timeout_seconds", "failure_share"):
+        for name in ("minutes", "search_minutes", "timeout_seconds", "failure_share"):
             value = getattr(self, name)
             if value is not None and not value > 0:
                 raise ValueError(f"`{name} > 0` must hold, got {value}")
@@ -128,7 +131,7 @@ class StudySpec:
     """The metrics that count, each with its direction. There are no weights between them: the result is a front to pick
     from."""
     budget: Budget
-    """When the search ends."""
+    """How much the study may take, and when its search ends."""
     workload: Workload = field(default_factory=Workload)
     """What one inference is."""
     constraints: Mapping[str, Bound] = field(default_factory=dict)

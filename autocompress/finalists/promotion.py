@@ -91,7 +91,7 @@ class Promotion:
             if self._store.counts(name).evaluated + self._store.counts(name).failed <= 1:
                 raise ExhaustedError(
                     "the search ended before it judged anything but the uncompressed model; give a new study more "
-                    "`budget.minutes`, or `budget.trials`"
+                    "`budget.search_minutes`, or `budget.trials`"
                 )
             raise ExhaustedError(f"the search found no feasible candidate to train; see `autocompress trials {name}`")
         self._store.nominate(self._lease, [*uncut, *chosen])

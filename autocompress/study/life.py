@@ -16,7 +16,7 @@ from autocompress.core.refusals import host_error
 from autocompress.core.spec import POPULATION_FACT, RENOMINATE_FACT, StudySpec
 from autocompress.errors import AutocompressError, HostError, Interrupted, SpecError, StoreError
 from autocompress.finalists.promotion import counted
-from autocompress.store import Lease, Store, StudyState, StudySummary
+from autocompress.store import Lease, Store, StudyRow, StudyState, StudySummary
 
 if TYPE_CHECKING:
     from autocompress.study.stages import Inputs
@@ -141,7 +141,7 @@ def refuse_taken(store: Store, name: str, resolved: Mapping[str, Any]) -> None:
     stored = _named(store, name)
     if stored is None or _is_blank(stored):
         return
-    changes = config.diff_specs(dict(store.study(name).resolved), dict(resolved))
+    changes = config.diff_specs(config.in_todays_words(store.study(name).resolved), dict(resolved))
     differs = ["its stored spec differs from this one:", *(f"  {line}" for line in changes)] if changes else []
     raise SpecError(
         f"a study named {name!r} exists already ({stored.state}); go on with `autocompress resume {name}`, "
@@ -179,20 +179,28 @@ def _is_blank(study: StudySummary) -> bool:
 
 
 def extended(
-    spec: StudySpec, store: Store, *, trials: int | None, minutes: float | None, finalists: int | None
+    spec: StudySpec,
+    store: Store,
+    *,
+    trials: int | None,
+    minutes: float | None,
+    search_minutes: float | None,
+    finalists: int | None,
 ) -> StudySpec:
     """The spec with a larger budget or more finalists. Raises SpecError where that asks for nothing more than what was
-    done already."""
-    problems = []
+    done already, and for the `minutes` of a whole study that was not bounded by any."""
     counts, row = store.counts(spec.name), store.study(spec.name)
     judged, spent = counts.evaluated + counts.failed, float(row.facts.get("search_seconds", 0.0)) / 60
+    problems = _of_minutes(spec, row, minutes)
     if trials is not None and trials < judged:
         problems.append(f"--trials {trials}: {judged} were judged already; give all that there shall be")
-    limit = spec.budget.minutes if minutes is None else minutes
+    limit = spec.budget.search_minutes if search_minutes is None else search_minutes
     if trials is not None and trials > judged and limit is not None and limit <= spent:
-        problems.append(f"--trials {trials}: all {limit:g} minutes of the search are spent; give `--minutes` too")
-    elif minutes is not None and minutes <= spent and row.state == "complete":
-        problems.append(f"--minutes {minutes:g}: {spent:.3g} were spent already; give all that there shall be")
+        told = f"all {limit:g} minutes of the search are spent; give `--search-minutes` too"
+        problems.append(f"--trials {trials}: {told}")
+    elif search_minutes is not None and search_minutes <= spent and row.state == "complete":
+        told = f"{spent:.3g} were spent already; give all that there shall be"
+        problems.append(f"--search-minutes {search_minutes:g}: {told}")
     trained = counted(spec, store)
     if finalists is not None and finalists < trained:
         problems.append(f"--finalists {finalists}: there are {trained} already; give all that there shall be")
@@ -202,11 +210,31 @@ def extended(
     try:
         return replace(
             spec,
-            budget=replace(budget, trials=trials or budget.trials, minutes=limit),
+            budget=replace(
+                budget,
+                trials=trials or budget.trials,
+                minutes=budget.minutes if minutes is None else minutes,
+                search_minutes=limit,
+            ),
             finalists=replace(last, count=last.count if finalists is None else finalists),
         )
     except ValueError as error:
         raise SpecError(f"resume: {error}") from error
+
+
+def _of_minutes(spec: StudySpec, row: StudyRow, minutes: float | None) -> list[str]:
+    """What is wrong with giving the whole study so many."""
+    if minutes is None:
+        return []
+    if spec.budget.minutes is None:
+        return [
+            f"--minutes {minutes:g}: bounds a whole study, and {spec.name!r} was asked for without `budget.minutes`; "
+            "what bounds its search alone is `--search-minutes`"
+        ]
+    spent = sum(row.facts.get("timings", {}).values()) / 60
+    if minutes <= spent and row.state == "complete":
+        return [f"--minutes {minutes:g}: {spent:.3g} were spent already; give all that the study shall take"]
+    return []
 
 
 def extend(spec: StudySpec, longer: StudySpec, store: Store, lease: Lease) -> None:

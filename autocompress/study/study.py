@@ -205,19 +205,23 @@ class Study:
         observer: Observer | None = None,
         trials: int | None = None,
         minutes: float | None = None,
+        search_minutes: float | None = None,
         finalists: int | None = None,
         takeover: bool = False,
         here: bool = False,
     ) -> Self:
         """Goes on where the study stopped; does nothing once it is complete, unless it is given more to do: so many
-        `trials`, `minutes` of search or `finalists` in all. With `takeover` it is taken from a process that runs it;
-        with `here` its device is this machine from now on, whatever it was: see `environment.take_over`.
+        `trials`, `search_minutes` or `finalists` in all, or `minutes` of the whole study, where its file bounds these.
+        With `takeover` it is taken from a process that runs it; with `here` its device is this machine from now on,
+        whatever it was: see `environment.take_over`.
 
         Raises SpecError when the model, the data or the machine are no longer those of the study, or when it is given
         less than it has done; StudyLockedError while another process runs it.
         """
         watching, spec = observer or SilentObserver(), self.spec
-        longer = extended(spec, self.store, trials=trials, minutes=minutes, finalists=finalists)
+        longer = extended(
+            spec, self.store, trials=trials, minutes=minutes, search_minutes=search_minutes, finalists=finalists
+        )
         if here and longer != spec:
             raise SpecError("--here: takes the study over first; give it more to do with another `resume`")
         if here:
@@ -316,6 +320,7 @@ def resume(
     observer: Observer | None = None,
     trials: int | None = None,
     minutes: float | None = None,
+    search_minutes: float | None = None,
     finalists: int | None = None,
     takeover: bool = False,
     here: bool = False,
@@ -329,6 +334,7 @@ def resume(
             observer=observer,
             trials=trials,
             minutes=minutes,
+            search_minutes=search_minutes,
             finalists=finalists,
             takeover=takeover,
             here=here,

@@ -138,7 +138,7 @@ def contender(study: str, name: str, seed: int, minutes: float) -> StudySpec:
     spec = CONTENDERS[name](replace(spec, constraints={}, seed=seed))
     spent = spec.elastic.minutes if spec.elastic.steps else 0.0
     share = min(spent, minutes / 2)
-    budget = replace(spec.budget, trials=100_000, minutes=minutes - share)
+    budget = replace(spec.budget, trials=100_000, search_minutes=minutes - share)
     elastic = replace(spec.elastic, minutes=share, steps=3_000) if spent else spec.elastic
     label = f"{study}-{name.replace(' ', '-')}-{seed}-{minutes:g}"
     return replace(spec, name=label, budget=budget, elastic=elastic)

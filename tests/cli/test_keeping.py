@@ -107,8 +107,8 @@ def test_a_dry_run_stores_and_fetches_nothing(run: Run, folder: Path) -> None:
     assert "study        mine\n" in ended.out
     assert "7 candidates or 4 minutes" in ended.out
     assert list(folder.iterdir()) == []
-    tree = json.loads(run("run", str(QUICKSTART), "--dry-run", "--json", "--minutes", "2").out)
-    assert tree["study"]["budget"]["minutes"] == 2
+    tree = json.loads(run("run", str(QUICKSTART), "--dry-run", "--json", "--search-minutes", "2").out)
+    assert tree["study"]["budget"]["search_minutes"] == 2
 
 
 def test_an_override_that_breaks_a_rule_is_refused(run: Run) -> None:

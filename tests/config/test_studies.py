@@ -2,6 +2,7 @@ from __future__ import annotations
 
 import json
 from collections.abc import Mapping
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -11,6 +12,7 @@ import yaml
 from autocompress.config import (
     check_file,
     diff_specs,
+    in_todays_words,
     json_schema,
     load_space,
     load_study,
@@ -490,6 +492,17 @@ def test_a_stored_study_that_cannot_be_run_any_more_says_why(operators: Operator
         study_from_json({**stored, "seed": float("nan")}, operators=operators)
 
 
+def test_minutes_of_a_study_stored_before_bounded_its_search_alone(operators: Operators) -> None:
+    now = spec_to_json(load_study("quickstart", operators=operators))
+    assert (now["budget"]["minutes"], now["budget"].pop("search_minutes")) == (None, 4.0)
+    then = {**now, "budget": {**now["budget"], "minutes": 4.0}}
+    spec = study_from_json(then, operators=operators)
+    assert (spec.budget.minutes, spec.budget.search_minutes) == (None, 4.0)
+    assert diff_specs(in_todays_words(then), spec_to_json(spec)) == []
+    bounded = replace(spec, budget=replace(spec.budget, minutes=30.0, search_minutes=None))
+    assert study_from_json(spec_to_json(bounded), operators=operators) == bounded
+
+
 def test_differences_of_two_studies_are_named_by_path(operators: Operators) -> None:
     old = spec_to_json(load_study("quickstart", operators=operators))
     old["budget"]["trials"] = 120
@@ -497,7 +510,7 @@ def test_differences_of_two_studies_are_named_by_path(operators: Operators) -> N
     new = json.loads(json.dumps(old))
     assert diff_specs(old, new) == []
     new["finalists"]["training"].pop("precision")
-    new["budget"] |= {"trials": 96, "minutes": None}
+    new["budget"] |= {"trials": 96, "search_minutes": None}
     new["constraints"]["size_mb"] = {"min": None, "max": 60.0}
     new["space"]["steps"][1]["knobs"]["heads"]["choices"].pop()
     del new["space"]["steps"][2]
@@ -508,7 +521,7 @@ def test_differences_of_two_studies_are_named_by_path(operators: Operators) -> N
         ),
         "space.steps.prune_heads.knobs.heads.choices: [25%, 50%, 75%, 100%] -> [25%, 50%, 75%]",
         "budget.trials: 120 -> 96",
-        "budget.minutes: 4.0 -> nothing",
+        "budget.search_minutes: 4.0 -> nothing",
         "constraints.size_mb: {min: nothing, max: 60.0} added",
         "finalists.training.precision: auto removed",
     ]

@@ -262,9 +262,9 @@ def test_time_is_a_budget_too_and_counts_over_interruptions(database: Path) -> N
         now[0] += 1.0
         return now[0]
 
-    first = run_search(database, budget=Budget(1000, minutes=1.0), watch=Watch(clock=clock))
+    first = run_search(database, budget=Budget(1000, search_minutes=1.0), watch=Watch(clock=clock))
     assert 1 < first.evaluated < 60
-    again = run_search(database, budget=Budget(1000, minutes=1.0), watch=Watch(clock=clock))
+    again = run_search(database, budget=Budget(1000, search_minutes=1.0), watch=Watch(clock=clock))
     assert again.evaluated == first.evaluated
 
 
@@ -282,7 +282,7 @@ def test_minutes_pass_while_nothing_new_is_proposed(tmp_path: Path) -> None:
         now[0] += 1.0
         return now[0]
 
-    budget = Budget(100_000, minutes=1.0)
+    budget = Budget(100_000, search_minutes=1.0)
     done = run_search(tmp_path / "tiny.db", budget=budget, space=arithmetic_space(layers=1), watch=Watch(clock=clock))
     assert done.repeated < 60
 
