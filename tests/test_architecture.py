@@ -9,7 +9,7 @@ PACKAGE = Path(__file__).parent.parent / "autocompress"
 LINES = [
     {"errors"},
     {"core"},
-    {"families", "certainty"},
+    {"families", "certainty", "planning"},
     {"config", "assets", "anatomy", "samplers", "runners", "store", "reading", "inputs"},
     {"operators", "tasks", "deploy", "distill", "importance", "search", "cascades"},
     {"pricing", "devices", "teacher", "report"},

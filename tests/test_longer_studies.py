@@ -49,7 +49,7 @@ def test_a_study_is_begun_anew_after_a_failure_and_extended_after_its_end(tmp_pa
             study.resume(workers=0, trials=3)
         with pytest.raises(SpecError, match=r"--finalists 0: there are 1 already"):
             study.resume(workers=0, finalists=0)
-        with pytest.raises(SpecError, match=r"no `budget\.minutes`; .* its search alone is `--search-minutes`"):
+        with pytest.raises(SpecError, match=r"without `budget\.minutes`; its search alone is `--search-minutes`"):
             study.resume(workers=0, minutes=9)
         study.resume(workers=0, trials=8, finalists=3)
         assert (study.row.state, study.store.counts("mine").evaluated) == ("complete", 8)

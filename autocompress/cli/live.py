@@ -22,7 +22,7 @@ from rich.table import Table
 from rich.text import Text
 
 from autocompress.core.ports import Observer, Tally
-from autocompress.report.plain_text import one_line
+from autocompress.report.plain_text import one_line, plain
 
 if TYPE_CHECKING:
     from autocompress.cli.session import Session
@@ -115,6 +115,7 @@ class LiveView:
         self._stages: list[_Stage] = []
         self._tally: Tally | None = None
         self._notes: list[str] = []
+        self._table = ""
         self._spinner = Spinner("dots")
 
     @_unfailing
@@ -138,7 +139,10 @@ class LiveView:
 
     @_unfailing
     def note(self, text: str) -> None:
-        self._notes.append(one_line(text))
+        if "\n" in text:
+            self._table = plain(text)
+        else:
+            self._notes.append(one_line(text))
 
     def render(self) -> RenderableType:
         """Called by the display's thread, several times a second."""
@@ -150,7 +154,8 @@ class LiveView:
             mark: RenderableType = self._spinner if running else Text("✓", style="green")
             grid.add_row(mark, Text(stage.name, style="bold" if running else ""), _time(stage.seconds(now)),
                          _bar(stage, now) if running else Text(stage.detail, style="dim"))  # fmt: skip
-        parts: list[RenderableType] = [*(Text(note, style="dim") for note in self._notes[-6:]), grid]
+        table = [Text(self._table)] if self._table else []
+        parts: list[RenderableType] = [*table, *(Text(note, style="dim") for note in self._notes[-6:]), grid]
         if self._tally is not None:
             parts.append(Text(f"   {tally_in_words(self._tally)}"))
         return Group(*parts)
@@ -218,7 +223,10 @@ class TimedLines:
     @_unfailing
     def note(self, text: str) -> None:
         with self._lock:
-            self._say(one_line(text))
+            first, *others = text.split("\n")
+            self._say(one_line(first))
+            for line in others:  # a table
+                self._session.say(f"  {line}")
             self._last = self._clock()
 
     def _where(self, now: float) -> str:

@@ -19,6 +19,7 @@ if TYPE_CHECKING:
     from collections.abc import Iterator
 
     from autocompress.core.spec import StudySpec
+    from autocompress.planning.words import Ahead
 
 logger = logging.getLogger(__name__)
 
@@ -59,7 +60,7 @@ def run(
     overrides = {key: value for key, value in asked.items() if value is not None}
     loaded = _overridden(config.load_study(spec, operators=OPERATORS), overrides)
     if dry_run:
-        _dry_run(session, loaded, json=json)
+        _dry_run(session, loaded, json=json, workers=workers)
         return
     source: Path = config.locate("study", spec)
     given = {"file": str(source), "study": read_document(source).value, "overrides": overrides}
@@ -193,12 +194,15 @@ def _result(session: Session, name: str, storage: str | None, *, json: bool) -> 
         session.say(f"take a model:  autocompress pick {name} --knee --out picked/", style="dim")
 
 
-def _dry_run(session: Session, spec: StudySpec, *, json: bool) -> None:
-    """What the study asks for. Neither model nor data are fetched, so nothing that depends on them is said."""
+def _dry_run(session: Session, spec: StudySpec, *, json: bool, workers: int | None) -> None:
+    """What the study asks for. Neither model nor data are fetched, so nothing that depends on them is said; but for the
+    plan of one whose minutes are bounded."""
     from autocompress.config import spec_to_json
 
+    planned = _planned(session, spec, workers) if spec.budget.minutes is not None else None
     if json:
-        session.json({"schema": DRY_RUN_SCHEMA, "study": spec_to_json(spec)})
+        told = {"plan": planned.to_json()} if planned else {}
+        session.json({"schema": DRY_RUN_SCHEMA, "study": spec_to_json(spec), **told})
         return
     budget = spec.budget
     limit = "" if budget.search_minutes is None else f" or {budget.search_minutes:g} minutes"
@@ -221,4 +225,16 @@ def _dry_run(session: Session, spec: StudySpec, *, json: bool) -> None:
     }
     width = max(map(len, lines))
     session.text("\n".join(f"{name:<{width}}  {text}" for name, text in lines.items()))
-    session.say("nothing was fetched, run or stored", style="dim")
+    if planned is None:
+        session.say("nothing was fetched, run or stored", style="dim")
+        return
+    session.text(f"\nplan of the study:\n{planned.table()}")
+    session.say("nothing was trained or stored", style="dim")
+
+
+def _planned(session: Session, spec: StudySpec, workers: int | None) -> Ahead:
+    from autocompress.cli.live import watching
+    from autocompress.study import study as studies
+
+    with interruptible(), watching(session) as observer:
+        return studies.plan(spec, workers=workers, observer=observer)

@@ -196,7 +196,7 @@ class Observer(Protocol):
         """How far the search is."""
 
     def note(self, text: str) -> None:
-        """A line worth keeping, such as the range a metric can reach."""
+        """A line worth keeping, such as the range a metric can reach; several lines are a table."""
 
 
 class Meter(Protocol):

@@ -50,6 +50,12 @@ PROFILE: Final = Mark("a device profile", lambda head: re.search(rb"(?m)^measure
 """A profile says when it was measured, which no other file of ours does."""
 
 
+_SECONDS: Final = 20.0
+"""About what a table takes (`STUDY`), of a family whose blocks are written; seen on a Xeon of two cores."""
+_LIVE_SECONDS: Final = 60.0
+"""The same of one that is measured by its own layers."""
+
+
 def device_profile(
     spec: StudySpec, shape: ModelParts, *, progress: Progress, anatomy: Anatomy | None = None
 ) -> DeviceProfile:
@@ -87,6 +93,15 @@ def _one_layer(shape: ModelParts) -> ModelParts:
     """What tells models of a family apart that take other times."""
     blocks = shape.of_layer(STACK, shape.layers(STACK)[0])
     return replace(shape, parts=tuple(replace(part, owner=None) for part in blocks))
+
+
+def seconds_to_profile(spec: StudySpec, shape: ModelParts) -> float:
+    """About how long `device_profile` would measure; nothing where the device is known."""
+    if spec.device != config.HOST:
+        return 0.0
+    missing = sum(not find_entry(_host_path(name, spec, shape)) for name in spec.runtimes)
+    each = _SECONDS if is_like_bert(shape.family) else _LIVE_SECONDS
+    return missing * each * len(loads_to_measure(spec.workload))
 
 
 def _host_profile(

@@ -20,6 +20,7 @@ from autocompress.distill.training import (
     kept_scores,
     kept_weights,
     predict,
+    seconds_of_steps,
     train,
 )
 from autocompress.distill.transfer import joined, transfer_texts
@@ -42,6 +43,7 @@ __all__ = [
     "joined",
     "layer_map",
     "predict",
+    "seconds_of_steps",
     "recorded",
     "relation_loss",
     "train",

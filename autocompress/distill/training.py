@@ -189,6 +189,21 @@ def train(
     return Trained(scores, _kept(scores, keep))
 
 
+def seconds_of_steps(model: nn.Module, data: Sequence[Batch], goal: Goal, *, spec: TrainingSpec) -> list[float]:
+    """How long a step over each of these batches takes, after one over the first that does not count. Trains the model
+    on: it is of no use afterwards. Raises CandidateError as `train` does."""
+    _prepare(model, spec)
+    run = _Run.of(model, goal, spec, steps=len(data) + 1)
+    model.train()
+    _step(run, data[0], goal, spec)
+    taken = []
+    for batch in data:
+        began = time.perf_counter()
+        _step(run, batch, goal, spec)
+        taken.append(time.perf_counter() - began)
+    return taken
+
+
 def keep_untrained(
     model: nn.Module,
     score: Callable[[nn.Module], float],

@@ -61,8 +61,8 @@ class Promotion:
         self._pricing, self._lessons, self._ray, self._observer = pricing, lessons, ray, observer
         self._folder = store.folder(spec.name) / "training" / made_of[:16]
 
-    def train(self) -> Endings:
-        """Trains the finalists that are not concluded yet; then further candidates, if the search ranked those badly.
+    def nominate(self) -> Sequence[CompressionPolicy]:
+        """Chooses the finalists, unless that was done, and says who is not concluded yet.
 
         Raises ExhaustedError when the search found nothing to train.
         """
@@ -73,7 +73,14 @@ class Promotion:
             self._nominate_again(wanted)
         if self._store.study(name).facts.get(again):
             self._store.set_fact(self._lease, again, "")
-        waiting = self._waiting()
+        return self._waiting()
+
+    def train(self) -> Endings:
+        """Trains the finalists that are not concluded yet; then further candidates, if the search ranked those badly.
+
+        Raises ExhaustedError when the search found nothing to train.
+        """
+        waiting = self.nominate()
         if not waiting:
             return {}
         self._observer.progress(0, None, "asking the teacher for the answers that finalists learn from")

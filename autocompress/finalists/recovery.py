@@ -95,11 +95,16 @@ def deployed_student(setup: Setup, policy: CompressionPolicy, weights: Mapping[s
 def is_small(policy: CompressionPolicy, whole: ModelParts, from_teacher: float) -> bool:
     """Whether what it leaves of a model is cut from the elastic one, where there is one."""
     _, kept = operators.effective(policy, whole)
-    return _work(kept) / _work(whole) < from_teacher
+    return work_of(kept, whole) < from_teacher
+
+
+def work_of(shape: ModelParts, whole: ModelParts) -> float:
+    """What one computes of what the other does, all positions of the last layer among it."""
+    return _work(shape) / _work(whole)
 
 
 def _work(shape: ModelParts) -> int:
-    """Multiply-accumulates, all positions of the last layer among them."""
+    """Multiply-accumulates."""
     return macs(shape, passes(shape, Workload(length=_LENGTH), whole=True))
 
 

@@ -4,7 +4,7 @@ moment."""
 from __future__ import annotations
 
 import logging
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from contextlib import suppress
 from dataclasses import replace
 from typing import TYPE_CHECKING, Any, Final, NoReturn, final
@@ -16,6 +16,7 @@ from autocompress.core.refusals import host_error
 from autocompress.core.spec import POPULATION_FACT, RENOMINATE_FACT, StudySpec
 from autocompress.errors import AutocompressError, HostError, Interrupted, SpecError, StoreError
 from autocompress.finalists.promotion import counted
+from autocompress.planning.stages import PLAN_FACT, reopened
 from autocompress.store import Lease, Store, StudyRow, StudyState, StudySummary
 
 if TYPE_CHECKING:
@@ -191,7 +192,8 @@ def extended(
     done already, and for the `minutes` of a whole study that was not bounded by any."""
     counts, row = store.counts(spec.name), store.study(spec.name)
     judged, spent = counts.evaluated + counts.failed, float(row.facts.get("search_seconds", 0.0)) / 60
-    problems = _of_minutes(spec, row, minutes)
+    more = {"--trials": trials, "--search-minutes": search_minutes, "--finalists": finalists}
+    problems = _of_minutes(spec, row, minutes, [option for option, given in more.items() if given is not None])
     if trials is not None and trials < judged:
         problems.append(f"--trials {trials}: {judged} were judged already; give all that there shall be")
     limit = spec.budget.search_minutes if search_minutes is None else search_minutes
@@ -222,17 +224,16 @@ def extended(
         raise SpecError(f"resume: {error}") from error
 
 
-def _of_minutes(spec: StudySpec, row: StudyRow, minutes: float | None) -> list[str]:
-    """What is wrong with giving the whole study so many."""
-    if minutes is None:
-        return []
-    if spec.budget.minutes is None:
-        return [
-            f"--minutes {minutes:g}: bounds a whole study, and {spec.name!r} was asked for without `budget.minutes`; "
-            "what bounds its search alone is `--search-minutes`"
-        ]
+def _of_minutes(spec: StudySpec, row: StudyRow, minutes: float | None, more: Sequence[str]) -> list[str]:
+    """What is wrong with giving the whole study so many, or with the options that give it `more` to do without."""
+    bound = spec.budget.minutes
+    if bound is None:
+        told = f"bounds a whole study, and {spec.name!r} was asked for without `budget.minutes`"
+        return [] if minutes is None else [f"--minutes {minutes:g}: {told}; its search alone is `--search-minutes`"]
     spent = sum(row.facts.get("timings", {}).values()) / 60
-    if minutes <= spent and row.state == "complete":
+    if minutes is None and more and bound <= spent:
+        return [f"{', '.join(more)}: all {bound:g} minutes of the study are spent; give `--minutes` too"]
+    if minutes is not None and minutes <= spent and row.state == "complete":
         return [f"--minutes {minutes:g}: {spent:.3g} were spent already; give all that the study shall take"]
     return []
 
@@ -244,4 +245,6 @@ def extend(spec: StudySpec, longer: StudySpec, store: Store, lease: Lease) -> No
     renominate = "more" if longer.budget == spec.budget else "all"
     begun = facts.get(POPULATION_FACT, spec.budget.trials)
     known = {POPULATION_FACT: begun, RENOMINATE_FACT: renominate}
+    if facts.get(PLAN_FACT):
+        known[PLAN_FACT] = reopened(facts[PLAN_FACT])
     store.respecify(lease, config.spec_to_json(longer), facts=known)

@@ -159,7 +159,7 @@ def _unmeasured(spec: StudySpec, shape: ModelParts) -> list[str]:
         predict = predictor_of(profile, hidden=shape.width, head_size=shape.head_size, workload=spec.workload)
     except ValueError as error:
         return [f"{error}; measure it with `autocompress profile`, or write `device: host`"]
-    for one in _some_of(spec, shape) if profile.tables else ():
+    for one in some_of(spec, shape) if profile.tables else ():
         try:
             predict(one)
         except ValueError as error:
@@ -167,7 +167,7 @@ def _unmeasured(spec: StudySpec, shape: ModelParts) -> list[str]:
     return []
 
 
-def _some_of(spec: StudySpec, shape: ModelParts) -> Iterator[ModelParts]:
+def some_of(spec: StudySpec, shape: ModelParts) -> Iterator[ModelParts]:
     """What random policies make of a model; nothing where its space does not fit it, which is told elsewhere."""
     try:
         space = bound(spec.policies, shape)

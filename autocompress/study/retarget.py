@@ -19,6 +19,7 @@ from autocompress.core.stored_parts import parts_from_json
 from autocompress.devices.host import about
 from autocompress.errors import SpecError
 from autocompress.operators import OPERATORS
+from autocompress.planning.stages import PLAN_FACT, reopened
 from autocompress.pricing import Pricing, reference_point, repriced
 from autocompress.store import Store
 
@@ -138,6 +139,9 @@ def _facts(
     least = least_quality(target.task.scored, known.get("task", {}).get("chance"))
     return {
         **{key: known[key] for key in ("shape", "task") if key in known},
+        **(
+            {PLAN_FACT: reopened(known[PLAN_FACT], another=True)} if known.get(PLAN_FACT) else {}
+        ),  # its teacher, not another one
         "device": about(profile),
         "reference_point": reference_point(pricing, target.objectives, quality=least),
         "retargeted": dict(origin),

@@ -48,7 +48,8 @@ from autocompress.finalists.certification import Certification
 from autocompress.finalists.folds import Recipe
 from autocompress.finalists.offering import Offering
 from autocompress.finalists.promotion import Promotion
-from autocompress.finalists.recovery import Recovery, Rehearsal, RehearsalEvaluator
+from autocompress.finalists.recovery import Recovery, Rehearsal, RehearsalEvaluator, work_of
+from autocompress.planning.stages import CERTIFICATION, ELASTIC, FINALISTS, SEARCH, TEACHER
 from autocompress.pricing import Pricing, cheapest_whole, reachable, reference_point
 from autocompress.reading import read_texts
 from autocompress.report import front_report
@@ -59,7 +60,9 @@ from autocompress.samplers import OptunaSampler, population_for
 from autocompress.search import Search, Watch
 from autocompress.store import PROFILE_FACT, Lease, Store
 from autocompress.study.environment import ENVIRONMENT_FACT, environment, take_over
+from autocompress.study.pacing import Pacing
 from autocompress.study.preflight import misfits
+from autocompress.study.rehearsal import rehearse
 from autocompress.tasks import Examples, task_named
 from autocompress.teacher.importance import counted, prepare_importance
 from autocompress.teacher.teacher import Teacher, prepare_teacher
@@ -105,6 +108,12 @@ def gather(spec: StudySpec, observer: Observer, *, kept: Path | None = None) -> 
     return Inputs(found["model"], data, digests, found.get("texts"))
 
 
+def unlabelled_texts(spec: StudySpec, inputs: Inputs) -> list[str] | None:
+    """Those that the study names, if any."""
+    wanted = spec.finalists.transfer.texts
+    return None if wanted is None or inputs.texts is None else read_texts(wanted, inputs.texts, seed=spec.seed)
+
+
 def check_runtimes(spec: StudySpec) -> None:
     """Raises HostError when a runtime of the study cannot be used here: whatever the device is, quality is that of the
     file in its runtime on this machine."""
@@ -143,11 +152,13 @@ class Conductor:
         self._workers = usable_cores() if workers is None else workers
         self._address = ray_address
         self._timings: dict[str, float] = dict(store.study(spec.name).facts.get("timings", {}))
+        self._pacing = Pacing(spec, store, lease, observer, self._timings)
 
     def run(self) -> None:
         """All stages, in order. Raises KeyboardInterrupt, with everything stored, when it was stopped."""
         torch.set_num_threads(usable_cores())
         texts = self._texts()
+        self._plan(texts)
         teacher = self._teacher()
         with self._stage("importance"):
             self._observer.progress(0, None, "what heads, channels and layers do on training texts")
@@ -164,30 +175,20 @@ class Conductor:
         space = self._bound_space(shape)
         self._check_reach(space, pricing)
         setup = Setup.of(teacher.anatomy.model, importance, teacher.task, precision=self._spec.teacher.precision)
-        lessons = functools.cache(lambda: self._lessons(setup, texts))
+        self._spec = self._pacing.at(ELASTIC, self._spec)
+        lessons = functools.cache(functools.partial(self._lessons, self._spec, setup, texts))
         setup = self._with_elastic(setup, teacher, space, pricing, lessons)
         provenance = {"versions": dict(versions()), "teacher": teacher.digest, "device": dict(profile.fingerprint)}
         torch.set_num_threads(1)  # from here on workers share the cores
         with ExitStack() as resources:
             ray = self._ray(resources)
+            self._spec = self._pacing.at(SEARCH, self._spec)
             with self._stage("search"), self._switch.patient():
                 self._search(space, pricing, setup, lessons, ray, provenance)
             self._switch.check()
             self._store.set_state(self._lease, "verifying")
             with self._stage("finalists"):
-                promotion = Promotion(
-                    self._spec,
-                    self._store,
-                    self._lease,
-                    setup,
-                    made_of=self._made_of(teacher),
-                    pricing=pricing,
-                    lessons=lessons,
-                    ray=ray,
-                    observer=self._observer,
-                    switch=self._switch,
-                )
-                trained = promotion.train()
+                trained = self._promotion(teacher, setup, pricing, lessons, ray).train()
             if is_this_machine(profile):
                 resources.close()  # its processes would share the cores with what is timed
                 ray = None
@@ -205,9 +206,60 @@ class Conductor:
                 )
                 offering.conclude(trained)
                 self._doubt_profile(shape)
+        self._spec = self._pacing.at(CERTIFICATION, self._spec)
         self._certify(teacher, setup, space, pricing, texts)
+        self._pacing.over()
         self._store.set_state(self._lease, "complete")
         self._observer.stage("done")
+
+    def _plan(self, texts: Sequence[str] | None) -> None:
+        """Of a study whose minutes are bounded. Raises SpecError where they are too few."""
+        if self._spec.budget.minutes is None:
+            return
+        with self._stage("plan"):
+            self._observer.progress(0, None, "reading the data, timing a few steps")
+            self._pacing.begin(
+                lambda: rehearse(
+                    self._spec,
+                    self._inputs.model,
+                    self._inputs.data,
+                    workers=self._workers,
+                    unlabelled=len(texts or ()),
+                )
+            )
+        self._spec = self._pacing.at(TEACHER, self._spec)
+
+    def _promotion(
+        self, teacher: Teacher, setup: Setup, pricing: Pricing, lessons: Callable[[], Lessons], ray: Any
+    ) -> Promotion:
+        """For as many finalists, and steps of each, as there are minutes for: that is decided by the work of those that
+        were chosen."""
+
+        def promotion() -> Promotion:
+            return Promotion(
+                self._spec,
+                self._store,
+                self._lease,
+                setup,
+                made_of=self._made_of(teacher),
+                pricing=pricing,
+                lessons=lessons,
+                ray=ray,
+                observer=self._observer,
+                switch=self._switch,
+            )
+
+        if not self._pacing.is_bounded:
+            return promotion()
+        self._spec = self._pacing.at(FINALISTS, self._spec)
+        chosen, whole = promotion().nominate(), teacher.anatomy.shape()
+        shares = [
+            work_of(operators.effective(policy, whole)[1], whole)
+            for policy in chosen
+            if not operators.only_rounded(policy)
+        ]
+        self._spec = self._pacing.at_training(shares, self._spec)
+        return promotion()
 
     def _certify(
         self, teacher: Teacher, setup: Setup, space: SearchSpace, pricing: Pricing, texts: Sequence[str] | None
@@ -245,11 +297,9 @@ class Conductor:
     def _texts(self) -> list[str] | None:
         """The unlabelled texts that the study names; read before the teacher is trained, as mistakes in them are told
         at once."""
-        wanted, path = self._spec.finalists.transfer.texts, self._inputs.texts
-        if wanted is None or path is None:
-            return None
-        texts = read_texts(wanted, path, seed=self._spec.seed)
-        self._observer.note(f"unlabelled texts: {len(texts)}")
+        texts = unlabelled_texts(self._spec, self._inputs)
+        if texts is not None:
+            self._observer.note(f"unlabelled texts: {len(texts)}")
         return texts
 
     def _teacher(self) -> Teacher:
@@ -362,8 +412,8 @@ class Conductor:
     def _least_quality(self) -> float:
         return least_quality(self._spec.task.scored, self._store.study(self._spec.name).facts["task"].get("chance"))
 
-    def _lessons(self, setup: Setup, texts: Sequence[str] | None) -> Lessons:
-        spec, own = self._spec, len(setup.task.examples("train"))
+    def _lessons(self, spec: StudySpec, setup: Setup, texts: Sequence[str] | None) -> Lessons:
+        own = len(setup.task.examples("train"))
         unlabelled = self._unlabelled(texts)
         self._observer.progress(0, None, "asking the teacher for the answers that are learned from")
         torch.set_num_threads(usable_cores())
@@ -419,8 +469,8 @@ class Conductor:
         """Ray, unless the study runs in this process."""
         if self._workers == 0:
             return None
-        self._observer.stage("workers", f"starting {self._workers}")
-        return resources.enter_context(cluster(workers=self._workers, address=address_of(self._address)))
+        with self._stage("workers", f"starting {self._workers}"):
+            return resources.enter_context(cluster(workers=self._workers, address=address_of(self._address)))
 
     def _search(
         self,
@@ -489,9 +539,9 @@ class Conductor:
             )
 
     @contextmanager
-    def _stage(self, name: str) -> Iterator[None]:
+    def _stage(self, name: str, detail: str = "") -> Iterator[None]:
         """Announces a stage and stores how long it took; repeated stages add up."""
-        self._observer.stage(name)
+        self._observer.stage(name, detail)
         started = time.monotonic()
         try:
             yield

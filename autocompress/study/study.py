@@ -30,12 +30,14 @@ from autocompress.core.spec import Bound, StudySpec
 from autocompress.core.task_kinds import form_of
 from autocompress.errors import NotFoundError, SpecError
 from autocompress.operators import OPERATORS
+from autocompress.planning.stages import as_planned
 from autocompress.report import FrontReport, PickBounds, Picked, PickedCascade, front_report, pick, pick_cascade
 from autocompress.store import Store, StudyRow
 from autocompress.study.life import check_workers, conduct, extend, extended, make_room, never_begun, refuse_taken
 
 if TYPE_CHECKING:
     from autocompress.exported.elsewhere import Imported
+    from autocompress.planning.words import Ahead
     from autocompress.report.explanation import Explanation
     from autocompress.study.stages import Inputs
 
@@ -263,7 +265,7 @@ class Study:
         """
         from autocompress.explain.explanation import explain, found_teacher, verified_member
 
-        watching, spec = observer or SilentObserver(), self.spec
+        watching, spec = observer or SilentObserver(), as_planned(self.spec, self.row.facts)
         member = verified_member(self.store, self.name, candidate)
         with private_files():
             inputs = self._inputs(watching)
@@ -342,6 +344,32 @@ def resume(
     except BaseException:
         study.close()
         raise
+
+
+@private_files()
+def plan(spec: StudySpec, *, workers: int | None = None, observer: Observer | None = None) -> Ahead:
+    """What a study with `budget.minutes` would do with them, by steps that are timed; nothing is trained or stored but
+    what it fetches. Raises SpecError as a run would: where the minutes are too few, with the least that would do."""
+    watching = observer or SilentObserver()
+    with shielded():
+        from autocompress.core.cores import usable_cores
+        from autocompress.study.pacing import ahead
+        from autocompress.study.rehearsal import rehearse
+        from autocompress.study.stages import check_runtimes, gather, unlabelled_texts
+
+    check_runtimes(spec)
+    inputs = gather(spec, watching)
+    texts = unlabelled_texts(spec, inputs)
+    watching.stage("plan")
+    watching.progress(0, None, "reading the data, timing a few steps")
+    measured = rehearse(
+        spec,
+        inputs.model,
+        inputs.data,
+        workers=usable_cores() if workers is None else workers,
+        unlabelled=len(texts or ()),
+    )
+    return ahead(spec, measured)
 
 
 @private_files()

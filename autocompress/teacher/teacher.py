@@ -60,6 +60,28 @@ class Teacher:
     notes: tuple[str, ...] = ()
 
 
+@dataclass(frozen=True, slots=True)
+class FirstLook:
+    """Model and task before anything is trained. `trains` where `prepare_teacher` would train the model; the weights
+    may be those of a trained one otherwise, or of one with a new head."""
+
+    model: Any
+    task: Task
+    trains: bool
+
+
+def first_look(spec: StudySpec, model_folder: Path, data: Mapping[str, Path]) -> FirstLook:
+    """What a study can be timed with. Raises SpecError and IntegrityError as `prepare_teacher` does."""
+    checkpoint = read_checkpoint(model_folder, _head(spec))
+    if _is_finished(spec, checkpoint):
+        task, _ = _task_as_it_is(spec, checkpoint, data)
+        return FirstLook(_model(spec, checkpoint, task, new_head=False), task, trains=False)
+    task = _task(spec, checkpoint, data)
+    _check_folds(spec, task)
+    trained = find_entry(_place(_trained_digest(spec, model_folder, data)))
+    return FirstLook(_model(spec, checkpoint, task, new_head=True), task, trains=not trained)
+
+
 def prepare_teacher(
     spec: StudySpec,
     model_folder: Path,
@@ -199,12 +221,7 @@ def _trained(spec: StudySpec, checkpoint: Checkpoint, data: Mapping[str, Path], 
 
 
 def _taken_as_it_is(spec: StudySpec, checkpoint: Checkpoint, data: Mapping[str, Path], *, judge: bool) -> Teacher:
-    found = _labels_of(spec, data)
-    names = checkpoint.names() if found else ()
-    matched = match_labels(names, found, spec.task.label_names) if found else Matched(())
-    if isinstance(matched, Unmatched):
-        raise SpecError(_question(spec, checkpoint, data, matched.reason))
-    task = _task(spec, checkpoint, data, labels=matched.labels)
+    task, matched = _task_as_it_is(spec, checkpoint, data)
     inputs = _inputs(spec, checkpoint.folder, data)
     if matched.how:  # the order of labels follows from names alone otherwise
         inputs["labels"] = list(matched.labels)
@@ -214,7 +231,17 @@ def _taken_as_it_is(spec: StudySpec, checkpoint: Checkpoint, data: Mapping[str, 
     if matched.is_guess and not spec.teacher.accept_poor and not _is_confirmed(spec, teacher):
         raise SpecError(_question(spec, checkpoint, data, "the model does not say what its outputs mean"))
     tried = matched.how or f"its outputs are {', '.join(matched.labels[:_SHOWN])}, as its config says"
+    names = checkpoint.names() if matched.labels else ()
     return _judged(spec, teacher, names, f"{tried}; if it was fine-tuned for something else, {NEW_HEAD}")
+
+
+def _task_as_it_is(spec: StudySpec, checkpoint: Checkpoint, data: Mapping[str, Path]) -> tuple[Task, Matched]:
+    """The task of a checkpoint that is not trained, and how its outputs are matched to the labels of the data."""
+    found = _labels_of(spec, data)
+    matched = match_labels(checkpoint.names(), found, spec.task.label_names) if found else Matched(())
+    if isinstance(matched, Unmatched):
+        raise SpecError(_question(spec, checkpoint, data, matched.reason))
+    return _task(spec, checkpoint, data, labels=matched.labels), matched
 
 
 def _is_confirmed(spec: StudySpec, teacher: Teacher) -> bool:

@@ -1,0 +1,142 @@
+"""A study kept within its minutes: what is decided when, over times that are given."""
+
+from __future__ import annotations
+
+import functools
+import time
+from collections.abc import Iterator
+from dataclasses import replace
+from pathlib import Path
+from typing import Any, NoReturn
+
+import pytest
+
+from autocompress import config
+from autocompress.core.ports import Tally
+from autocompress.core.spec import Budget, StudySpec
+from autocompress.errors import SpecError
+from autocompress.operators import OPERATORS
+from autocompress.planning.stages import ELASTIC, FINALISTS, SEARCH, TEACHER, Measured
+from autocompress.store import Lease, Store
+from autocompress.study.pacing import Pacing
+from autocompress.testing import OBJECTIVES
+from tests.planning.test_stages import FAST
+
+SLOW = replace(FAST, train=64_000, lessons=128_000)
+
+
+class Notes:
+    """Keeps what is said."""
+
+    def __init__(self) -> None:
+        self.notes: list[str] = []
+
+    def stage(self, name: str, detail: str = "") -> None: ...
+
+    def progress(self, done: float, total: float | None, text: str = "") -> None: ...
+
+    def tally(self, tally: Tally) -> None: ...
+
+    def note(self, text: str) -> None:
+        self.notes.append(text)
+
+
+@pytest.fixture
+def held(tmp_path: Path) -> Iterator[tuple[Store, Lease]]:
+    with Store.open(str(tmp_path / "studies.db")) as store:
+        store.create_study("mine", given={}, resolved={}, fingerprint={}, objectives=OBJECTIVES)
+        with store.lease("mine") as lease:
+            yield store, lease
+
+
+@functools.cache
+def study(minutes: float | None) -> StudySpec:
+    given = config.load_study("quickstart", operators=OPERATORS)
+    return replace(given, name="mine", budget=Budget(200, minutes=minutes))
+
+
+def measured_twice() -> NoReturn:
+    raise AssertionError("what was measured is stored")
+
+
+def begun(held: tuple[Store, Lease], minutes: float, timings: dict[str, float], measured: Measured = SLOW) -> Pacing:
+    pacing = Pacing(study(minutes), *held, Notes(), timings)
+    pacing.begin(lambda: measured)
+    return pacing
+
+
+def test_without_minutes_a_study_is_left_as_it_is(held: tuple[Store, Lease]) -> None:
+    spec = study(None)
+    pacing = Pacing(spec, *held, Notes(), {})
+    assert not pacing.is_bounded
+    assert pacing.at(TEACHER, spec) is spec
+    pacing.over()
+    assert held[0].study("mine").facts == {}
+
+
+def test_too_few_minutes_are_refused_with_the_least_that_would_do(held: tuple[Store, Lease]) -> None:
+    with pytest.raises(
+        SpecError,
+        match=r"budget\.minutes: 0\.5 bounds the whole study, and the least that would do is \d+(\.\d)? "
+        r"\(teacher \d\.\d, .*\); what bounds the search alone is `search_minutes`",
+    ) as refused:
+        begun(held, 0.5, {})
+    least = float(str(refused.value).split("would do is ")[1].split()[0])
+    assert "plan" not in held[0].study("mine").facts, "the next run begins anew"
+    begun(held, least, {})
+
+
+def test_a_run_that_goes_on_decides_nothing_twice(held: tuple[Store, Lease]) -> None:
+    timings: dict[str, float] = {}
+    first, spec = begun(held, 8, timings), study(8)
+    taught = first.at(TEACHER, spec)
+    assert taught.teacher.steps is not None
+    assert taught.elastic == spec.elastic, "that is decided when it begins"
+    timings["teacher"] = 100.0
+    trained = first.at(ELASTIC, taught)
+    again = Pacing(spec, *held, Notes(), {"teacher": 300.0})
+    again.begin(measured_twice)
+    assert again.at(TEACHER, spec) == taught
+    assert again.at(ELASTIC, spec) == trained
+    assert again.at(SEARCH, trained).most_lessons == trained.most_lessons
+
+
+def test_what_a_stage_took_too_long_is_taken_from_those_that_follow(held: tuple[Store, Lease]) -> None:
+    timings: dict[str, float] = {}
+    pacing, spec = begun(held, 8, timings), study(8)
+    pacing.at(TEACHER, spec)
+    planned: Any = held[0].study("mine").facts["plan"]["planned"]
+    timings |= {"teacher": planned["teacher"] + 100}
+    pacing.at(ELASTIC, spec)
+    timings |= {"elastic model": planned["elastic model"]}
+    searched = pacing.at(SEARCH, spec)
+    assert searched.budget.search_minutes is not None
+    assert 60 * searched.budget.search_minutes < planned["search"]
+    watching: Any = pacing._observer
+    assert "teacher took" in watching.notes[-1]
+    assert " of 8 minutes are left: search " in watching.notes[-1]
+
+
+def test_finalists_have_steps_by_the_work_of_those_that_were_chosen(held: tuple[Store, Lease]) -> None:
+    pacing, spec = begun(held, 8, {"teacher": 200.0}), study(8)
+    for stage in (TEACHER, ELASTIC, SEARCH):
+        pacing.at(stage, spec)
+    counted = pacing.at(FINALISTS, spec)
+    trained = pacing.at_training([0.05] * counted.finalists.count, counted)
+    steps = trained.finalists.training.steps
+    lessons = counted.finalists.training.steps
+    assert steps is not None
+    assert lessons is not None
+    assert steps > 1.5 * lessons, "small ones have more of them than was thought"
+    again = Pacing(spec, *held, Notes(), {"teacher": 400.0})
+    again.begin(measured_twice)
+    assert again.at_training([0.9], spec).finalists.training.steps == steps
+
+
+def test_the_plan_is_told_as_a_table(held: tuple[Store, Lease]) -> None:
+    watching = Notes()
+    Pacing(study(30), *held, watching, {}).begin(lambda: FAST)
+    title, *table = watching.notes[0].splitlines()
+    assert title == "plan of the study:"
+    assert max(map(len, table)) <= 78, "with two blanks before each line"
+    assert time.strftime("%Y") not in title
