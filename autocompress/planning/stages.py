@@ -168,12 +168,14 @@ def _plan(
         return Plan(seconds, divided(left, seconds), count)
 
     plan = with_lessons(None)
-    answered: int | None = _least_lessons(spec)
     if not any(part.is_cut for part in plan.parts):
         return plan
+    plan = with_lessons(_least_lessons(spec))
     for _ in range(_ROUNDS):
-        plan = with_lessons(answered)
-        answered = _lessons_of(plan, spec)
+        found = with_lessons(_lessons_of(plan, spec))
+        if not found.fits:
+            break
+        plan = found
     return plan
 
 

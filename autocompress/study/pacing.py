@@ -10,6 +10,7 @@ from typing import Any, Final
 from autocompress.core.ports import Observer
 from autocompress.core.spec import StudySpec
 from autocompress.errors import SpecError
+from autocompress.finalists.promotion import counted
 from autocompress.planning.stages import (
     CERTIFICATION,
     FINALIST_COUNT,
@@ -111,7 +112,6 @@ class Pacing:
 
     def _drawn_up(self, stage: str) -> Plan:
         decided = self._known["decided"]
-        trained = sum(1 for one in self._store.finalists(self._asked.name) if one.candidate.number)
         steps = decided.get(FINALIST_STEPS)
         count = decided.get(FINALIST_COUNT) if stage == CERTIFICATION else None
         return drawn_up(
@@ -121,7 +121,7 @@ class Pacing:
             since=stage,
             finalists=None if count is None else int(count),
             steps=None if steps is None else int(steps),
-            trained=trained if stage != CERTIFICATION else 0,
+            trained=0 if stage == CERTIFICATION else counted(self._asked, self._store),
         )
 
     @property
