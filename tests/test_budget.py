@@ -1,21 +1,16 @@
-"""A study with minutes for all of it, from its dry run to its end and beyond."""
+"""A study with minutes for all of it, before its run."""
 
 from __future__ import annotations
 
 import json
-import sqlite3
 from collections.abc import Iterator
-from contextlib import closing
 from pathlib import Path
 from typing import Any
 
 import pytest
 
-import autocompress
 from autocompress.cli import main
-from autocompress.errors import SpecError
 from tests.given_study import BOARD, write_data, write_model, write_study
-from tests.test_pacing import Notes
 
 AMPLE = 60.0
 
@@ -63,40 +58,3 @@ def test_a_dry_run_prints_the_plan_and_stores_nothing(
     told_why = capsys.readouterr().err
     assert "budget.minutes: 0.1 bounds the whole study, and the least that would do is" in told_why
     assert list(tmp_path.iterdir()) == []
-
-
-@pytest.fixture(scope="module")
-def ended(project: Path) -> tuple[str, list[str]]:
-    """Where the study was run to its end, and what was said."""
-    storage, watching = str(project / "own.db"), Notes()
-    autocompress.run(project / "mine.yaml", storage=storage, workers=0, observer=watching).close()
-    return storage, watching.notes
-
-
-def test_a_study_tells_and_keeps_its_plan(ended: tuple[str, list[str]]) -> None:
-    storage, notes = ended
-    assert notes[0].startswith("plan of the study:\nstage ")
-    assert notes[-1].startswith("plan: the study took ")
-    with autocompress.open_study("mine", storage=storage) as study:
-        facts = study.row.facts
-        with pytest.raises(SpecError, match=r"--minutes 1e-06: .* were spent already; give all that the study shall"):
-            study.resume(workers=0, minutes=1e-6)
-    assert {"plan", "teacher", "search"} <= set(facts["timings"])
-    decided = facts["plan"]["decided"]
-    assert {decided[key] for key in ("teacher.steps", "elastic.steps", "finalists.count", "finalists.steps")} == {None}
-    assert 0 < decided["search.minutes"] < AMPLE
-
-
-@pytest.mark.long
-def test_a_study_is_given_more_minutes_in_all(ended: tuple[str, list[str]]) -> None:
-    storage, _ = ended
-    with autocompress.open_study("mine", storage=storage) as study:
-        before = study.row.facts["plan"]["decided"]["search.minutes"]
-        study.resume(workers=0, minutes=2 * AMPLE, trials=6)
-        assert study.store.counts("mine").evaluated == 6
-        assert study.row.facts["plan"]["decided"]["search.minutes"] > before
-    with closing(sqlite3.connect(storage)) as database, database:  # as if all of it were spent
-        database.execute("UPDATE facts SET value = ? WHERE key = 'timings'", (json.dumps({"search": 7200.0}),))
-    told = r"--trials: all 120 minutes of the study are spent; give `--minutes` too"
-    with autocompress.open_study("mine", storage=storage) as study, pytest.raises(SpecError, match=told):
-        study.resume(workers=0, trials=9)

@@ -33,10 +33,12 @@ def test_a_study_is_begun_anew_after_a_failure_and_extended_after_its_end(tmp_pa
         "finalists": {"count": 1, "uncut": True, "training": {"epochs": 1, "batch_size": 16, "learning_rate": 5.0e-3}},
     }
     storage, listener = str(tmp_path / "own.db"), Notes()
-    impossible = write_study(tmp_path, budget={"trials": 5}, constraints={"size_mb": {"max": 1e-6}}, **given)
+    impossible = write_study(
+        tmp_path, budget={"trials": 5, "minutes": 60}, constraints={"size_mb": {"max": 1e-6}}, **given
+    )
     with pytest.raises(SpecError, match=r"constraints\.size_mb: .* cannot be met"):
         autocompress.run(impossible, storage=storage, workers=0)
-    mended = write_study(tmp_path, budget={"trials": 5}, **given)
+    mended = write_study(tmp_path, budget={"trials": 5, "minutes": 60}, **given)
     with autocompress.run(mended, storage=storage, workers=0, observer=listener) as study:
         assert "study 'mine' had judged nothing yet (failed): it is begun anew" in listener.notes
         assert (study.row.state, study.store.counts("mine").evaluated) == ("complete", 5)
@@ -49,12 +51,18 @@ def test_a_study_is_begun_anew_after_a_failure_and_extended_after_its_end(tmp_pa
             study.resume(workers=0, trials=3)
         with pytest.raises(SpecError, match=r"--finalists 0: there are 1 already"):
             study.resume(workers=0, finalists=0)
-        with pytest.raises(SpecError, match=r"without `budget\.minutes`; its search alone is `--search-minutes`"):
-            study.resume(workers=0, minutes=9)
-        study.resume(workers=0, trials=8, finalists=3)
+        with pytest.raises(SpecError, match=r"--minutes 1e-06: .* were spent already; give all that the study shall"):
+            study.resume(workers=0, minutes=1e-6)
+        assert any(note.startswith("plan of the study:\nstage ") for note in listener.notes)
+        assert listener.notes[-1].startswith("plan: the study took ")
+        decided = study.row.facts["plan"]["decided"]
+        assert [decided[key] for key in ("teacher.steps", "elastic.steps", "finalists.count")] == [None] * 3
+        assert 0 < decided["search.minutes"] < 60
+        study.resume(workers=0, trials=8, finalists=3, minutes=120)
         assert (study.row.state, study.store.counts("mine").evaluated) == ("complete", 8)
         assert [record.candidate.digest for record in study.records()][: len(before)] == before
-        assert study.spec.budget.trials == 8
+        assert (study.spec.budget.trials, study.spec.budget.minutes) == (8, 120)
+        assert study.row.facts["plan"]["decided"]["search.minutes"] > decided["search.minutes"]
         assert finalists(study)[:2] == first, "who was trained stays"
         assert len(finalists(study)) >= 4
         assert all(one.state != "nominated" for one in study.store.finalists("mine"))

@@ -18,6 +18,7 @@ from autocompress.errors import SpecError
 from autocompress.operators import OPERATORS
 from autocompress.planning.stages import ELASTIC, FINALISTS, SEARCH, TEACHER, Measured
 from autocompress.store import Lease, Store
+from autocompress.study.life import extended
 from autocompress.study.pacing import Pacing
 from autocompress.testing import OBJECTIVES
 from tests.planning.test_stages import FAST
@@ -140,3 +141,15 @@ def test_the_plan_is_told_as_a_table(held: tuple[Store, Lease]) -> None:
     assert title == "plan of the study:"
     assert max(map(len, table)) <= 78, "with two blanks before each line"
     assert time.strftime("%Y") not in title
+
+
+def test_more_of_a_study_needs_minutes_for_it(held: tuple[Store, Lease]) -> None:
+    store, lease = held
+    more: dict[str, Any] = {"trials": 9, "minutes": None, "search_minutes": None, "finalists": None}
+    with pytest.raises(SpecError, match=r"without `budget\.minutes`; its search alone is `--search-minutes`"):
+        extended(study(None), store, **more | {"minutes": 9})
+    store.set_fact(lease, "timings", {"teacher": 100.0, "search": 380.0})
+    with pytest.raises(SpecError, match=r"--trials: all 8 minutes of the study are spent; give `--minutes` too"):
+        extended(study(8), store, **more)
+    longer = extended(study(8), store, **more | {"minutes": 9})
+    assert (longer.budget.minutes, longer.budget.trials) == (9, 9)
