@@ -26,7 +26,7 @@ from autocompress.runners.tune import CHECKPOINT, tune_finalists
 from autocompress.store import Lease, Store
 
 
-def counted(spec: StudySpec, store: Store) -> int:
+def places_taken(spec: StudySpec, store: Store) -> int:
     """How many finalists there are of `finalists.count`, to which the uncut one is added."""
     policies = [one.candidate.policy for one in store.finalists(spec.name) if one.candidate.number]
     return len(policies) - (spec.finalists.uncut and any(map(operators.only_rounded, policies)))
@@ -109,7 +109,7 @@ class Promotion:
         if wanted == "all":
             chosen = [*uncut, *self._choose(number, already=uncut)]
         else:
-            missing = number - counted(self._spec, self._store)
+            missing = number - places_taken(self._spec, self._store)
             chosen = self._choose(missing) if missing > 0 else []
         self._store.nominate(self._lease, chosen)
 

@@ -15,7 +15,7 @@ from autocompress.core.ports import Observer, Tally
 from autocompress.core.refusals import host_error
 from autocompress.core.spec import POPULATION_FACT, RENOMINATE_FACT, StudySpec
 from autocompress.errors import AutocompressError, HostError, Interrupted, SpecError, StoreError
-from autocompress.finalists.promotion import counted
+from autocompress.finalists.promotion import places_taken
 from autocompress.planning.stages import PLAN_FACT, reopened
 from autocompress.store import Lease, Store, StudyRow, StudyState, StudySummary
 
@@ -203,7 +203,7 @@ def extended(
     elif search_minutes is not None and search_minutes <= spent and row.state == "complete":
         told = f"{spent:.3g} were spent already; give all that there shall be"
         problems.append(f"--search-minutes {search_minutes:g}: {told}")
-    trained = counted(spec, store)
+    trained = places_taken(spec, store)
     if finalists is not None and finalists < trained:
         problems.append(f"--finalists {finalists}: there are {trained} already; give all that there shall be")
     if problems:

@@ -10,7 +10,7 @@ from typing import Any, Final
 from autocompress.core.ports import Observer
 from autocompress.core.spec import StudySpec
 from autocompress.errors import SpecError
-from autocompress.finalists.promotion import counted
+from autocompress.finalists.promotion import places_taken
 from autocompress.planning.stages import (
     CERTIFICATION,
     FINALIST_COUNT,
@@ -121,7 +121,7 @@ class Pacing:
             since=stage,
             finalists=None if count is None else int(count),
             steps=None if steps is None else int(steps),
-            trained=0 if stage == CERTIFICATION else counted(self._asked, self._store),
+            trained=0 if stage == CERTIFICATION else places_taken(self._asked, self._store),
         )
 
     @property
