@@ -34,11 +34,13 @@ check: $(VENV)/.installed
 
 install: $(VENV)/.installed
 
-# torch first and alone: together with the rest, pip would look for a newer build with gigabytes of CUDA
+# torch first and alone: together with the rest, pip would look for a newer build with gigabytes of CUDA. Twenty thousand
+# files are compiled on all cores: pip would take one. What does not compile are templates and files for Python 2.
 $(VENV)/.installed: pyproject.toml constraints.txt
 	$(PYTHON) -m venv $(VENV)
-	$(BIN)/pip install --quiet --constraint constraints.txt torch
-	$(BIN)/pip install --quiet --constraint constraints.txt --editable '.[dev]'
+	$(BIN)/pip install --quiet --no-compile --constraint constraints.txt torch
+	$(BIN)/pip install --quiet --no-compile --constraint constraints.txt --editable '.[dev]'
+	@$(BIN)/python -m compileall -qq -j 0 -x '/tests?/' $(VENV)/lib || true
 	@touch $@
 
 clean:

@@ -48,7 +48,6 @@ ROWS = (
         "list --storage '~/x.db'",
         2,
         ("$HOME is not set and this user has none",),
-        prefix=("env", "-u", "HOME"),
         user=NAMELESS,
     ),
     Broken(

@@ -3,6 +3,8 @@ message; nothing is lost, executed or trained. The count is printed at the end o
 
 from __future__ import annotations
 
+import importlib
+import multiprocessing
 import os
 import shlex
 import shutil
@@ -37,17 +39,9 @@ KINDS = {
 ROWS = [pytest.param(row, id=f"{kind}: {row.name}") for kind, rows in KINDS.items() for row in rows]
 LEAST = 60
 FORGOTTEN = ("AUTOCOMPRESS_STORAGE", "AUTOCOMPRESS_ARTIFACTS", "COLUMNS", "FORCE_COLOR", "RAY_ADDRESS")
-ANOTHER_USER = """
-import os, sys
-import autocompress.study.study, autocompress.cli.app, autocompress.report, alembic.command, rich.table
-import encodings.idna, encodings.utf_8_sig
-if os.geteuid() == 0:
-    os.setgroups([])
-    os.setgid(int(sys.argv[1]))
-    os.setuid(int(sys.argv[1]))
-sys.exit(autocompress.cli.main(sys.argv[2:]))
-"""
-"""The command line of another user; imported first, as an interpreter in a home of root's is closed to others."""
+FRESH = multiprocessing.get_context("forkserver")
+"""Its processes begin with this file and what it imports, as those that start anew do after some seconds."""
+FRESH.set_forkserver_preload([__name__, "autocompress.study.stages"])
 
 Make = Callable[[Given], Path]
 
@@ -97,7 +91,10 @@ def test_a_broken_input_is_refused_as_documented(
         monkeypatch.setenv(name, value)
     row.build(here)
     before = snapshot(here)
-    ended = in_a_process(row) if row.prefix or row.user is not None else in_this_one(row, capfd)
+    if row.user is not None:
+        ended = as_another_user(row, place)
+    else:
+        ended = in_a_process(row) if row.prefix else in_this_one(row, capfd)
     found = faults(row, ended, before, snapshot(here))
     if trained := sorted(path.name for path in cache.rglob("*") if path.is_file()):
         found.append(f"trained or fetched: {', '.join(trained)}")
@@ -116,9 +113,8 @@ def in_this_one(row: Broken, capfd: pytest.CaptureFixture[str]) -> Ended:
 
 
 def in_a_process(row: Broken) -> Ended:
-    program = ["-m", "autocompress"] if row.user is None else ["-c", ANOTHER_USER, str(row.user)]
     done = subprocess.run(
-        [*row.prefix, sys.executable, *program, *shlex.split(row.command)],
+        [*row.prefix, sys.executable, "-m", "autocompress", *shlex.split(row.command)],
         env={**os.environ, "PYTHONPATH": str(Path(autocompress.__path__[0]).parent)},
         stdin=subprocess.DEVNULL,
         capture_output=True,
@@ -127,6 +123,45 @@ def in_a_process(row: Broken) -> Ended:
         check=False,
     )
     return Ended(done.returncode, done.stdout, done.stderr)
+
+
+_NEEDED = (
+    "autocompress.study.study",
+    "autocompress.cli.app",
+    "autocompress.report",
+    "alembic.command",
+    "rich.table",
+    "encodings.idna",
+    "encodings.utf_8_sig",
+)
+
+
+def as_another_user(row: Broken, place: Path) -> Ended:
+    """With no home, as ours is none of theirs."""
+    out, err = place / "out", place / "err"
+    environment = {name: value for name, value in os.environ.items() if name != "HOME"}
+    process = FRESH.Process(target=_as_user, args=(row.user, row.command, Path.cwd(), environment, out, err))
+    process.start()
+    process.join(60)
+    assert process.exitcode is not None, "it hangs"
+    return Ended(process.exitcode, out.read_text(encoding="utf-8"), err.read_text(encoding="utf-8"))
+
+
+def _as_user(user: int, command: str, here: Path, environment: dict[str, str], out: Path, err: Path) -> None:
+    """The command line of another user; all of it is imported first, as an interpreter in a home of root's is closed to
+    others."""
+    for module in _NEEDED:
+        importlib.import_module(module)
+    os.environ.clear()
+    os.environ.update(environment)
+    os.chdir(here)
+    for number, file in ((0, Path(os.devnull)), (1, out), (2, err)):
+        os.dup2(os.open(file, os.O_RDWR | os.O_CREAT), number)
+    if os.geteuid() == 0:
+        os.setgroups([])
+        os.setgid(user)
+        os.setuid(user)
+    sys.exit(main(shlex.split(command)))
 
 
 def is_open_to_all(file: Path) -> bool:
