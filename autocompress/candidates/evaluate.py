@@ -22,7 +22,7 @@ from autocompress.core.policy import CompressionPolicy
 from autocompress.distill import predict
 from autocompress.importance import Importance
 from autocompress.inputs.vocabulary import Vocabulary
-from autocompress.tasks import Batch, Outputs, Task, batches
+from autocompress.tasks import Batch, Outputs, Rows, Task, batches
 
 logger = logging.getLogger(__name__)
 
@@ -37,7 +37,7 @@ class Setup:
     """All that a worker needs, as plain values: the teacher's config and tensors, the data, the importance scores.
 
     Tensors are numpy arrays, so that an object store can hand them to every worker of a machine without a copy.
-    `elastic` are those of the elastic model, when there is one.
+    `elastic` are those of the elastic model, when there is one. At most `most_rows` validation rows judge a candidate.
     """
 
     config: Mapping[str, Any]
@@ -46,11 +46,12 @@ class Setup:
     task: Task
     precision: str
     elastic: Mapping[str, NDArray[Any]] | None = None
+    most_rows: int | None = None
 
     @staticmethod
-    def of(model: Any, importance: Importance, task: Task, *, precision: str) -> Setup:
+    def of(model: Any, importance: Importance, task: Task, *, precision: str, most_rows: int | None = None) -> Setup:
         tensors = {name: tensor.detach().numpy() for name, tensor in model.state_dict().items()}
-        return Setup(model.config.to_dict(), tensors, importance, task, precision)
+        return Setup(model.config.to_dict(), tensors, importance, task, precision, most_rows=most_rows)
 
     def teacher(self) -> Anatomy:
         """The teacher over the shared tensors; they must not be written to."""
@@ -98,16 +99,24 @@ class _Opened:
     task: Task
     teacher: Anatomy
     elastic: Anatomy
+    judging: Rows
     batches: Sequence[Batch]
 
     @staticmethod
     def of(setup: Setup) -> _Opened:
-        rows = batches(setup.task.examples("validation"), _BATCH)
-        return _Opened(setup.task, setup.teacher(), setup.elastic_model(), rows)
+        rows = judging(setup.task.examples("validation"), setup.most_rows)
+        return _Opened(setup.task, setup.teacher(), setup.elastic_model(), rows, batches(rows, _BATCH))
+
+
+def judging(rows: Rows, most: int | None) -> Rows:
+    """At most so many of the rows, in their order: the same ones whoever asks."""
+    if most is None or len(rows) <= most:
+        return rows
+    return rows.take(np.sort(np.random.default_rng(0).permutation(len(rows))[:most]))
 
 
 class SliceEvaluator:
-    """Rung 1: the candidate's quality with the weights it inherits, on validation data."""
+    """Rung 1: the candidate's quality with the weights it inherits, on validation data or a part of it."""
 
     def __init__(self, setup: Setup) -> None:
         self._setup = setup
@@ -128,7 +137,7 @@ class SliceEvaluator:
             stage = "score"
             opened = self._as_read(policy)
             outputs = predict(student.model, opened.batches, precision=self._setup.precision)
-            return Evaluated((quality(opened.task, outputs, "validation"),))
+            return Evaluated((quality(opened.task, outputs, opened.judging),))
         except Exception as error:  # noqa: BLE001 - the one broad handler: see the docstring
             return Failed(stage, type(error).__name__, str(error), traceback.format_exc())
 
@@ -140,7 +149,7 @@ class SliceEvaluator:
         return student
 
 
-def quality(task: Task, outputs: Outputs, split: str) -> Measurement:
-    """The task's score of some outputs [texts, ...], as a measurement with its interval."""
-    score = task.score(outputs, task.examples(split))
+def quality(task: Task, outputs: Outputs, rows: Rows) -> Measurement:
+    """The task's score of these rows' outputs [rows, ...], as a measurement with its interval."""
+    score = task.score(outputs, rows)
     return Measurement("quality", score.value, task.metric, "measured", interval=score.interval)

@@ -23,6 +23,7 @@ _RANGES: Final[dict[Place, tuple[float, float]]] = {
     ("budget", "timeout_seconds"): (0, 10**6),
     ("budget", "failure_share"): (0, 1),
     ("budget", "recovery_steps"): (0, 10**6),
+    ("budget", "search_rows"): (1, 10**7),
     ("workload", "batch"): (1, 2**16),
     ("workload", "threads"): (1, 4096),
     ("task", "max_length"): (8, 2**17),

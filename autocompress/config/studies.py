@@ -94,11 +94,15 @@ def spec_to_json(spec: StudySpec) -> dict[str, Any]:
 
 def in_todays_words(stored: Mapping[str, Any]) -> dict[str, Any]:
     """A stored spec of before as it would be stored now. The `minutes` of a budget bounded the search alone until there
-    were `search_minutes`, which every spec has been stored with since."""
+    were `search_minutes`, and candidates were judged on all rows until there were `search_rows`; every spec has been
+    stored with these since."""
     tree = dict(stored)
     budget = tree.get("budget")
-    if isinstance(budget, Mapping) and "search_minutes" not in budget:
-        tree["budget"] = {**budget, "minutes": None, "search_minutes": budget.get("minutes")}
+    if not isinstance(budget, Mapping):
+        return tree
+    if "search_minutes" not in budget:
+        budget = {**budget, "minutes": None, "search_minutes": budget.get("minutes")}
+    tree["budget"] = {"search_rows": None, **budget}
     return tree
 
 

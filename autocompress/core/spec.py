@@ -64,6 +64,9 @@ class Budget:
     recovery_steps: int = 0
     """Steps for which a candidate is trained before it is scored, which takes seconds: settings of distillation can be
     told apart in no other way."""
+    search_rows: int | None = 2000
+    """The most validation rows that a candidate of the search is judged on, the same ones for all; `null`: all. So many
+    tell candidates apart, and a search takes no longer for more. Finalists are judged on all."""
     __pydantic_config__: ClassVar[dict[str, str]] = _FORBID
 
     def __post_init__(self) -> None:
@@ -71,6 +74,8 @@ class Budget:
             raise ValueError(f"`trials >= 1` must hold, got {self.trials}")
         if self.recovery_steps < 0:
             raise ValueError(f"`recovery_steps >= 0` must hold, got {self.recovery_steps}")
+        if self.search_rows is not None and self.search_rows < 1:
+            raise ValueError(f"`search_rows >= 1` must hold, got {self.search_rows}")
         for name in ("minutes", "search_minutes", "timeout_seconds", "failure_share"):
             value = getattr(self, name)
             if value is not None and not value > 0:

@@ -80,8 +80,9 @@ class Measured:
 
     def candidate(self, spec: StudySpec) -> float:
         """Seconds of one on its core."""
-        trained = spec.budget.recovery_steps * self.lone_step
-        return _CANDIDATE_SECONDS + self.share * (self.validation * self.lone_forward + trained)
+        rows, most = self.validation, spec.budget.search_rows
+        judged = (rows if most is None else min(rows, most)) * self.lone_forward
+        return _CANDIDATE_SECONDS + self.share * (judged + spec.budget.recovery_steps * self.lone_step)
 
     def to_json(self) -> dict[str, Any]:
         return asdict(self)

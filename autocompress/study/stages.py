@@ -174,7 +174,13 @@ class Conductor:
         profile, pricing = self._device(shape, teacher.anatomy)
         space = self._bound_space(shape)
         self._check_reach(space, pricing)
-        setup = Setup.of(teacher.anatomy.model, importance, teacher.task, precision=self._spec.teacher.precision)
+        setup = Setup.of(
+            teacher.anatomy.model,
+            importance,
+            teacher.task,
+            precision=self._spec.teacher.precision,
+            most_rows=self._spec.budget.search_rows,
+        )
         self._spec = self._pacing.at(ELASTIC, self._spec)
         lessons = functools.cache(functools.partial(self._lessons, self._spec, setup, texts))
         setup = self._with_elastic(setup, teacher, space, pricing, lessons)

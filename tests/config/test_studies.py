@@ -495,9 +495,11 @@ def test_a_stored_study_that_cannot_be_run_any_more_says_why(operators: Operator
 def test_minutes_of_a_study_stored_before_bounded_its_search_alone(operators: Operators) -> None:
     now = spec_to_json(load_study("quickstart", operators=operators))
     assert (now["budget"]["minutes"], now["budget"].pop("search_minutes")) == (None, 4.0)
+    assert now["budget"].pop("search_rows") == 2000
     then = {**now, "budget": {**now["budget"], "minutes": 4.0}}
     spec = study_from_json(then, operators=operators)
     assert (spec.budget.minutes, spec.budget.search_minutes) == (None, 4.0)
+    assert spec.budget.search_rows is None, "candidates of then were judged on all rows"
     assert diff_specs(in_todays_words(then), spec_to_json(spec)) == []
     bounded = replace(spec, budget=replace(spec.budget, minutes=30.0, search_minutes=None))
     assert study_from_json(spec_to_json(bounded), operators=operators) == bounded

@@ -26,11 +26,12 @@ from autocompress.candidates.elastic import (
     sample_policies,
     transfer_identity,
 )
-from autocompress.candidates.evaluate import Setup, SliceEvaluator
+from autocompress.candidates.evaluate import Setup, SliceEvaluator, judging
 from autocompress.candidates.lessons import Lessons
 from autocompress.core.cost import macs, passes
 from autocompress.core.data_spec import Asset, DataSpec, TaskSpec, TextSpec
 from autocompress.core.device import Estimate
+from autocompress.core.outcome import Evaluated
 from autocompress.core.parts import ModelParts
 from autocompress.core.policy import BASELINE, CompressionPolicy, Step
 from autocompress.core.space import Choice, Knob, SearchSpace, StepSpace
@@ -155,6 +156,20 @@ def test_what_is_not_cut_keeps_the_teachers_weights(setup: Setup) -> None:
     for policy in (BASELINE, int8):
         assert SliceEvaluator(spoilt)(policy) == SliceEvaluator(setup)(policy)
     assert SliceEvaluator(spoilt)(SHALLOW) != SliceEvaluator(setup)(SHALLOW)
+
+
+def test_a_search_judges_all_candidates_on_the_same_few_rows_where_there_are_more(setup: Setup) -> None:
+    rows = setup.task.examples("validation")
+    assert judging(rows, None) is rows is judging(rows, len(rows))
+    some = judging(rows, 7)
+    places = [next(place for place, own in enumerate(rows.tokens) if own is one) for one in some.tokens]
+    assert len(places) == 7
+    assert places == sorted(places) != list(range(7)), "drawn, in their order"
+    outcome = SliceEvaluator(replace(setup, most_rows=7))(SHALLOW)
+    student = SliceEvaluator(setup).build(SHALLOW)
+    answered = predict(student.model, batches(some, 8), precision="fp32")
+    assert isinstance(outcome, Evaluated)
+    assert outcome.measurements[0].value == setup.task.score(answered, some).value
 
 
 def test_interrupted_it_goes_on_to_the_same_weights_whatever_the_number_of_workers(

@@ -68,6 +68,13 @@ def units(plan: Plan) -> dict[str, int]:
     return {part.need.stage: part.units for part in plan.parts if part.need.asked}
 
 
+def test_a_candidate_takes_no_longer_where_there_are_more_rows_than_judge_it(spec: StudySpec) -> None:
+    many = replace(FAST, validation=40_000)
+    assert many.candidate(spec) == replace(FAST, validation=2000).candidate(spec) > 0.25 * 2000 * 0.008
+    on_all = replace(spec, budget=replace(spec.budget, search_rows=None))
+    assert many.candidate(on_all) > 0.25 * 40_000 * 0.008
+
+
 def test_a_study_that_fits_gets_what_it_asks_for(spec: StudySpec) -> None:
     plan = drawn_up(spec, FAST, 3600)
     assert list(seconds(plan)) == list(STAGES[:-1])
