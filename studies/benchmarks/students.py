@@ -85,7 +85,7 @@ def deployed_scores(recovery: Recovery, policy: CompressionPolicy, weights: Any)
     setup = recovery.setup
     model = deployed_student(setup, policy, weights).model
     logits = {split: predict(model, batches(setup.task.examples(split), 32), precision="fp32") for split in SPLITS}
-    return {split: quality(setup.task, found, split).value for split, found in logits.items()}
+    return {split: quality(setup.task, found, setup.task.examples(split)).value for split, found in logits.items()}
 
 
 def side_by_side(jobs: Sequence[Job], judged: Callable[..., Any] = judge) -> Iterator[tuple[Row, Any]]:
