@@ -17,9 +17,10 @@ from autocompress.anatomy.finding import LayerParts, Slot, find_embeddings, find
 from autocompress.anatomy.heads import dense_of, head_of, reads_of
 from autocompress.anatomy.int8 import Int8Embedding, Int8Linear, tell_padding
 from autocompress.anatomy.kept_rows import KeptRows, renumber
-from autocompress.anatomy.moments import Moments, moments
+from autocompress.anatomy.moments import Moments, moments, powers
 from autocompress.anatomy.narrowing import KEPT_HIDDEN, Reading, Stream, kept_hidden, narrow
 from autocompress.anatomy.refusing import family_of
+from autocompress.anatomy.sparse import Criterion, sparse, sparsity_of
 from autocompress.anatomy.weights import (
     Array,
     AttentionWeights,
@@ -33,6 +34,7 @@ from autocompress.anatomy.weights import (
 from autocompress.core.encoders import STACK
 from autocompress.core.parts import Matrix, Mixing, ModelParts, Part, Place, Table
 from autocompress.core.runtimes import DEFAULT_RUNTIME
+from autocompress.core.sparsity import Sparsity
 from autocompress.core.storage import PLAIN, Activations, Calibration, Storage
 from autocompress.errors import SpecError
 
@@ -77,6 +79,7 @@ class Anatomy:
         self._texts, self._settled = texts, settled
         self._seen: dict[float | None, dict[str, Inputs]] = {}
         self._moments: dict[str, Moments] | None = None
+        self._powers: dict[str, Tensor] | None = None
         self._stack = find_stack(model)
         indices = getattr(model, "_autocompress_layers", tuple(range(len(self._list))))
         self.layers = [find_parts(i, module) for i, module in zip(indices, self._list, strict=True)]
@@ -250,15 +253,27 @@ class Anatomy:
         is when the first product is taken apart."""
         names = {id(module): name for name, module in self.model.named_modules()}
         if self._moments is None:
-            products = {
-                names[id(slot.module)]: Product(slot.module, self._is_last(slot))
-                for group in self._sharing()
-                for slot in group
-            }
-            self._moments = moments(self.model, products, self._texts)
+            self._moments = moments(self.model, self._products(), self._texts)
         for slot in slots:
             seen = self._moments.get(names[id(slot.module)])
             slot.put(factored(slot.linear, (slot.linear.out_features,), method, seen))
+
+    def make_sparse(self, slots: Sequence[Slot], sparsity: Sparsity, criterion: Criterion) -> None:
+        """Of these products the weights that matter least are zero from now on, and stay so: after heads and channels
+        are cut, and before anything is quantized. How much inputs matter is told by the model's texts, as the model is
+        when the first product is made sparse by it."""
+        names = {id(module): name for name, module in self.model.named_modules()}
+        if self._powers is None and criterion == "wanda":
+            self._powers = powers(self.model, self._products(), self._texts)
+        for slot in slots:
+            power = (self._powers or {}).get(names[id(slot.module)])
+            slot.put(sparse(slot.linear, (slot.linear.out_features,), power, sparsity, criterion))
+
+    def _products(self) -> dict[str, Product]:
+        """All products of layers, by name, to be watched."""
+        names = {id(module): name for name, module in self.model.named_modules()}
+        slots = [slot for group in self._sharing() for slot in group]
+        return {names[id(slot.module)]: Product(slot.module, self._is_last(slot)) for slot in slots}
 
     def keep_rows(self, tokens: Sequence[int]) -> None:
         """Only the rows of these tokens of the uncompressed model stay in the table of words, in the given order. The
@@ -424,7 +439,8 @@ def _matrix(name: str, slot: Slot, at: Place) -> Matrix:
         activations: Activations = "dynamic" if found.limits is None else "static"
         storage = Storage(found.bits, activations, found.calibration, found.smoothing)
     rank = slot.module.ranks[0] if isinstance(slot.module, Factored) else None
-    return Matrix(name, linear.in_features, linear.out_features, at, storage=storage, rank=rank)
+    sizes = linear.in_features, linear.out_features
+    return Matrix(name, *sizes, at, storage=storage, rank=rank, sparsity=sparsity_of(slot.module))
 
 
 def _layer_weights(parts: LayerParts) -> LayerWeights:

@@ -11,6 +11,7 @@ from torch import Tensor, nn
 from autocompress.anatomy.factored import Factored
 from autocompress.anatomy.finding import Slot
 from autocompress.anatomy.int8 import Int8Linear
+from autocompress.anatomy.sparse import sparsity_of
 from autocompress.anatomy.weights import Array, Linear
 from autocompress.core.storage import Bits
 
@@ -35,7 +36,7 @@ def linears_of(module: nn.Module, roles: int = 1) -> list[Linear]:
     weights = np.split(whole.weight, roles, axis=1)
     biases: Sequence[Array | None] = [None] * roles if whole.bias is None else np.split(whole.bias, roles)
     return [
-        Linear(np.ascontiguousarray(weight), bias, whole.limits, whole.relief)
+        Linear(np.ascontiguousarray(weight), bias, whole.limits, whole.relief, sparsity=whole.sparsity)
         for weight, bias in zip(weights, biases, strict=True)
     ]
 
@@ -53,4 +54,10 @@ def _whole(module: nn.Module) -> Linear:
         limits = None if module.limits is None else (float(module.limits[0]), float(module.limits[1]))
         relief = None if module.relief is None else array_of(module.relief)
     weight, bias = cast(Tensor, module.weight), cast(Tensor | None, module.bias)
-    return Linear(np.ascontiguousarray(array_of(weight).T), None if bias is None else array_of(bias), limits, relief)
+    return Linear(
+        np.ascontiguousarray(array_of(weight).T),
+        None if bias is None else array_of(bias),
+        limits,
+        relief,
+        sparsity=sparsity_of(module),
+    )

@@ -16,6 +16,7 @@ from torch import Tensor, nn
 from autocompress.anatomy.factored import Factored
 from autocompress.anatomy.int8 import Int8Embedding, Int8Linear
 from autocompress.anatomy.narrowing import kept_hidden
+from autocompress.anatomy.sparse import sparsity_of
 from autocompress.core.parts import PLAIN, Matrix, Mixing, ModelParts, Part, Place, Storage, Table
 from autocompress.core.storage import Activations
 from autocompress.errors import SpecError, did_you_mean
@@ -286,7 +287,7 @@ class _Reading:
         shares = sizes or [outputs // len(names)] * len(names)
         storage = _storage(module)
         return [
-            Matrix(name, inputs, share, _place(name), bias=bias is not None, storage=storage)
+            Matrix(name, inputs, share, _place(name), bias is not None, storage, sparsity=sparsity_of(module))
             for name, share in zip(names, shares, strict=True)
         ]
 

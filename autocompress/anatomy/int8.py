@@ -18,6 +18,7 @@ from torch import Tensor, nn
 from torch.nn import functional
 
 from autocompress.anatomy.int4 import multiplied
+from autocompress.anatomy.sparse import sparsity_of, still_sparse
 from autocompress.core.storage import Calibration
 
 LARGEST = 127
@@ -77,6 +78,7 @@ class Int8Linear(nn.Linear):
         self.in_features, self.out_features = linear.in_features, linear.out_features
         self.weight, self.bias = linear.weight, linear.bias
         self.bits, self.first_token = bits, first_token
+        self.sparsity = sparsity_of(linear)
         self.calibration, self.smoothing = calibration, smoothing
         self.masked_by = masked_by
         self.mask: Tensor | None = None
@@ -107,7 +109,8 @@ class Int8Linear(nn.Linear):
 
     def relieved(self) -> Tensor:
         """The weights [outputs, inputs] that are rounded."""
-        return self.weight if self.relief is None else self.weight / self.relief
+        weight = still_sparse(self.weight) if self.sparsity is not None and self.training else self.weight
+        return weight if self.relief is None else weight / self.relief
 
     def _rows(self) -> tuple[Tensor, Tensor]:
         if self.training:

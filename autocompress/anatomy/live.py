@@ -33,7 +33,9 @@ from autocompress.anatomy.int8 import Int8Embedding, Int8Linear, tell_padding
 from autocompress.anatomy.kept_rows import KeptRows
 from autocompress.anatomy.narrowing import KEPT_HIDDEN, Reading, Stream, kept_hidden, narrow
 from autocompress.anatomy.settling import Group, Settling, is_settled, settled
+from autocompress.anatomy.sparse import Criterion, sparse
 from autocompress.core.parts import ModelParts, Storage
+from autocompress.core.sparsity import Sparsity
 from autocompress.errors import CandidateError
 from autocompress.families import FAMILIES, Block, Family, Stack
 
@@ -376,6 +378,22 @@ class LiveModel:
                 linear, roles = product.slot.linear, len(product.roles)
                 known = seen.get(paths[id(linear)])
                 product.slot.put(factored(linear, (linear.out_features // roles,) * roles, method, known))
+
+    def make_sparse(self, names: Iterable[str], sparsity: Sparsity, criterion: Criterion) -> None:
+        """Of the products of these blocks the weights that matter least are zero from now on, and stay so: after heads
+        and channels are cut, and before anything is quantized. Of roles that are joined in a module each has its own
+        share. How much inputs matter is told by the batches, as the model is when the first product is made sparse by
+        it.
+
+        Raises CandidateError for a part that has no weights of its own, KeyError for one that is no block.
+        """
+        powers = self._settling.powers(self.model, self._groups()) if criterion == "wanda" else {}
+        paths = {id(module): path for path, module in self.model.named_modules()}
+        for place in [self._own_place(name) for name in names]:
+            for product in _multiplied(place):
+                linear, roles = product.slot.linear, len(product.roles)
+                power = powers.get(paths[id(linear)])
+                product.slot.put(sparse(linear, (linear.out_features // roles,) * roles, power, sparsity, criterion))
 
     # Precision
 

@@ -17,11 +17,13 @@ from autocompress.anatomy.finding import LayerParts, Slot
 from autocompress.anatomy.heads import reads_of
 from autocompress.anatomy.live import LiveModel
 from autocompress.anatomy.refusing import family_of
+from autocompress.anatomy.sparse import Criterion
 from autocompress.anatomy.weights import EncoderWeights
 from autocompress.anatomy.written import why_not_written, written_weights
 from autocompress.core.encoders import STACK, with_stack
 from autocompress.core.parts import ModelParts, Storage
 from autocompress.core.runtimes import DEFAULT_RUNTIME
+from autocompress.core.sparsity import Sparsity
 from autocompress.core.storage import Calibration
 from autocompress.errors import SpecError
 
@@ -143,6 +145,9 @@ class LiveAnatomy(Anatomy):
 
     def factor(self, slots: Sequence[Slot], method: Factoring) -> None:
         self.live.factor(self._names(slots), method)
+
+    def make_sparse(self, slots: Sequence[Slot], sparsity: Sparsity, criterion: Criterion) -> None:
+        self.live.make_sparse(self._names(slots), sparsity, criterion)
 
     def quantize_embeddings(self, *, bits: Literal[4, 8] = 8) -> None:
         self.live.quantize_embeddings(bits)

@@ -1,4 +1,4 @@
-"""How what goes into products, or comes out of them, varies over texts."""
+"""How what goes into products, or comes out of them, varies over texts, and how large it is."""
 
 from __future__ import annotations
 
@@ -53,6 +53,23 @@ def moments(model: nn.Module, products: Mapping[str, Product], batches: Batches)
         covariance = squares[name] / count[name] - torch.outer(centre, centre)
         found[name] = Moments(mean, covariance, _of_outputs(weight))
     return found
+
+
+def powers(model: nn.Module, products: Mapping[str, Product], batches: Batches) -> dict[str, Tensor]:
+    """By the names of products, the mean square of each of their inputs [inputs] over real positions; none where there
+    is nothing to run the model on."""
+    if not batches:
+        return {}
+    count = dict.fromkeys(products, 0)
+    total: dict[str, Tensor] = {}
+
+    def see(name: str, values: Tensor) -> None:
+        squares = values.square().sum(0, dtype=torch.float64)
+        total[name] = total[name] + squares if name in total else squares
+        count[name] += len(values)
+
+    run(model, products, batches, {}, see)
+    return {name: (squares / count[name]).float() for name, squares in total.items()}
 
 
 def _of_outputs(weight: Tensor) -> bool:

@@ -11,7 +11,7 @@ from torch import Tensor, nn
 from autocompress.anatomy.calibration import Batches, Inputs, Product, limits, observe, relief
 from autocompress.anatomy.finding import Slot
 from autocompress.anatomy.int8 import Int8Linear
-from autocompress.anatomy.moments import Moments, moments
+from autocompress.anatomy.moments import Moments, moments, powers
 from autocompress.core.parts import Storage
 
 _LIMITS, _RELIEF = ".limits", ".relief"
@@ -50,6 +50,7 @@ class Settling:
         self.batches, self._known = batches, known
         self._seen: dict[float | None, dict[str, Inputs]] = {}
         self._moments: dict[str, Moments] | None = None
+        self._powers: dict[str, Tensor] | None = None
 
     def anew(self) -> Settling:
         """For another model."""
@@ -79,14 +80,15 @@ class Settling:
         """How what goes into every product varies, by their names, as the model is when this is asked first; nothing
         where there are no examples."""
         if self._moments is None:
-            names = {id(module): name for name, module in model.named_modules()}
-            products = {
-                names[id(slot.module)]: Product(slot.module, group.one_row, group.masked_by)
-                for group in groups
-                for slot in group.slots
-            }
-            self._moments = moments(model, products, self.batches)
+            self._moments = moments(model, _products(model, groups), self.batches)
         return self._moments
+
+    def powers(self, model: nn.Module, groups: Sequence[Group]) -> dict[str, Tensor]:
+        """The mean square of each input of every product, by their names, as the model is when this is asked first;
+        nothing where there are no examples."""
+        if self._powers is None:
+            self._powers = powers(model, _products(model, groups), self.batches)
+        return self._powers
 
     def _limits(self, model: nn.Module, name: str, groups: Sequence[Group], storage: Storage) -> Tensor | None:
         """None where all is known and this is not: then a later step quantizes the product otherwise."""
@@ -116,6 +118,16 @@ class Settling:
             reliefs = {} if smoothing is None else self._reliefs(model, groups, smoothing)
             self._seen[smoothing] = observe(model, products, self.batches, reliefs)
         return self._seen[smoothing]
+
+
+def _products(model: nn.Module, groups: Sequence[Group]) -> dict[str, Product]:
+    """By name, to be watched."""
+    names = {id(module): name for name, module in model.named_modules()}
+    return {
+        names[id(slot.module)]: Product(slot.module, group.one_row, group.masked_by)
+        for group in groups
+        for slot in group.slots
+    }
 
 
 def _name(model: nn.Module, group: Group) -> str:

@@ -10,6 +10,7 @@ from numpy.typing import NDArray
 
 from autocompress.core.encoders import STACK
 from autocompress.core.parts import Matrix, ModelParts, Part
+from autocompress.core.sparsity import Sparsity
 from autocompress.core.storage import Bits
 
 Array = NDArray[np.float32]
@@ -25,7 +26,8 @@ Order = Literal["pre", "post"]
 @dataclass(frozen=True, slots=True)
 class Linear:
     """`weight` [inputs, outputs], `bias` [outputs]. In integers, inputs are quantized between two `limits`, or as they
-    come; with a `relief` [inputs] they are multiplied by it before, and the rows of the weight divided by it.
+    come; with a `relief` [inputs] they are multiplied by it before, and the rows of the weight divided by it. With a
+    `sparsity` many weights are zero, which a file does not hold.
 
     Held as two factors, `weight` [inputs, rank] has no bias, and what it gives goes into the one `behind` [rank,
     outputs]; where one position is wanted alone, what lies between them is still quantized `over_all` of them, if so.
@@ -37,6 +39,7 @@ class Linear:
     relief: Array | None = None
     behind: Linear | None = None
     over_all: bool = False
+    sparsity: Sparsity | None = None
 
     @property
     def outputs(self) -> int:

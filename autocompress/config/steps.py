@@ -86,10 +86,49 @@ def _check_settings(step: StepSpace, operator: Operator, problems: Problems, *, 
     for name, rule in operator.rules.items():
         given = name in step.knobs or name in step.settings
         is_broken = any(problems.knows_inside((*at, part, name)) for part in ("knobs", "settings"))
-        if rule.default is None and not rule.optional and not given and not is_broken:
-            problems.add(
-                (*at, "knobs", name), f"is missing: {operator.name!r} needs it, under `knobs` or fixed under `settings`"
-            )
+        if is_broken:
+            continue
+        if rule.told_by is not None:
+            _check_told(name, step, operator, problems, at=at)
+        elif rule.default is None and not rule.optional and not given:
+            problems.add((*at, "knobs", name), _missing(operator))
+
+
+def _check_told(name: str, step: StepSpace, operator: Operator, problems: Problems, *, at: Place) -> None:
+    """A setting that another one tells for some of its values: it is given for the others, and is never another one
+    than it is told."""
+    told_by = operator.rules[name].told_by
+    assert told_by is not None, "asked for such settings alone"
+    teller, known = told_by
+    if any(problems.knows_inside((*at, part, teller)) for part in ("knobs", "settings")):
+        return
+    is_knob, given = name in step.knobs, name in step.knobs or name in step.settings
+    place = (*at, "settings" if given and not is_knob else "knobs", name)
+    for other in _offered(teller, step, operator):
+        if not given and other not in known:
+            problems.add(place, f"{_missing(operator)}, as `{teller}: {other}` does not tell it")
+        elif given and other in known and not _may_be(step.knobs.get(name, step.settings.get(name)), known[other]):
+            told = f"`{teller}: {other}` is a `{name}` of {known[other]}"
+            problems.add(place, f"{told}, which is not offered; offer it too, or leave it out where it is told")
+
+
+def _offered(name: str, step: StepSpace, operator: Operator) -> tuple[Setting, ...]:
+    """The values that a setting may take, as far as they can be listed."""
+    knob, default = step.knobs.get(name), operator.rules[name].default
+    if isinstance(knob, Choice):
+        return tuple(value for value in knob.choices if not isinstance(value, Share))
+    fixed = step.settings.get(name, None if knob else default)
+    return () if fixed is None else (fixed,)
+
+
+def _may_be(given: Knob | Setting | None, value: Setting) -> bool:
+    if isinstance(given, Choice):
+        return value in given.choices
+    return given.low == given.high == value if isinstance(given, Integer | Real) else given == value
+
+
+def _missing(operator: Operator) -> str:
+    return f"is missing: {operator.name!r} needs it, under `knobs` or fixed under `settings`"
 
 
 def _rule(name: str, operator: Operator, problems: Problems, *, at: Place) -> SettingRule | None:

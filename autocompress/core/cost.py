@@ -10,6 +10,7 @@ from collections.abc import Iterable
 from dataclasses import replace
 
 from autocompress.core.parts import Matrix, ModelParts, Part, Pass, Table
+from autocompress.core.sparsity import Sparsity
 from autocompress.core.storage import BLOCK, Arithmetic, Bits, arithmetic
 from autocompress.core.workload import Workload
 
@@ -17,27 +18,33 @@ from autocompress.core.workload import Workload
 
 
 def parameters(model: ModelParts) -> int:
-    """Numbers that were trained, those that several parts share counted once."""
+    """Numbers that were trained, those that several parts share counted once, and weights that stay zero not."""
     return sum(part_parameters(part) for part in model.parts)
 
 
 def part_parameters(part: Part) -> int:
     if part.owner is not None:
         return 0
-    matrices = sum(weights(one) + one.outputs * one.bias for one in part.matrices)
+    matrices = sum(_left(one) + one.outputs * one.bias for one in part.matrices)
     return matrices + part.vectors + sum(table.rows * table.width for table in part.tables)
 
 
 def weights(matrix: Matrix) -> int:
-    """How many, of both factors where it has two."""
+    """How many are multiplied, of both factors where it has two: zeros among them."""
     return sum(inputs * outputs for inputs, outputs in matrix.factors)
+
+
+def _left(matrix: Matrix) -> int:
+    """The weights that are not zero."""
+    return weights(matrix) if (held := matrix.sparsity) is None else sum(held.left(*sizes) for sizes in matrix.factors)
 
 
 def weight_bytes(model: ModelParts, *, tables: bool = True) -> int:
     """Bytes of the weights as deployed; without `tables`, what every inference reads: of a table, it reads a few rows.
 
     int8 matrices hold one byte a weight and one fp32 scale an output (tables: one a row); 4-bit ones half a byte a
-    weight and a byte for each block of them. Biases and vectors stay fp32.
+    weight and a byte for each block of them. Of sparse ones the weights that are left are held, and a mask that says
+    where they stand. Biases and vectors stay fp32.
     """
     return sum(part_bytes(part, tables=tables) for part in model.parts)
 
@@ -56,7 +63,7 @@ def block_bytes(part: Part) -> int:
 
 def matrix_bytes(matrix: Matrix) -> int:
     bias = 4 * matrix.outputs * matrix.bias
-    return sum(outputs * _row_bytes(inputs, matrix.storage.bits) for inputs, outputs in matrix.factors) + bias
+    return sum(_held_bytes(*sizes, matrix.storage.bits, matrix.sparsity) for sizes in matrix.factors) + bias
 
 
 def table_bytes(table: Table) -> int:
@@ -69,23 +76,44 @@ def row_bytes(table: Table) -> int:
 
 
 def unpacked(model: ModelParts) -> ModelParts:
-    """The model as it is computed: layers stored in 4 bits are in 8 once they are loaded, tables stay packed."""
-    packed = [part for part in model.blocks() if any(one.storage.bits == 4 for one in part.matrices)]
+    """The model as it is computed: once they are loaded, layers stored in 4 bits are in 8, and zeros are there; tables
+    stay packed."""
+    packed = {part.name for part in model.blocks() if any(map(_is_packed, part.matrices))}
     if not packed:
         return model
-    return replace(model, parts=tuple(_unpacked(part) if part in packed else part for part in model.parts))
+    return replace(model, parts=tuple(_unpacked(part) if part.name in packed else part for part in model.parts))
+
+
+def _is_packed(matrix: Matrix) -> bool:
+    return matrix.storage.bits == 4 or matrix.sparsity is not None
 
 
 def _unpacked(part: Part) -> Part:
-    matrices = (replace(one, storage=replace(one.storage, bits=arithmetic(one.storage))) for one in part.matrices)
+    matrices = (
+        replace(one, storage=replace(one.storage, bits=arithmetic(one.storage)), sparsity=None) for one in part.matrices
+    )
     return replace(part, matrices=tuple(matrices))
+
+
+def _held_bytes(inputs: int, outputs: int, bits: Bits, sparsity: Sparsity | None) -> int:
+    """Of weights with a scale an output."""
+    if sparsity is None:
+        return outputs * _row_bytes(inputs, bits)
+    left = sparsity.left(inputs, outputs)
+    return -(-bits * left // 8) + outputs * _steps_bytes(inputs, bits) + sparsity.mask_bytes(inputs, outputs)
 
 
 def _row_bytes(count: int, bits: Bits) -> int:
     """So many weights that share a scale, with it."""
+    filled = count if bits > 4 else -(-count // BLOCK) * BLOCK
+    return bits * filled // 8 + _steps_bytes(count, bits)
+
+
+def _steps_bytes(count: int, bits: Bits) -> int:
+    """What is held beside so many weights that share a scale: it, and in 4 bits the multipliers of their blocks."""
     if bits == 32:
-        return 4 * count
-    return 4 + (count if bits == 8 else -(-count // BLOCK) * (BLOCK // 2 + 1))
+        return 0
+    return 4 + (0 if bits == 8 else -(-count // BLOCK))
 
 
 # Work

@@ -16,6 +16,7 @@ from dataclasses import dataclass, field, replace
 from typing import Final, Literal
 
 from autocompress.core.runtimes import DEFAULT_RUNTIME
+from autocompress.core.sparsity import Sparsity
 from autocompress.core.storage import PLAIN as PLAIN
 from autocompress.core.storage import Storage as Storage  # a part is read together with how it is held
 
@@ -44,7 +45,8 @@ a `cross_attention` attends to another stack's output; `common` is what all laye
 class Matrix:
     """`inputs` x `outputs` weights, computed `at` sources or targets, `each` times for one of them: a convolution is
     the matrix of its window, and those of a front end have more positions than the stack behind them. One of a `rank`
-    is held, and computed, as two: `inputs` x `rank` and `rank` x `outputs`."""
+    is held, and computed, as two: `inputs` x `rank` and `rank` x `outputs`. With a `sparsity` many of its weights are
+    zero, which are not held, but computed."""
 
     name: str
     inputs: int
@@ -54,6 +56,7 @@ class Matrix:
     storage: Storage = PLAIN
     each: int = 1
     rank: int | None = None
+    sparsity: Sparsity | None = None
 
     def __post_init__(self) -> None:
         least = min(self.inputs, self.outputs, self.each)

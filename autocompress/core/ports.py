@@ -21,10 +21,11 @@ class Phase(enum.IntEnum):
     DEPTH = 1
     WIDTH = 2
     RANK = 3
-    ATTENTION_PATTERN = 4
-    RECOVERY = 5
-    PRECISION = 6
-    DEPLOYMENT = 7
+    SPARSITY = 4
+    ATTENTION_PATTERN = 5
+    RECOVERY = 6
+    PRECISION = 7
+    DEPLOYMENT = 8
 
 
 @dataclass(frozen=True, slots=True)
@@ -32,7 +33,8 @@ class SettingRule:
     """What a setting of an operator may be: one of `values`, or a number from `low` to `high`: a whole one (a `size`
     may also be written as a share of what the model has) that is a `multiple` of some, or any where it is `real`.
     Without a `default` it must be given, unless it is `optional`: then something else decides where it is not. A size
-    may be one of some `words`, which mean a number once the space is bound."""
+    may be one of some `words`, which mean a number once the space is bound. One that is `told_by` another setting need
+    not be given, and cannot be otherwise, where that has one of these values."""
 
     values: tuple[Setting, ...] = ()
     low: float | None = None
@@ -43,6 +45,7 @@ class SettingRule:
     optional: bool = False
     multiple: int = 1
     words: tuple[str, ...] = ()
+    told_by: tuple[str, Mapping[Any, Setting]] | None = None
 
     def problem(self, value: object) -> str | None:
         """What is wrong with a value, or None."""

@@ -8,6 +8,7 @@ from typing import Any
 
 from autocompress.core.encoders import encoder, encoder_layer
 from autocompress.core.parts import Matrix, Mixing, ModelParts, Part, Table
+from autocompress.core.sparsity import Sparsity
 from autocompress.core.storage import Storage
 
 Tree = Mapping[str, Any]
@@ -33,7 +34,7 @@ def parts_from_json(tree: Tree | None) -> ModelParts | None:
 def _stored(value: Any) -> Any:
     if isinstance(value, tuple):
         return [_stored(one) for one in value]
-    if not isinstance(value, ModelParts | Part | Matrix | Table | Mixing | Storage):
+    if not isinstance(value, ModelParts | Part | Matrix | Table | Mixing | Storage | Sparsity):
         return value
     found = {}
     for field in fields(value):
@@ -52,11 +53,16 @@ def _model(tree: Tree) -> ModelParts:
 def _part(tree: Tree) -> Part:
     held: dict[str, Any] = {
         **tree,
-        "matrices": tuple(Matrix(**_with_storage(one)) for one in tree.get("matrices", ())),
+        "matrices": tuple(map(_matrix, tree.get("matrices", ()))),
         "tables": tuple(Table(**_with_storage(one)) for one in tree.get("tables", ())),
         "mixing": Mixing(**tree["mixing"]) if tree.get("mixing") else None,
     }
     return Part(**held)
+
+
+def _matrix(tree: Tree) -> Matrix:
+    sparsity = tree.get("sparsity")
+    return Matrix(**{**_with_storage(tree), "sparsity": Sparsity(**sparsity) if sparsity else None})
 
 
 def _with_storage(tree: Tree) -> dict[str, Any]:

@@ -20,7 +20,9 @@ from autocompress.anatomy.int8 import quantize_rows, steps
 from autocompress.anatomy.weights import Linear, Norm
 from autocompress.core.lowering import Lowering
 from autocompress.core.opsets import ATTENTION_OPSET, OPSETS, PLAIN_OPSET
+from autocompress.core.sparsity import Sparsity
 from autocompress.core.storage import BLOCK, Bits
+from autocompress.deploy.unpacking import sparse_fp32, sparse_integers
 
 NORM = "LayerNormalization"
 BY_SQUARE = frozenset({"Pow", "ReduceMean", "Add", "Sqrt", "Div", "Mul"})
@@ -107,23 +109,23 @@ class Graph:
         assert tensor.name not in self._initializers, f"two tensors are called {tensor.name}"
         self._initializers[tensor.name] = tensor
 
-    def _shared(self, array: NDArray[np.generic]) -> str:
+    def shared(self, array: NDArray[np.generic]) -> str:
         key = (f"{array.dtype}{array.shape}", array.tobytes())
         if key not in self._small:
             self._small[key] = self._stored(array, f"constant_{len(self._small)}")
         return self._small[key]
 
     def ints(self, values: list[int]) -> str:
-        return self._shared(np.array(values, np.int64))
+        return self.shared(np.array(values, np.int64))
 
     def integer(self, value: int) -> str:
-        return self._shared(np.array(value, np.int64))
+        return self.shared(np.array(value, np.int64))
 
     def scalar(self, value: float) -> str:
-        return self._shared(np.array(value, np.float32))
+        return self.shared(np.array(value, np.float32))
 
     def byte(self, value: int) -> str:
-        return self._shared(np.array(value, np.uint8))
+        return self.shared(np.array(value, np.uint8))
 
     def norm(self, tensor: str, norm: Norm, name: str = "norm") -> str:
         with self.within(name):
@@ -181,7 +183,8 @@ class Graph:
         biases = [np.zeros(part.weight.shape[1], np.float32) if part.bias is None else part.bias for part in parts]
         bias = None if all(part.bias is None for part in parts) else np.concatenate(biases)
         relief, limits = parts[0].relief, parts[0].limits  # products of one input share them
-        return self.product(tensor, weight, bias, bits, limits=limits, relief=relief, first=first)
+        sparsity = parts[0].sparsity  # and so this, as those of one block do
+        return self.product(tensor, weight, bias, bits, limits=limits, relief=relief, sparsity=sparsity, first=first)
 
     def product(
         self,
@@ -192,18 +195,20 @@ class Graph:
         *,
         limits: tuple[float, float] | None = None,
         relief: NDArray[np.float32] | None = None,
+        sparsity: Sparsity | None = None,
         first: bool = False,
         constant: bool = False,
     ) -> str:
         """x W + b with W [inputs, outputs], of the `first` token alone if asked for. In int8 with activations as they
-        come or between `limits`, and with a `relief` of the inputs. Written twice, it has one weight. A `constant` x
-        depends on no input."""
+        come or between `limits`, and with a `relief` of the inputs. With a `sparsity` zeros are put back as the file is
+        loaded. Written twice, it has one weight. A `constant` x depends on no input."""
         if bits == 32:
-            product = self.node("MatMul", self.first(tensor) if first else tensor, self.array(weight, "weight"))
+            held = self.array(weight, "weight") if sparsity is None else sparse_fp32(self, weight.T, sparsity)
+            product = self.node("MatMul", self.first(tensor) if first else tensor, held)
         else:
             if relief is not None:
-                tensor, weight = self._once("Mul", tensor, self._shared(relief)), weight / relief[:, None]
-            columns, scales = self._columns(weight, bits)
+                tensor, weight = self._once("Mul", tensor, self.shared(relief)), weight / relief[:, None]
+            columns, scales = self._columns(weight, bits, sparsity)
             if constant:
                 product = self._constant_product(tensor, columns, scales[:, 0], limits)
             elif limits is None:
@@ -212,7 +217,9 @@ class Graph:
                 product = self._static_product(tensor, columns, scales[:, 0], limits, first=first)
         return product if bias is None else self.node("Add", product, self.array(bias, "bias"))
 
-    def _columns(self, weight: NDArray[np.float32], bits: Bits) -> tuple[str, NDArray[np.float32]]:
+    def _columns(
+        self, weight: NDArray[np.float32], bits: Bits, sparsity: Sparsity | None
+    ) -> tuple[str, NDArray[np.float32]]:
         """[inputs, outputs] -> int8 of the same shape, and scales [outputs, 1].
 
         Of a weight that is used again, a slice that is all of it, and another one every time: ONNX Runtime makes
@@ -220,7 +227,7 @@ class Graph:
         """
         place = ".".join(self._within)
         if place not in self._multiplied:
-            self._multiplied[place] = self.integer_rows(np.ascontiguousarray(weight.T), bits)
+            self._multiplied[place] = self.integer_rows(np.ascontiguousarray(weight.T), bits, sparsity)
         rows, scales = self._multiplied[place]
         self._uses[place] += 1
         if (use := self._uses[place]) > 1:
@@ -254,19 +261,23 @@ class Graph:
             unpacked = self.node("Slice", unpacked, self.ints([0]), self.ints([columns]), self.ints([2]))
         return unpacked
 
-    def integer_rows(self, table: NDArray[np.float32], bits: Bits) -> tuple[str, NDArray[np.float32]]:
+    def integer_rows(
+        self, table: NDArray[np.float32], bits: Bits, sparsity: Sparsity | None = None
+    ) -> tuple[str, NDArray[np.float32]]:
         """[rows, columns] -> int8 of the same shape, and scales [rows, 1].
 
-        What is stored in 4 bits is unpacked by nodes that depend on no input: a runtime runs them once, as it loads the
-        file, and none later.
+        What is stored in 4 bits, or without its zeros, is unpacked by nodes that depend on no input: a runtime runs
+        them once, as it loads the file, and none later.
         """
+        if sparsity is not None:
+            return sparse_integers(self, table, bits, sparsity)
         if bits == 8:
             integers, scales = quantize_rows(table)
             return self.array(integers, "weight"), scales
         codes, multipliers, scale = (tensor.numpy() for tensor in packed(torch.from_numpy(table)))
         both = self.node("Cast", self.halves(self.array(codes, "codes")), to=TensorProto.INT32)
         blocks = self.node("Reshape", both, self.ints([len(table), -1, BLOCK]))
-        signed = self.node("Sub", blocks, self._shared(np.array(8, np.int32)))
+        signed = self.node("Sub", blocks, self.shared(np.array(8, np.int32)))
         by = self.node("Cast", self.array(multipliers[..., None], "multipliers"), to=TensorProto.INT32)
         whole = self.node("Reshape", self.node("Mul", signed, by), self.ints([len(table), -1]))
         cut = self.node("Slice", whole, self.ints([0]), self.ints([table.shape[1]]), self.ints([1]))
@@ -306,7 +317,7 @@ class Graph:
             values, scale, zero = self.nodes[-1].output
         else:
             found = steps(*(torch.tensor(limit, dtype=torch.float32) for limit in limits))
-            scale, zero = self.scalar(float(found[0])), self._shared(found[1].numpy().astype(np.uint8))
+            scale, zero = self.scalar(float(found[0])), self.shared(found[1].numpy().astype(np.uint8))
             values = self.node("QuantizeLinear", tensor, scale, zero)
         whole, shift, weight = (self.node("Cast", one, to=TensorProto.FLOAT) for one in (values, zero, columns))
         product = self.node("MatMul", self.node("Sub", whole, shift), weight)
@@ -318,7 +329,7 @@ class Graph:
         """The same with the scale and zero point of activations fixed, in the form of QuantizeLinear and
         DequantizeLinear around a plain product: what runtimes agree to read as int8."""
         found = steps(*(torch.tensor(limit, dtype=torch.float32) for limit in limits))
-        scale, zero = self.scalar(float(found[0])), self._shared(found[1].numpy().astype(np.uint8))
+        scale, zero = self.scalar(float(found[0])), self.shared(found[1].numpy().astype(np.uint8))
         key = (tensor, scale, zero)
         if key not in self._quantized:
             self._quantized[key] = (self.node("QuantizeLinear", tensor, scale, zero), scale, zero)

@@ -26,6 +26,7 @@ from torch.nn.utils import parametrize
 from autocompress.anatomy.heads import AUDIO, head_of
 from autocompress.anatomy.int8 import Int8Embedding, Int8Linear, SharedEmbedding
 from autocompress.anatomy.live import LiveModel
+from autocompress.anatomy.sparse import sparsity_of
 from autocompress.core.lowering import PLAIN
 from autocompress.core.opsets import PLAIN_OPSET
 from autocompress.deploy.first_row import DOMAIN, NAME, PRODUCT, TABLE, WHOLE_INPUT, first_row_alone
@@ -133,8 +134,17 @@ def _product(graph: Graph, module: nn.Module, tensor: str, *, first: bool, const
         relief = None if module.relief is None else _array(module.relief)
     bias = None if module.bias is None else _array(module.bias)
     weight = np.ascontiguousarray(_array(module.weight).T)
-    bits = _bits(module)
-    graph.product(tensor, weight, bias, bits, limits=limits, relief=relief, first=first, constant=constant)
+    graph.product(
+        tensor,
+        weight,
+        bias,
+        _bits(module),
+        limits=limits,
+        relief=relief,
+        sparsity=sparsity_of(module),
+        first=first,
+        constant=constant,
+    )
 
 
 def _bits(module: nn.Module) -> Any:

@@ -25,6 +25,7 @@ from autocompress.core.runtimes import DEFAULT_RUNTIME
 from autocompress.core.spec import StudySpec
 from autocompress.core.task_kinds import NOUNS
 from autocompress.core.text_inputs import IDS
+from autocompress.core.wording import NOT_FASTER, zeros
 from autocompress.deploy.card import coverage_lines
 from autocompress.deploy.folder import MODEL, read_manifest
 from autocompress.distill import predict
@@ -155,6 +156,7 @@ def explain(
         if told := about.get("graph"):
             notes.append(f"its graph is {FormChoice(**told)}")
         notes += coverage_lines(about)
+        notes += [NOT_FASTER] if zeros(effective(member.policy, shape)[1]) else []
         timed, said = _parts(spec, facts, member, shape, observer)
         sections += timed
         notes += said

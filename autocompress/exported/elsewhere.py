@@ -16,7 +16,7 @@ from typing import Any, Final
 
 from autocompress import config
 from autocompress.assets import copy_listed, earlier_export, file_digest, new_export
-from autocompress.core.cost import weight_bytes
+from autocompress.core.cost import unpacked, weight_bytes
 from autocompress.core.device import EnergyModel, Estimate
 from autocompress.core.metrics import METRICS
 from autocompress.core.outcome import Measurement, Measurements, values
@@ -75,7 +75,7 @@ def consequences(
     shape needs, which is counted."""
     low, high = latency.interval or (latency.value, latency.value)
     time = Estimate(latency.value, low, high)
-    held = weight_bytes(shape) + peak_bytes(shape, workload)
+    held = weight_bytes(unpacked(shape)) + peak_bytes(shape, workload)
     rate = throughput(time, workload)
     found = [
         Measurement(

@@ -26,6 +26,7 @@ from autocompress.operators.prune_channels import PruneChannels
 from autocompress.operators.prune_heads import PruneHeads
 from autocompress.operators.prune_hidden import PruneHidden
 from autocompress.operators.prune_vocabulary import USED, PruneVocabulary, kept_rows, rows_of, too_few
+from autocompress.operators.prune_weights import PruneWeights
 from autocompress.operators.quantize import Quantize
 from autocompress.operators.remove_layer import RemoveLayer
 
@@ -40,6 +41,7 @@ _OURS: Final[tuple[LiveOperator, ...]] = (
     PruneHidden(),
     PruneVocabulary(),
     LowRank(),
+    PruneWeights(),
     Distill(),
     Quantize(),
     ChooseRuntime(),
@@ -195,4 +197,10 @@ def _numbered(step: Step, model: ModelParts) -> Step:
 def _with_defaults(step: Step) -> Step:
     rules = OPERATORS[step.operator].rules
     defaults = {name: rule.default for name, rule in rules.items() if rule.default is not None}
-    return Step(step.operator, step.target, {**defaults, **step.settings})
+    settings = {**defaults, **step.settings}
+    for name, rule in rules.items():
+        if rule.told_by is not None and name not in settings:
+            teller, known = rule.told_by
+            told = next((value for other, value in known.items() if settings.get(teller) == other), None)
+            settings |= {} if told is None else {name: told}
+    return Step(step.operator, step.target, settings)

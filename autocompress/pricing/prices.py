@@ -6,7 +6,7 @@ from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, replace
 
 from autocompress import operators
-from autocompress.core.cost import activation_bytes, macs, parameters, passes, weight_bytes
+from autocompress.core.cost import activation_bytes, macs, parameters, passes, unpacked, weight_bytes
 from autocompress.core.device import DeviceProfile, EnergyModel, Estimate
 from autocompress.core.metrics import METRICS
 from autocompress.core.outcome import Measurement, Measurements, Priced, Source
@@ -89,7 +89,7 @@ class Pricing:
         if "throughput" in self.wanted:
             found.append(_estimated("throughput", throughput(latency, load), "predicted"))
         if "peak_memory_mib" in self.wanted:
-            held = size + peak_bytes(shape, load)
+            held = weight_bytes(unpacked(shape)) + peak_bytes(shape, load)
             found.append(Measurement("peak_memory_mib", held / 2**20, METRICS["peak_memory_mib"].unit, "counted"))
         return tuple(found)
 

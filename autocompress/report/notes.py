@@ -9,6 +9,8 @@ from autocompress.core.device import HOST
 from autocompress.core.lowering import FORMS_FACT, FormChoice
 from autocompress.core.scores import score_named
 from autocompress.core.trust import NO_ELASTIC_FACT, Trust, tau_in_words
+from autocompress.core.wording import NOT_FASTER
+from autocompress.operators.prune_weights import PruneWeights
 from autocompress.report.front import FrontReport
 from autocompress.report.prediction import Pace, Prediction
 from autocompress.report.ties import Tie
@@ -37,6 +39,8 @@ def notes(report: FrontReport) -> list[str]:
     if report.promotion and report.promotion["promoted"]:
         lines.append(_promoted(report.promotion))
     lines += _latencies(report)
+    if any(step.operator == PruneWeights.name for member in report.members for step in member.policy.steps):
+        lines.append(f"{NOT_FASTER.capitalize()}.")
     for which, choice in report.facts.get(FORMS_FACT, {}).items():
         lines.append(f"Graphs ({which}) are {FormChoice(**choice)}.")
     for metric, bound in report.constraints.items():

@@ -12,7 +12,7 @@ from autocompress.core.parts import ModelParts, Part
 from autocompress.core.policy import CompressionPolicy
 from autocompress.core.runtimes import DEFAULT_RUNTIME
 from autocompress.core.storage import PRECISION, Bits
-from autocompress.core.wording import ranks, table_bits, units
+from autocompress.core.wording import ranks, table_bits, units, zeros
 from autocompress.errors import CandidateError
 from autocompress.operators import OPERATORS, effective
 
@@ -69,11 +69,11 @@ def _summary(model: ModelParts, *, before: ModelParts) -> str:
     heads, channels = (_joined(units(model, axis)) for axis in ("heads", "channels"))
     layers = f"{model.depth} layer{'' if model.depth == 1 else 's'}"
     runtime = [] if model.runtime == DEFAULT_RUNTIME else [model.runtime]
-    ranked = [found] if (found := ranks(model)) else []
     narrow = [] if model.width == before.width else [f"hidden {model.width}"]
     words = [] if model.vocabulary == before.vocabulary else [f"{model.vocabulary:,} words"]
     sizes = [layers, *narrow, f"heads {heads}", f"ffn {channels}", *words]
-    return " · ".join([*sizes, *ranked, _precision(model), *runtime])
+    more = [told for told in (ranks(model), zeros(model)) if told]
+    return " · ".join([*sizes, *more, _precision(model), *runtime])
 
 
 def _precision(model: ModelParts) -> str:

@@ -57,7 +57,14 @@ def _rule(rule: Any) -> str:
     ends = [text for text in (_end("from", rule.low), _end("to", rule.high)) if text]
     kind = kind if rule.multiple == 1 else f"multiple of {rule.multiple}"
     words = "".join(f", or `{word}`" for word in rule.words)
-    return " ".join([kind, *ends]) + (", or a share of what the model has" if rule.size else "") + words
+    told = "" if rule.told_by is None else _told(*rule.told_by)
+    return " ".join([kind, *ends]) + (", or a share of what the model has" if rule.size else "") + words + told
+
+
+def _told(teller: str, known: Mapping[Any, Any]) -> str:
+    """`; 0.5 with `2:4`, and not needed then`"""
+    values = ", ".join(f"{value} with `{teller}: {other}`" for other, value in known.items())
+    return f"; {values}, where it need not be given"
 
 
 def _end(word: str, value: float | None) -> str:

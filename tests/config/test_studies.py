@@ -398,6 +398,7 @@ def test_a_list_of_fixed_length_must_have_it(folder: Path, operators: Operators)
 
 HEADS = {"operator": "prune_heads", "target": "layers.*.attention"}
 HIDDEN = {"operator": "prune_hidden", "target": "*"}
+ZEROS = {"operator": "prune_weights", "target": "layers.*"}
 BITS = {"operator": "quantize", "target": "embeddings"}
 
 
@@ -442,6 +443,25 @@ BITS = {"operator": "quantize", "target": "embeddings"}
             "knobs.hidden_size.step: 24 is no multiple of 16",
         ),
         ({**HIDDEN, "target": "layers.*", "settings": {"hidden_size": 192}}, "target: 'prune_hidden' cannot work on"),
+        (ZEROS, "knobs.sparsity: is missing: 'prune_weights' needs it, under `knobs` or fixed under `settings`, as "),
+        ({**ZEROS, "settings": {"sparsity": 1}}, "settings.sparsity: 1 is more than 0.99"),
+        ({**ZEROS, "knobs": {"sparsity": {"choices": [0, 0.5]}}}, "knobs.sparsity.choices[0]: 0 is less than 0.01"),
+        (
+            {**ZEROS, "settings": {"pattern": "3:4"}},
+            "settings.pattern: '3:4' is not offered (allowed: unstructured, 1:4",
+        ),
+        (
+            {**ZEROS, "settings": {"pattern": "2:4", "sparsity": 0.75}},
+            "settings.sparsity: `pattern: 2:4` is a `sparsity` of 0.5, which is not offered; offer it too, or leave it",
+        ),
+        (
+            {**ZEROS, "knobs": {"pattern": {"choices": ["1x4", "1:4"]}, "sparsity": {"low": 0.5, "high": 0.9}}},
+            "knobs.sparsity: `pattern: 1:4` is a `sparsity` of 0.75, which is not offered",
+        ),
+        (
+            {**ZEROS, "knobs": {"pattern": {"choices": ["2:4", "16x16"]}}},
+            "knobs.sparsity: is missing: 'prune_weights' needs it, under `knobs` or fixed under `settings`, as `pat",
+        ),
     ],
 )
 def test_a_mistake_in_a_step_is_told_in_plain_words(
@@ -455,12 +475,19 @@ def test_one_layer_may_be_targeted_by_its_number(folder: Path, operators: Operat
     assert space_problems(folder, operators, {**HEADS, "target": "layers.3.attention", "settings": {"heads": 4}}) == []
 
 
+def test_a_setting_that_another_one_tells_need_not_be_given(folder: Path, operators: Operators) -> None:
+    told = {**ZEROS, "knobs": {"pattern": {"choices": ["1:4", "2:4"]}}}
+    some = {**ZEROS, "knobs": {"pattern": {"choices": ["2:4", "1x4"]}, "sparsity": {"choices": [0.5, 0.75]}}}
+    for step in (told, some):
+        assert space_problems(folder, operators, step) == []
+
+
 def test_steps_must_follow_the_order_of_their_phases(folder: Path, operators: Operators) -> None:
     quantize = {**BITS, "settings": {"bits": 8}}
     assert space_problems(folder, operators, quantize, {"operator": "remove_layer", "target": "layers.*"}) == [
         (
             "steps[1].operator: 'remove_layer' (depth) stands after 'quantize' (precision); move it up, the order is "
-            "depth < width < rank < attention pattern < recovery < precision < deployment"
+            "depth < width < rank < sparsity < attention pattern < recovery < precision < deployment"
         )
     ]
 

@@ -85,7 +85,8 @@ def test_steps_shrink_a_model_as_they_shrink_its_numbers(form: str) -> None:
             Step("prune_channels", "layers.0.feed_forward", {"channels": 20}),
             *([] if why_whole(anatomy.shape()) else [Step("prune_hidden", "*", {"hidden_size": 16})]),
             *([Step("prune_vocabulary", "embeddings", {"rows": 60})] if anatomy.reads_words else []),
-            *(Step("low_rank", f"layers.{layer}", {"rank": 0.2}) for layer in range(2)),
+            Step("low_rank", "layers.0", {"rank": 0.2}),
+            Step("prune_weights", "layers.1", {"pattern": "2:4"}),
             *(Step("quantize", f"layers.{layer}", {"bits": 8}) for layer in range(2)),
             *([Step("quantize", "embeddings", {"bits": 4})] if anatomy.reads_words else []),
         )
@@ -94,7 +95,7 @@ def test_steps_shrink_a_model_as_they_shrink_its_numbers(form: str) -> None:
     student = anatomy.copy()
     operators.apply(effective, student, no_preference(anatomy.shape()))
     assert student.shape() == expected
-    assert all(one.rank for part in expected.blocks() for one in part.matrices)
+    assert all(one.rank or one.sparsity for part in expected.blocks() for one in part.matrices)
     again = anatomy_of(student.copy().model)  # whoever opens it finds the layers that are left
     assert again.shape() == expected
     given = inputs(anatomy.model)

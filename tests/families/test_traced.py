@@ -11,6 +11,7 @@ import torch
 
 from autocompress.anatomy.live import LiveModel
 from autocompress.core.parts import Storage
+from autocompress.core.sparsity import Sparsity
 from autocompress.deploy.session import Session
 from autocompress.deploy.traced import Axes, fill, trace
 from tests.families.given import answers, inputs, telling
@@ -95,15 +96,19 @@ class TestContracts:
         assert b"site-packages" not in whole.SerializeToString()
 
 
-def test_static_ranges_and_smoothing_are_traced_as_torch_computes_them() -> None:
+def test_zeros_static_ranges_and_smoothing_are_traced_as_torch_computes_them() -> None:
     model = telling("ViTForImageClassification", **ONE).float()
     given = inputs(model, batch=1)
     live = LiveModel(model, batches=[inputs(model, batch=3)])
     traced = trace(live, inputs(model), axes(given))
     assert {path.rpartition(".")[2] for path in traced.one_row} == {"q_proj", "o_proj", "fc1", "fc2"}
-    live.quantize(
-        [part.name for part in own(live.parts(), (*ATTENTION, *FEED_FORWARD))], Storage(8, "static", "min-max", 0.5)
-    )
+    blocks = [part.name for part in own(live.parts(), (*ATTENTION, *FEED_FORWARD))]
+    whole, sparse = fill(traced, live), live.copy()
+    sparse.make_sparse(blocks, Sparsity("1:4", 0.75), "wanda")
+    filled = fill(traced, sparse)
+    assert (ran(filled, given) - answers(sparse.model, given)).abs().max() < 1e-5
+    assert filled.ByteSize() < whole.ByteSize()
+    live.quantize(blocks, Storage(8, "static", "min-max", 0.5))
     assert (ran(fill(traced, live), given) - answers(live.model, given)).abs().max() < 1e-4
 
 

@@ -372,10 +372,18 @@ def test_batches_of_texts_are_judged_as_they_are_served(made: Exported, tmp_path
     assert [answer.label for answer in together(TEXTS)] == [answer.label for answer in alone(TEXTS)]
 
 
-def test_two_factors_and_a_narrower_stream_are_in_the_file_and_in_the_torch_form(
-    made: Exported, tmp_path: Path
+@pytest.mark.parametrize(
+    ("step", "told"),
+    [
+        (Step("low_rank", "layers.*", {"rank": 0.3}), "rank "),
+        (Step("prune_weights", "layers.*", {"pattern": "2:4"}), "50 % zeros (2:4)"),
+    ],
+    ids=["two factors", "zeros"],
+)
+def test_two_factors_or_zeros_and_a_narrower_stream_are_in_the_file_and_in_the_torch_form(
+    made: Exported, tmp_path: Path, step: Step, told: str
 ) -> None:
-    steps = [Step("low_rank", "layers.*", {"rank": 0.3}), Step("quantize", "layers.*", {"bits": 8})]
+    steps = [step, Step("quantize", "layers.*", {"bits": 8})]
     layers = [layer.index for layer in made.teacher.anatomy.layers]
     in_layers = [Step(step.operator, f"layers.{layer}", step.settings) for step in steps for layer in layers]
     policy = CompressionPolicy((Step("prune_hidden", "*", {"hidden_size": 16}), *in_layers))
@@ -389,7 +397,7 @@ def test_two_factors_and_a_narrower_stream_are_in_the_file_and_in_the_torch_form
     known = Known(tuple(found), tuple(found), "measured here")
     made.exporting.finish(tmp_path / "picked", tmp_path / "begun", policy, shape, weights, known, ASKED)
     model, torch_form = autocompress.load(tmp_path / "picked"), autocompress.load_torch(tmp_path / "picked")
-    assert "rank" in (tmp_path / "picked" / "README.md").read_text()
+    assert told in (tmp_path / "picked" / "README.md").read_text()
     for text in TEXTS[:2]:
         ids = torch.from_numpy(model.tokens([text])[0])[None]
         with torch.inference_mode():

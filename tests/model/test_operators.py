@@ -40,6 +40,14 @@ STEPS = {
         Step("low_rank", target, {"rank": rank})
         for target, rank in (("layers.0", 0.25), ("layers.1.attention", 0.01), ("layers.2.feed_forward", 0.49))
     ],
+    "prune_weights": [
+        Step("prune_weights", target, settings)
+        for target, settings in (
+            ("layers.0", {"sparsity": 0.6}),
+            ("layers.1.attention", {"pattern": "2:4", "importance": "magnitude"}),
+            ("layers.2.feed_forward", {"pattern": "16x16", "sparsity": 0.5}),
+        )
+    ],
     "distill": [Step("distill", "*", {"temperature": 3.0, "hidden": 1.0, "layer_map": "uniform"})],
     "quantize": [
         Step("quantize", target, {"bits": bits})
@@ -172,6 +180,7 @@ def test_operators_work_after_every_earlier_phase(anatomy: Anatomy, importance: 
             Step("prune_vocabulary", "embeddings", {"rows": 50}),
             Step("low_rank", "layers.1", {"rank": 0.3}),
             Step("low_rank", "layers.2.feed_forward", {"rank": 0.3}),
+            Step("prune_weights", "layers.2.attention", {"pattern": "2:4"}),
             Step("quantize", "layers.1", {"bits": 8}),
             Step("quantize", "layers.2", {"bits": 8}),
             Step("quantize", "embeddings", {"bits": 8}),
