@@ -37,6 +37,7 @@ TABLES = {
     "faults": "faults",
     "picks": "picks",
     "promise": "promise",
+    "sparsity": "sparsity",
 }
 """Parts of the documents that are a benchmark's own table, as it left it."""
 
@@ -65,6 +66,7 @@ UNDER: Mapping[str, tuple[str, ...]] = {
     "profiles-others": ("devices", "deploy", "core/prediction.py"),
     "promise": ("certainty", "report/expectation.py", "report/bounds.py", "report/picking.py"),
     "sampling": ("search.py", "samplers.py", "core/nomination.py"),
+    "sparsity": ("anatomy", "deploy", "operators"),
     "vocabulary": ("anatomy", "core/cost.py", "deploy", "inputs", "operators"),
     "throughput": ("search.py", "samplers.py", "store", "runners", "candidates/evaluate.py"),
 }
