@@ -1,6 +1,6 @@
 """What zeros are worth: the quickstart's teacher with layers in int8, in every pattern at three strengths, by what it
-answers as it is pruned and, of some, after a short distillation from its answers before; its file, how long that takes to
-load, and its latency beside the dense model's, in turns.
+answers as it is pruned and, of some, after a short distillation from its answers before; its file, how long that takes
+to load, and its latency beside the dense model's, in turns.
 
     python studies/benchmarks/sparsity.py [--steps 60] [--trained 4] [--print]
 
