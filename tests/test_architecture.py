@@ -13,13 +13,13 @@ LINES = [
     {"config", "assets", "anatomy", "samplers", "runners", "store", "reading", "inputs"},
     {"operators", "tasks", "deploy", "distill", "importance", "search", "cascades"},
     {"pricing", "devices", "teacher", "report"},
-    {"candidates", "exported"},
+    {"candidates", "exported", "dashboard"},
     {"finalists", "explain"},
     {"study"},
     {"cli", "testing", "__init__", "__main__"},
 ]
 HOMES = {
-    "optuna": {"samplers"},
+    "optuna": {"samplers", "dashboard"},
     "ray": {"runners"},
     "sqlalchemy": {"store"},
     "alembic": {"store"},

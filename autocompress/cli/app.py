@@ -8,6 +8,7 @@ from typing import Annotated, Any, Final
 import typer
 
 from autocompress.cli import (
+    dashboard,
     database,
     devices,
     doctor,
@@ -37,6 +38,7 @@ _COMMANDS: Final[tuple[Callable[..., None], ...]] = (
     runs.resume,
     front.pareto,
     front.pick,
+    dashboard.dashboard,
     folders.export,
     folders.verify,
     elsewhere.bundle,

@@ -25,7 +25,7 @@ if TYPE_CHECKING:
 SCHEMA: Final = "autocompress.doctor/1"
 _PYTHON: Final = (3, 11)
 _FREE_GB: Final = 4.0  # a study keeps its teacher, checkpoints and exported models
-_OPTIONAL: Final = {"matplotlib": "plots", "psycopg": "postgres"}
+_OPTIONAL: Final = {"matplotlib": "plots", "optuna-dashboard": "dashboard", "psycopg": "postgres"}
 
 
 @dataclass(frozen=True, slots=True)
