@@ -19,6 +19,7 @@ from optuna.distributions import BaseDistribution, CategoricalDistribution, Floa
 from optuna.storages import InMemoryStorage
 from optuna.trial import FrozenTrial, TrialState
 
+from autocompress.core.metrics import Direction
 from autocompress.core.outcome import Evaluated, Failed, Infeasible, Outcome, values
 from autocompress.core.policy import Setting
 from autocompress.core.stored_parts import parts_from_json
@@ -64,7 +65,7 @@ def in_optuna(store: Store, name: str) -> InMemoryStorage:
     return storage
 
 
-def _study(storage: InMemoryStorage, name: str, objectives: Mapping[str, str]) -> optuna.Study:
+def _study(storage: InMemoryStorage, name: str, objectives: Mapping[str, Direction]) -> optuna.Study:
     study = optuna.create_study(storage=storage, study_name=name, directions=list(objectives.values()))
     with warnings.catch_warnings():
         warnings.simplefilter("ignore", optuna.exceptions.ExperimentalWarning)  # it has been there for years
@@ -73,7 +74,7 @@ def _study(storage: InMemoryStorage, name: str, objectives: Mapping[str, str]) -
 
 
 def _trial(
-    objectives: Mapping[str, str],
+    objectives: Mapping[str, Direction],
     outcome: Outcome | None,
     point: Parameters,
     distributions: Mapping[str, BaseDistribution],
@@ -110,13 +111,13 @@ def _distributions(points: Iterable[Parameters]) -> dict[str, BaseDistribution]:
 
 
 def _distribution(found: Sequence[Setting]) -> BaseDistribution:
-    kinds = {type(value) for value in found}
-    if kinds == {int}:
-        return IntDistribution(min(found), max(found))  # type: ignore[type-var, arg-type]
-    if kinds <= {int, float}:
-        low, high = float(min(found)), float(max(found))  # type: ignore[type-var, arg-type]
-        return FloatDistribution(low, high if high > low else math.nextafter(low, math.inf))
-    return CategoricalDistribution(tuple(dict.fromkeys(found)))
+    numbers = [value for value in found if isinstance(value, int | float) and not isinstance(value, bool)]
+    if len(numbers) < len(found):
+        return CategoricalDistribution(tuple(dict.fromkeys(found)))
+    low, high = min(numbers), max(numbers)
+    if isinstance(low, int) and isinstance(high, int):
+        return IntDistribution(low, high)
+    return FloatDistribution(low, high if high > low else math.nextafter(low, math.inf))
 
 
 class _Quiet(WSGIRequestHandler):

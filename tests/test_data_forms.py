@@ -12,7 +12,7 @@ from autocompress import config
 from autocompress.core.outcome import Evaluated
 from autocompress.errors import IntegrityError, Interrupted, NotFoundError
 from autocompress.operators import OPERATORS
-from autocompress.study.stages import gather
+from autocompress.study.gathering import gather
 from autocompress.study.study import ROWS, SilentObserver
 from autocompress.tasks import TextClassification
 from tests.given_study import write_data, write_model, write_study

@@ -20,7 +20,7 @@ from autocompress.planning.stages import PLAN_FACT, reopened
 from autocompress.store import Lease, Store, StudyRow, StudyState, StudySummary
 
 if TYPE_CHECKING:
-    from autocompress.study.stages import Inputs
+    from autocompress.study.gathering import Inputs
 
 logger = logging.getLogger(__name__)
 

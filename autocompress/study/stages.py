@@ -3,122 +3,60 @@
 from __future__ import annotations
 
 import functools
-import json
 import logging
 import time
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import ExitStack, contextmanager
-from dataclasses import asdict, dataclass, replace
-from pathlib import Path
+from dataclasses import asdict, replace
 from typing import Any
 
 import torch
 
 from autocompress import config, operators
 from autocompress.anatomy import Anatomy
-from autocompress.assets import check_cache, fetch, file_digest
-from autocompress.assets.model_folders import model_folder_problems
 from autocompress.candidates.elastic import prepare_elastic
-from autocompress.candidates.evaluate import Setup, SliceEvaluator
+from autocompress.candidates.evaluate import Setup
 from autocompress.candidates.lessons import Lessons
 from autocompress.core.cores import usable_cores
-from autocompress.core.data_spec import Asset
 from autocompress.core.device import DeviceProfile
 from autocompress.core.interruption import Switch
-from autocompress.core.pareto import costs
 from autocompress.core.parts import ModelParts
 from autocompress.core.policy import content_digest
-from autocompress.core.ports import Evaluate, Observer, Runner
-from autocompress.core.scores import SCORES, least_quality
+from autocompress.core.ports import Observer
+from autocompress.core.scores import least_quality
 from autocompress.core.space import SearchSpace
-from autocompress.core.spec import POPULATION_FACT, WORKLOAD_FACT, StudySpec
+from autocompress.core.spec import WORKLOAD_FACT, StudySpec
 from autocompress.core.stored_parts import parts_to_json
 from autocompress.core.task_kinds import NOUNS, form_of
 from autocompress.core.trust import NO_ELASTIC_FACT
 from autocompress.core.versions import versions
 from autocompress.core.vocabulary import words_in_use
-from autocompress.deploy.session import runtime
 from autocompress.devices.host import about, is_this_machine
 from autocompress.devices.profiles import device_profile, set_aside
 from autocompress.distill import Progress
 from autocompress.errors import CandidateError, SpecError
 from autocompress.exported.exporting import opset_note
-from autocompress.exported.forms import form_problems
 from autocompress.finalists.certification import Certification
 from autocompress.finalists.folds import Recipe
 from autocompress.finalists.offering import Offering
 from autocompress.finalists.promotion import Promotion
-from autocompress.finalists.recovery import Recovery, Rehearsal, RehearsalEvaluator, work_of
+from autocompress.finalists.recovery import work_of
 from autocompress.planning.stages import CERTIFICATION, ELASTIC, FINALISTS, SEARCH, TEACHER
-from autocompress.pricing import Pricing, cheapest_whole, reachable, reference_point
-from autocompress.reading import read_texts
+from autocompress.pricing import Pricing, reachable, reference_point
 from autocompress.report import front_report
 from autocompress.report.wording import label, many, number, split_sizes, with_unit
-from autocompress.runners import InProcessRunner, RayPool
 from autocompress.runners.cluster import address_of, cluster
-from autocompress.samplers import OptunaSampler, population_for
-from autocompress.search import Search, Watch
 from autocompress.store import PROFILE_FACT, Lease, Store
 from autocompress.study.environment import ENVIRONMENT_FACT, environment, take_over
+from autocompress.study.gathering import Inputs, unlabelled_texts
 from autocompress.study.pacing import Pacing
-from autocompress.study.preflight import misfits
 from autocompress.study.rehearsal import rehearse
+from autocompress.study.searching import SearchStage
 from autocompress.tasks import Examples, task_named
 from autocompress.teacher.importance import counted, prepare_importance
 from autocompress.teacher.teacher import Teacher, prepare_teacher
 
 logger = logging.getLogger(__name__)
-
-
-@dataclass(frozen=True, slots=True)
-class Inputs:
-    """The model's folder, the files of the data by what they hold (`DataSpec.parts`), and those of unlabelled texts, if
-    any, with digests of their content."""
-
-    model: Path
-    data: Mapping[str, Path]
-    digests: Mapping[str, str]
-    texts: Path | None = None
-
-
-def gather(spec: StudySpec, observer: Observer, *, kept: Path | None = None) -> Inputs:
-    """Fetches the model, the data and the unlabelled texts. `kept` is the folder of rows that came from Python."""
-    observer.stage("assets", ", ".join(map(str, spec.sources.values())))
-
-    check_cache()
-
-    def fetched(name: str, asset: Asset) -> Path:
-        return fetch(
-            asset,
-            kind="model" if name == "model" else "dataset",
-            kept=kept,
-            progress=lambda what, done, total: observer.progress(done, total, what),
-        )
-
-    if not spec.task.data.parts:
-        raise SpecError("task.data: names no texts; give `source` or `train`, or from Python `run(..., data=...)`")
-    found = {name: fetched(name, asset) for name, asset in spec.sources.items()}
-    if not model_folder_problems(found["model"]):
-        settings = json.loads((found["model"] / "config.json").read_bytes())
-        if problems := [*misfits(spec, found["model"]), *form_problems(spec, settings)]:
-            raise SpecError(*problems)
-    digests = {name: file_digest(path) for name, path in found.items()}
-    parts = spec.task.data.parts
-    data = {part: found[name] for part, name in zip(parts, spec.task.data.sources, strict=True)}
-    return Inputs(found["model"], data, digests, found.get("texts"))
-
-
-def unlabelled_texts(spec: StudySpec, inputs: Inputs) -> list[str] | None:
-    """Those that the study names, if any."""
-    wanted = spec.finalists.transfer.texts
-    return None if wanted is None or inputs.texts is None else read_texts(wanted, inputs.texts, seed=spec.seed)
-
-
-def check_runtimes(spec: StudySpec) -> None:
-    """Raises HostError when a runtime of the study cannot be used here: whatever the device is, quality is that of the
-    file in its runtime on this machine."""
-    for name in spec.runtimes:
-        runtime(name)
 
 
 def training_in_words(at: Progress, epochs: int) -> str:
@@ -190,7 +128,18 @@ class Conductor:
             ray = self._ray(resources)
             self._spec = self._pacing.at(SEARCH, self._spec)
             with self._stage("search"), self._switch.patient():
-                self._search(space, pricing, setup, lessons, ray, provenance)
+                search = SearchStage(
+                    self._spec,
+                    self._store,
+                    self._lease,
+                    space,
+                    pricing,
+                    workers=self._workers,
+                    ray=ray,
+                    observer=self._observer,
+                    switch=self._switch,
+                )
+                search.run(setup, lessons, provenance)
             self._switch.check()
             self._store.set_state(self._lease, "verifying")
             with self._stage("finalists"):
@@ -477,63 +426,6 @@ class Conductor:
             return None
         with self._stage("workers", f"starting {self._workers}"):
             return resources.enter_context(cluster(workers=self._workers, address=address_of(self._address)))
-
-    def _search(
-        self,
-        space: SearchSpace,
-        pricing: Pricing,
-        setup: Setup,
-        lessons: Callable[[], Lessons],
-        ray: Any,
-        provenance: Mapping[str, Any],
-    ) -> None:
-        spec, counts = self._spec, self._store.counts(self._spec.name)
-        if counts.evaluated + counts.failed >= spec.budget.trials and not counts.running and not counts.pending:
-            return
-        self._store.set_state(self._lease, "searching")
-        build: Callable[[Any], Evaluate] = SliceEvaluator
-        needed: Any = setup
-        if spec.budget.recovery_steps:
-            recovery = Recovery(setup, lessons(), spec.finalists, spec.seed)
-            build, needed = RehearsalEvaluator, Rehearsal(recovery, spec.budget.recovery_steps)
-        runner: Runner = (
-            InProcessRunner(build(needed))
-            if ray is None
-            else RayPool(ray, build, needed, workers=self._workers, timeout_seconds=spec.budget.timeout_seconds)
-        )
-        try:
-            search = Search(
-                store=self._store,
-                lease=self._lease,
-                sampler=self._sampler(space),
-                space=space,
-                price=pricing,
-                runner=runner,
-                budget=spec.budget,
-                provenance=provenance,
-                watch=Watch(on_change=self._observer.tally, stopped=lambda: self._switch.thrown is not None),
-                first=cheapest_whole(space, pricing, costs(spec.objectives), seed=spec.seed),
-            )
-            tally = search.run()
-        finally:
-            runner.close()
-        self._store.set_fact(self._lease, "driver_seconds", tally.driver)
-        if search.exhausted:
-            self._observer.note("the space has no more new candidates; the search ended before its budget")
-
-    def _sampler(self, space: SearchSpace) -> OptunaSampler:
-        spec, outcomes = self._spec, {r.candidate.digest: r.outcome for r in self._store.records(self._spec.name)}
-        begun = self._store.study(spec.name).facts.get(POPULATION_FACT, spec.budget.trials)
-        return OptunaSampler(
-            spec.sampler,
-            knobs=space.knobs(),
-            objectives=spec.objectives,
-            constraints=spec.constraints,
-            seed=spec.seed,
-            worst={"quality": SCORES[spec.task.scored.name].worst},
-            population=population_for(begun),
-            history=[(proposal, outcomes[digest]) for proposal, digest in self._store.proposals(spec.name)],
-        )
 
     def _doubt_profile(self, shape: ModelParts) -> None:
         """A profile of this machine that was far off is not kept for the next study."""

@@ -39,7 +39,7 @@ if TYPE_CHECKING:
     from autocompress.exported.elsewhere import Imported
     from autocompress.planning.words import Ahead
     from autocompress.report.explanation import Explanation
-    from autocompress.study.stages import Inputs
+    from autocompress.study.gathering import Inputs
 
 logger = logging.getLogger(__name__)
 
@@ -233,7 +233,7 @@ class Study:
             return self
         with shielded():
             from autocompress.study.environment import check_environment
-            from autocompress.study.stages import check_runtimes
+            from autocompress.study.gathering import check_runtimes
 
         check_runtimes(spec)
         if not here:
@@ -279,7 +279,7 @@ class Study:
 
     def _inputs(self, observer: Observer) -> Inputs:
         """Raises SpecError when the model or the data are no longer those of the study."""
-        from autocompress.study.stages import gather
+        from autocompress.study.gathering import gather
 
         inputs = gather(self.spec, observer, kept=self.store.artifacts / ROWS)
         changes = config.diff_specs(dict(self.row.fingerprint), dict(inputs.digests))
@@ -353,9 +353,9 @@ def plan(spec: StudySpec, *, workers: int | None = None, observer: Observer | No
     watching = observer or SilentObserver()
     with shielded():
         from autocompress.core.cores import usable_cores
+        from autocompress.study.gathering import check_runtimes, gather, unlabelled_texts
         from autocompress.study.pacing import ahead
         from autocompress.study.rehearsal import rehearse
-        from autocompress.study.stages import check_runtimes, gather, unlabelled_texts
 
     check_runtimes(spec)
     inputs = gather(spec, watching)
@@ -406,7 +406,7 @@ def run(
         resolved = config.spec_to_json(spec)
         refuse_taken(store, spec.name, resolved)
         with shielded():  # a library that is torn apart while it is imported fails in ways of its own
-            from autocompress.study.stages import check_runtimes, gather
+            from autocompress.study.gathering import check_runtimes, gather
 
         check_runtimes(spec)
         check_workers(watching, workers=workers, ray_address=ray_address)

@@ -53,6 +53,7 @@ UNDER: Mapping[str, tuple[str, ...]] = {
         "runners",
         "assets",
         "study/life.py",
+        "study/searching.py",
         "study/stages.py",
         "finalists/promotion.py",
         "exported/proof.py",

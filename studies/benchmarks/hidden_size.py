@@ -33,7 +33,7 @@ from autocompress.deploy.session import Session
 from autocompress.devices.timing import time_side_by_side, timing_lane, workload_run
 from autocompress.finalists.recovery import Recovery
 from autocompress.importance import VARIANCE, measure_importance
-from autocompress.study.stages import gather
+from autocompress.study.gathering import gather
 from autocompress.study.study import SilentObserver
 from autocompress.tasks import batches
 from autocompress.teacher.teacher import prepare_teacher

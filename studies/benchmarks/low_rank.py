@@ -34,7 +34,7 @@ from autocompress.devices.timing import time_side_by_side, timing_lane, workload
 from autocompress.distill import predict
 from autocompress.finalists.recovery import Recovery
 from autocompress.importance import measure_importance
-from autocompress.study.stages import gather
+from autocompress.study.gathering import gather
 from autocompress.study.study import SilentObserver
 from autocompress.tasks import batches
 from autocompress.teacher.teacher import prepare_teacher

@@ -40,7 +40,7 @@ from autocompress.deploy.session import Session
 from autocompress.devices.lowering import choose_lowering
 from autocompress.devices.timing import Run, time_side_by_side, timing_lane, workload_run
 from autocompress.operators import OPERATORS
-from autocompress.study.stages import gather
+from autocompress.study.gathering import gather
 from autocompress.study.study import SilentObserver
 from autocompress.teacher.teacher import Teacher, prepare_teacher
 

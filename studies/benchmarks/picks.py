@@ -40,8 +40,8 @@ from autocompress.exported.verification import Judged, judge_file, judge_folder
 from autocompress.operators import OPERATORS
 from autocompress.report import Picked
 from autocompress.report.wording import drop_within
+from autocompress.study.gathering import gather
 from autocompress.study.preflight import problems_of
-from autocompress.study.stages import gather
 from autocompress.study.study import SilentObserver, Study
 from autocompress.tasks import Task
 

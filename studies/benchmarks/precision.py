@@ -29,7 +29,7 @@ from autocompress.deploy.session import Session
 from autocompress.devices.timing import time_side_by_side, timing_lane, workload_run
 from autocompress.distill import CHECKPOINT, kept_weights
 from autocompress.finalists.recovery import Recovery, deployed_student
-from autocompress.study.stages import gather
+from autocompress.study.gathering import gather
 from autocompress.study.study import SilentObserver
 from autocompress.teacher.importance import prepare_importance
 from autocompress.teacher.teacher import prepare_teacher

@@ -24,7 +24,7 @@ from autocompress.runners import RayPool
 from autocompress.samplers import OptunaSampler, population_for
 from autocompress.search import Search
 from autocompress.store import Store
-from autocompress.study.stages import gather
+from autocompress.study.gathering import gather
 from autocompress.study.study import SilentObserver
 from autocompress.teacher.importance import prepare_importance
 from autocompress.teacher.teacher import prepare_teacher

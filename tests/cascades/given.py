@@ -19,7 +19,7 @@ from autocompress.finalists.keeping import keep_row_scores
 from autocompress.importance import no_preference
 from autocompress.operators import OPERATORS, apply
 from autocompress.store import Artifact, Lease, Store
-from autocompress.study.stages import gather
+from autocompress.study.gathering import gather
 from autocompress.study.study import SilentObserver
 from autocompress.teacher.teacher import prepare_teacher
 from tests.given_study import write_data, write_model, write_study

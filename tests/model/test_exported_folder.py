@@ -36,7 +36,7 @@ from autocompress.exported.folder_check import verify_folder
 from autocompress.exported.verification import judge_folder
 from autocompress.importance import no_preference
 from autocompress.operators import OPERATORS, apply
-from autocompress.study.stages import gather
+from autocompress.study.gathering import gather
 from autocompress.study.study import SilentObserver
 from autocompress.tasks import HARD_TEXTS
 from autocompress.teacher.teacher import Teacher, prepare_teacher

@@ -40,8 +40,8 @@ from autocompress.inputs.examples import Examples
 from autocompress.inputs.tokenizer import TokenizerFiles
 from autocompress.inputs.vocabulary import Coverage, Vocabulary, row_scores, uses_of
 from autocompress.operators import OPERATORS
+from autocompress.study.gathering import gather
 from autocompress.study.preflight import misfits
-from autocompress.study.stages import gather
 from autocompress.study.study import SilentObserver
 from autocompress.tasks import batches
 from autocompress.teacher.importance import counted, prepare_importance

@@ -26,7 +26,7 @@ from autocompress.deploy.export import export_stock
 from autocompress.distill import Objective, predict, train
 from autocompress.importance import Importance
 from autocompress.operators import OPERATORS
-from autocompress.study.stages import gather
+from autocompress.study.gathering import gather
 from autocompress.study.study import SilentObserver
 from autocompress.tasks import batches
 from autocompress.teacher.teacher import Teacher, prepare_teacher

@@ -1,0 +1,98 @@
+"""The search of a study: its sampler, its first point, the workers that judge, and what comes of them."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping
+from typing import Any
+
+from autocompress.candidates.evaluate import Setup, SliceEvaluator
+from autocompress.candidates.lessons import Lessons
+from autocompress.core.interruption import Switch
+from autocompress.core.pareto import costs
+from autocompress.core.ports import Evaluate, Observer, Runner
+from autocompress.core.scores import SCORES
+from autocompress.core.space import SearchSpace
+from autocompress.core.spec import POPULATION_FACT, StudySpec
+from autocompress.finalists.recovery import Recovery, Rehearsal, RehearsalEvaluator
+from autocompress.pricing import Pricing, cheapest_whole
+from autocompress.runners import InProcessRunner, RayPool
+from autocompress.samplers import OptunaSampler, population_for
+from autocompress.search import Search, Watch
+from autocompress.store import Lease, Store
+
+
+class SearchStage:
+    """Over the candidates that a study stored already, if any."""
+
+    def __init__(
+        self,
+        spec: StudySpec,
+        store: Store,
+        lease: Lease,
+        space: SearchSpace,
+        pricing: Pricing,
+        *,
+        workers: int,
+        ray: Any,
+        observer: Observer,
+        switch: Switch,
+    ) -> None:
+        """Without a `ray` candidates are judged in this process. The search looks at the `switch` by itself."""
+        self._spec, self._store, self._lease = spec, store, lease
+        self._space, self._pricing = space, pricing
+        self._workers, self._ray = workers, ray
+        self._observer, self._switch = observer, switch
+
+    def run(self, setup: Setup, lessons: Callable[[], Lessons], provenance: Mapping[str, Any]) -> None:
+        """Until the budget is spent; at once where it is."""
+        spec, counts = self._spec, self._store.counts(self._spec.name)
+        if counts.evaluated + counts.failed >= spec.budget.trials and not counts.running and not counts.pending:
+            return
+        self._store.set_state(self._lease, "searching")
+        runner = self._runner(setup, lessons)
+        try:
+            search = Search(
+                store=self._store,
+                lease=self._lease,
+                sampler=self._sampler(),
+                space=self._space,
+                price=self._pricing,
+                runner=runner,
+                budget=spec.budget,
+                provenance=provenance,
+                watch=Watch(on_change=self._observer.tally, stopped=lambda: self._switch.thrown is not None),
+                first=cheapest_whole(self._space, self._pricing, costs(spec.objectives), seed=spec.seed),
+            )
+            tally = search.run()
+        finally:
+            runner.close()
+        self._store.set_fact(self._lease, "driver_seconds", tally.driver)
+        if search.exhausted:
+            self._observer.note("the space has no more new candidates; the search ended before its budget")
+
+    def _runner(self, setup: Setup, lessons: Callable[[], Lessons]) -> Runner:
+        """Candidates are judged as they are cut, or after a short recovery where the study asks for one."""
+        budget = self._spec.budget
+        build: Callable[[Any], Evaluate] = SliceEvaluator
+        needed: Any = setup
+        if budget.recovery_steps:
+            recovery = Recovery(setup, lessons(), self._spec.finalists, self._spec.seed)
+            build, needed = RehearsalEvaluator, Rehearsal(recovery, budget.recovery_steps)
+        if self._ray is None:
+            return InProcessRunner(build(needed))
+        return RayPool(self._ray, build, needed, workers=self._workers, timeout_seconds=budget.timeout_seconds)
+
+    def _sampler(self) -> OptunaSampler:
+        """As the stored proposals left it."""
+        spec, outcomes = self._spec, {r.candidate.digest: r.outcome for r in self._store.records(self._spec.name)}
+        begun = self._store.study(spec.name).facts.get(POPULATION_FACT, spec.budget.trials)
+        return OptunaSampler(
+            spec.sampler,
+            knobs=self._space.knobs(),
+            objectives=spec.objectives,
+            constraints=spec.constraints,
+            seed=spec.seed,
+            worst={"quality": SCORES[spec.task.scored.name].worst},
+            population=population_for(begun),
+            history=[(proposal, outcomes[digest]) for proposal, digest in self._store.proposals(spec.name)],
+        )
