@@ -148,6 +148,10 @@ def test_how_large_inputs_are_is_seen_of_real_positions() -> None:
     found = powers(anatomy.model, {name: anatomy._products()[name]}, [given])[name]
     assert torch.allclose(found, seen[0].square().mean(0), atol=1e-5)
     assert powers(anatomy.model, anatomy._products(), []) == {}
+    many = {argument: tensor.repeat(16, 1) for argument, tensor in given.items()}
+    some = powers(anatomy.model, {name: anatomy._products()[name]}, [many])[name]
+    few = powers(anatomy.model, {name: anatomy._products()[name]}, [{key: one[::2] for key, one in many.items()}])[name]
+    assert torch.equal(some, few), "every second of 64 texts"
 
 
 # In files

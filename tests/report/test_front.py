@@ -9,6 +9,7 @@ import pytest
 
 from autocompress.core.outcome import Evaluated, Measurement, Measurements
 from autocompress.core.pareto import hypervolume
+from autocompress.core.policy import CompressionPolicy, Step
 from autocompress.core.trust import TRUST_FACT
 from autocompress.errors import NotFoundError
 from autocompress.report import FrontReport, Tie, front_report
@@ -124,6 +125,18 @@ def test_ties_are_told_by_paired_intervals_against_the_best_in_the_order_of_the_
     ) in notes(report)
     assert report.to_json()["ties"][0] == {"metric": "quality", "best": 1, "numbers": (2, 1), "paired": True}
     json.dumps(report.to_json())
+
+
+def test_of_zeros_is_said_that_they_are_not_faster(store: Store) -> None:
+    report = front_report(store, "quickstart")
+    first, *others = report.members
+    policy = CompressionPolicy((*first.policy.steps, Step("prune_weights", "layers.0", {"pattern": "2:4"})))
+    sparse = replace(report, members=(replace(first, policy=policy), *others))
+    told = [line for line in notes(sparse) if line not in notes(report)]
+    assert told == [
+        "Zeros are not stored, but put back as a file is loaded and computed like other weights: they make it smaller, "
+        "and are not faster here."
+    ]
 
 
 def test_predictions_of_the_search_are_compared_with_what_was_measured(store: Store) -> None:
