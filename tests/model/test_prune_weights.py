@@ -151,7 +151,7 @@ def test_how_large_inputs_are_is_seen_of_real_positions() -> None:
     many = {argument: tensor.repeat(16, 1) for argument, tensor in given.items()}
     some = powers(anatomy.model, {name: anatomy._products()[name]}, [many])[name]
     few = powers(anatomy.model, {name: anatomy._products()[name]}, [{key: one[::2] for key, one in many.items()}])[name]
-    assert torch.equal(some, few), "every second of 64 texts"
+    assert torch.allclose(some, few, rtol=1e-5), "every second of 64 texts"
 
 
 # In files
