@@ -141,9 +141,10 @@ def test_how_large_inputs_are_is_seen_of_real_positions() -> None:
     anatomy = anatomy_of(build_model("bert"))
     up, given = anatomy.layers[0].up.module, {"input_ids": ids, "attention_mask": mask}
     seen: list[Tensor] = []
-    up.register_forward_hook(lambda _, inputs, __: seen.append(inputs[0][mask.bool()]))
+    watching = up.register_forward_hook(lambda _, inputs, __: seen.append(inputs[0][mask.bool()]))
     with torch.inference_mode():
         anatomy.model(**given)
+    watching.remove()
     (name,) = (name for name, module in anatomy.model.named_modules() if module is up)
     found = powers(anatomy.model, {name: anatomy._products()[name]}, [given])[name]
     assert torch.allclose(found, seen[0].square().mean(0), atol=1e-5)
