@@ -53,7 +53,8 @@ def questions() -> dict[str, list[str]]:
 
 def write_rows(path: Path, rows: int, *, seed: int = 0) -> None:
     """A csv of `text` and `label`, no row twice."""
-    generator, known, seen = random.Random(seed), questions(), set()
+    generator, known = random.Random(seed), questions()
+    seen: set[str] = set()
     labels = [label for label, texts in known.items() for _ in texts]
     with path.open("w", newline="", encoding="utf-8") as file:
         writer = csv.writer(file)
