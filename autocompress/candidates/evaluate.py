@@ -22,7 +22,7 @@ from autocompress.core.policy import CompressionPolicy
 from autocompress.distill import predict
 from autocompress.importance import Importance
 from autocompress.inputs.vocabulary import Vocabulary
-from autocompress.tasks import Batch, Outputs, Rows, Task, batches
+from autocompress.tasks import Batch, Outputs, Rows, Task, batches, judging
 
 logger = logging.getLogger(__name__)
 
@@ -106,13 +106,6 @@ class _Opened:
     def of(setup: Setup) -> _Opened:
         rows = judging(setup.task.examples("validation"), setup.most_rows)
         return _Opened(setup.task, setup.teacher(), setup.elastic_model(), rows, batches(rows, _BATCH))
-
-
-def judging(rows: Rows, most: int | None) -> Rows:
-    """At most so many of the rows, in their order: the same ones whoever asks."""
-    if most is None or len(rows) <= most:
-        return rows
-    return rows.take(np.sort(np.random.default_rng(0).permutation(len(rows))[:most]))
 
 
 class SliceEvaluator:

@@ -14,6 +14,9 @@ _FORBID = {"extra": "forbid"}
 ONE_POINT: Final = 0.01
 """The drop in quality that is asked about where none is named."""
 
+EPOCH_ROWS: Final = 2000
+"""The most validation rows on which an epoch's weights are told from another's: a training takes no longer for more."""
+
 _FEATURES = ("attention", "relations", "hidden", "embeddings")
 """The losses that look inside of the teacher."""
 

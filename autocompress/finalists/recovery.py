@@ -21,7 +21,7 @@ from autocompress.core.parts import ModelParts
 from autocompress.core.policy import CompressionPolicy
 from autocompress.core.ports import Phase
 from autocompress.core.scores import above_chance
-from autocompress.core.training_spec import FinalistSpec
+from autocompress.core.training_spec import EPOCH_ROWS, FinalistSpec
 from autocompress.core.trust import Trust, trust
 from autocompress.core.workload import Workload
 from autocompress.distill import (
@@ -36,7 +36,7 @@ from autocompress.distill import (
     train,
 )
 from autocompress.operators.distill import distilled, overridden
-from autocompress.tasks import batches
+from autocompress.tasks import batches, judging
 
 logger = logging.getLogger(__name__)
 
@@ -208,8 +208,8 @@ class Recovery:
         return student
 
     def _score(self, model: torch.nn.Module) -> float:
-        """On validation data."""
-        validation = self.setup.task.examples("validation")
+        """On validation data, or a part of them."""
+        validation = judging(self.setup.task.examples("validation"), EPOCH_ROWS)
         outputs = predict(model, batches(validation, _BATCH), precision=self.setup.precision)
         return self.setup.task.score(outputs, validation).value
 

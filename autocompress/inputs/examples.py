@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
-from typing import Any, Final, Protocol, Self, final
+from typing import Any, Final, Protocol, Self, TypeVar, final
 
 import numpy as np
 import torch
@@ -145,6 +145,16 @@ class Batches(Sequence[Batch]):
         if isinstance(place, slice):
             return Batches(self._rows, self._groups[place])
         return self._rows.batch(self._groups[place])
+
+
+R = TypeVar("R", bound=Rows)
+
+
+def judging(rows: R, most: int | None) -> R:
+    """At most so many of the rows, in their order: the same ones whoever asks."""
+    if most is None or len(rows) <= most:
+        return rows
+    return rows.take(np.sort(np.random.default_rng(0).permutation(len(rows))[:most]))
 
 
 def batches(examples: Rows, size: int, *, shuffle: int | None = None, most: int | None = None) -> Sequence[Batch]:

@@ -8,7 +8,7 @@ from dataclasses import asdict, dataclass, replace
 from typing import Any, Final
 
 from autocompress.core.spec import StudySpec
-from autocompress.core.training_spec import TrainingSpec
+from autocompress.core.training_spec import EPOCH_ROWS, TrainingSpec
 from autocompress.planning.needs import Need, Part, divided, least_seconds, makespan
 
 PLAN_FACT: Final = "plan"
@@ -77,6 +77,11 @@ class Measured:
     def slots(self) -> int:
         """What is judged or trained at a time."""
         return max(1, self.workers)
+
+    @property
+    def of_an_epoch(self) -> int:
+        """Validation rows that an epoch is judged on."""
+        return min(self.validation, EPOCH_ROWS)
 
     def candidate(self, spec: StudySpec) -> float:
         """Seconds of one on its core."""
@@ -243,11 +248,11 @@ def needs_of(
 
 def _teacher(spec: StudySpec, measured: Measured) -> Need:
     training = spec.teacher
-    judged = measured.validation * measured.forward
+    fixed = measured.reading + measured.validation * measured.forward
     if not measured.trains:
-        return Need(TEACHER, measured.reading + judged)
+        return Need(TEACHER, fixed)
     steps = training.epochs * training.steps_an_epoch(measured.train)
-    fixed = measured.reading + judged * (1 + training.epochs)
+    fixed += training.epochs * measured.of_an_epoch * measured.forward
     return Need(TEACHER, fixed, measured.step, steps, _least(steps, training), _WEIGHTS[TEACHER])
 
 
@@ -279,7 +284,7 @@ def _finalists(spec: StudySpec, measured: Measured, work: Sequence[float], steps
     aware = 1.0 if last.quantization_aware == "never" else 1 + last.quantization_epochs / training.epochs
     factor = tries * aware * (_INSIDE if last.distillation.looks_inside else 1.0)
     each = spread * measured.lone_step * factor
-    judged = spread * training.epochs * measured.validation * measured.lone_forward * tries
+    judged = spread * training.epochs * measured.of_an_epoch * measured.lone_forward * tries
     least = asked if steps is not None else _least(asked, training)
     return Need(FINALISTS, judged, each, asked, least, _WEIGHTS[FINALISTS])
 

@@ -1,6 +1,6 @@
 """What models are for: one file per task, each a `Task` (`tasks.task`), by name in `tasks.registry`."""
 
-from autocompress.inputs.examples import Batch, Examples, Rows, batches, of_tokens, with_tokens
+from autocompress.inputs.examples import Batch, Examples, Rows, batches, judging, of_tokens, with_tokens
 from autocompress.tasks.registry import TASKS, task_named
 from autocompress.tasks.task import Outputs, Score, Task
 from autocompress.tasks.text_classification import TextClassification
@@ -17,6 +17,7 @@ __all__ = [
     "Task",
     "TextClassification",
     "batches",
+    "judging",
     "of_tokens",
     "task_named",
     "with_tokens",

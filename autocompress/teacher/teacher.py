@@ -23,10 +23,11 @@ from autocompress.assets import cache_folder, data_digest, file_digest, find_ent
 from autocompress.core.policy import content_digest
 from autocompress.core.spec import StudySpec
 from autocompress.core.task_kinds import NOUNS, form_of
+from autocompress.core.training_spec import EPOCH_ROWS
 from autocompress.distill import Progress, answers, predict, train
 from autocompress.errors import CandidateError, NotFoundError, SpecError
 from autocompress.inputs.row_files import AudioFiles
-from autocompress.tasks import Outputs, Rows, Task, batches, task_named
+from autocompress.tasks import Outputs, Rows, Task, batches, judging, task_named
 from autocompress.tasks.classes import OfClasses
 from autocompress.tasks.folding import folding_problem
 from autocompress.tasks.judgement import Tables, answer_tables, fitting_labels, order_problem
@@ -385,7 +386,7 @@ def _fine_tune(
 ) -> None:
     model = _model(spec, checkpoint, task, new_head=True)
     model.requires_grad_(True)
-    validation = task.examples("validation")
+    validation = judging(task.examples("validation"), EPOCH_ROWS)
     judged = batches(validation, _BATCH)
 
     def score(candidate: torch.nn.Module) -> float:

@@ -26,7 +26,7 @@ from autocompress.candidates.elastic import (
     sample_policies,
     transfer_identity,
 )
-from autocompress.candidates.evaluate import Setup, SliceEvaluator, judging
+from autocompress.candidates.evaluate import Setup, SliceEvaluator
 from autocompress.candidates.lessons import Lessons
 from autocompress.core.cost import macs, passes
 from autocompress.core.data_spec import Asset, DataSpec, TaskSpec, TextSpec
@@ -47,7 +47,7 @@ from autocompress.errors import CandidateError
 from autocompress.finalists.recovery import Recovery, trainable_student
 from autocompress.importance import Importance, measure_importance
 from autocompress.pricing import Pricing, cheapest_whole
-from autocompress.tasks import TextClassification, batches
+from autocompress.tasks import TextClassification, batches, judging
 from autocompress.teacher.teacher import Teacher
 from tests.conftest import build_model
 

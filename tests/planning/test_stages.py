@@ -75,6 +75,12 @@ def test_a_candidate_takes_no_longer_where_there_are_more_rows_than_judge_it(spe
     assert many.candidate(on_all) > 0.25 * 40_000 * 0.008
 
 
+def test_an_epoch_is_judged_in_as_long_where_there_are_more_rows_than_judge_it(spec: StudySpec) -> None:
+    few, many = (seconds(drawn_up(spec, replace(FAST, validation=rows), 7200)) for rows in (2000, 12_000))
+    assert many[FINALISTS] == few[FINALISTS]
+    assert many[TEACHER] == pytest.approx(few[TEACHER] + 10_000 * 0.004), "it is judged on all of them once"
+
+
 def test_a_study_that_fits_gets_what_it_asks_for(spec: StudySpec) -> None:
     plan = drawn_up(spec, FAST, 3600)
     assert list(seconds(plan)) == list(STAGES[:-1])
