@@ -2,10 +2,10 @@
 answers as it is pruned and, of some, after a short distillation from its answers before; its file, how long that takes
 to load, and its latency beside the dense model's, in turns.
 
-    python studies/benchmarks/sparsity.py [--steps 60] [--trained 4] [--print]
+    python studies/benchmarks/sparsity.py [--steps 60] [--trained 4] [--files FOLDER] [--print]
 
-So many of `TRAINED` are trained, the first ones. What is kept of the same commit is not made again: the table can be
-filled bit by bit.
+So many of `TRAINED` are trained, the first ones. What is kept of the same commit is not made again, if it was timed or
+its file is still in FOLDER: the table can be filled bit by bit.
 """
 
 from __future__ import annotations
@@ -33,7 +33,7 @@ from autocompress.devices.timing import time_side_by_side, timing_lane, workload
 from autocompress.finalists.recovery import Recovery
 
 DENSE: Final = "dense"
-_LOADS: Final = 5
+_LOADS: Final = 3
 """How often a file is opened; the median counts."""
 
 
@@ -63,35 +63,36 @@ TRAINED: Final = (
 )
 
 
-def policy_of(settings: Mapping[str, Setting], layers: int) -> CompressionPolicy:
+def policy_of(setup: Setup, settings: Mapping[str, Setting]) -> CompressionPolicy:
     """The same in every layer; layers in int8, the table of words in 4 bits, so that layers are most of the file."""
-    zeros = [Step("prune_weights", f"layers.{layer}", settings) for layer in range(layers) if settings]
-    rounded = [Step("quantize", f"layers.{layer}", {"bits": 8}) for layer in range(layers)]
-    return CompressionPolicy((*zeros, *rounded, Step("quantize", "embeddings", {"bits": 4})))
+    whole = setup.teacher().shape()
+    zeros = [Step("prune_weights", f"layers.{layer}", settings) for layer in range(whole.depth) if settings]
+    rounded = [Step("quantize", f"layers.{layer}", {"bits": 8}) for layer in range(whole.depth)]
+    policy = CompressionPolicy((*zeros, *rounded, Step("quantize", "embeddings", {"bits": 4})))
+    return operators.effective(policy, whole)[0]
 
 
-def in_words(setup: Setup, settings: Mapping[str, Setting]) -> CompressionPolicy:
-    return operators.effective(policy_of(settings, setup.teacher().shape().depth), setup.teacher().shape())[0]
+def pruned(setup: Setup, path: Path, settings: Mapping[str, Setting]) -> dict[str, Any]:
+    """Writes its file; what it answers of all held-out questions, and how large it is."""
+    student = SliceEvaluator(setup).build(policy_of(setup, settings))
+    path.write_bytes(write_graph(student.weights()).SerializeToString())
+    return {"before": right(setup, student), "mb": path.stat().st_size / 1e6}
 
 
-def files(setup: Setup, rows: list[dict[str, Any]]) -> None:
-    """Size, seconds to load and latency of every form, as it is pruned; the dense one is timed first."""
-    with tempfile.TemporaryDirectory() as folder:
-        sessions = []
-        for place, row in enumerate(rows):
-            path = Path(folder) / f"{place}.onnx"
-            student = SliceEvaluator(setup).build(in_words(setup, FORMS[row["form"]]))
-            path.write_bytes(write_graph(student.weights()).SerializeToString())
-            row["mb"], taken = path.stat().st_size / 1e6, []
-            for _ in range(_LOADS):
-                began = time.perf_counter()
-                session = Session(path)
-                taken.append(time.perf_counter() - began)
-            row["load_seconds"] = statistics.median(taken)
-            sessions.append(session)
-        runs = [workload_run(one, LOAD, rows=setup.teacher().shape().vocabulary) for one in sessions]
-        with timing_lane():
-            timed = time_side_by_side(runs, rounds=20, seconds=60)
+def time_files(setup: Setup, paths: list[Path], rows: list[dict[str, Any]]) -> None:
+    """Seconds to load, and latency: that of the first, which is dense, and of the others as a share of it."""
+    sessions = []
+    for row, path in zip(rows, paths, strict=True):
+        taken = []
+        for _ in range(_LOADS):
+            began = time.perf_counter()
+            session = Session(path)
+            taken.append(time.perf_counter() - began)
+        row["load_seconds"] = statistics.median(taken)
+        sessions.append(session)
+    runs = [workload_run(one, LOAD, rows=setup.teacher().shape().vocabulary) for one in sessions]
+    with timing_lane():
+        timed = time_side_by_side(runs, rounds=20, seconds=60)
     for row, one in zip(rows, timed, strict=True):
         row["ms"] = one.median
         row["of_dense"] = float(np.median(np.array(one.turns) / np.array(timed[0].turns)))
@@ -104,52 +105,53 @@ def table(rows: list[dict[str, Any]]) -> str:
         "|---|---:|---:|---:|---:|---:|",
     ]
     for row in rows:
-        cells = [row["form"], f"{row['mb']:.1f} MB", f"{row['load_seconds']:.2f} s", f"{row['of_dense']:.2f}x"]
+        cells = [row["form"], f"{row['mb']:.1f} MB"]
+        cells += [f"{row['load_seconds']:.2f} s", f"{row['of_dense']:.2f}x"] if "of_dense" in row else ["", ""]
         cells += [f"{row[when]:.1%}" if when in row else "" for when in ("before", "after")]
         lines.append(f"| {' | '.join(cells)} |")
     return "\n".join(lines)
 
 
-def judged(setup: Setup, names: list[str]) -> list[dict[str, Any]]:
-    """What each form answers as it is pruned, of all held-out questions."""
-    rows = []
-    for name in names:
-        rows.append({"form": name, "before": right(setup, SliceEvaluator(setup).build(in_words(setup, FORMS[name])))})
-        print(rows[-1], flush=True)
-    return rows
+def written(rows: list[dict[str, Any]]) -> None:
+    keep("sparsity", rows)
+    (RESULTS / "sparsity.md").write_text(table(rows) + "\n", encoding="utf-8")
 
 
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--steps", type=int, default=60, metavar="N")
     parser.add_argument("--trained", type=int, default=4, metavar="N")
+    parser.add_argument("--files", type=Path, help="a folder where files stay until all are there to be timed")
     parser.add_argument("--print", action="store_true", help="the table of what is kept")
     asked = parser.parse_args()
-    rows: list[dict[str, Any]] = kept("sparsity", [])
+    rows: list[dict[str, Any]] = [row for row in kept("sparsity", []) if asked.print or row["commit"] == commit()]
     if not asked.print:
-        setup = ready()
-        if {row["form"] for row in rows} != set(FORMS) or any(row["commit"] != commit() for row in rows):
-            rows = judged(setup, list(FORMS))
-            files(setup, rows)
-            rows = [{**row, "commit": commit()} for row in rows]
-            written(rows)
-        by_name = {row["form"]: row for row in rows}
-        missing = [n for n in TRAINED[: asked.trained] if by_name[n].get("steps") != asked.steps]
-        recovery = (
-            Recovery(setup, Lessons.of(setup, TransferSpec(), seed=0), FinalistSpec(), seed=0) if missing else None
-        )
-        for name in missing:
-            assert recovery is not None
-            student = recovery.shortly(in_words(setup, FORMS[name]), steps=asked.steps)
-            by_name[name] |= {"steps": asked.steps, "after": right(setup, student)}
-            print(by_name[name], flush=True)
-            written(rows)
+        with tempfile.TemporaryDirectory() as folder:
+            make(ready(), rows, asked.files or Path(folder), steps=asked.steps, trained=asked.trained)
     print(table(rows))
 
 
-def written(rows: list[dict[str, Any]]) -> None:
-    keep("sparsity", rows)
-    (RESULTS / "sparsity.md").write_text(table(rows) + "\n", encoding="utf-8")
+def make(setup: Setup, rows: list[dict[str, Any]], folder: Path, *, steps: int, trained: int) -> None:
+    """Adds what is missing, and keeps it as it comes."""
+    if len(rows) < len(FORMS) or any("of_dense" not in row for row in rows):
+        paths = [folder / f"{place}.onnx" for place in range(len(FORMS))]
+        for place, (name, settings) in enumerate(FORMS.items()):
+            if place >= len(rows) or not paths[place].exists():
+                rows[place:] = [{"form": name, "commit": commit(), **pruned(setup, paths[place], settings)}]
+                print(rows[-1], flush=True)
+                written(rows)
+        time_files(setup, paths, rows)
+        written(rows)
+    by_name = {row["form"]: row for row in rows}
+    missing = [by_name[name] for name in TRAINED[:trained] if by_name[name].get("steps") != steps]
+    if not missing:
+        return
+    recovery = Recovery(setup, Lessons.of(setup, TransferSpec(), seed=0), FinalistSpec(), seed=0)
+    for row in missing:
+        student = recovery.shortly(policy_of(setup, FORMS[row["form"]]), steps=steps)
+        row |= {"steps": steps, "after": right(setup, student)}
+        print(row, flush=True)
+        written(rows)
 
 
 if __name__ == "__main__":
