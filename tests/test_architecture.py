@@ -11,7 +11,7 @@ LINES = [
     {"core"},
     {"families", "certainty", "planning"},
     {"config", "assets", "anatomy", "samplers", "runners", "store", "reading", "inputs"},
-    {"operators", "tasks", "deploy", "distill", "importance", "search", "cascades"},
+    {"operators", "tasks", "deploy", "distill", "importance", "search", "cascades", "guessing"},
     {"pricing", "devices", "teacher", "report"},
     {"candidates", "exported", "dashboard"},
     {"finalists", "explain"},

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import contextlib
+import re
 from collections.abc import Sequence
 from pathlib import Path
 from typing import Final, Literal
@@ -19,6 +21,10 @@ _OF_DATA: Final = tuple(
     f"*.{name}{packed}" for name in _TABLES for packed in ("", ".gz", ".bz2", ".xz", ".zst", ".zip")
 )
 
+_COMMIT: Final = re.compile(r"[0-9a-f]{40}")
+_PATIENCE: Final = 20.0
+"""Seconds that the hub has for an answer."""
+
 
 def fetch_hub(asset: Asset, *, kind: Kind = "model") -> Path:
     """The repository's folder in the hub's own cache, or the asset's member of it. Data may also lie beside a model.
@@ -34,6 +40,35 @@ def fetch_hub(asset: Asset, *, kind: Kind = "model") -> Path:
             return _fetched(asset, "model", _OF_DATA)
         except (NotFoundError, HostError):
             raise error from None
+
+
+def commit_of(name: str, revision: str | None = None, *, kind: Kind = "model") -> str:
+    """The commit that a branch or tag of a repository is at, `main` unless given: as the hub says now, or where it is
+    out of reach as it was when the repository was last fetched.
+
+    Raises NotFoundError when there is no such repository, HostError when the hub is out of reach and nothing is known.
+    """
+    from huggingface_hub import HfApi, errors, scan_cache_dir
+
+    if revision and _COMMIT.fullmatch(revision):
+        return revision
+    asked = f"{name}@{revision}" if revision else name
+    try:
+        found = HfApi().repo_info(name, revision=revision, repo_type=kind, timeout=_PATIENCE)
+        return str(found.sha)
+    except (errors.HFValidationError, errors.RepositoryNotFoundError, errors.RevisionNotFoundError) as error:
+        reason = str(error).splitlines()[0]
+        raise NotFoundError(f"{asked}: not on the hub, or not for you to see: {reason}") from error
+    except OSError as error:
+        with contextlib.suppress(errors.CacheNotFound):
+            known = (one for one in scan_cache_dir().repos if (one.repo_id, one.repo_type) == (name, kind))
+            for repository in known:
+                if at := repository.refs.get(revision or "main"):
+                    return str(at.commit_hash)
+        raise HostError(
+            f"{asked}: no such folder here, and the Hugging Face hub is out of reach; download it where there is a "
+            f"network (hf download {name} --local-dir FOLDER) and give the folder"
+        ) from error
 
 
 def _fetched(asset: Asset, kind: Kind, patterns: Sequence[str]) -> Path:

@@ -8,6 +8,8 @@ from typing import Annotated, Any, Final
 import typer
 
 from autocompress.cli import (
+    beginning,
+    compress,
     dashboard,
     database,
     devices,
@@ -31,11 +33,14 @@ from autocompress.core.versions import with_python
 
 _EPILOG = (
     "Exit codes: 0 all is well · 1 unexpected · 2 your input · 3 not found · 4 this machine · 5 the study database · "
-    "6 the search cannot go on · 7 a file is not what it was · 130 interrupted, `resume` goes on."
+    "6 the search cannot go on · 7 a file is not what it was · 8 exported, but not sure to keep the bound · "
+    "130 interrupted, `resume` goes on."
 )
 _COMMANDS: Final[tuple[Callable[..., None], ...]] = (
     runs.run,
     runs.resume,
+    compress.compress,
+    beginning.init,
     front.pareto,
     front.pick,
     dashboard.dashboard,

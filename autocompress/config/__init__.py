@@ -7,18 +7,21 @@ from autocompress.config.limits import beyond_limits
 from autocompress.config.names import HOST, Kind, locate, named
 from autocompress.config.schemas import json_schema
 from autocompress.config.spaces import load_space
-from autocompress.config.studies import in_todays_words, load_study, spec_to_json, study_from_json
+from autocompress.config.studies import in_todays_words, load_study, spec_to_json, study_from_json, study_from_tree
 from autocompress.config.threads import threads_of, too_many_threads
+from autocompress.config.writing import commented_yaml, flow_mapping, merged, set_values
 
 __all__ = [
     "HOST",
     "Kind",
     "beyond_limits",
     "check_file",
+    "commented_yaml",
     "device_from_json",
     "device_to_json",
     "diff_specs",
     "dump_device",
+    "flow_mapping",
     "in_todays_words",
     "is_study",
     "json_schema",
@@ -26,9 +29,12 @@ __all__ = [
     "load_space",
     "load_study",
     "locate",
+    "merged",
     "named",
+    "set_values",
     "spec_to_json",
     "study_from_json",
+    "study_from_tree",
     "threads_of",
     "too_many_threads",
 ]

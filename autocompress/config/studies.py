@@ -56,6 +56,17 @@ def load_study(ref: str | Path, *, operators: Mapping[str, Operator], data_given
     return spec
 
 
+def study_from_tree(
+    tree: Mapping[str, Any], *, base: Path, operators: Mapping[str, Operator], source: str
+) -> StudySpec:
+    """The study that a file would hold which holds this tree, and lies in the folder `base`. Raises SpecError."""
+    problems = Problems(document := Document(source, dict(tree)))
+    spec = study_of(document, problems, base=base, operators=operators)
+    problems.raise_any()
+    assert spec is not None, "no value and no problem"
+    return spec
+
+
 def study_of(
     document: Document,
     problems: Problems,

@@ -167,12 +167,17 @@ def _mended(layout: Layout, source: Source, width: int, problem: str) -> pandas.
 
 
 def _delimiter(layout: Layout, path: Path, content: str, usual: str) -> str:
-    """The first delimiter with which the wanted columns are found, or the given ones fit the most of the first rows."""
+    """The first delimiter with which the wanted columns are found, or the given ones fit the most of the first rows;
+    where neither are known, the one that cuts the most of them into as many fields as the line of names."""
 
     def fit(delimiter: str) -> int:
-        first = list(islice(Source(path, content, delimiter, quoted=True).read(), _SAMPLE if layout.columns else 1))
+        looked_at = 1 if layout.wanted and not layout.columns else _SAMPLE
+        first = list(islice(Source(path, content, delimiter, quoted=True).read(), looked_at))
         if layout.columns:
             return sum(len(record.fields) == len(layout.columns) for record in first)
+        if not layout.wanted:
+            width = len(first[0].fields)
+            return sum(len(record.fields) == width for record in first) if width > 1 else 0
         return len(set(layout.wanted.values()) & {field.strip() for record in first for field in record.fields})
 
     ordered = [usual, *(delimiter for delimiter in _DELIMITERS if delimiter != usual)]

@@ -168,7 +168,7 @@ def _loose_files(layout: Layout, path: Path) -> Found:
             f"{path}: a folder without a file that can be read as {layout.format or 'a table'} (it holds {listed}); "
             f"name a file with `{layout.key}.source.member`, or set `{layout.key}.format`{other}"
         )
-    formats = {_known(name) for name in files}
+    formats = {known_format(name) for name in files}
     if not layout.format and len(formats) > 1:
         told = ", ".join(sorted(map(str, formats)))
         raise SpecError(f"{path}: holds files in several formats ({told}); say which with `{layout.key}.format`")
@@ -199,7 +199,7 @@ def is_recording(path: Path) -> bool:
 
 def is_table(path: Path) -> bool:
     """Whether a file is one that tables are read from, by its name."""
-    return path.is_file() and path.name not in _ABOUT and _known(path) is not None
+    return path.is_file() and path.name not in _ABOUT and known_format(path) is not None
 
 
 def _split_of(path: Path) -> str | None:
@@ -207,7 +207,8 @@ def _split_of(path: Path) -> str | None:
     return next((split for part in reversed(path.parts) if (split := split_named(part))), None)
 
 
-def _known(path: Path) -> TextFormat | None:
+def known_format(path: Path) -> TextFormat | None:
+    """The format that a name says."""
     return _BY_SUFFIX.get(suffixes(path)[0])
 
 
@@ -215,5 +216,5 @@ def _is_asked(layout: Layout, path: Path) -> bool:
     """Whether a file may be in the format that the study says, if it says one."""
     is_lines = layout.pattern is not None and suffixes(path)[0] in _LINES
     if layout.format is None:
-        return _known(path) is not None or is_lines
-    return is_lines if layout.format == "lines" else _known(path) == layout.format
+        return known_format(path) is not None or is_lines
+    return is_lines if layout.format == "lines" else known_format(path) == layout.format

@@ -29,9 +29,9 @@ def table_of_tree(layout: Layout, where: str, tree: Any) -> Table:
     """Rows of plain values, whatever way round they are. Raises SpecError."""
     if isinstance(tree, Mapping):
         lists = {str(key): value for key, value in tree.items() if isinstance(value, Sequence) and not _is_text(value)}
-        if set(layout.wanted.values()) <= set(lists):
-            return _of_columns(layout, where, lists)
         holding = [value for value in lists.values() if value and isinstance(value[0], Mapping)]
+        if lists and set(layout.wanted.values()) <= set(lists) and (layout.wanted or not holding):
+            return _of_columns(layout, where, lists)
         if len(holding) == 1:
             return table_of_rows(layout, where, holding[0], range(1, len(holding[0]) + 1), "row")
         if all(name in tree for name in layout.wanted.values()):
@@ -43,7 +43,7 @@ def table_of_tree(layout: Layout, where: str, tree: Any) -> Table:
 
 
 def _of_columns(layout: Layout, where: str, lists: Mapping[str, Sequence[Any]]) -> Table:
-    lengths = {name: len(lists[name]) for name in layout.wanted.values()}
+    lengths = {name: len(lists[name]) for name in layout.wanted.values() or lists}
     if len(set(lengths.values())) > 1:
         told = ", ".join(f"{name!r} has {length}" for name, length in lengths.items())
         raise SpecError(f"{where}: columns must be equally long, but {told}")
@@ -84,7 +84,8 @@ def table_of_rows(
     """Objects, or (text, label) pairs. Raises SpecError with the first that is neither or lacks a column."""
     names = list(layout.wanted.values())
     if rows and not isinstance(rows[0], Mapping):
-        rows = [_paired(names, where, row, number, unit) for row, number in zip(rows, numbers, strict=True)]
+        unnamed = names or ["text", "label"]
+        rows = [_paired(unnamed, where, row, number, unit) for row, number in zip(rows, numbers, strict=True)]
     columns: dict[str, None] = {}
     for row, number in zip(rows, numbers, strict=True):
         at = f"{where}:{number}" if unit == "line" else f"{where}: row {number}"

@@ -29,7 +29,7 @@ def second_texts(layout: Layout, table: Table) -> list[str]:
     """The other columns that hold texts, to be told. Raises SpecError where one is the second text of a pair."""
     text, left = layout.wanted["text"], set(layout.wanted.values()) | set(layout.ignore)
     others = [name for name in table.columns if name and name not in left]
-    paired = [name for name in others if _is_pair(text, name)]
+    paired = [name for name in others if is_pair(text, name)]
     if paired:
         raise SpecError(
             f"{table.where}: column {paired[0]!r} looks like the second text of a pair whose first is {text!r}; models "
@@ -40,7 +40,7 @@ def second_texts(layout: Layout, table: Table) -> list[str]:
     return [name for name in others if _holds_texts(table, name)]
 
 
-def _is_pair(first: str, second: str) -> bool:
+def is_pair(first: str, second: str) -> bool:
     names = first.casefold(), second.casefold()
     if names[1] in _SECONDS.get(names[0], ()):
         return True

@@ -9,6 +9,7 @@ from autocompress.report.markdown import as_markdown
 from autocompress.report.picking import Picked, pick
 from autocompress.report.png import as_png
 from autocompress.report.policies import Explained, LayerRow, explain_policy
+from autocompress.report.settling import Settled, settle
 from autocompress.report.spreadsheet import as_csv
 from autocompress.report.table import as_picked, as_table
 from autocompress.report.ties import Tie
@@ -24,6 +25,7 @@ __all__ = [
     "Picked",
     "PickedCascade",
     "Relative",
+    "Settled",
     "Tie",
     "as_csv",
     "as_html",
@@ -35,5 +37,6 @@ __all__ = [
     "front_report",
     "pick",
     "pick_cascade",
+    "settle",
     "with_cascades",
 ]

@@ -26,7 +26,7 @@ def in_words(chosen: Bounded, bounds: PickBounds, expected: Expectations) -> lis
     if known is not None:
         said.append(f"On rows that nobody has seen it is expected to lose {_loss(known, chosen)}.")
         if allowed is not None:
-            said.append(f"It keeps the bound with {_percent(known.kept(allowed))}, by {_by(known)}.")
+            said.append(f"It keeps the bound with {percent(known.kept(allowed))}, by {_by(known)}.")
     elif allowed is not None and not bounds.sure and not bounds.as_seen:
         said.append(f"The drop is taken as it was seen: {expected.why}.")
     if bounds.sure or (allowed is not None and (known is None or bounds.as_seen)):
@@ -44,7 +44,7 @@ def less_sure(member: Member, shown: str, allowed: float) -> str:
     expected = member.expected
     assert expected is not None, "what is likely to keep a bound was judged"
     return (
-        f"Likely to keep it ({_percent(expected.kept(allowed))}) is {member.digest[:8]} with {shown}, expected to lose "
+        f"Likely to keep it ({percent(expected.kept(allowed))}) is {member.digest[:8]} with {shown}, expected to lose "
         f"{_loss(expected, member)}; ask for it by its digest."
     )
 
@@ -56,7 +56,7 @@ def certified_in_words(member: Member, allowed: float) -> str:
     done, of = expected.folds
     return (
         f"{member.digest[:8]}: certified on {done} of {of} folds; expected to lose {_loss(expected, member)}, keeps a "
-        f"drop <= {allowed:g} with {_percent(expected.kept(allowed))}"
+        f"drop <= {allowed:g} with {percent(expected.kept(allowed))}"
     )
 
 
@@ -77,9 +77,9 @@ def not_sure(report: FrontReport, offered: Sequence[Member], allowed: float, *, 
         help_ = f"some {_rounded(more)} more labelled rows in validation and test would show that it does, if it does"
         help_ += _by_folds(report, nearest, allowed)
     return (
-        f"{none} sure ({_percent(CONFIDENCE)}) to keep {quality} drop <= {allowed:g}. The next best of study "
+        f"{none} sure ({percent(CONFIDENCE)}) to keep {quality} drop <= {allowed:g}. The next best of study "
         f"{report.study!r} is {nearest.digest} ({nearest.summary}): expected to lose {_loss(expected, nearest)}, it "
-        f"keeps the bound with {_percent(expected.kept(allowed))}; {help_}. It would keep "
+        f"keeps the bound with {percent(expected.kept(allowed))}; {help_}. It would keep "
         f"{_bound(expected, nearest)}. `--as-seen` takes drops as validation shows them; see them all with "
         f"`autocompress pareto {report.study}`."
     )
@@ -146,7 +146,7 @@ def _bound(known: Expected, of: Member) -> str:
     return f"`--max-quality-drop {known.at_most + 0.5 * 10**-kind.digits:.{kind.digits}f}`"
 
 
-def _percent(share: float) -> str:
+def percent(share: float) -> str:
     """Never 100 %, nor 0: nobody is that sure."""
     return f"{100 * min(max(share, 0.01), 0.99):.0f} %"
 

@@ -151,6 +151,16 @@ def refuse_taken(store: Store, name: str, resolved: Mapping[str, Any]) -> None:
     )
 
 
+def stored_alike(store: Store, spec: StudySpec) -> StudyState | None:
+    """The state of the stored study of that name, where it judged something by the same settings; None where there is
+    none to go on with."""
+    stored = _named(store, spec.name)
+    if stored is None or _is_blank(stored):
+        return None
+    changes = config.diff_specs(config.in_todays_words(store.study(spec.name).resolved), config.spec_to_json(spec))
+    return None if changes else stored.state
+
+
 def make_room(store: Store, name: str, observer: Observer) -> None:
     """Forgets the study of this name that never judged anything: nothing is lost with it. Raises StudyLockedError while
     it is being run."""
