@@ -39,7 +39,7 @@ if TYPE_CHECKING:
 SCHEMA: Final = "autocompress.compress/1"
 
 UNSURE: Final = 8
-"""The exit code where a model was exported that is expected to keep the bound asked for, and not sure to."""
+"""The exit code where a model was exported that is not sure to keep the bound asked for."""
 
 
 def compress(
@@ -70,8 +70,8 @@ def compress(
     on rows that nobody has seen, exports it to a folder and verifies that. Called again with the same arguments, it
     goes on where it was stopped.
 
-    Where no model is sure to keep a bound that you gave, the fastest that is expected to is exported, and the exit code
-    is 8; where none is expected to, nothing is, and the exit code is 3.
+    Where no model is sure to keep it, the fastest that is expected to is exported, or else the one that loses least,
+    which is said; if you gave the bound, the exit code is 8 then.
     """
     from autocompress.report import PickBounds
     from autocompress.study.beginning import begin
@@ -100,7 +100,7 @@ def compress(
         bounds = PickBounds(max_quality_drop=drop, max_latency_ms=asked.max_latency_ms)
         settled, report = _taken(session, begun.spec.name, bounds, out, storage)
     _show(session, settled, report, out, json=json)
-    if not settled.sure and max_drop is not None:
+    if settled.promise != "sure" and max_drop is not None:
         raise typer.Exit(UNSURE)
 
 

@@ -66,6 +66,19 @@ def not_sure(report: FrontReport, offered: Sequence[Member], allowed: float, *, 
     expected, nearest = min(known, key=lambda pair: pair[0].at_most)
     quality = label("quality", nearest.metrics)
     none = "the one finalist asked for is not" if of == 1 else f"none of the {of} verified finalists is"
+    return (
+        f"{none} sure ({percent(CONFIDENCE)}) to keep {quality} drop <= {allowed:g}. The next best of study "
+        f"{report.study!r} is {nearest.digest} ({nearest.summary}): expected to lose {_loss(expected, nearest)}, it "
+        f"keeps the bound with {percent(expected.kept(allowed))}; {what_would_help(report, nearest, allowed)}. "
+        f"`--as-seen` takes drops as validation shows them; see them all with "
+        f"`autocompress pareto {report.study}`."
+    )
+
+
+def what_would_help(report: FrontReport, nearest: Member, allowed: float) -> str:
+    """What would make a finalist that is not sure to keep a bound sure, or others keep it; and what it would keep."""
+    expected = nearest.expected
+    assert expected is not None, "whether it keeps the bound was judged"
     needed = expected.rows_for(allowed)
     if needed is None:
         help_ = (
@@ -76,13 +89,7 @@ def not_sure(report: FrontReport, offered: Sequence[Member], allowed: float, *, 
         more = max(needed - expected.rows, 1)
         help_ = f"some {_rounded(more)} more labelled rows in validation and test would show that it does, if it does"
         help_ += _by_folds(report, nearest, allowed)
-    return (
-        f"{none} sure ({percent(CONFIDENCE)}) to keep {quality} drop <= {allowed:g}. The next best of study "
-        f"{report.study!r} is {nearest.digest} ({nearest.summary}): expected to lose {_loss(expected, nearest)}, it "
-        f"keeps the bound with {percent(expected.kept(allowed))}; {help_}. It would keep "
-        f"{_bound(expected, nearest)}. `--as-seen` takes drops as validation shows them; see them all with "
-        f"`autocompress pareto {report.study}`."
-    )
+    return f"{help_}. It would keep {_bound(expected, nearest)}"
 
 
 def _minutes(report: FrontReport, folds: int) -> str:

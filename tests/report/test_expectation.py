@@ -14,7 +14,7 @@ from rich.console import Console
 
 from autocompress.certainty import RowScores, to_bytes
 from autocompress.errors import IntegrityError, NotFoundError, SpecError
-from autocompress.report import PickBounds, as_csv, as_html, as_markdown, as_table, front_report, pick
+from autocompress.report import PickBounds, as_csv, as_html, as_markdown, as_table, front_report, pick, settle
 from autocompress.report.table import as_picked
 from autocompress.store import ROW_SCORES, Artifact, Store
 
@@ -198,3 +198,25 @@ def test_folds_of_the_training_rows_that_would_show_it_are_named_with_their_time
     assert f"; {asked} would show it too, where the teacher is trained here. It would keep" in str(caught.value)
     with pytest.raises(NotFoundError, match=r"17 minutes or more\) would not be enough\. It would keep"):
         fastest(kept, PickBounds(max_quality_drop=0.0045))
+
+
+def test_who_wants_one_model_gets_the_sure_one_else_the_likely_one_else_the_one_that_loses_least(kept: Store) -> None:
+    def settled(**bounds: float) -> tuple[str, int, str]:
+        found = settle(kept, "quickstart", PickBounds(**bounds))
+        return found.promise, found.picked.member.number, found.picked.why
+
+    assert settled(max_quality_drop=0.01)[:2] == ("sure", 2)
+    promise, number, why = settled(max_quality_drop=0.0045)
+    assert (promise, number) == ("likely", 2)
+    assert "sure (90 %) to keep accuracy drop <= 0.0045. This is the fastest that is expected to." in why
+    assert "more labelled rows in validation and test would show that it does, if it does" in why
+    assert f"The surest is {kept.record('quickstart', 1).candidate.digest[:8]}" in why
+    promise, number, why = settled(max_quality_drop=0.0)
+    assert (promise, number) == ("unlikely", 1)
+    assert "None is expected to: this is the one to lose least." in why
+    assert "It would keep `--max-quality-drop" in why
+
+
+def test_other_bounds_are_kept_in_any_case(kept: Store) -> None:
+    with pytest.raises(NotFoundError, match=r"nearest is .* latency .* where <= 0.01 ms was asked"):
+        settle(kept, "quickstart", PickBounds(max_quality_drop=0.01, max_latency_ms=0.01))
