@@ -13,7 +13,7 @@ from autocompress.report.cascade_section import as_section
 from autocompress.report.front import Baseline, FrontReport, Member, Metrics
 from autocompress.report.notes import notes
 from autocompress.report.plain_text import one_line
-from autocompress.report.plot import plot_of
+from autocompress.report.plot import Plot, plots_of
 from autocompress.report.style import STYLE
 from autocompress.report.svg import as_svg
 from autocompress.report.wording import (
@@ -106,9 +106,15 @@ def _tile(figure: str, about: str) -> str:
 
 
 def _figure(report: FrontReport) -> str:
-    plot = plot_of(report)
-    if plot is None:
+    plots = plots_of(report)
+    if not plots:
         return "<section><h2>Pareto front</h2><p>No candidate was judged yet.</p></section>"
+    drawn = "".join(_drawn(report, plot, told=place == 0) for place, plot in enumerate(plots))
+    return f"<section><h2>Pareto front</h2>{drawn}</section>"
+
+
+def _drawn(report: FrontReport, plot: Plot, *, told: bool) -> str:
+    """With what its signs mean, where that is not told already."""
     kinds = {dot.kind for dot in plot.dots}
     keys = [
         ("verified", "verified, with 95 % interval", "verified" in kinds),
@@ -117,11 +123,10 @@ def _figure(report: FrontReport) -> str:
         ("cascade", "cascade of two, modelled", "cascade" in kinds),
         ("knee", "knee", any(dot.knee for dot in plot.dots)),
     ]
-    legend = "".join(f'<span class="key {kind}">{_safe(text)}</span>' for kind, text, shown in keys if shown)
+    legend = "".join(f'<span class="key {kind}">{_safe(text)}</span>' for kind, text, shown in keys if shown and told)
     if plot.hidden:
         legend += f"<span>{plot.hidden} estimates lie outside this range</span>"
-    figure = f'<figure><div class="scroll">{as_svg(report, plot)}</div><figcaption>{legend}</figcaption></figure>'
-    return f"<section><h2>Pareto front</h2>{figure}</section>"
+    return f'<figure><div class="scroll">{as_svg(report, plot)}</div><figcaption>{legend}</figcaption></figure>'
 
 
 def _candidates(report: FrontReport) -> str:

@@ -9,9 +9,10 @@ from dataclasses import dataclass
 from typing import Final, Literal
 
 from autocompress.core.metrics import METRICS
-from autocompress.report.front import FrontReport, Metrics
+from autocompress.core.pareto import front, oriented
+from autocompress.report.front import FrontReport, Member, Metrics
 from autocompress.report.labels import Box, place_labels
-from autocompress.report.wording import label, listed, number, times, unit, word
+from autocompress.report.wording import change, label, listed, number, times, unit, word
 
 WIDTH: Final = 860
 HEIGHT: Final = 480
@@ -56,7 +57,8 @@ class Axis:
 
 @dataclass(frozen=True, slots=True)
 class Plot:
-    """`front` joins the verified members on the front; `hidden` estimates lie below the range shown."""
+    """`front` joins those verified members that no other beats in these two metrics; `hidden` estimates lie below the
+    range shown."""
 
     x: Axis
     y: Axis
@@ -101,9 +103,13 @@ class Plot:
         return Box(LEFT + 4, TOP, WIDTH - LEFT - RIGHT - 4, HEIGHT - TOP - BOTTOM - 4)
 
 
-def plot_of(report: FrontReport) -> Plot | None:
-    """The first objective beside quality, against quality; None while there is nothing to draw."""
-    x, y = _axes(report)
+def plots_of(report: FrontReport) -> list[Plot]:
+    """One for every objective that is paid for, the first of them first; none while there is nothing to draw."""
+    y, costs = _axes(report)
+    return [plot for x in costs if (plot := _plot(report, x, y))]
+
+
+def _plot(report: FrontReport, x: str, y: str) -> Plot | None:
     everyone = _dots(report, x, y)
     if not everyone:
         return None
@@ -111,21 +117,28 @@ def plot_of(report: FrontReport) -> Plot | None:
     low, high = _y_range(shown)
     dots = [dot for dot in everyone if dot in shown or low <= dot.y <= high]
     dots += [dot for dot in _cascades(report, x, y) if low <= dot.y <= high]
-    members = [member for member in report.verified if member.on_front and {x, y} <= member.metrics.keys()]
+    members = [member.metrics for member in report.verified if {x, y} <= member.metrics.keys()]
     return Plot(
         x=_cost_axis(x, _title(x, report), dots),
         y=Axis(y, _title(y, report), low, high, False, _linear_ticks(y, low, high)),
         dots=tuple(sorted(dots, key=lambda dot: _ORDER.index(dot.kind))),
-        front=tuple(sorted((member.metrics[x].value, member.metrics[y].value) for member in members)),
+        front=_front(x, y, [(metrics[x].value, metrics[y].value) for metrics in members]),
         hidden=sum(dot not in dots for dot in everyone),
     )
 
 
-def _axes(report: FrontReport) -> tuple[str, str]:
+def _axes(report: FrontReport) -> tuple[str, list[str]]:
+    """What is gained, and what it costs: all other objectives, or latency where there is none."""
     best = [metric for metric, way in report.objectives.items() if way == "maximize"]
     y = "quality" if "quality" in best else best[0] if best else "quality"
-    x = next((metric for metric in (*report.objectives, "latency_ms", "size_mb") if metric != y), "latency_ms")
-    return x, y
+    others = [metric for metric in report.objectives if metric != y]
+    return y, others or [next(metric for metric in ("latency_ms", "size_mb") if metric != y)]
+
+
+def _front(x: str, y: str, points: Sequence[tuple[float, float]]) -> tuple[tuple[float, float], ...]:
+    """A model may be on the front for a third objective, and lie behind another in these two."""
+    ways = {metric: METRICS[metric].direction for metric in (x, y)}
+    return tuple(sorted(points[place] for place in front([oriented({x: a, y: b}, ways) for a, b in points])))
 
 
 def _dots(report: FrontReport, x: str, y: str) -> list[Dot]:
@@ -135,10 +148,17 @@ def _dots(report: FrontReport, x: str, y: str) -> list[Dot]:
         dots.append(_dot(report.baseline.metrics, x, y, kind, "baseline", knee=False))
     for member in report.members:
         if {x, y} <= member.metrics.keys():
-            faster = times(member.relative.speedup)
-            text = f"{faster} {member.digest[:8]}".strip() if member.verified else ""
+            text = f"{_gain(member, x)} {member.digest[:8]}".strip() if member.verified else ""
             dots.append(_dot(member.metrics, x, y, "verified" if member.verified else "estimate", text, member.knee))
     return dots
+
+
+def _gain(member: Member, metric: str) -> str:
+    """How much better than the uncompressed model it is in what is drawn."""
+    ratio = member.relative.size_ratio
+    if metric == "size_mb":
+        return "" if ratio is None else change(ratio)
+    return times(member.relative.speedup)
 
 
 def _cascades(report: FrontReport, x: str, y: str) -> list[Dot]:

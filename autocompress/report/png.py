@@ -10,33 +10,39 @@ from autocompress.report.canvas import POINTS, new_figure, save
 from autocompress.report.front import FrontReport
 from autocompress.report.palette import BASELINE, CASCADE, ESTIMATE, INK, KNEE, MUTED, RULE, VERIFIED
 from autocompress.report.plain_text import one_line
-from autocompress.report.plot import BOTTOM, HEIGHT, LABEL_SIZE, LEFT, RIGHT, TOP, WIDTH, Dot, Plot, plot_of
+from autocompress.report.plot import BOTTOM, HEIGHT, LABEL_SIZE, LEFT, RIGHT, TOP, WIDTH, Dot, Plot, plots_of
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
 
+_HEAD: Final = 30
+"""Pixels above all, for the study's name."""
 _TEXT: Final = LABEL_SIZE * POINTS
 _COLOURS: Final = {"baseline": BASELINE, "verified": VERIFIED, "estimate": ESTIMATE, "cascade": CASCADE}
 
 
 def as_png(report: FrontReport, path: Path) -> None:
-    """Quality against the first cost. Raises HostError without matplotlib, NotFoundError with nothing to draw."""
-    whole = HEIGHT + 30
+    """Quality against each cost, one picture below the other. Raises HostError without matplotlib, NotFoundError with
+    nothing to draw."""
+    plots = plots_of(report)
+    whole = HEIGHT * max(1, len(plots)) + _HEAD
     figure = new_figure(WIDTH, whole, instead="--html")
-    plot = plot_of(report)
-    if plot is None:
+    if not plots:
         raise NotFoundError(
             f"study {report.study!r} has nothing to draw yet; go on with `autocompress resume {report.study}`"
         )
-    inside = (LEFT / WIDTH, BOTTOM / whole, (WIDTH - LEFT - RIGHT) / WIDTH, (HEIGHT - TOP - BOTTOM) / whole)
-    axes = figure.add_axes(inside)
-    _scale(axes, plot)
-    for dot in plot.dots:
-        _draw(axes, dot)
-    if len(plot.front) > 1:
-        axes.plot(*zip(*plot.front, strict=True), color=VERIFIED, alpha=0.35, linewidth=1.4, zorder=2)
-    _label(axes, plot)
-    _legend(axes, plot)
+    for place, plot in enumerate(plots):
+        bottom = HEIGHT * (len(plots) - 1 - place) + BOTTOM
+        size = (WIDTH - LEFT - RIGHT) / WIDTH, (HEIGHT - TOP - BOTTOM) / whole
+        axes = figure.add_axes((LEFT / WIDTH, bottom / whole, *size))
+        _scale(axes, plot)
+        for dot in plot.dots:
+            _draw(axes, dot)
+        if len(plot.front) > 1:
+            axes.plot(*zip(*plot.front, strict=True), color=VERIFIED, alpha=0.35, linewidth=1.4, zorder=2)
+        _label(axes, plot)
+        if place == 0:
+            _legend(axes, plot)
     figure.text(LEFT / WIDTH, 1 - 26 / whole, one_line(report.study, width=60), fontsize=12, weight="bold", color=INK)
     save(figure, path, about=f"Pareto front of the study {report.study}")
 

@@ -10,11 +10,12 @@ from autocompress.report.plot import BOTTOM, HEIGHT, LABEL_SIZE, LEFT, RIGHT, TO
 
 
 def as_svg(report: FrontReport, plot: Plot) -> str:
-    """An image with a title and a description that say what the plot shows."""
+    """An image with a title and a description that say what the plot shows, named after the metric that it is over."""
+    title, text = f"plot-title-{plot.x.metric}", f"plot-text-{plot.x.metric}"
     parts = [
-        f'<svg class="plot" viewBox="0 0 {WIDTH} {HEIGHT}" role="img" aria-labelledby="plot-title plot-text">',
-        f'<title id="plot-title">Pareto front of {_safe(report.study)}</title>',
-        f'<desc id="plot-text">{_safe(in_words(report, plot))}</desc>',
+        f'<svg class="plot" viewBox="0 0 {WIDTH} {HEIGHT}" role="img" aria-labelledby="{title} {text}">',
+        f'<title id="{title}">Pareto front of {_safe(report.study)}</title>',
+        f'<desc id="{text}">{_safe(in_words(report, plot))}</desc>',
         *_grid(plot),
         *_front(plot),
         *(_dot(plot, dot) for dot in plot.dots),

@@ -32,7 +32,7 @@ from autocompress.report import (
     pick,
 )
 from autocompress.report.plain_text import one_line, plain, spreadsheet_cell
-from autocompress.report.plot import plot_of
+from autocompress.report.plot import plots_of
 from autocompress.report.prediction import PACE
 from autocompress.store import Store
 
@@ -125,8 +125,7 @@ def test_energy_is_shown_where_the_study_names_it_and_never_without_its_word(ene
     as_html(report, tmp_path / "front.html")
     page = (tmp_path / "front.html").read_text(encoding="utf-8")
     assert "~69.3 mJ<small>modelled</small>" in page
-    plot = plot_of(report)
-    assert plot is not None
+    plot = plots_of(report)[0]
     assert plot.x.title == "energy, mJ, modelled (lower is better)"
     row = next(row for row in csv.DictReader(io.StringIO(as_csv(report))) if row["number"] == "2")
     assert row["energy_mj_source"] == "modelled"
@@ -168,8 +167,7 @@ def test_a_latency_that_nobody_measured_says_so_with_its_interval(empty: Store, 
     page = (tmp_path / "front.html").read_text(encoding="utf-8")
     assert "~2.31 ms<small>2.08–2.54, predicted</small>" in page
     assert "faster at the knee, predicted" in page
-    plot = plot_of(report)
-    assert plot is not None
+    plot = plots_of(report)[0]
     assert plot.x.title == "latency, ms, predicted (lower is better)"
     assert "~2.31 ms [2.08–2.54] predicted" in printed(as_picked(pick(empty, "quickstart")))
 
@@ -339,7 +337,7 @@ def test_the_page_is_one_file_without_script_or_request(hostile: Store, tmp_path
 def test_the_plot_of_the_page_says_what_it_shows(store: Store, tmp_path: Path) -> None:
     as_html(front_report(store, "quickstart"), tmp_path / "front.html")
     text = (tmp_path / "front.html").read_text(encoding="utf-8")
-    assert 'role="img" aria-labelledby="plot-title plot-text"' in text
+    assert 'role="img" aria-labelledby="plot-title-latency_ms plot-text-latency_ms"' in text
     assert "6.1× 76bcfcf5: latency_ms 2.31, quality 0.9573." in text
 
 
@@ -372,8 +370,7 @@ def test_throughput_stands_where_latency_does_in_a_study_that_asks_for_it(busy: 
 
 
 def test_the_front_of_throughput_is_drawn_towards_higher_values(busy: Store) -> None:
-    plot = plot_of(front_report(busy, "quickstart"))
-    assert plot is not None
+    plot = plots_of(front_report(busy, "quickstart"))[0]
     assert plot.x.metric == "throughput"
     assert plot.x.title == "throughput, inputs/s (higher is better)"
     assert plot.y.metric == "quality"
@@ -392,9 +389,11 @@ def test_the_fastest_by_throughput_is_picked_within_a_bound(busy: Store) -> None
 
 
 @pytest.mark.parametrize("kind", ["store", "energetic", "busy"])
-def test_labels_cover_neither_each_other_nor_a_verified_dot(kind: str, request: pytest.FixtureRequest) -> None:
-    plot = plot_of(front_report(request.getfixturevalue(kind), "quickstart"))
-    assert plot is not None
+@pytest.mark.parametrize("place", [0, 1])
+def test_labels_cover_neither_each_other_nor_a_verified_dot(
+    kind: str, place: int, request: pytest.FixtureRequest
+) -> None:
+    plot = plots_of(front_report(request.getfixturevalue(kind), "quickstart"))[place]
     placed = plot.labels()
     assert len(placed) == 5
     assert all(a.overlap(b) == 0 for (_, a), (_, b) in combinations(placed, 2))
@@ -403,9 +402,22 @@ def test_labels_cover_neither_each_other_nor_a_verified_dot(kind: str, request: 
         assert not any(box.x < x < box.x + box.width and box.y < y < box.y + box.height for _, box in placed)
 
 
+def test_every_cost_has_a_picture_whose_line_never_falls(store: Store, tmp_path: Path) -> None:
+    report = front_report(store, "quickstart")
+    plots = plots_of(report)
+    assert [plot.x.metric for plot in plots] == ["latency_ms", "size_mb"]
+    for plot in plots:
+        qualities = [quality for _, quality in plot.front]
+        assert qualities == sorted(qualities), "a model on the front for its size may lie behind another in latency"
+    assert any(dot.label.startswith("−") for dot in plots[1].dots), "sizes are told beside the uncompressed model's"
+    as_html(report, tmp_path / "front.html")
+    page = (tmp_path / "front.html").read_text(encoding="utf-8")
+    assert page.count('<svg class="plot"') == 2
+    assert len(set(re.findall(r' id="([^"]+)"', page))) == len(re.findall(r' id="', page))
+
+
 def test_estimates_far_below_do_not_flatten_the_plot(store: Store) -> None:
-    plot = plot_of(front_report(store, "quickstart"))
-    assert plot is not None
+    plot = plots_of(front_report(store, "quickstart"))[0]
     assert plot.y.low > 0.85
     assert plot.hidden > 0
 
