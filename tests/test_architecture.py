@@ -31,7 +31,7 @@ HOMES = {
     "PIL": {"inputs", "reading"},
     "pydantic": {"config"},
     "yaml": {"config"},
-    "pandas": {"reading"},
+    "pandas": {"reading", "report", "study"},
     "pyarrow": {"reading"},
     "regex": {"reading"},
     "sklearn": {"tasks"},

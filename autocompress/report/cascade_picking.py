@@ -27,6 +27,12 @@ class PickedCascade:
     baseline: Baseline
     why: str
 
+    def _repr_html_(self) -> str:
+        from autocompress.report.notebook import printed  # which prints it
+        from autocompress.report.table import as_picked
+
+        return printed(as_picked(self))
+
     def to_json(self) -> dict[str, Any]:
         return {
             "schema": SCHEMA,

@@ -198,6 +198,11 @@ class FrontReport:
         """The first metric the study minimises."""
         return next((metric for metric, way in self.objectives.items() if way == "minimize"), None)
 
+    def _repr_html_(self) -> str:
+        from autocompress.report.notebook import framed  # which draws it
+
+        return framed(self)
+
     def to_json(self) -> dict[str, Any]:
         return {
             "schema": SCHEMA,

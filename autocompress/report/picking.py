@@ -40,6 +40,12 @@ class Picked:
     def digest(self) -> str:
         return self.member.digest
 
+    def _repr_html_(self) -> str:
+        from autocompress.report.notebook import printed  # which prints it
+        from autocompress.report.table import as_picked
+
+        return printed(as_picked(self))
+
     def to_json(self) -> dict[str, Any]:
         return {
             "schema": SCHEMA,

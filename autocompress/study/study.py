@@ -31,11 +31,14 @@ from autocompress.core.task_kinds import form_of
 from autocompress.errors import NotFoundError, SpecError
 from autocompress.operators import OPERATORS
 from autocompress.planning.stages import as_planned
-from autocompress.report import FrontReport, PickBounds, Picked, PickedCascade, front_report, pick, pick_cascade
+from autocompress.report import FrontReport, Member, PickBounds, Picked, PickedCascade, front_report, pick, pick_cascade
+from autocompress.report.notebook import candidates_table, framed
 from autocompress.store import Store, StudyRow
 from autocompress.study.life import check_workers, conduct, extend, extended, make_room, never_begun, refuse_taken
 
 if TYPE_CHECKING:
+    from pandas import DataFrame
+
     from autocompress.exported.elsewhere import Imported
     from autocompress.planning.words import Ahead
     from autocompress.report.explanation import Explanation
@@ -85,6 +88,18 @@ class Study:
 
     def pareto(self) -> FrontReport:
         return front_report(self.store, self.name)
+
+    @property
+    def best(self) -> Member | None:
+        """The verified model at the knee of the front, as `pick()` takes it; None while nothing is verified."""
+        return next((member for member in self.pareto().verified if member.knee), None)
+
+    def to_pandas(self) -> DataFrame:
+        """All candidates as a table, see `report.notebook.candidates_table`."""
+        return candidates_table(self.store, self.name)
+
+    def _repr_html_(self) -> str:
+        return framed(self.pareto())
 
     def pick(
         self,
