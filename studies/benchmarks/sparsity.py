@@ -4,14 +4,14 @@ to load, and its latency beside the dense model's, in turns.
 
     python studies/benchmarks/sparsity.py [--steps 60] [--trained 4] [--files FOLDER] [--print]
 
-So many of `TRAINED` are trained, the first ones. What is kept of the same commit is not made again, if it was timed or
-its file is still in FOLDER: the table can be filled bit by bit.
+So many of `TRAINED` are trained, the first ones. What the same code made is not made again, if it was timed or its file
+is still in FOLDER: the table can be filled bit by bit.
 """
 
 from __future__ import annotations
 
 import argparse
-import statistics
+import subprocess
 import tempfile
 import time
 from collections.abc import Mapping
@@ -19,6 +19,7 @@ from pathlib import Path
 from typing import Any, Final
 
 import numpy as np
+from documents import ROOT, UNDER
 from low_rank import LOAD, ready, right
 from record import RESULTS, commit, keep, kept
 
@@ -34,7 +35,7 @@ from autocompress.finalists.recovery import Recovery
 
 DENSE: Final = "dense"
 _LOADS: Final = 3
-"""How often a file is opened; the median counts."""
+"""How often all files are opened."""
 
 
 def _of(pattern: str, share: float, importance: str = "wanda") -> tuple[str, Mapping[str, Setting]]:
@@ -80,16 +81,18 @@ def pruned(setup: Setup, path: Path, settings: Mapping[str, Setting]) -> dict[st
 
 
 def time_files(setup: Setup, paths: list[Path], rows: list[dict[str, Any]]) -> None:
-    """Seconds to load, and latency: that of the first, which is dense, and of the others as a share of it."""
-    sessions = []
-    for row, path in zip(rows, paths, strict=True):
-        taken = []
-        for _ in range(_LOADS):
-            began = time.perf_counter()
-            session = Session(path)
-            taken.append(time.perf_counter() - began)
-        row["load_seconds"] = statistics.median(taken)
-        sessions.append(session)
+    """Processor seconds to load, the least of a few rounds over all files, and latency: that of the first, which is
+    dense, and of the others as a share of it."""
+    taken: list[list[float]] = []
+    for _ in range(_LOADS):
+        sessions, seconds = [], []
+        for path in paths:
+            began = time.process_time()
+            sessions.append(Session(path))
+            seconds.append(time.process_time() - began)
+        taken.append(seconds)
+    for row, of_one in zip(rows, zip(*taken, strict=True), strict=True):
+        row["load_cpu_seconds"] = min(of_one)
     runs = [workload_run(one, LOAD, rows=setup.teacher().shape().vocabulary) for one in sessions]
     with timing_lane():
         timed = time_side_by_side(runs, rounds=20, seconds=60)
@@ -106,7 +109,9 @@ def table(rows: list[dict[str, Any]]) -> str:
     ]
     for row in rows:
         cells = [row["form"], f"{row['mb']:.1f} MB"]
-        cells += [f"{row['load_seconds']:.2f} s", f"{row['of_dense']:.2f}x"] if "of_dense" in row else ["", ""]
+        cells += (
+            [f"{row['load_cpu_seconds']:.2f} s", f"{row['of_dense']:.2f}x"] if "load_cpu_seconds" in row else ["", ""]
+        )
         cells += [f"{row[when]:.1%}" if when in row else "" for when in ("before", "after")]
         lines.append(f"| {' | '.join(cells)} |")
     return "\n".join(lines)
@@ -124,16 +129,23 @@ def main() -> None:
     parser.add_argument("--files", type=Path, help="a folder where files stay until all are there to be timed")
     parser.add_argument("--print", action="store_true", help="the table of what is kept")
     asked = parser.parse_args()
-    rows: list[dict[str, Any]] = [row for row in kept("sparsity", []) if asked.print or row["commit"] == commit()]
+    rows: list[dict[str, Any]] = [row for row in kept("sparsity", []) if asked.print or is_current(row)]
     if not asked.print:
         with tempfile.TemporaryDirectory() as folder:
             make(ready(), rows, asked.files or Path(folder), steps=asked.steps, trained=asked.trained)
     print(table(rows))
 
 
+def is_current(row: dict[str, Any]) -> bool:
+    """Whether a row was made by the code of today, of the package's rooms that it comes from."""
+    paths = (f"autocompress/{room}" for room in UNDER["sparsity"])
+    compared = ["git", "diff", "--quiet", row["commit"], "--", *paths]
+    return subprocess.run(compared, cwd=ROOT, capture_output=True, check=False).returncode == 0
+
+
 def make(setup: Setup, rows: list[dict[str, Any]], folder: Path, *, steps: int, trained: int) -> None:
     """Adds what is missing, and keeps it as it comes."""
-    if len(rows) < len(FORMS) or any("of_dense" not in row for row in rows):
+    if len(rows) < len(FORMS) or any("load_cpu_seconds" not in row for row in rows):
         paths = [folder / f"{place}.onnx" for place in range(len(FORMS))]
         for place, (name, settings) in enumerate(FORMS.items()):
             if place >= len(rows) or not paths[place].exists():
