@@ -37,6 +37,7 @@ TABLES = {
     "faults": "faults",
     "picks": "picks",
     "promise": "promise",
+    "budget": "budget",
     "sparsity": "sparsity",
 }
 """Parts of the documents that are a benchmark's own table, as it left it."""
@@ -45,6 +46,7 @@ SHORT = ("candidate", "accuracy", "test accuracy (95 %)", "latency", "faster", "
 """The columns of a front that the README shows."""
 
 UNDER: Mapping[str, tuple[str, ...]] = {
+    "budget": ("candidates", "finalists", "planning", "study", "teacher"),
     "busy": ("devices",),
     "faults": (
         "search.py",
