@@ -28,7 +28,7 @@ logger = logging.getLogger(__name__)
 
 MANIFEST, BUNDLE, CARD = "manifest.json", "bundle.json", "README.md"
 _MOST_BYTES: Final = 64 * 2**20
-_REMOVABLE: Final = frozenset({"config.json", "weights.safetensors"})
+_REMOVABLE: Final = frozenset({"config.json", "weights.safetensors", "model.safetensors.index.json"})
 """The torch form, which an export answers without."""
 _EDITED: Final = ".edited"
 _HEAD: Final = 4096

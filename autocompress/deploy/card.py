@@ -39,8 +39,9 @@ _USE: Mapping[str, tuple[str, str]] = {
 """What an example needs beside its runtime, and what it may be asked: by what it reads."""
 
 
-def model_card(manifest: Manifest, *, summary: str, steps: Sequence[str]) -> str:
-    """Markdown: what it is, where it comes from, how good and how fast, on what machine, and how to use it."""
+def model_card(manifest: Manifest, *, summary: str, steps: Sequence[str], plain: bool = False) -> str:
+    """Markdown: what it is, where it comes from, how good and how fast, on what machine, and how to use it; `plain`
+    where transformers loads its torch form."""
     about = manifest.provenance
     rows = _rows(manifest)
     package, asked = _USE["pairs" if manifest.task.get("pairs") else manifest.modality]
@@ -72,6 +73,7 @@ def model_card(manifest: Manifest, *, summary: str, steps: Sequence[str]) -> str
         f"to check the folder: `autocompress verify FOLDER`. That is done with {rows} of the data, in "
         "`check.json`: remove it from what must not show them.",
         "",
+        *(_transformers(manifest) if plain else ()),
         "## Made from",
         "",
         f"- base model: {about['model']}; licence as stated by its authors",
@@ -89,6 +91,24 @@ def model_card(manifest: Manifest, *, summary: str, steps: Sequence[str]) -> str
         "",
     ]
     return "\n".join(lines)
+
+
+_CLASSES: Mapping[str, str] = {
+    "sequence": "AutoModelForSequenceClassification",
+    "tokens": "AutoModelForTokenClassification",
+    "image": "AutoModelForImageClassification",
+    "audio": "AutoModelForAudioClassification",
+}
+
+
+def _transformers(manifest: Manifest) -> list[str]:
+    """How transformers loads it, and what that computes."""
+    return [
+        f"With transformers: `{_CLASSES[str(manifest.task.get('head', 'sequence'))]}.from_pretrained(folder)`. It "
+        "computes in fp32, before any rounding to fewer bits: answers are those of `model.onnx` up to that rounding, "
+        "and the times above are not its own.",
+        "",
+    ]
 
 
 def _graph(about: Mapping[str, Any]) -> list[str]:

@@ -11,6 +11,7 @@ README.md            the model card
 check.json           some validation rows (texts with their token ids, the files of images or recordings), with the
                      answers the model gave when it was exported
 config.json, weights.safetensors   the torch form, rebuilt by `autocompress.load_torch`
+model.safetensors.index.json       where a config can say what was cut: transformers loads it by these
 """
 
 from __future__ import annotations
@@ -41,6 +42,7 @@ _MOST_BYTES: Final = 64 << 20
 """Of a manifest: more is none."""
 MODEL, MANIFEST, CHECK, POLICY = "model.onnx", "manifest.json", "check.json", "policy.json"
 CONFIG, WEIGHTS, CARD = "config.json", "weights.safetensors", "README.md"
+INDEX: Final = "model.safetensors.index.json"
 TORCH_FORM: Final = (CONFIG, POLICY, WEIGHTS)
 CASCADE: Final = "cascade"
 """What the manifest of two models as one says that it is (`deploy.cascade_folder`)."""

@@ -26,6 +26,7 @@ from autocompress.deploy.card import model_card, step_line
 from autocompress.deploy.folder import (
     CARD,
     COVERAGE,
+    INDEX,
     MODEL,
     WEIGHTS,
     Checked,
@@ -40,6 +41,7 @@ from autocompress.deploy.folder import (
 from autocompress.deploy.forms import GraphMaker
 from autocompress.deploy.loader import ExportedModel
 from autocompress.deploy.session import runtime
+from autocompress.exported.plain_form import plain_config, write_index
 from autocompress.exported.verification import deploy, required
 from autocompress.inputs.vocabulary import Coverage, Vocabulary
 from autocompress.tasks import HARD_TEXTS, Task
@@ -147,9 +149,15 @@ class Exporting:
         with atomic_folder(folder, replace=True) as draft:
             shutil.copytree(begun, draft, dirs_exist_ok=True)
             self._write_check(draft)
-            model.config.save_pretrained(str(draft))
-            save_file({name: tensor.contiguous() for name, tensor in weights.items()}, draft / WEIGHTS)
-            card = model_card(manifest, summary=describe(shape), steps=[step_line(step) for step in policy.steps])
+            task = self.task.about()
+            plain = plain_config(model.config, str(task["head"]), shape, weights, task)
+            (plain or model.config).save_pretrained(str(draft))
+            held = {name: tensor.contiguous() for name, tensor in weights.items()}
+            save_file(held, draft / WEIGHTS, metadata={"format": "pt"})  # which transformers wants to be told
+            if plain is not None:
+                write_index(draft, held)
+            steps = [step_line(step) for step in policy.steps]
+            card = model_card(manifest, summary=describe(shape), steps=steps, plain=plain is not None)
             (draft / CARD).write_text(card, encoding="utf-8")
             write_manifest(draft, replace(manifest, files=file_digests(draft)))
             readable_alike(draft)
@@ -210,7 +218,8 @@ def retell(folder: Path, policy: CompressionPolicy, shape: ModelParts, found: Me
     manifest = replace(read_manifest(folder), metrics=metrics_json(found))
     with atomic_folder(folder, replace=True) as draft:
         shutil.copytree(folder, draft, dirs_exist_ok=True)
-        card = model_card(manifest, summary=describe(shape), steps=[step_line(step) for step in policy.steps])
+        steps, plain = [step_line(step) for step in policy.steps], (draft / INDEX).is_file()
+        card = model_card(manifest, summary=describe(shape), steps=steps, plain=plain)
         (draft / CARD).write_text(card, encoding="utf-8")
         write_manifest(draft, replace(manifest, files=file_digests(draft)))
         readable_alike(draft)

@@ -14,6 +14,7 @@ from autocompress.anatomy.heads import SEQUENCE, config_in, empty_model
 from autocompress.core.policy import CompressionPolicy
 from autocompress.core.ports import Phase
 from autocompress.deploy.folder import POLICY, TORCH_FORM, WEIGHTS, read_manifest, verify_used
+from autocompress.exported.plain_form import uncut
 from autocompress.importance import no_preference
 
 
@@ -42,4 +43,4 @@ def load_torch(folder: str | Path) -> Any:
 
 def uncompressed(folder: Path) -> Any:
     """What the model of an exported folder was made from, in shape: its config says it, the weights are random."""
-    return empty_model(config_in(folder), str(read_manifest(folder).task.get("head", SEQUENCE)))
+    return empty_model(uncut(config_in(folder)), str(read_manifest(folder).task.get("head", SEQUENCE)))
