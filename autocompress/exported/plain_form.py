@@ -15,6 +15,7 @@ from __future__ import annotations
 
 import copy
 import json
+import logging
 from collections.abc import Iterator, Mapping
 from pathlib import Path
 from typing import Any, Final
@@ -25,6 +26,8 @@ from torch import Tensor
 from autocompress.anatomy.heads import EMBEDDING, empty_model
 from autocompress.core.parts import ModelParts
 from autocompress.deploy.folder import INDEX, WEIGHTS
+
+logger = logging.getLogger(__name__)
 
 UNCUT: Final = "autocompress_uncut"
 """The key of `config.json` under which sizes of the uncompressed model stand that the compressed one has not."""
@@ -120,7 +123,8 @@ def _has(config: Any, head: str, weights: Mapping[str, Tensor]) -> bool:
     try:
         with torch.device("meta"):
             model = empty_model(config, head)
-    except (ValueError, TypeError, RuntimeError):  # sizes that its family refuses: heads that do not divide a width
+    except Exception:  # noqa: BLE001 - sizes that its family refuses, or what it computes as it is made: no plain form
+        logger.debug("no plain form", exc_info=True)
         return False
     lasting = model.state_dict().keys()
     named = dict(model.named_parameters())
