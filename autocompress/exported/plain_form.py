@@ -123,7 +123,7 @@ def _has(config: Any, head: str, weights: Mapping[str, Tensor]) -> bool:
     try:
         with torch.device("meta"):
             model = empty_model(config, head)
-    except Exception:  # noqa: BLE001 - sizes that its family refuses, or what it computes as it is made: no plain form
+    except Exception:  # sizes that its family refuses, or what it computes as it is made: there is no plain form
         logger.debug("no plain form", exc_info=True)
         return False
     lasting = model.state_dict().keys()
