@@ -102,17 +102,16 @@ def time_files(setup: Setup, paths: list[Path], rows: list[dict[str, Any]]) -> N
 
 
 def table(rows: list[dict[str, Any]]) -> str:
-    steps = next((row["steps"] for row in rows if "steps" in row), 0)
-    lines = [
-        f"| zeros of six layers in int8 | file | to load | latency | right: as pruned | right: after {steps} steps |",
-        "|---|---:|---:|---:|---:|---:|",
-    ]
+    steps = next((row["steps"] for row in rows if "steps" in row), None)
+    whens = ("before",) if steps is None else ("before", "after")
+    names = ["zeros of six layers in int8", "file", "to load", "latency", "right: as pruned", f"after {steps} steps"]
+    lines = [f"| {' | '.join(names[: 4 + len(whens)])} |", "|---|" + "---:|" * (3 + len(whens))]
     for row in rows:
         cells = [row["form"], f"{row['mb']:.1f} MB"]
         cells += (
             [f"{row['load_cpu_seconds']:.2f} s", f"{row['of_dense']:.2f}x"] if "load_cpu_seconds" in row else ["", ""]
         )
-        cells += [f"{row[when]:.1%}" if when in row else "" for when in ("before", "after")]
+        cells += [f"{row[when]:.1%}" if when in row else "" for when in whens]
         lines.append(f"| {' | '.join(cells)} |")
     return "\n".join(lines)
 
