@@ -13,13 +13,13 @@ LINES = [
     {"config", "assets", "anatomy", "samplers", "runners", "store", "reading", "inputs"},
     {"operators", "tasks", "deploy", "distill", "importance", "search", "cascades", "guessing"},
     {"pricing", "devices", "teacher", "report"},
-    {"candidates", "exported", "dashboard"},
+    {"candidates", "exported"},
     {"finalists", "explain"},
     {"study"},
     {"cli", "testing", "__init__", "__main__"},
 ]
 HOMES = {
-    "optuna": {"samplers", "dashboard"},
+    "optuna": {"samplers", "report"},
     "ray": {"runners"},
     "sqlalchemy": {"store"},
     "alembic": {"store"},

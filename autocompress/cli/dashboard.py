@@ -21,7 +21,7 @@ def dashboard(
 
     A copy of the study as it stands, in memory, shown to this machine alone; Ctrl-C ends it.
     """
-    from autocompress import dashboard as dashboards
+    from autocompress.report import dashboard as dashboards
     from autocompress.store import Store
 
     session = session_of(context)

@@ -10,7 +10,7 @@ from typing import Any
 
 import pytest
 
-from autocompress import dashboard
+from autocompress.report import dashboard
 from autocompress.store import Store
 
 from .conftest import Run

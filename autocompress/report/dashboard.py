@@ -24,7 +24,7 @@ from autocompress.core.outcome import Evaluated, Failed, Infeasible, Outcome, va
 from autocompress.core.policy import Setting
 from autocompress.core.stored_parts import parts_from_json
 from autocompress.errors import HostError
-from autocompress.report import explain_policy
+from autocompress.report.policies import explain_policy
 from autocompress.store import Store
 
 optuna.logging.set_verbosity(optuna.logging.WARNING)
