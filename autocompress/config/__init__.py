@@ -7,7 +7,14 @@ from autocompress.config.limits import beyond_limits
 from autocompress.config.names import HOST, Kind, locate, named
 from autocompress.config.schemas import json_schema
 from autocompress.config.spaces import load_space
-from autocompress.config.studies import in_todays_words, load_study, spec_to_json, study_from_json, study_from_tree
+from autocompress.config.studies import (
+    changes_since,
+    in_todays_words,
+    load_study,
+    spec_to_json,
+    study_from_json,
+    study_from_tree,
+)
 from autocompress.config.threads import threads_of, too_many_threads
 from autocompress.config.writing import commented_yaml, flow_mapping, merged, set_values
 
@@ -15,6 +22,7 @@ __all__ = [
     "HOST",
     "Kind",
     "beyond_limits",
+    "changes_since",
     "check_file",
     "commented_yaml",
     "device_from_json",

@@ -9,6 +9,7 @@ from pathlib import Path
 from typing import Any
 
 from autocompress.config.devices import device_of
+from autocompress.config.differences import diff_specs
 from autocompress.config.document import Document, read_document
 from autocompress.config.limits import check_limits
 from autocompress.config.names import HOST, locate
@@ -115,6 +116,16 @@ def in_todays_words(stored: Mapping[str, Any]) -> dict[str, Any]:
         budget = {**budget, "minutes": None, "search_minutes": budget.get("minutes")}
     tree["budget"] = {"search_rows": None, **budget}
     return tree
+
+
+def changes_since(stored: Mapping[str, Any], now: Mapping[str, Any]) -> list[str]:
+    """What differs between a stored spec, of before too, and what `spec_to_json` tells of one today. That there were no
+    `search_rows` is no difference: a study goes on by what it began with."""
+    then = in_todays_words(stored)
+    budget = then.get("budget")
+    if isinstance(budget, Mapping) and "search_rows" not in stored["budget"]:
+        now = {**now, "budget": {**now["budget"], "search_rows": budget["search_rows"]}}
+    return diff_specs(then, now)
 
 
 def study_from_json(

@@ -142,7 +142,7 @@ def refuse_taken(store: Store, name: str, resolved: Mapping[str, Any]) -> None:
     stored = _named(store, name)
     if stored is None or _is_blank(stored):
         return
-    changes = config.diff_specs(config.in_todays_words(store.study(name).resolved), dict(resolved))
+    changes = config.changes_since(store.study(name).resolved, resolved)
     differs = ["its stored spec differs from this one:", *(f"  {line}" for line in changes)] if changes else []
     raise SpecError(
         f"a study named {name!r} exists already ({stored.state}); go on with `autocompress resume {name}`, "
@@ -157,7 +157,7 @@ def stored_alike(store: Store, spec: StudySpec) -> StudyState | None:
     stored = _named(store, spec.name)
     if stored is None or _is_blank(stored):
         return None
-    changes = config.diff_specs(config.in_todays_words(store.study(spec.name).resolved), config.spec_to_json(spec))
+    changes = config.changes_since(store.study(spec.name).resolved, config.spec_to_json(spec))
     return None if changes else stored.state
 
 

@@ -10,6 +10,7 @@ import pytest
 import yaml
 
 from autocompress.config import (
+    changes_since,
     check_file,
     diff_specs,
     in_todays_words,
@@ -528,6 +529,11 @@ def test_minutes_of_a_study_stored_before_bounded_its_search_alone(operators: Op
     assert (spec.budget.minutes, spec.budget.search_minutes) == (None, 4.0)
     assert spec.budget.search_rows is None, "candidates of then were judged on all rows"
     assert diff_specs(in_todays_words(then), spec_to_json(spec)) == []
+    today = {**now, "budget": {**now["budget"], "search_minutes": 4.0, "search_rows": 2000}}
+    assert changes_since(then, today) == [], "the same file as then"
+    assert changes_since(today, {**today, "budget": {**today["budget"], "search_rows": 50}}) == [
+        "budget.search_rows: 2000 -> 50"
+    ]
     bounded = replace(spec, budget=replace(spec.budget, minutes=30.0, search_minutes=None))
     assert study_from_json(spec_to_json(bounded), operators=operators) == bounded
 
