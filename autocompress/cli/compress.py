@@ -64,7 +64,7 @@ def compress(
     json: Json = False,
     storage: Storage = None,
 ) -> None:
-    """Make a model smaller and faster: one command, no file.
+    """Make a model smaller and faster by one command.
 
     Guesses a study as `init` does, runs it, takes the fastest model that is sure (90 %) to keep the bound on the drop
     on rows that nobody has seen, exports it to a folder and verifies that. Called again with the same arguments, it
