@@ -105,9 +105,9 @@ def init(
         settings=settings,
     )
     begun = begin(asked, base=out.parent)
-    drop_of(max_drop, str(begun.spec.task.scored))
+    drop = drop_of(max_drop, str(begun.spec.task.scored))
     tell(session, begun.reasons)
-    _write(out, as_yaml(begun, out), force=force)
+    _write(out, as_yaml(begun, out, drop=max_drop or f"{drop:g}"), force=force)
     session.wrote(out)
     session.say(f"run it:  autocompress run {shown(out)}", style="dim")
 

@@ -31,8 +31,8 @@ _REASONED: Final[dict[Place, tuple[str, str]]] = {
 }
 
 
-def as_yaml(begun: Begun, file: Path) -> str:
-    """The text of the study's `file`."""
+def as_yaml(begun: Begun, file: Path, *, drop: str) -> str:
+    """The text of the study's `file`, whose head names the `drop` of the pick to come."""
     why = {one.what: one.why for one in begun.reasons}
     comments = dict(_ABOVE)
     for place, (what, sentence) in _REASONED.items():
@@ -40,15 +40,16 @@ def as_yaml(begun: Begun, file: Path) -> str:
             said = sentence.format(why[what])
             comments[place] = said[:1].upper() + said[1:]
     comments[("task",)] += f" Quality is {begun.spec.task.scored}; `metric` names another."
-    return config.commented_yaml(begun.tree, comments, head=_head(file))
+    return config.commented_yaml(begun.tree, comments, head=_head(file, begun.spec.name, drop))
 
 
-def _head(file: Path) -> str:
-    named = shlex.quote(str(file))
+def _head(file: Path, name: str, drop: str) -> str:
+    named, bound = shlex.quote(str(file)), f"--max-quality-drop {shlex.quote(drop)}"
     return (
         "Begun by `autocompress init`, which guessed what is written here. Change what is not as you meant it;\n"
         "docs/study.md and `autocompress schema study` explain every key, and unknown keys are refused.\n"
         "\n"
         f"  autocompress check {named}\n"
-        f"  autocompress run {named}"
+        f"  autocompress run {named}\n"
+        f"  autocompress pick {shlex.quote(name)} {bound} --minimize latency_ms --out small/"
     )

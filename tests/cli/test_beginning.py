@@ -45,8 +45,10 @@ def written(path: Path) -> dict[str, Any]:
 
 
 def test_init_writes_a_study_that_check_finds_in_order(folder: Path, run: Run, model: Path, data: Path) -> None:
-    ended = run("init", str(model), "--data", data.name, "--max-latency", "5 ms", "--minutes", "3")
+    ended = run("init", str(model), "--data", data.name, "--max-latency", "5 ms", "--minutes", "3", "--max-drop", "2pt")
     assert (ended.code, ended.out) == (0, ""), ended.err
+    head = (folder / "study.yaml").read_text(encoding="utf-8")
+    assert "#   autocompress pick my-reviews-2-tiny-model --max-quality-drop 2pt --minimize latency_ms" in head
     tree = written(folder / "study.yaml")
     assert tree["name"] == "my-reviews-2-tiny-model"
     assert tree["task"] == {
