@@ -24,6 +24,7 @@ from autocompress.core.outcome import Evaluated, Failed, Infeasible, Outcome, va
 from autocompress.core.policy import Setting
 from autocompress.core.stored_parts import parts_from_json
 from autocompress.errors import HostError
+from autocompress.report.notebook import first_points
 from autocompress.report.policies import explain_policy
 from autocompress.store import Store
 
@@ -44,7 +45,7 @@ def in_optuna(store: Store, name: str) -> InMemoryStorage:
     row, storage = store.study(name), InMemoryStorage()
     shape = parts_from_json(row.facts.get("shape"))
     outcomes = {record.candidate.digest: record for record in store.records(name)}
-    points = {digest: proposal.parameters for proposal, digest in store.proposals(name)}
+    points = first_points(store, name)
     distributions = _distributions(points.values())
 
     def about(digest: str) -> dict[str, Any]:

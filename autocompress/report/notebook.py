@@ -3,12 +3,14 @@
 from __future__ import annotations
 
 import io
+from collections.abc import Mapping
 from html import escape
 from typing import TYPE_CHECKING, Any, Final
 
 from rich.console import Console, RenderableType
 
 from autocompress.core.outcome import Failed, Infeasible, Record
+from autocompress.core.policy import Setting
 from autocompress.core.stored_parts import parts_from_json
 from autocompress.report.front import FrontReport
 from autocompress.report.html import page
@@ -49,7 +51,7 @@ def candidates_table(store: Store, name: str) -> DataFrame:
     import pandas
 
     shape = parts_from_json(store.study(name).facts.get("shape"))
-    points = {digest: proposal.parameters for proposal, digest in reversed(store.proposals(name))}
+    points = first_points(store, name)
     files = {one.candidate.number: one for one in store.finalists(name)}
     rows: list[dict[str, Any]] = []
     for record in store.records(name):
@@ -63,6 +65,11 @@ def candidates_table(store: Store, name: str) -> DataFrame:
         row |= {f"at.{knob}": value for knob, value in points.get(candidate.digest, {}).items()}
         rows.append(row)
     return pandas.DataFrame.from_records(rows, index="number")
+
+
+def first_points(store: Store, name: str) -> dict[str, Mapping[str, Setting]]:
+    """By a candidate's digest, the point of the space that first led to it; later proposals came to the same."""
+    return {digest: proposal.parameters for proposal, digest in reversed(store.proposals(name))}
 
 
 def _what_became(record: Record) -> dict[str, Any]:

@@ -154,11 +154,11 @@ def _dots(report: FrontReport, x: str, y: str) -> list[Dot]:
 
 
 def _gain(member: Member, metric: str) -> str:
-    """How much better than the uncompressed model it is in what is drawn."""
-    ratio = member.relative.size_ratio
+    """How much better than the uncompressed model it is in what is drawn: in size or speed, as other costs are not
+    compared."""
     if metric == "size_mb":
-        return "" if ratio is None else change(ratio)
-    return times(member.relative.speedup)
+        return change(member.relative.size_ratio)
+    return times(member.relative.speedup) if metric in ("latency_ms", "throughput") else ""
 
 
 def _cascades(report: FrontReport, x: str, y: str) -> list[Dot]:
