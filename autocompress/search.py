@@ -16,11 +16,13 @@ from typing import Any, Final
 
 from autocompress.core.outcome import (
     RUNG_SLICED,
+    Candidate,
     Evaluated,
     Failed,
     Infeasible,
     Outcome,
     Priced,
+    Record,
 )
 from autocompress.core.policy import CompressionPolicy, Setting
 from autocompress.core.ports import Done, Job, Lost, Runner, Sampler, Tally
@@ -57,6 +59,8 @@ class Watch:
     on_change: Callable[[Tally], None] = lambda _: None
     stopped: Callable[[], bool] = lambda: False
     clock: Callable[[], float] = time.monotonic
+    on_judged: Callable[[Record], None] = lambda _: None
+    """Called with each candidate once its outcome is stored."""
 
 
 class Search:
@@ -248,6 +252,8 @@ class Search:
             provenance=self._provenance,
         )
         self._count(job, outcome)
+        candidate = Candidate(job.number, job.policy)
+        self._watch.on_judged(Record(candidate, outcome, job.attempt, seconds, self._provenance))
         for number in self._waiting.pop(job.policy.digest, []):
             self._sampler.tell(number, outcome)
 

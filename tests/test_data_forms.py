@@ -13,7 +13,7 @@ from autocompress.core.outcome import Evaluated
 from autocompress.errors import IntegrityError, Interrupted, NotFoundError
 from autocompress.operators import OPERATORS
 from autocompress.study.gathering import gather
-from autocompress.study.study import ROWS, SilentObserver
+from autocompress.study.study import SilentObserver
 from autocompress.tasks import TextClassification
 from tests.given_study import write_data, write_model, write_study
 
@@ -89,7 +89,7 @@ def test_frames_from_python_are_searched_on_after_an_interruption_and_a_move(pro
     with autocompress.open_study("frames", storage=storage) as study:
         assert sum(isinstance(record.outcome, Evaluated) for record in study.records()) == 2
         assert str(study.spec.task.data).startswith("rows given from Python (")
-        inputs = gather(study.spec, SilentObserver(), kept=study.store.artifacts / ROWS)
+        inputs = gather(study.spec, SilentObserver(), kept=study.store.artifacts)
         found = TextClassification.load(study.spec.task, inputs.data, inputs.model)
     assert list(seen(found)) == list(seen(whole))
 
@@ -97,7 +97,7 @@ def test_frames_from_python_are_searched_on_after_an_interruption_and_a_move(pro
 def test_rows_that_a_study_kept_are_missed_and_their_change_is_noticed(project: Path) -> None:
     spec, storage = written(project, "lost", {}), project / "lost.db"
     interrupted(spec, storage, pandas.read_csv(project / "texts.csv"))
-    (kept,) = (project / "lost-artifacts" / ROWS).iterdir()
+    (kept,) = (project / "lost-artifacts" / ".rows").iterdir()
     kept.write_bytes(kept.read_bytes() + b"\n")
     with pytest.raises(IntegrityError, match="so these are not the rows that the study was given"):
         autocompress.resume("lost", storage=str(storage), workers=0)

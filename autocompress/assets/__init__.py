@@ -2,7 +2,7 @@
 
 from autocompress.assets.cached import check_cache, find_entry, new_entry
 from autocompress.assets.digests import data_digest, file_digest
-from autocompress.assets.fetching import fetch
+from autocompress.assets.fetching import fetch, kept_place
 from autocompress.assets.model_folders import check_model_folder, check_weights, model_folder_problems
 from autocompress.assets.private import private_files
 from autocompress.assets.replacing import (
@@ -43,6 +43,7 @@ __all__ = [
     "file_digest",
     "find_entry",
     "host_errors",
+    "kept_place",
     "model_folder_problems",
     "new_entry",
     "new_export",

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from pathlib import Path
+from typing import Final
 
 from autocompress.assets.conversion import converted
 from autocompress.assets.digests import file_digest
@@ -12,10 +13,14 @@ from autocompress.core.data_spec import Asset, ModelAsset
 from autocompress.core.paths import expanded
 from autocompress.errors import IntegrityError, NotFoundError
 
+_ROWS: Final = ".rows"
+_MODELS: Final = ".models"
+"""Folders among the artifacts. No study can have such a name."""
+
 
 def fetch(asset: Asset, *, kind: Kind = "model", kept: Path | None = None, progress: Progress | None = None) -> Path:
     """The asset's file or folder, downloaded where needed and checked against its hash where it has one. `kind` is that
-    of a hub repository, `kept` the folder of what studies keep.
+    of a hub repository, `kept` the folder of a database's artifacts.
 
     Raises NotFoundError, HostError when it cannot be downloaded, IntegrityError when it is not the expected content.
     """
@@ -43,10 +48,19 @@ def _local(asset: Asset) -> Path:
     return found
 
 
-def _kept(name: str, folder: Path | None) -> Path:
-    path = (folder or Path()) / name
-    if folder is None or not path.is_file():
-        raise NotFoundError(f"{path}: the rows that the study was given from Python are gone; give them to a new study")
+def kept_place(artifacts: Path, name: str) -> Path:
+    """Where what came from Python lies among the artifacts of a database: rows, or the folder of a model."""
+    return artifacts / (_ROWS if name.endswith(".jsonl") else _MODELS) / name
+
+
+def _kept(name: str, artifacts: Path | None) -> Path:
+    path = kept_place(artifacts or Path(), name)
+    what, are = ("rows", "are") if path.suffix else ("model", "is")
+    if artifacts is None or not path.exists():
+        raise NotFoundError(
+            f"{path}: the {what} that the study was given from Python {are} gone; start a new study with the {what}"
+        )
     if (got := file_digest(path)) != path.stem:
-        raise IntegrityError(f"{path}: its SHA-256 is {got}, so these are not the rows that the study was given")
+        told = f"{'these' if path.suffix else 'this'} {are} not the {what} that the study was given"
+        raise IntegrityError(f"{path}: its SHA-256 is {got}, so {told}")
     return path

@@ -12,7 +12,7 @@ from autocompress.config.document import Place
 from autocompress.config.problems import Problems
 from autocompress.core.data_spec import SPLITS, Asset
 from autocompress.core.metrics import METRICS
-from autocompress.core.scores import SCORES, MetricSpec
+from autocompress.core.scores import MetricSpec
 from autocompress.core.spec import StudySpec
 
 _SEED: Final = 2**32 - 1  # what the generators behind the samplers take
@@ -86,9 +86,9 @@ def _of_bounds(spec: StudySpec) -> Iterator[tuple[Place, str]]:
 def _wrong_bound(metric: str, value: float, scored: MetricSpec) -> str:
     """Why no value of the metric lies there; empty when some do."""
     is_share = METRICS[metric].unit == "share"
-    kind = SCORES[scored.name]
+    kind = scored.kind
     if is_share and kind.worst < 0:
-        most = 1.0 if kind.direction == "maximize" else 0.0
+        most = math.inf if scored.function else 1.0 if kind.direction == "maximize" else 0.0
         if kind.worst <= value <= most:
             return ""
         return f"must be at most {most:g}, as {kind.quality} is, got {_short(value)}"

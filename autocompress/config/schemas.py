@@ -49,10 +49,8 @@ def json_schema(kind: Kind) -> dict[str, Any]:
         metric = definitions["TaskSpec"]["properties"]["metric"]
         of_scores: dict[str, Any] = {"enum": list(SCORES)}
         metric["anyOf"] = [of_scores, {"$ref": "#/$defs/MetricSpec"}]
-        definitions["MetricSpec"]["properties"]["name"] = {
-            **definitions["MetricSpec"]["properties"]["name"],
-            **of_scores,
-        }
+        definitions["MetricSpec"]["if"] = {"not": {"required": ["function"]}}  # whose name is the user's
+        definitions["MetricSpec"]["then"] = {"properties": {"name": of_scores}}
         for part in ("objectives", "constraints"):
             properties[part]["propertyNames"] = {"enum": sorted(METRICS)}
         threads = definitions["Workload"]["properties"]

@@ -58,11 +58,17 @@ def load_study(ref: str | Path, *, operators: Mapping[str, Operator], data_given
 
 
 def study_from_tree(
-    tree: Mapping[str, Any], *, base: Path, operators: Mapping[str, Operator], source: str
+    tree: Mapping[str, Any],
+    *,
+    base: Path,
+    operators: Mapping[str, Operator],
+    source: str,
+    data_given: bool = False,
 ) -> StudySpec:
-    """The study that a file would hold which holds this tree, and lies in the folder `base`. Raises SpecError."""
+    """The study that a file would hold which holds this tree, and lies in the folder `base`; `data_given` as in
+    `load_study`. Raises SpecError."""
     problems = Problems(document := Document(source, dict(tree)))
-    spec = study_of(document, problems, base=base, operators=operators)
+    spec = study_of(document, problems, base=base, operators=operators, data_given=data_given)
     problems.raise_any()
     assert spec is not None, "no value and no problem"
     return spec
@@ -94,13 +100,17 @@ def study_of(
 
 
 def spec_to_json(spec: StudySpec) -> dict[str, Any]:
-    """Plain data that `study_from_json` reads back as an equal spec. What certifies nothing, and what has an uncut
-    finalist as all do, is stored as it was before there were such keys: a study of then has no difference to tell."""
+    """Plain data that `study_from_json` reads back as an equal spec. What certifies nothing, what has an uncut finalist
+    as all do, and a metric of ours are stored as they were before there were such keys: a study of then has no
+    difference to tell."""
     tree: dict[str, Any] = adapter(StudySpec).dump_python(spec, mode="json")
     if spec.finalists.certify is None:
         del tree["finalists"]["certify"]
     if spec.finalists.uncut:
         del tree["finalists"]["uncut"]
+    metric = tree["task"]["metric"]
+    if isinstance(metric, dict) and metric["function"] is None:
+        del metric["function"]
     return tree
 
 

@@ -39,7 +39,8 @@ class Asset:
     sha256: str | None = None
     """What it must hold: of a wheel, the wheel's own hash."""
     kept: str | None = None
-    """A file that the study keeps among its artifacts: rows that it was given from Python. Never written by hand."""
+    """What the study keeps among its artifacts, as it was given it from Python: a file of rows, or a model's folder.
+    Never written by hand."""
     __pydantic_config__: ClassVar[dict[str, str]] = _FORBID
 
     def __post_init__(self) -> None:
@@ -56,7 +57,7 @@ class Asset:
             raise ValueError("a wheel asset needs the `member` inside the wheel")
         if self.sha256 and not re.fullmatch(r"[0-9a-f]{64}", self.sha256):
             raise ValueError("`sha256` must be 64 lower-case hex digits")
-        if self.kept and not re.fullmatch(r"[0-9a-f]{64}\.jsonl", self.kept):
+        if self.kept and not re.fullmatch(r"[0-9a-f]{64}(\.jsonl)?", self.kept):
             raise ValueError(f"`kept` is written by autocompress alone; give a `path` instead of {self.kept!r}")
         if self.member and (self.member.startswith("/") or ".." in self.member.split("/")):
             raise ValueError(f"`member` must lie inside the wheel, got {self.member!r}")
@@ -65,7 +66,7 @@ class Asset:
         if self.hub:
             return f"{self.hub}@{self.revision}"
         if self.kept:
-            return f"rows given from Python ({self.kept[:8]})"
+            return f"{'rows' if '.' in self.kept else 'model'} given from Python ({self.kept[:8]})"
         return self.path or f"{self.wheel}:{self.member}"
 
 
@@ -377,6 +378,8 @@ class TaskSpec:
         known = form_of(self.kind).metrics
         if self.metric is None:
             object.__setattr__(self, "metric", known[0])
+        if isinstance(self.metric, MetricSpec) and self.metric.function is not None:
+            return
         name = self.metric.name if isinstance(self.metric, MetricSpec) else str(self.metric)
         if name not in known:
             raise ValueError(

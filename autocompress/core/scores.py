@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import ClassVar, Final
 
+from autocompress.core.functions import GIVEN, is_path
 from autocompress.core.metrics import Direction
 from autocompress.errors import did_you_mean
 
@@ -34,6 +36,7 @@ class ScoreKind:
 
 
 _ENDLESS: Final = -1e6
+_OWN: Final = re.compile(r"[A-Za-z][\w-]{0,39}")
 
 SCORES: Final[Mapping[str, ScoreKind]] = {
     kind.name: kind
@@ -65,9 +68,16 @@ class MetricSpec:
     """The class that `f1` and `roc-auc` are of."""
     k: int | None = None
     """How many of the nearest `recall` looks at."""
+    function: str | None = None
+    """A function of your own that scores, as `module:name`: it is given outputs and targets as arrays with a row each,
+    and returns a number, larger where it is better. `name` is what you call it. `given` stands for one that came from
+    Python, `autocompress.run(..., score=...)`."""
     __pydantic_config__: ClassVar[dict[str, str]] = _FORBID
 
     def __post_init__(self) -> None:
+        if self.function is not None:
+            self._check_own(self.function)
+            return
         if self.name not in SCORES:
             raise ValueError(f"no metric is called {self.name!r}; {did_you_mean(self.name, SCORES)}")
         if (self.name == "f1") != bool(self.label) and self.name != "roc-auc":
@@ -78,8 +88,27 @@ class MetricSpec:
         if self.k is not None and self.k < 1:
             raise ValueError(f"`k >= 1` must hold, got {self.k}")
 
+    def _check_own(self, function: str) -> None:
+        """Raises ValueError."""
+        if function != GIVEN and not is_path(function):
+            raise ValueError(f"`function` must read `module:name`, got {function!r}")
+        if not _OWN.fullmatch(self.name) or self.name in SCORES:
+            raise ValueError(
+                "`name` must be a word of letters, digits, '-' and '_' that is no metric of ours where there is a "
+                f"`function`, got {self.name!r}"
+            )
+        if self.label is not None or self.k is not None:
+            raise ValueError("`label` and `k` belong to metrics of ours; a `function` knows by itself")
+
+    @property
+    def kind(self) -> ScoreKind:
+        """What is known of it. A function of the user's may have any value; differences are told in hundredths."""
+        return SCORES[self.name] if self.function is None else ScoreKind(self.name, "maximize", _ENDLESS, "your own")
+
     def __str__(self) -> str:
         """As a measurement's unit has it: `accuracy`, `f1 of spam`, `recall@10`, `-rmse`."""
+        if self.function is not None:
+            return self.name
         tail = f" of {self.label}" if self.label else f"@{self.k}" if self.k else ""
         return SCORES[self.name].quality + tail
 

@@ -39,7 +39,7 @@ from autocompress.errors import IntegrityError
 from autocompress.exported.rebuild import load_torch, uncompressed
 from autocompress.exported.verification import time_sessions
 from autocompress.inputs.outputs import apart, stacked
-from autocompress.tasks import Examples, Task, of_tokens, task_named
+from autocompress.tasks import Examples, Task, can_score, of_tokens, served_task
 
 _LOGIT_TOLERANCE: Final = 0.05
 """int8 kernels of another CPU round differently; fp32 ones stay far below."""
@@ -98,9 +98,13 @@ class FolderReport:
                 f"outputs: largest difference {self.largest_difference:.2g}, {self.agreement:.1%} of answers the same "
                 f"({given})"
             )
-            found.append(
-                f"{self.metric} on the folder's check {self.rows}: {self.quality:.4f} (was {self.promised_quality:.4f})"
-            )
+            if self.quality is None:
+                found.append(f"{self.metric} is a function of yours, and is not asked here")
+            else:
+                found.append(
+                    f"{self.metric} on the folder's check {self.rows}: {self.quality:.4f} (was "
+                    f"{self.promised_quality:.4f})"
+                )
         if self.parity is not None:
             found.append(
                 f"parity: outputs of the file and of the folder's torch form differ by at most {self.parity:.2g}"
@@ -130,7 +134,10 @@ class _Answers:
     def difference(self) -> float:
         return apart(self.logits, self.checked.logits)
 
-    def scored(self, task: Task, logits: NDArray[np.float32]) -> float:
+    def scored(self, task: Task, logits: NDArray[np.float32]) -> float | None:
+        """None where that is a function of somebody's own."""
+        if not can_score(task):
+            return None
         checked = self.checked
         pad = task.tokenizer.pad if task.modality == "text" else 0
         return task.score(logits, Examples(checked.texts, checked.tokens, checked.labels, pad)).value
@@ -161,7 +168,7 @@ def _verified(folder: Path, rounds: int, seconds: float) -> FolderReport:
     if damaged := [line for name, line in files.changed.items() if name != CARD]:
         raise IntegrityError("\n".join(damaged))
     exported = ExportedModel(folder)
-    task, workload = task_named(str(manifest.task["kind"])).served(manifest.task), Workload.of(manifest.workload)
+    task, workload = served_task(manifest.task), Workload.of(manifest.workload)
     answers = None if CHECK in files.missing else _answers(folder, manifest, exported, workload)
     tokens = () if answers is None else answers.tokens
     rows = 1 + max((int(ids.max(initial=1)) for ids in tokens), default=1)

@@ -2,8 +2,8 @@
 and row."""
 
 from autocompress.reading.cells import ordered
-from autocompress.reading.given import kept, rows_given
+from autocompress.reading.given import kept, raw_lines, rows_given
 from autocompress.reading.labelled import ALL, Labelled, Rows, read_labelled
 from autocompress.reading.unlabelled import read_texts
 
-__all__ = ["ALL", "Labelled", "Rows", "kept", "ordered", "read_labelled", "read_texts", "rows_given"]
+__all__ = ["ALL", "Labelled", "Rows", "kept", "ordered", "raw_lines", "read_labelled", "read_texts", "rows_given"]

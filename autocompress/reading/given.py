@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import base64
 import json
+import math
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import replace
 from pathlib import Path
@@ -62,6 +63,53 @@ def kept(spec: DataSpec, files: Mapping[str, str]) -> DataSpec:
         ignore=(),
         **splits,
     )
+
+
+def raw_lines(data: object) -> dict[str, bytes]:
+    """The same rows as lines of JSON with all of their columns, whatever these are called: what a study is guessed
+    from. Raises SpecError for what is no table."""
+    found = {}
+    for name, (where, part) in _parts(data).items():
+        rows = [{str(key): _plain(cell) for key, cell in row.items()} for row in _raw(where, part)]
+        found[name] = "".join(json.dumps(row, default=str) + "\n" for row in rows).encode()
+    return found
+
+
+def _raw(where: str, data: Any) -> list[Mapping[str, Any]]:
+    if type(data).__module__.startswith("pandas") and hasattr(data, "columns"):
+        return list(data.to_dict("records"))
+    if hasattr(data, "features") and hasattr(data, "with_format"):
+        named = {name: names for name, one in data.features.items() if (names := _class_names(one))}
+        return [
+            {key: _named(cell, named[key]) if key in named else cell for key, cell in row.items()}
+            for row in data.with_format(None)
+        ]
+    if hasattr(data, "__arrow_c_stream__"):
+        import pyarrow
+
+        return list(pyarrow.table(data).to_pylist())
+    if isinstance(data, Mapping):
+        return [dict(zip(data, cells, strict=True)) for cells in zip(*data.values(), strict=True)]
+    rows = list(data) if isinstance(data, Iterable) and not isinstance(data, str | bytes) else []
+    if rows and all(isinstance(row, Mapping) for row in rows):
+        return rows
+    if rows and all(isinstance(row, Sequence) and not isinstance(row, str) and len(row) == 2 for row in rows):
+        return [dict(zip(("text", "label"), row, strict=True)) for row in rows]
+    raise SpecError(f"{where}: {type(data).__name__!r} is no table of texts; give {KINDS}")
+
+
+def _named(cell: Any, names: Sequence[str]) -> Any:
+    """Numbers of classes by their names; -1 is none."""
+    if isinstance(cell, list):
+        return [_named(one, names) for one in cell]
+    return names[cell] if isinstance(cell, int) and 0 <= cell < len(names) else None
+
+
+def _plain(cell: Any) -> Any:
+    """As JSON has it: numbers of numpy are numbers, what is not a number is nothing."""
+    value = cell.tolist() if hasattr(cell, "tolist") else cell
+    is_nothing = type(value).__name__ in ("NAType", "NaTType") or (isinstance(value, float) and math.isnan(value))
+    return None if is_nothing else value
 
 
 def _parts(data: object) -> dict[str, tuple[str, object]]:

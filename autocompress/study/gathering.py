@@ -10,6 +10,7 @@ from pathlib import Path
 from autocompress.assets import check_cache, fetch, file_digest
 from autocompress.assets.model_folders import model_folder_problems
 from autocompress.core.data_spec import Asset
+from autocompress.core.functions import Function
 from autocompress.core.ports import Observer
 from autocompress.core.spec import StudySpec
 from autocompress.deploy.session import runtime
@@ -28,10 +29,12 @@ class Inputs:
     data: Mapping[str, Path]
     digests: Mapping[str, str]
     texts: Path | None = None
+    scoring: Function | None = None
+    """What the study is scored by, where that is a function of the user's."""
 
 
 def gather(spec: StudySpec, observer: Observer, *, kept: Path | None = None) -> Inputs:
-    """Fetches the model, the data and the unlabelled texts. `kept` is the folder of rows that came from Python."""
+    """Fetches the model, the data and the unlabelled texts. `kept` is where what came from Python is kept."""
     observer.stage("assets", ", ".join(map(str, spec.sources.values())))
 
     check_cache()

@@ -4,13 +4,14 @@ moment."""
 from __future__ import annotations
 
 import logging
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from contextlib import suppress
 from dataclasses import replace
 from typing import TYPE_CHECKING, Any, Final, NoReturn, final
 
 from autocompress import config
 from autocompress.core.interruption import Switch, interruptible, shielded
+from autocompress.core.outcome import Record
 from autocompress.core.ports import Observer, Tally
 from autocompress.core.refusals import host_error
 from autocompress.core.spec import POPULATION_FACT, RENOMINATE_FACT, StudySpec
@@ -58,8 +59,10 @@ def conduct(
     workers: int | None,
     ray_address: str | None,
     here: bool = False,
+    on_judged: Callable[[Record], None] = lambda _: None,
 ) -> None:
-    """Runs the stages; a stop or an error leaves a state that says so and everything that was finished.
+    """Runs the stages, and calls `on_judged` with each candidate of the search once it is stored; a stop or an error
+    leaves a state that says so and everything that was finished.
 
     Raises Interrupted after a signal, whatever came of it on its way out of the libraries; HostError where a disk is
     full, whoever was writing.
@@ -78,6 +81,7 @@ def conduct(
                 ray_address=ray_address,
                 switch=switch,
                 here=here,
+                on_judged=on_judged,
             ).run()
         except KeyboardInterrupt:
             _stopped(store, lease, switch)

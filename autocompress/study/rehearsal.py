@@ -28,7 +28,7 @@ from autocompress.errors import CandidateError, SpecError
 from autocompress.finalists.recovery import work_of
 from autocompress.planning.stages import Measured
 from autocompress.study.preflight import some_of
-from autocompress.tasks import Batch, Rows, batches
+from autocompress.tasks import Batch, Rows, Scoring, batches
 from autocompress.teacher.teacher import FirstLook, first_look
 
 _BATCH: Final = 32
@@ -38,7 +38,13 @@ _QUANTILES: Final = (0.375, 0.625, 0.125, 0.875)
 
 
 def rehearse(
-    spec: StudySpec, model_folder: Path, data: Mapping[str, Path], *, workers: int, unlabelled: int = 0
+    spec: StudySpec,
+    model_folder: Path,
+    data: Mapping[str, Path],
+    *,
+    workers: int,
+    unlabelled: int = 0,
+    scoring: Scoring | None = None,
 ) -> Measured:
     """Times steps of a study of which nothing may have been trained yet; `unlabelled` texts are learned from too. The
     generators and the number of threads of this process are left as they were.
@@ -46,7 +52,7 @@ def rehearse(
     Raises SpecError when the model does not fit the study, or cannot be trained as it says.
     """
     began = time.perf_counter()
-    look = first_look(spec, model_folder, data)
+    look = first_look(spec, model_folder, data, scoring=scoring)
     reading, train = time.perf_counter() - began, look.task.examples("train")
     anatomy = anatomy_of(look.model)
     shape, transfer = anatomy.shape(), spec.finalists.transfer

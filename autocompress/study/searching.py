@@ -8,9 +8,9 @@ from typing import Any
 from autocompress.candidates.evaluate import Setup, SliceEvaluator
 from autocompress.candidates.lessons import Lessons
 from autocompress.core.interruption import Switch
+from autocompress.core.outcome import Record
 from autocompress.core.pareto import costs
 from autocompress.core.ports import Evaluate, Observer, Runner
-from autocompress.core.scores import SCORES
 from autocompress.core.space import SearchSpace
 from autocompress.core.spec import POPULATION_FACT, StudySpec
 from autocompress.finalists.recovery import Recovery, Rehearsal, RehearsalEvaluator
@@ -36,12 +36,13 @@ class SearchStage:
         ray: Any,
         observer: Observer,
         switch: Switch,
+        on_judged: Callable[[Record], None],
     ) -> None:
         """Without a `ray` candidates are judged in this process. The search looks at the `switch` by itself."""
         self._spec, self._store, self._lease = spec, store, lease
         self._space, self._pricing = space, pricing
         self._workers, self._ray = workers, ray
-        self._observer, self._switch = observer, switch
+        self._observer, self._switch, self._on_judged = observer, switch, on_judged
 
     def run(self, setup: Setup, lessons: Callable[[], Lessons], provenance: Mapping[str, Any]) -> None:
         """Until the budget is spent; at once where it is."""
@@ -60,7 +61,11 @@ class SearchStage:
                 runner=runner,
                 budget=spec.budget,
                 provenance=provenance,
-                watch=Watch(on_change=self._observer.tally, stopped=lambda: self._switch.thrown is not None),
+                watch=Watch(
+                    on_change=self._observer.tally,
+                    stopped=lambda: self._switch.thrown is not None,
+                    on_judged=self._on_judged,
+                ),
                 first=cheapest_whole(self._space, self._pricing, costs(spec.objectives), seed=spec.seed),
             )
             tally = search.run()
@@ -92,7 +97,7 @@ class SearchStage:
             objectives=spec.objectives,
             constraints=spec.constraints,
             seed=spec.seed,
-            worst={"quality": SCORES[spec.task.scored.name].worst},
+            worst={"quality": spec.task.scored.kind.worst},
             population=population_for(begun),
             history=[(proposal, outcomes[digest]) for proposal, digest in self._store.proposals(spec.name)],
         )

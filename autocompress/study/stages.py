@@ -20,6 +20,7 @@ from autocompress.candidates.lessons import Lessons
 from autocompress.core.cores import usable_cores
 from autocompress.core.device import DeviceProfile
 from autocompress.core.interruption import Switch
+from autocompress.core.outcome import Record
 from autocompress.core.parts import ModelParts
 from autocompress.core.policy import content_digest
 from autocompress.core.ports import Observer
@@ -81,12 +82,13 @@ class Conductor:
         ray_address: str | None = None,
         switch: Switch,
         here: bool = False,
+        on_judged: Callable[[Record], None] = lambda _: None,
     ) -> None:
         """`workers` defaults to the cores of this machine; 0 evaluates in this process, without Ray. The search and the
         training of finalists look at the `switch` by themselves, and are patient with what they run. `here` takes a
         study of another machine over."""
         self._asked, self._spec, self._inputs, self._store, self._lease = spec, spec, inputs, store, lease
-        self._observer, self._switch, self._here = observer, switch, here
+        self._observer, self._switch, self._here, self._on_judged = observer, switch, here, on_judged
         self._workers = usable_cores() if workers is None else workers
         self._address = ray_address
         self._timings: dict[str, float] = dict(store.study(spec.name).facts.get("timings", {}))
@@ -138,6 +140,7 @@ class Conductor:
                     ray=ray,
                     observer=self._observer,
                     switch=self._switch,
+                    on_judged=self._on_judged,
                 )
                 search.run(setup, lessons, provenance)
             self._switch.check()
@@ -180,6 +183,7 @@ class Conductor:
                     self._inputs.data,
                     workers=self._workers,
                     unlabelled=len(texts or ()),
+                    scoring=self._inputs.scoring,
                 )
             )
         self._spec = self._pacing.at(TEACHER, self._spec)
@@ -271,6 +275,7 @@ class Conductor:
                 self._inputs.data,
                 on_progress=on_progress,
                 on_note=self._observer.note,
+                scoring=self._inputs.scoring,
             )
         task = teacher.task
         sizes = {name: len(task.examples(name)) for name in ("train", "validation", "test")}

@@ -5,35 +5,28 @@ Reading a study needs neither torch nor Ray; they are imported when something is
 
 from __future__ import annotations
 
-import hashlib
 import logging
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import replace
 from pathlib import Path
 from types import TracebackType
-from typing import TYPE_CHECKING, Any, Final, Self, final
+from typing import TYPE_CHECKING, Any, Self, final
 
 from autocompress import config
-from autocompress.assets import (
-    CARD,
-    copy_listed,
-    earlier_export,
-    file_digest,
-    new_export,
-    private_files,
-    write_atomically,
-)
+from autocompress.assets import private_files
+from autocompress.core.functions import Function, restored
 from autocompress.core.interruption import shielded
 from autocompress.core.outcome import Record
 from autocompress.core.ports import Observer, Tally
 from autocompress.core.spec import Bound, StudySpec
-from autocompress.core.task_kinds import form_of
-from autocompress.errors import NotFoundError, SpecError
+from autocompress.errors import SpecError
 from autocompress.operators import OPERATORS
 from autocompress.planning.stages import as_planned
 from autocompress.report import FrontReport, Member, PickBounds, Picked, PickedCascade, front_report, pick, pick_cascade
 from autocompress.report.notebook import candidates_table, framed
 from autocompress.store import Store, StudyRow
+from autocompress.study.exports import export as export
+from autocompress.study.given import Given, settled
 from autocompress.study.life import check_workers, conduct, extend, extended, make_room, never_begun, refuse_taken
 
 if TYPE_CHECKING:
@@ -46,8 +39,8 @@ if TYPE_CHECKING:
 
 logger = logging.getLogger(__name__)
 
-ROWS: Final = ".rows"
-"""The folder among the artifacts that holds rows given from Python. No study can have this name."""
+Callback = Callable[["Study", Record], None]
+"""Called after each candidate that the search judged, once that is stored; KeyboardInterrupt stops the study."""
 
 
 @final
@@ -226,11 +219,14 @@ class Study:
         finalists: int | None = None,
         takeover: bool = False,
         here: bool = False,
+        score: Function | str | None = None,
+        callbacks: Sequence[Callback] = (),
     ) -> Self:
         """Goes on where the study stopped; does nothing once it is complete, unless it is given more to do: so many
         `trials`, `search_minutes` or `finalists` in all, or `minutes` of the whole study, where its file bounds these.
         With `takeover` it is taken from a process that runs it; with `here` its device is this machine from now on,
-        whatever it was: see `environment.take_over`.
+        whatever it was: see `environment.take_over`. A `score` that the study was given, and that no other process
+        finds by its name, is given again; `callbacks` as in `run`.
 
         Raises SpecError when the model, the data or the machine are no longer those of the study, or when it is given
         less than it has done; StudyLockedError while another process runs it.
@@ -254,11 +250,22 @@ class Study:
         if not here:
             check_environment(self.row, spec, watching)
         check_workers(watching, workers=workers, ray_address=ray_address)
-        inputs = self._inputs(watching)
+        scoring = _scoring(spec, score)
+        inputs = replace(self._inputs(watching), scoring=scoring)
         with self.store.lease(self.name, takeover=takeover) as lease:
             if longer != spec and not here:
                 extend(spec, longer, self.store, lease)
-            conduct(longer, inputs, self.store, lease, watching, workers=workers, ray_address=ray_address, here=here)
+            conduct(
+                longer,
+                inputs,
+                self.store,
+                lease,
+                watching,
+                workers=workers,
+                ray_address=ray_address,
+                here=here,
+                on_judged=_called(self, callbacks),
+            )
         return self
 
     def explain(
@@ -296,7 +303,7 @@ class Study:
         """Raises SpecError when the model or the data are no longer those of the study."""
         from autocompress.study.gathering import gather
 
-        inputs = gather(self.spec, observer, kept=self.store.artifacts / ROWS)
+        inputs = gather(self.spec, observer, kept=self.store.artifacts)
         changes = config.diff_specs(dict(self.row.fingerprint), dict(inputs.digests))
         if changes:
             raise SpecError(
@@ -341,6 +348,8 @@ def resume(
     finalists: int | None = None,
     takeover: bool = False,
     here: bool = False,
+    score: Function | str | None = None,
+    callbacks: Sequence[Callback] = (),
 ) -> Study:
     """Opens a stored study and goes on with it, as `Study.resume` does."""
     study = open_study(name, storage=storage)
@@ -355,6 +364,8 @@ def resume(
             finalists=finalists,
             takeover=takeover,
             here=here,
+            score=score,
+            callbacks=callbacks,
         )
     except BaseException:
         study.close()
@@ -389,7 +400,7 @@ def plan(spec: StudySpec, *, workers: int | None = None, observer: Observer | No
 
 @private_files()
 def run(
-    spec: StudySpec | str | Path,
+    spec: StudySpec | Mapping[str, Any] | str | Path | None = None,
     *,
     storage: str | None = None,
     workers: int | None = None,
@@ -397,27 +408,33 @@ def run(
     observer: Observer | None = None,
     given: Mapping[str, Any] | None = None,
     name: str | None = None,
+    model: Any = None,
+    tokenizer: Any = None,
     data: object = None,
+    score: Function | str | None = None,
+    callbacks: Sequence[Callback] = (),
 ) -> Study:
-    """Runs a new study: a spec, or the name or path of a study file. `workers` defaults to the cores of this machine;
-    0 runs without Ray. `given` is the spec as the user wrote it, kept beside the resolved one. A study of the same name
-    that never judged anything is begun anew.
+    """Runs a new study: a spec, the name or path of a study file, or a mapping with the keys of one; of a mapping, or
+    of nothing, that leaves out what a study needs, the rest is guessed from model and data as `autocompress compress`
+    does. `workers` defaults to the cores of this machine; 0 runs without Ray. `given` is the spec as the user wrote it,
+    kept beside the resolved one. A study of the same name that never judged anything is begun anew.
 
-    `data` are labelled texts in place of those that the study names: a pandas DataFrame, a `datasets.Dataset`, an arrow
-    table, a list of (text, label) pairs or of dicts, or a mapping of train, validation and test to these. The study
-    keeps a copy among its artifacts, so that it can be resumed from anywhere.
+    In place of what the study names, or where it stands in a mapping, may be objects in memory, which the study keeps
+    a copy of among its artifacts, so that it can be resumed from anywhere:
+    - `model`, of transformers, with its `tokenizer` or processor;
+    - `data`, labelled rows: a pandas DataFrame, a `datasets.Dataset`, an arrow table, a list of (text, label) pairs or
+      of dicts, or a mapping of train, validation and test to these;
+    - `score`, a function `(outputs, targets) -> number`, larger where it is better, of arrays with a row each, or
+      `module:name` of one. One that cannot be imported is given again to `resume`.
+    Each of `callbacks` is called with the study and a record once a candidate of the search is judged and stored.
 
     Raises SpecError when the name is taken, with the differences if the stored spec is another.
     """
-    if not isinstance(spec, StudySpec):
-        spec = config.load_study(spec, operators=OPERATORS, data_given=data is not None)
-    if name is not None:
-        spec = replace(spec, name=name)
     watching = observer or SilentObserver()
     store = Store.open(storage)
     try:
-        if data is not None:
-            spec = _with_rows(spec, data, store)
+        spec, found = settled(spec, Given(model, tokenizer, data, score), store, name=name, note=watching.note)
+        scoring = _scoring(spec, found.score)
         resolved = config.spec_to_json(spec)
         refuse_taken(store, spec.name, resolved)
         with shielded():  # a library that is torn apart while it is imported fails in ways of its own
@@ -425,7 +442,7 @@ def run(
 
         check_runtimes(spec)
         check_workers(watching, workers=workers, ray_address=ray_address)
-        inputs = gather(spec, watching, kept=store.artifacts / ROWS)
+        inputs = replace(gather(spec, watching, kept=store.artifacts), scoring=scoring)
         make_room(store, spec.name, watching)
         try:
             with store.new_study(
@@ -435,7 +452,16 @@ def run(
                 fingerprint=dict(inputs.digests),
                 objectives=spec.objectives,
             ) as lease:
-                conduct(spec, inputs, store, lease, watching, workers=workers, ray_address=ray_address)
+                conduct(
+                    spec,
+                    inputs,
+                    store,
+                    lease,
+                    watching,
+                    workers=workers,
+                    ray_address=ray_address,
+                    on_judged=_called(Study(store, spec.name), callbacks),
+                )
         except KeyboardInterrupt:  # between the study's making and its run
             never_begun(store, spec.name)
             raise
@@ -445,47 +471,20 @@ def run(
         raise
 
 
-def _with_rows(spec: StudySpec, data: object, store: Store) -> StudySpec:
-    """The study with these texts, which are kept under what they hold."""
-    from autocompress.reading import kept, rows_given
-
-    files, form = {}, form_of(spec.task.kind)
-    for part, lines in rows_given(spec.task.data, data, form.targets, form.modality).items():
-        files[part] = f"{hashlib.sha256(lines).hexdigest()}.jsonl"
-        if not (store.artifacts / ROWS / files[part]).exists():
-            write_atomically(store.artifacts / ROWS / files[part], lines)
-    return replace(spec, task=replace(spec.task, data=kept(spec.task.data, files)))
-
-
-def export(store: Store, name: str, ref: str, out: Path) -> Path:
-    """Copies a verified finalist's folder to `out`, after checking that every byte is what was verified. An earlier
-    export there is replaced; what was added to it or edited in it is kept. Where `out` holds that very export, but for
-    the user's words in its card, nothing is left to do.
-
-    Raises NotFoundError when it was not verified, IntegrityError when its stored files changed, SpecError when `out`
-    holds anything but an earlier export.
-    """
-    record = store.record(name, ref)
-    finalist = next((f for f in store.finalists(name) if f.candidate.number == record.candidate.number), None)
-    if finalist is None or finalist.state != "verified":
-        why = f": {finalist.reason}" if finalist and finalist.reason else ""
-        raise NotFoundError(
-            f"candidate {record.candidate.digest} of {name!r} was not verified{why}; only verified "
-            f"finalists are exported, see `autocompress pareto {name}`"
-        )
-    from autocompress.exported.proof import stored_files
-
-    source, wanted = store.folder(name) / record.candidate.digest, stored_files(store, name, finalist)
-    if _stands(earlier_export(out, keep=store.places), out, wanted):
-        return out
-    with new_export(out, keep=store.places) as draft:
-        copy_listed(source, draft, wanted)
-    return out
+def _scoring(spec: StudySpec, given: Function | str | None) -> Function | None:
+    """The function that a study is scored by, where that is one of the user's. Raises SpecError where it is not at
+    hand, or where the study has none and one is given."""
+    metric = spec.task.scored
+    if metric.function is not None:
+        return restored(metric.function, given, where="score", study=spec.name)
+    if given is not None:
+        raise SpecError(f"score: study {spec.name!r} is scored by {metric}, which needs no function")
+    return None
 
 
-def _stands(listed: Mapping[str, str] | None, out: Path, wanted: Mapping[str, str]) -> bool:
-    """Whether `out`, whose manifest lists what is given, holds all the `wanted` files; the words of its card are the
-    user's."""
-    if listed is None or {**listed} != {**wanted}:
-        return False
-    return all((out / name).is_file() and file_digest(out / name) == wanted[name] for name in {*wanted} - {CARD})
+def _called(study: Study, callbacks: Sequence[Callback]) -> Callable[[Record], None]:
+    def call(record: Record) -> None:
+        for callback in callbacks:
+            callback(study, record)
+
+    return call

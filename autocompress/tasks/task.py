@@ -61,6 +61,8 @@ class Task(ABC):
     head: ClassVar[str] = SEQUENCE
     """What stands behind the encoder (`anatomy.heads`)."""
     problem: ClassVar[Problem] = "classes"
+    texts_a_row: ClassVar[int] = 1
+    """How many outputs one label belongs to; they stand one after another."""
     settles: ClassVar[bool] = False
     """Whether something is settled by a teacher's outputs for training rows (`settled`)."""
     answer: ClassVar[str]

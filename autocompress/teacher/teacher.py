@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import json
 import logging
+import math
 import shutil
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import asdict, dataclass, replace
@@ -27,7 +28,17 @@ from autocompress.core.training_spec import EPOCH_ROWS
 from autocompress.distill import Progress, answers, predict, train
 from autocompress.errors import CandidateError, NotFoundError, SpecError
 from autocompress.inputs.row_files import AudioFiles
-from autocompress.tasks import Outputs, Rows, Task, batches, judging, task_named
+from autocompress.tasks import (
+    Outputs,
+    Rows,
+    Scoring,
+    Task,
+    batches,
+    can_score,
+    judging,
+    task_named,
+    with_score,
+)
 from autocompress.tasks.classes import OfClasses
 from autocompress.tasks.folding import folding_problem
 from autocompress.tasks.judgement import Tables, answer_tables, fitting_labels, order_problem
@@ -71,13 +82,17 @@ class FirstLook:
     trains: bool
 
 
-def first_look(spec: StudySpec, model_folder: Path, data: Mapping[str, Path]) -> FirstLook:
-    """What a study can be timed with. Raises SpecError and IntegrityError as `prepare_teacher` does."""
+def first_look(
+    spec: StudySpec, model_folder: Path, data: Mapping[str, Path], *, scoring: Scoring | None = None
+) -> FirstLook:
+    """What a study can be timed with; `scoring` as in `prepare_teacher`.
+
+    Raises SpecError and IntegrityError as `prepare_teacher` does."""
     checkpoint = read_checkpoint(model_folder, _head(spec))
     if _is_finished(spec, checkpoint):
-        task, _ = _task_as_it_is(spec, checkpoint, data)
+        task, _ = _task_as_it_is(spec, checkpoint, data, scoring)
         return FirstLook(_model(spec, checkpoint, task, new_head=False), task, trains=False)
-    task = _task(spec, checkpoint, data)
+    task = _task(spec, checkpoint, data, scoring)
     _check_folds(spec, task)
     trained = find_entry(_place(_trained_digest(spec, model_folder, data)))
     return FirstLook(_model(spec, checkpoint, task, new_head=True), task, trains=not trained)
@@ -90,25 +105,26 @@ def prepare_teacher(
     *,
     on_progress: Callable[[Progress], None],
     on_note: Callable[[str], None] = logger.info,
+    scoring: Scoring | None = None,
 ) -> Teacher:
     """What there is to say of the texts goes to `on_note` before anything is trained, and what cannot be folded is
-    refused.
+    refused. `scoring` is the function that the study is scored by, where that is one of the user's.
 
     Raises SpecError when the model is of no known family, does not fit the data, cannot be trained or answers no
     better than the commonest class, IntegrityError when its weights are damaged."""
     checkpoint = read_checkpoint(model_folder, _head(spec))
     if _is_finished(spec, checkpoint):
-        teacher = _taken_as_it_is(spec, checkpoint, data, judge=True)
+        teacher = _taken_as_it_is(spec, checkpoint, data, scoring, judge=True)
         _tell(teacher.task, on_note)
         return teacher
-    task = _task(spec, checkpoint, data)
+    task = _task(spec, checkpoint, data, scoring)
     _check_folds(spec, task)
     _tell(task, on_note)
     digest = _trained_digest(spec, model_folder, data)
     folder = _place(digest)
     if not find_entry(folder):
         _fine_tune(spec, checkpoint, folder, task, on_progress)
-    teacher = _trained(spec, checkpoint, data, digest)
+    teacher = _trained(spec, checkpoint, data, digest, scoring)
     training = spec.teacher.training
     epochs = "1 epoch" if training.epochs == 1 else f"{training.epochs} epochs"
     epochs += "" if training.steps is None else f" of {training.steps_an_epoch(len(task.examples('train')))} steps"
@@ -121,7 +137,7 @@ def cached_teacher(spec: StudySpec, model_folder: Path, data: Mapping[str, Path]
     raises NotFoundError once it is gone."""
     checkpoint = read_checkpoint(model_folder, _head(spec))
     if _is_finished(spec, checkpoint):
-        return _taken_as_it_is(spec, checkpoint, data, judge=False)
+        return _taken_as_it_is(spec, checkpoint, data, None, judge=False)
     if not digest or not find_entry(_place(digest)):
         digest = _trained_digest(spec, model_folder, data)
     if not find_entry(_place(digest)):
@@ -130,7 +146,7 @@ def cached_teacher(spec: StudySpec, model_folder: Path, data: Mapping[str, Path]
             f"`autocompress resume {spec.name}` trains that of a study that has not finished, and `autocompress "
             f"explain {spec.name} --train-teacher` that of any"
         )
-    return _trained(spec, checkpoint, data, digest)
+    return _trained(spec, checkpoint, data, digest, None)
 
 
 def fold_teacher(
@@ -213,16 +229,20 @@ def _place(digest: str) -> Path:
     return cache_folder() / "teachers" / digest
 
 
-def _trained(spec: StudySpec, checkpoint: Checkpoint, data: Mapping[str, Path], digest: str) -> Teacher:
+def _trained(
+    spec: StudySpec, checkpoint: Checkpoint, data: Mapping[str, Path], digest: str, scoring: Scoring | None
+) -> Teacher:
     """The teacher in the cache, with its labels in the order that it was trained with."""
     trained = read_checkpoint(_place(digest), _head(spec))
-    task = _task(spec, checkpoint, data, labels=trained.names())
+    task = _task(spec, checkpoint, data, scoring, labels=trained.names())
     note = "" if not checkpoint.has_head else f"{checkpoint.purpose or 'the checkpoint'}: its head was replaced"
     return _opened(spec, trained, task, digest, (note,) if note else ())
 
 
-def _taken_as_it_is(spec: StudySpec, checkpoint: Checkpoint, data: Mapping[str, Path], *, judge: bool) -> Teacher:
-    task, matched = _task_as_it_is(spec, checkpoint, data)
+def _taken_as_it_is(
+    spec: StudySpec, checkpoint: Checkpoint, data: Mapping[str, Path], scoring: Scoring | None, *, judge: bool
+) -> Teacher:
+    task, matched = _task_as_it_is(spec, checkpoint, data, scoring)
     inputs = _inputs(spec, checkpoint.folder, data)
     if matched.how:  # the order of labels follows from names alone otherwise
         inputs["labels"] = list(matched.labels)
@@ -236,13 +256,15 @@ def _taken_as_it_is(spec: StudySpec, checkpoint: Checkpoint, data: Mapping[str, 
     return _judged(spec, teacher, names, f"{tried}; if it was fine-tuned for something else, {NEW_HEAD}")
 
 
-def _task_as_it_is(spec: StudySpec, checkpoint: Checkpoint, data: Mapping[str, Path]) -> tuple[Task, Matched]:
+def _task_as_it_is(
+    spec: StudySpec, checkpoint: Checkpoint, data: Mapping[str, Path], scoring: Scoring | None
+) -> tuple[Task, Matched]:
     """The task of a checkpoint that is not trained, and how its outputs are matched to the labels of the data."""
     found = _labels_of(spec, data)
     matched = match_labels(checkpoint.names(), found, spec.task.label_names) if found else Matched(())
     if isinstance(matched, Unmatched):
         raise SpecError(_question(spec, checkpoint, data, matched.reason))
-    return _task(spec, checkpoint, data, labels=matched.labels), matched
+    return _task(spec, checkpoint, data, scoring, labels=matched.labels), matched
 
 
 def _is_confirmed(spec: StudySpec, teacher: Teacher) -> bool:
@@ -279,7 +301,7 @@ def _fitting(
 ) -> tuple[str, ...] | None:
     """These labels in the order that the model's answers tell, if they tell any."""
     try:
-        task = _task(spec, checkpoint, data, labels=labels)
+        task = _task(spec, checkpoint, data, None, labels=labels)
     except SpecError:  # what is asked for comes first; this is told once it was answered
         return None
     if not isinstance(task, OfClasses):
@@ -289,6 +311,22 @@ def _fitting(
 
 
 def _task(
+    spec: StudySpec,
+    checkpoint: Checkpoint,
+    data: Mapping[str, Path],
+    scoring: Scoring | None,
+    *,
+    labels: Sequence[str] | None = None,
+) -> Task:
+    """The study's, scored as it says. Raises SpecError when the model cannot read what the task gives it."""
+    metric = spec.task.scored
+    if metric.function is None:
+        return _task_of(spec, checkpoint, data, labels=labels)
+    ours = replace(spec, task=replace(spec.task, metric=None))
+    return with_score(_task_of(ours, checkpoint, data, labels=labels), str(metric), scoring)
+
+
+def _task_of(
     spec: StudySpec, checkpoint: Checkpoint, data: Mapping[str, Path], *, labels: Sequence[str] | None = None
 ) -> Task:
     """Raises SpecError when the model cannot read what the task gives it: texts for a model of images, texts longer
@@ -317,7 +355,7 @@ def _opened(spec: StudySpec, checkpoint: Checkpoint, task: Task, digest: str, no
         some = train.take(np.random.default_rng(0).permutation(len(train))[:_SETTLING])
         task = task.settled(_outputs(spec, model, some), some)
     validation = task.examples("validation")
-    score = task.score(_outputs(spec, model, validation), validation).value
+    score = task.score(_outputs(spec, model, validation), validation).value if can_score(task) else math.nan
     return Teacher(anatomy_of(model), checkpoint.folder, task, digest, score, notes)
 
 
@@ -369,8 +407,11 @@ def _judged(spec: StudySpec, teacher: Teacher, names: Sequence[str], tried: str)
 def _task_identity(spec: StudySpec) -> dict[str, Any]:
     identity = asdict(spec.task)
     identity["data"] = spec.task.data.identity  # the content of files counts beside it, not where they came from
-    if spec.task.scored.label is None and spec.task.scored.k is None:
-        identity["metric"] = spec.task.scored.name
+    metric = spec.task.scored
+    if metric.label is None and metric.k is None and metric.function is None:
+        identity["metric"] = metric.name
+    elif metric.function is None and isinstance(identity["metric"], dict):
+        identity["metric"].pop("function")
     for name in ("labels", "image_size", "audio_seconds"):  # teachers of before there was such a key keep their digest
         if not identity[name]:
             identity.pop(name)
