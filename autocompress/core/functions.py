@@ -31,8 +31,7 @@ def kept_as(function: Function | str, where: str) -> str:
         return function
     if not callable(function):
         raise SpecError(
-            f"{where}: must be a function, or `module:name` of one, got {type(function).__name__} "
-            f"{str(function)[:60]}"
+            f"{where}: must be a function, or `module:name` of one, got {type(function).__name__} {str(function)[:60]}"
         )
     module, name = getattr(function, "__module__", None), str(getattr(function, "__qualname__", ""))
     path = f"{module}:{name}"
