@@ -27,20 +27,23 @@ def predict_as_served(
     by_length = workload.lengths == "sorted"
     order = np.argsort([len(ids) for ids in tokens], kind="stable") if by_length else np.arange(len(tokens))
     least = workload.length if workload.lengths == "padded" else 0
-    found = []
-    for start in range(0, len(order), workload.batch):
-        batch = order[start : start + workload.batch]
+
+    def padded(batch: NDArray[np.intp]) -> tuple[NDArray[np.int64], NDArray[np.int64], NDArray[np.int64]]:
+        """Ids, mask and types, [texts, longest] each."""
         ids = np.full((len(batch), max(least, *(len(tokens[place]) for place in batch))), pad, np.int64)
         mask, kinds = np.zeros_like(ids), np.zeros_like(ids)
         for row, place in enumerate(batch):
             length = len(tokens[place])
             ids[row, :length], mask[row, :length] = tokens[place], 1
             kinds[row, :length] = 0 if types is None else types[place]
-        found.append(blank(session.run(session.feed(ids, mask, kinds)), mask))
-    logits = stacked(found)
+        return ids, mask, kinds
+
+    fed = [padded(order[start : start + workload.batch]) for start in range(0, len(order), workload.batch)]
+    answers = session.outputs(session.feed(*one) for one in fed)
+    logits = stacked([blank(answer, mask) for answer, (_, mask, _) in zip(answers, fed, strict=True)])
     return logits[np.argsort(order)]
 
 
 def serve(session: Session, batches: Iterable[Mapping[str, NDArray[np.float32]]]) -> NDArray[np.float32]:
     """Outputs [rows, ...] of named inputs, batch after batch, of rows that are all of one size."""
-    return np.concatenate([session.run(session.fed(inputs)) for inputs in batches])
+    return np.concatenate(list(session.outputs(session.fed(inputs) for inputs in batches)))

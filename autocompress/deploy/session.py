@@ -2,13 +2,16 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from concurrent.futures import ThreadPoolExecutor
+from itertools import islice
 from pathlib import Path
-from typing import Any
+from typing import Any, Final
 
 import numpy as np
 from numpy.typing import NDArray
 
+from autocompress.core.cores import usable_cores
 from autocompress.core.runtimes import DEFAULT_RUNTIME
 from autocompress.core.text_inputs import IDS, MASK, TYPES
 from autocompress.deploy.runtimes import opened, runtime
@@ -20,6 +23,9 @@ __all__ = ["EXECUTED", "Session", "runtime"]
 
 Tokens = Sequence[NDArray[np.int64]]
 """The numbers of each text's tokens, or their types."""
+
+_WINDOW: Final = 32
+"""Inputs for each thread that are made before their outputs are waited for: images of a whole split take gigabytes."""
 
 
 class Session:
@@ -41,6 +47,13 @@ class Session:
         Raises IntegrityError when the file is no valid model, HostError when the runtime is not installed or would
         compute otherwise than its name promises."""
         self._engine = opened(runtime, model, threads=threads, switches=switches or {}, watch=watch)
+        self._threads, self._at_once = threads, 1
+
+    def use_all_cores(self) -> None:
+        """From here on many inputs are answered side by side, each as it would be alone, where the runtime lets threads
+        share a model. For judging files, not for timing them."""
+        if self._engine.shared:
+            self._at_once = max(1, usable_cores() // self._threads)
 
     def feed(
         self, ids: NDArray[np.int64], mask: NDArray[np.int64], types: NDArray[np.int64] | None = None
@@ -79,9 +92,19 @@ class Session:
         """Logits [texts, classes], or [texts, length, classes] where each token is answered for."""
         return np.asarray(self.raw(feed), dtype=np.float32)
 
+    def outputs(self, feeds: Iterable[Mapping[str, Any]]) -> Iterator[NDArray[np.float32]]:
+        """What `run` gives for each, in their order."""
+        if self._at_once == 1:
+            yield from map(self.run, feeds)
+            return
+        waiting = iter(feeds)
+        with ThreadPoolExecutor(self._at_once) as pool:
+            while some := list(islice(waiting, _WINDOW * self._at_once)):
+                yield from pool.map(self.run, some)
+
     def predict(self, tokens: Tokens, types: Tokens | None = None) -> NDArray[np.float32]:
         """Logits [texts, ...] of texts served one by one: int8 activations get a scale for each text, and padding costs
         nothing. What is answered for each token is filled up with zeros to the longest text."""
         kinds = [None] * len(tokens) if types is None else [one[None] for one in types]
-        fed = [self.feed(ids[None], np.ones_like(ids)[None], kind) for ids, kind in zip(tokens, kinds, strict=True)]
-        return stacked([self.run(one) for one in fed])
+        fed = (self.feed(ids[None], np.ones_like(ids)[None], kind) for ids, kind in zip(tokens, kinds, strict=True))
+        return stacked(list(self.outputs(fed)))

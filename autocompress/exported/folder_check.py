@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import tempfile
 from collections.abc import Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -16,7 +15,6 @@ from safetensors import SafetensorError
 from autocompress.core.refusals import host_error, not_loaded
 from autocompress.core.task_kinds import NOUNS
 from autocompress.core.workload import Workload
-from autocompress.deploy.export import export_stock
 from autocompress.deploy.folder import (
     CARD,
     CHECK,
@@ -37,6 +35,7 @@ from autocompress.deploy.serving import predict_as_served, serve
 from autocompress.deploy.session import Session
 from autocompress.errors import IntegrityError
 from autocompress.exported.rebuild import load_torch, uncompressed
+from autocompress.exported.stock import stock_to_time
 from autocompress.exported.verification import time_sessions
 from autocompress.inputs.outputs import apart, stacked
 from autocompress.tasks import Examples, Task, can_score, of_tokens, served_task
@@ -255,9 +254,8 @@ def _times(
     if alone:
         (timed,) = time_sessions([exported.session], workload, rows, rounds=rounds, seconds=seconds)
         return None, timed.median
-    with tempfile.TemporaryDirectory() as place:
-        export_stock(uncompressed(folder), Path(place) / MODEL)
-        stock = Session(Path(place) / MODEL, threads=workload.threads)
+    with stock_to_time(uncompressed(folder)) as path:
+        stock = Session(path, threads=workload.threads)
         whole, timed = time_sessions([stock, exported.session], workload, rows, rounds=rounds, seconds=seconds)
     return whole.median, timed.median
 

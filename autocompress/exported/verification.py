@@ -113,6 +113,7 @@ def judge_file(
     sizes. It runs in the default runtime, in a `session` of its own where one is given, and computes every token in
     every layer; ours leave out what the head does not read."""
     session = session or Session(path, threads=workload.threads)
+    session.use_all_cores()
 
     def answered(examples: Rows) -> NDArray[np.float32]:
         if isinstance(examples, Examples):
@@ -145,6 +146,7 @@ def judge_folder(folder: Path, task: Task, shape: ModelParts) -> Judged:
 
     Raises SpecError when the folder reads a text otherwise than the study that trained its model."""
     exported, manifest = ExportedModel(folder), read_manifest(folder)
+    exported.session.use_all_cores()
 
     def answered(examples: Rows) -> NDArray[np.float32]:
         if not isinstance(examples, Examples):

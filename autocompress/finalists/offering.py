@@ -7,25 +7,23 @@ import logging
 import shutil
 from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass, replace
-from importlib.metadata import version
 from pathlib import Path
 from typing import Any
 
 import torch
 
 from autocompress.anatomy import Anatomy
-from autocompress.assets import cache_folder, find_entry, new_entry, new_file, write_atomically
+from autocompress.assets import new_file, write_atomically
 from autocompress.candidates.evaluate import Setup
 from autocompress.core.device import DeviceProfile
 from autocompress.core.lowering import FORMS_FACT, FormChoice
 from autocompress.core.opsets import PLAIN_OPSET
 from autocompress.core.outcome import Measurement, Measurements, values
 from autocompress.core.parts import ModelParts
-from autocompress.core.policy import CompressionPolicy, content_digest
+from autocompress.core.policy import CompressionPolicy
 from autocompress.core.ports import Observer
 from autocompress.core.spec import StudySpec
 from autocompress.core.versions import versions
-from autocompress.deploy.export import export_stock
 from autocompress.deploy.folder import MODEL
 from autocompress.deploy.forms import GraphMaker
 from autocompress.devices.energy import energy_of, find_meter
@@ -38,6 +36,7 @@ from autocompress.errors import HostError
 from autocompress.exported.elsewhere import ENERGY_FACT, consequences, device_label, latency_of
 from autocompress.exported.exporting import Exporting, Known
 from autocompress.exported.forms import Forms
+from autocompress.exported.stock import kept_stock_export
 from autocompress.exported.verification import (
     Judged,
     differences,
@@ -234,22 +233,12 @@ class Offering:
         made_of = path.with_name("teacher.txt")
         if not path.exists() or not made_of.exists() or made_of.read_text("utf-8") != self._teacher.digest:
             made_of.unlink(missing_ok=True)
-            stock = self._stock_export()
+            model, opset = self._teacher.anatomy.model, self._spec.export.opset or PLAIN_OPSET
+            stock = kept_stock_export(model, {"teacher": self._teacher.digest}, opset=opset)
             with new_file(path, needed=stock.stat().st_size) as draft:
                 shutil.copyfile(stock, draft)
             write_atomically(made_of, self._teacher.digest)
         return judge_file(path, self._teacher.task, self._shape, self._spec.workload)
-
-    def _stock_export(self) -> Path:
-        """The teacher as torch exports it: as much work as training a small model, so it is kept in the cache."""
-        model, opset = self._teacher.anatomy.model, self._spec.export.opset or PLAIN_OPSET
-        libraries = {name: version(name) for name in ("torch", "transformers", "onnxscript")}
-        made_of = content_digest({"teacher": self._teacher.digest, "opset": opset, "libraries": libraries})
-        path = cache_folder() / "baselines" / f"{made_of}.onnx"
-        if not find_entry(path):
-            with new_entry(path, needed=sum(tensor.nbytes for tensor in model.state_dict().values())) as draft:
-                export_stock(model, draft, opset=opset)
-        return path
 
     def _export(self, number: int, policy: CompressionPolicy, checkpoint: Path) -> _Part:
         weights, history = kept_weights(checkpoint)

@@ -27,6 +27,7 @@ _WORK: Final = ("training", "exports")
 _CACHES: Final = {
     "teachers": "fine-tuned teachers",
     "baselines": "exported teachers",
+    "shapes": "exports of uncompressed models that `verify` times files beside",
     "elastic": "elastic models",
     "importance": "importance scores",
     "forms": "which form of graphs is faster here",

@@ -77,6 +77,8 @@ class AsItComes(Session):
 class _Engine:
     """`like` knows what the file wants."""
 
+    shared = True
+
     def __init__(self, path: Path, threads: int, *, like: Engine) -> None:
         import onnxruntime
 

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import threading
+import time
 from collections.abc import Callable, Mapping
 from typing import Any
 
@@ -11,6 +13,7 @@ from numpy.typing import NDArray
 
 from autocompress.anatomy import Anatomy
 from autocompress.core.workload import Workload
+from autocompress.deploy import session as session_module
 from autocompress.deploy.graph import write_graph
 from autocompress.deploy.serving import predict_as_served
 from autocompress.deploy.session import Session
@@ -56,6 +59,34 @@ def test_a_single_text_is_never_padded(session: Watched, make_examples: Callable
     texts = make_examples(3)
     predict_as_served(session, texts.tokens, Workload(1, 64), pad=texts.pad)
     assert session.shapes == [(1, len(ids)) for ids in texts.tokens]
+
+
+@pytest.mark.parametrize("load", [Workload(1, 16), Workload(4, 16)])
+def test_on_all_cores_every_row_is_answered_as_it_is_alone_and_in_its_place(
+    load: Workload, bert: Anatomy, make_examples: Callable[..., Examples], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """In turns of two, so that there are several of them."""
+    monkeypatch.setattr(session_module, "usable_cores", lambda: 3)
+    monkeypatch.setattr(session_module, "_WINDOW", 2)
+    texts, graph = make_examples(19), write_graph(bert.weights()).SerializeToString()
+    alone = predict_as_served(Session(graph), texts.tokens, load, pad=texts.pad)
+    shared = Shared(graph)
+    shared.use_all_cores()
+    assert np.array_equal(predict_as_served(shared, texts.tokens, load, pad=texts.pad), alone)
+    assert 1 < len(shared.threads) <= 3
+
+
+class Shared(Session):
+    """A session that remembers which threads asked it."""
+
+    def __init__(self, model: bytes) -> None:
+        super().__init__(model)
+        self.threads: set[int] = set()
+
+    def run(self, feed: Mapping[str, Any]) -> NDArray[np.float32]:
+        self.threads.add(threading.get_ident())
+        time.sleep(0.01)  # long enough for the others to take what waits
+        return super().run(feed)
 
 
 def of_lengths(lengths: list[int]) -> Examples:

@@ -20,7 +20,9 @@ Model = Path | bytes
 
 
 class Engine(Protocol):
-    """A model that was opened in a runtime."""
+    """A model that was opened in a runtime. `shared`: several threads may ask it at once."""
+
+    shared: bool
 
     @property
     def inputs(self) -> frozenset[str]:

@@ -77,6 +77,7 @@ class OnnxRuntimeEngine:
             for entry in self._session.get_inputs()
         }
         self.inputs = frozenset(self.sizes)
+        self.shared = providers == CPU and watch is None
 
     def infer(self, feed: Mapping[str, Any]) -> Any:
         (found,) = self._session.run(None, feed)

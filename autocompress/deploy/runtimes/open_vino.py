@@ -71,6 +71,7 @@ class OpenVinoEngine:
             for name in entry.get_names()
         }
         self.inputs = frozenset(self.sizes)
+        self.shared = False  # its one request answers one after another
 
     def infer(self, feed: Mapping[str, Any]) -> Any:
         return self._request.infer(feed, share_inputs=True)[0]
