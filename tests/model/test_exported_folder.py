@@ -153,9 +153,10 @@ def test_files_that_fit_their_digests_and_are_no_export_are_damage(folder: Path,
 
 
 def test_a_library_that_cannot_be_loaded_is_no_fault_of_the_folder(
-    folder: Path, monkeypatch: pytest.MonkeyPatch
+    folder: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """As for a user who may not read all of Python: torch makes a RuntimeError of it."""
+    monkeypatch.setenv("AUTOCOMPRESS_CACHE", str(tmp_path / "cache"))  # without the export that others left there
     monkeypatch.setitem(sys.modules, "torch._functorch._aot_autograd.graph_compile", None)  # imported at each export
     with pytest.raises(HostError, match=r"a library cannot be loaded: .*graph_compile.*install .* again"):
         verify_folder(folder, rounds=5)
