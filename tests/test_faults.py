@@ -62,7 +62,7 @@ def test_a_study_of_rivals_kills_signals_and_a_sleeper_ends_as_one_that_is_left_
 
 
 def test_every_flipped_byte_of_its_exports_and_caches_is_found(one: Project) -> None:
-    rows = [*flips_of_exports(one, times=60), *(row for row, _ in flips_of_caches(one, times=20))]
+    rows = [*flips_of_exports(one, times=24), *(row for row, _ in flips_of_caches(one, times=8))]
     assert [row for row in rows if not row.is_clean or not row.times] == []
 
 

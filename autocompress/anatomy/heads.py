@@ -55,6 +55,12 @@ _MAKERS: Final[Mapping[str, Any]] = {
     AUDIO: AutoModelForAudioClassification,
 }
 
+
+def auto_class(head: str) -> str:
+    """The name of the class by which transformers loads such a model."""
+    return str(_MAKERS[head].__name__)
+
+
 _READS: Final[Mapping[str, Reads]] = {EMBEDDING: "mean", TOKENS: "each"}
 
 

@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from typing import Any
 
+from autocompress.anatomy.heads import SEQUENCE, auto_class
 from autocompress.core.lowering import FormChoice
 from autocompress.core.policy import Step
 from autocompress.core.runtimes import DEFAULT_RUNTIME, RUNTIMES, named_runtime
@@ -93,18 +94,10 @@ def model_card(manifest: Manifest, *, summary: str, steps: Sequence[str], plain:
     return "\n".join(lines)
 
 
-_CLASSES: Mapping[str, str] = {
-    "sequence": "AutoModelForSequenceClassification",
-    "tokens": "AutoModelForTokenClassification",
-    "image": "AutoModelForImageClassification",
-    "audio": "AutoModelForAudioClassification",
-}
-
-
 def _transformers(manifest: Manifest) -> list[str]:
     """How transformers loads it, and what that computes."""
     return [
-        f"With transformers: `{_CLASSES[str(manifest.task.get('head', 'sequence'))]}.from_pretrained(folder)`. It "
+        f"With transformers: `{auto_class(str(manifest.task.get('head', SEQUENCE)))}.from_pretrained(folder)`. It "
         "computes in fp32, before any rounding to fewer bits: answers are those of `model.onnx` up to that rounding, "
         "and the times above are not its own.",
         "",

@@ -1,6 +1,6 @@
 """The torch form of a folder as any transformers reads it, where a config of the model's family can say what was cut.
 
-`AutoModelForSequenceClassification.from_pretrained(FOLDER)` and `pipeline("text-classification", model=FOLDER)` then
+`from_pretrained(FOLDER)` of the task's auto class and `pipeline("text-classification", model=FOLDER)` then
 load the compressed model without autocompress: `config.json` has its sizes, and `model.safetensors.index.json` says
 that its tensors lie in `weights.safetensors`, so that nothing is stored twice. It computes in fp32, as the student did
 before it was rounded to 8 or 4 bits: its answers are those of the file up to that rounding.
