@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import copy
 from collections.abc import Mapping, Sequence
-from typing import Any, Final, Literal, cast
+from typing import Any, Final, cast
 
 import torch
 from torch import Tensor, nn
@@ -35,7 +35,7 @@ from autocompress.core.encoders import STACK
 from autocompress.core.parts import Matrix, Mixing, ModelParts, Part, Place, Table
 from autocompress.core.runtimes import DEFAULT_RUNTIME
 from autocompress.core.sparsity import Sparsity
-from autocompress.core.storage import PLAIN, Activations, Calibration, Storage
+from autocompress.core.storage import PLAIN, Activations, Calibration, Rounded, Storage
 from autocompress.errors import SpecError
 
 ACTIVATIONS: Final = ("gelu", "gelu_new", "gelu_pytorch_tanh", "relu")
@@ -285,7 +285,7 @@ class Anatomy:
         rows that are left."""
         renumber(self.model.modules())
 
-    def quantize_embeddings(self, *, bits: Literal[4, 8] = 8) -> None:
+    def quantize_embeddings(self, *, bits: Rounded = 8) -> None:
         """The rows of word embeddings are rounded from now on."""
         self._embeddings.word.put(Int8Embedding(self.word_embeddings, bits=bits))
 
@@ -293,12 +293,12 @@ class Anatomy:
         self,
         slots: Sequence[Slot],
         *,
-        bits: Literal[4, 8] = 8,
+        bits: Rounded = 8,
         calibration: Calibration | None = None,
         smoothing: float | None = None,
     ) -> None:
-        """These products compute in int8 from now on, with weights stored in 8 bits or 4. Which layer is the last must
-        be settled by then.
+        """These products compute in int8 from now on, with weights stored in 8 bits or fewer. Which layer is the last
+        must be settled by then.
 
         With a `calibration` the range of their inputs is fixed, by what the model's texts show as it is when the first
         product is quantized so; otherwise it is dynamic. `smoothing` is the strength of `calibration.relief`.

@@ -2,14 +2,14 @@
 
 Weights are symmetric and signed, one scale an output channel (products) or a row (embeddings): signed because ONNX
 Runtime's unsigned weights run 2.5 times slower, per channel because it costs nothing and keeps one outlier channel from
-coarsening the others. They may be stored in 4 bits (see `int4`), and are int8 again when a file is loaded. Activations
-are unsigned, with one scale and zero point: as they come (dynamic), of a whole text, the arithmetic of ONNX
-`DynamicQuantizeLinear`; or for all texts alike (static), from what calibration saw (see `calibration`).
+coarsening the others. They may be stored in fewer bits (see `int4` and `few_bits`), and are int8 again when a file is
+loaded. Activations are unsigned, with one scale and zero point: as they come (dynamic), of a whole text, the arithmetic
+of ONNX `DynamicQuantizeLinear`; or for all texts alike (static), from what calibration saw (see `calibration`).
 """
 
 from __future__ import annotations
 
-from typing import Any, Literal
+from typing import Any
 
 import numpy as np
 import torch
@@ -17,9 +17,9 @@ from numpy.typing import NDArray
 from torch import Tensor, nn
 from torch.nn import functional
 
-from autocompress.anatomy.int4 import multiplied
-from autocompress.anatomy.sparse import sparsity_of, still_sparse
-from autocompress.core.storage import Calibration
+from autocompress.anatomy import few_bits, int4
+from autocompress.anatomy.sparse import held, sparsity_of, still_sparse
+from autocompress.core.storage import Calibration, Rounded
 
 LARGEST = 127
 LEVELS = 255
@@ -34,10 +34,13 @@ def quantize_rows(table: NDArray[np.float32]) -> tuple[NDArray[np.int8], NDArray
     return np.clip(np.rint(table / scales), -LARGEST, LARGEST).astype(np.int8), scales
 
 
-def rounded_rows(table: Tensor, bits: Literal[4, 8]) -> tuple[Tensor, Tensor]:
-    """[..., columns] -> what is computed with: whole numbers of the same shape, as floats, and scales [..., 1]."""
+def rounded_rows(table: Tensor, bits: Rounded, *, there: Tensor | None = None) -> tuple[Tensor, Tensor]:
+    """[..., columns] -> what is computed with: whole numbers of the same shape, as floats, and scales [..., 1]. What is
+    not `there` stays zero, also in bits that have no zero of their own."""
     if bits == 4:
-        return multiplied(table)
+        return int4.multiplied(table)
+    if bits != 8:
+        return few_bits.multiplied(table, bits, there=there)
     scales = (table.abs().amax(-1, keepdim=True) / LARGEST).clamp(min=_TINY)
     return torch.round(table / scales), scales
 
@@ -65,7 +68,7 @@ class Int8Linear(nn.Linear):
         self,
         linear: nn.Linear,
         *,
-        bits: Literal[4, 8] = 8,
+        bits: Rounded = 8,
         first_token: bool = False,
         limits: Tensor | None = None,
         relief: Tensor | None = None,
@@ -115,12 +118,16 @@ class Int8Linear(nn.Linear):
     def _rows(self) -> tuple[Tensor, Tensor]:
         if self.training:
             weight = self.relieved()
-            rows, scales = rounded_rows(weight.detach(), self.bits)
+            rows, scales = self._rounding(weight.detach())
             plain = weight / scales
             return plain + (rows - plain).detach(), scales
         if self._rounded is None:
-            self._rounded = rounded_rows(self.relieved().detach(), self.bits)
+            self._rounded = self._rounding(self.relieved().detach())
         return self._rounded
+
+    def _rounding(self, weight: Tensor) -> tuple[Tensor, Tensor]:
+        there = None if self.sparsity is None else held(weight != 0, self.sparsity)
+        return rounded_rows(weight, self.bits, there=there)
 
     def _range(self, inputs: Tensor) -> tuple[Tensor, Tensor]:
         """The least and the largest value of every text, 0 among them."""
@@ -164,12 +171,12 @@ class SharedEmbedding(nn.Embedding):
 
 
 class Int8Embedding(SharedEmbedding):
-    """An embedding table with rows in 8 bits, or 4; its `weight` is that of the fp32 table it was made of.
+    """An embedding table with rows in 8 bits, or fewer; its `weight` is that of the fp32 table it was made of.
 
     Rows are quantized as they are looked up: a whole table would be quantized anew for every candidate.
     """
 
-    def __init__(self, embedding: nn.Embedding, *, bits: Literal[4, 8] = 8) -> None:
+    def __init__(self, embedding: nn.Embedding, *, bits: Rounded = 8) -> None:
         super().__init__(embedding)
         self.bits = bits
 

@@ -6,7 +6,7 @@ import collections
 import copy
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
-from typing import Any, Final, Literal, cast, final
+from typing import Any, Final, cast, final
 
 import torch
 from torch import Tensor, nn
@@ -36,6 +36,7 @@ from autocompress.anatomy.settling import Group, Settling, is_settled, settled
 from autocompress.anatomy.sparse import Criterion, sparse
 from autocompress.core.parts import ModelParts, Storage
 from autocompress.core.sparsity import Sparsity
+from autocompress.core.storage import Rounded
 from autocompress.errors import CandidateError
 from autocompress.families import FAMILIES, Block, Family, Stack
 
@@ -397,7 +398,7 @@ class LiveModel:
 
     # Precision
 
-    def quantize_embeddings(self, bits: Literal[4, 8]) -> None:
+    def quantize_embeddings(self, bits: Rounded) -> None:
         """The rows that tokens are looked up in are rounded from now on. Raises KeyError where there are none."""
         tables = list(self.token_tables().values())
         if not tables:

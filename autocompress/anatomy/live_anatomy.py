@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from dataclasses import replace
-from typing import Final, Literal, cast, final
+from typing import Final, cast, final
 
 from torch import Tensor, nn
 
@@ -24,7 +24,7 @@ from autocompress.core.encoders import STACK, with_stack
 from autocompress.core.parts import ModelParts, Storage
 from autocompress.core.runtimes import DEFAULT_RUNTIME
 from autocompress.core.sparsity import Sparsity
-from autocompress.core.storage import Calibration
+from autocompress.core.storage import Calibration, Rounded
 from autocompress.errors import SpecError
 
 _ATTENTION: Final = ("query", "key", "value", "output")
@@ -149,14 +149,14 @@ class LiveAnatomy(Anatomy):
     def make_sparse(self, slots: Sequence[Slot], sparsity: Sparsity, criterion: Criterion) -> None:
         self.live.make_sparse(self._names(slots), sparsity, criterion)
 
-    def quantize_embeddings(self, *, bits: Literal[4, 8] = 8) -> None:
+    def quantize_embeddings(self, *, bits: Rounded = 8) -> None:
         self.live.quantize_embeddings(bits)
 
     def quantize(
         self,
         slots: Sequence[Slot],
         *,
-        bits: Literal[4, 8] = 8,
+        bits: Rounded = 8,
         calibration: Calibration | None = None,
         smoothing: float | None = None,
     ) -> None:

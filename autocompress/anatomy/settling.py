@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
-from typing import Literal, cast, final
+from typing import cast, final
 
 from torch import Tensor, nn
 
@@ -13,6 +13,7 @@ from autocompress.anatomy.finding import Slot
 from autocompress.anatomy.int8 import Int8Linear
 from autocompress.anatomy.moments import Moments, moments, powers
 from autocompress.core.parts import Storage
+from autocompress.core.storage import Rounded
 
 _LIMITS, _RELIEF = ".limits", ".relief"
 
@@ -66,7 +67,7 @@ class Settling:
             slot.put(
                 Int8Linear(
                     slot.linear,
-                    bits=cast(Literal[4, 8], storage.bits),
+                    bits=cast(Rounded, storage.bits),
                     first_token=group.one_row,
                     limits=ranged,
                     relief=even,

@@ -79,6 +79,18 @@ def sparse(
     return SparseLinear(linear, found[0] if len(found) == 1 else torch.cat(found), sparsity)
 
 
+def held(there: Tensor, sparsity: Sparsity) -> Tensor:
+    """Of which weights [rows, columns] a file holds a number, where these are not zero: all of a block, and one of four
+    in `1:4`."""
+    high, wide = sparsity.block
+    rows, columns = there.shape
+    if sparsity.pattern == "1:4":
+        places = there.reshape(-1, 4).int().argmax(1)
+        return functional.one_hot(places, 4).bool().reshape(rows, columns)
+    blocks = there.reshape(rows // high, high, columns // wide, wide).any(3).any(1)
+    return blocks.repeat_interleave(high, 0).repeat_interleave(wide, 1)
+
+
 # In a file
 
 BITS_OF_BYTES: Final[NDArray[np.uint8]] = np.unpackbits(np.arange(256, dtype=np.uint8)[:, None], axis=1)

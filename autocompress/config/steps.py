@@ -88,6 +88,8 @@ def _check_settings(step: StepSpace, operator: Operator, problems: Problems, *, 
         is_broken = any(problems.knows_inside((*at, part, name)) for part in ("knobs", "settings"))
         if is_broken:
             continue
+        if rule.not_with is not None and given:
+            _check_place(name, step, operator, problems, at=at)
         if rule.told_by is not None:
             _check_told(name, step, operator, problems, at=at)
         elif rule.default is None and not rule.optional and not given:
@@ -110,6 +112,19 @@ def _check_told(name: str, step: StepSpace, operator: Operator, problems: Proble
         elif given and other in known and not _may_be(step.knobs.get(name, step.settings.get(name)), known[other]):
             told = f"`{teller}: {other}` is a `{name}` of {known[other]}"
             problems.add(place, f"{told}, which is not offered; offer it too, or leave it out where it is told")
+
+
+def _check_place(name: str, step: StepSpace, operator: Operator, problems: Problems, *, at: Place) -> None:
+    """A setting that has no place beside some values of another: where none but these are offered."""
+    not_with = operator.rules[name].not_with
+    assert not_with is not None, "asked for such settings alone"
+    other, values = not_with
+    offered = _offered(other, step, operator)
+    if offered and all(value in values for value in offered):
+        place = (*at, "knobs" if name in step.knobs else "settings", name)
+        told = f"has no place beside `{other}` of {', '.join(map(str, offered))}"
+        left = [str(value) for value in operator.rules[other].values if value not in values]
+        problems.add(place, f"{told}; leave it out, or offer `{other}` of {', '.join(left)}")
 
 
 def _offered(name: str, step: StepSpace, operator: Operator) -> tuple[Setting, ...]:

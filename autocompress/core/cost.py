@@ -11,7 +11,7 @@ from dataclasses import replace
 
 from autocompress.core.parts import Matrix, ModelParts, Part, Pass, Table
 from autocompress.core.sparsity import Sparsity
-from autocompress.core.storage import BLOCK, Arithmetic, Bits, arithmetic
+from autocompress.core.storage import BLOCK, IN_BYTE, Arithmetic, Bits, arithmetic
 from autocompress.core.workload import Workload
 
 # Weights
@@ -43,8 +43,8 @@ def weight_bytes(model: ModelParts, *, tables: bool = True) -> int:
     """Bytes of the weights as deployed; without `tables`, what every inference reads: of a table, it reads a few rows.
 
     int8 matrices hold one byte a weight and one fp32 scale an output (tables: one a row); 4-bit ones half a byte a
-    weight and a byte for each block of them. Of sparse ones the weights that are left are held, and a mask that says
-    where they stand. Biases and vectors stay fp32.
+    weight and a byte for each block of them, those in fewer bits as many in a byte as `IN_BYTE` says. Of sparse ones
+    the weights that are left are held, and a mask that says where they stand. Biases and vectors stay fp32.
     """
     return sum(part_bytes(part, tables=tables) for part in model.parts)
 
@@ -76,8 +76,8 @@ def row_bytes(table: Table) -> int:
 
 
 def unpacked(model: ModelParts) -> ModelParts:
-    """The model as it is computed: once they are loaded, layers stored in 4 bits are in 8, and zeros are there; tables
-    stay packed."""
+    """The model as it is computed: once they are loaded, layers stored in fewer bits are in 8, and zeros are there;
+    tables stay packed."""
     packed = {part.name for part in model.blocks() if any(map(_is_packed, part.matrices))}
     if not packed:
         return model
@@ -85,7 +85,7 @@ def unpacked(model: ModelParts) -> ModelParts:
 
 
 def _is_packed(matrix: Matrix) -> bool:
-    return matrix.storage.bits == 4 or matrix.sparsity is not None
+    return matrix.storage.bits not in (8, 32) or matrix.sparsity is not None
 
 
 def _unpacked(part: Part) -> Part:
@@ -100,17 +100,23 @@ def _held_bytes(inputs: int, outputs: int, bits: Bits, sparsity: Sparsity | None
     if sparsity is None:
         return outputs * _row_bytes(inputs, bits)
     left = sparsity.left(inputs, outputs)
-    return -(-bits * left // 8) + outputs * _steps_bytes(inputs, bits) + sparsity.mask_bytes(inputs, outputs)
+    return _bytes(left, bits) + outputs * _steps_bytes(inputs, bits) + sparsity.mask_bytes(inputs, outputs)
 
 
 def _row_bytes(count: int, bits: Bits) -> int:
     """So many weights that share a scale, with it."""
-    filled = count if bits > 4 else -(-count // BLOCK) * BLOCK
-    return bits * filled // 8 + _steps_bytes(count, bits)
+    filled = count if bits in (8, 32) else -(-count // BLOCK) * BLOCK
+    return _bytes(filled, bits) + _steps_bytes(count, bits)
+
+
+def _bytes(count: int, bits: Bits) -> int:
+    """Of so many weights side by side."""
+    return 4 * count if bits == 32 else -(-count // IN_BYTE[bits])
 
 
 def _steps_bytes(count: int, bits: Bits) -> int:
-    """What is held beside so many weights that share a scale: it, and in 4 bits the multipliers of their blocks."""
+    """What is held beside so many weights that share a scale: it, and in fewer bits than 8 the multipliers of their
+    blocks."""
     if bits == 32:
         return 0
     return 4 + (0 if bits == 8 else -(-count // BLOCK))

@@ -13,7 +13,7 @@ from autocompress.core.lowering import PLAIN, Lowering, Tried
 from autocompress.core.parts import Kind, ModelParts
 from autocompress.core.runtimes import DEFAULT_RUNTIME, RuntimeName
 from autocompress.core.signature import Signature
-from autocompress.core.storage import Activations, Arithmetic, Bits, Storage
+from autocompress.core.storage import Activations, Arithmetic, Bits, RowBits, Storage
 from autocompress.core.workload import Workload
 
 _FORBID = {"extra": "forbid"}
@@ -78,7 +78,7 @@ class KernelRow:
     block: Block
     """Which: `base` is everything outside the layers. Blocks of the last layer compute the first token alone (keys and
     values apart), so they have rows of their own."""
-    bits: Bits
+    bits: RowBits
     """Bits of its weights. Only `base` has a row in 4: layers stored so are computed in 8."""
     size: int
     """The number of heads of an attention block, the width of a feed-forward block, 0 for `base`."""

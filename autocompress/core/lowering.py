@@ -12,7 +12,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field, replace
 from typing import ClassVar, Final, Literal, get_args
 
-from autocompress.core.storage import Bits
+from autocompress.core.storage import Bits, RowBits
 
 _FORBID = {"extra": "forbid"}
 
@@ -111,7 +111,7 @@ PLAIN: Final = Lowering()
 class Tried:
     """What some choices did to models of one precision."""
 
-    bits: Bits
+    bits: RowBits
     """Bits of the models' weights."""
     choices: tuple[Rule | Switch, ...]
     """The rules and switches that were set together."""

@@ -34,7 +34,8 @@ class SettingRule:
     may also be written as a share of what the model has) that is a `multiple` of some, or any where it is `real`.
     Without a `default` it must be given, unless it is `optional`: then something else decides where it is not. A size
     may be one of some `words`, which mean a number once the space is bound. One that is `told_by` another setting need
-    not be given, and cannot be otherwise, where that has one of these values."""
+    not be given, and cannot be otherwise, where that has one of these values. One that is `not_with` values of another
+    has no place beside them."""
 
     values: tuple[Setting, ...] = ()
     low: float | None = None
@@ -46,6 +47,7 @@ class SettingRule:
     multiple: int = 1
     words: tuple[str, ...] = ()
     told_by: tuple[str, Mapping[Any, Setting]] | None = None
+    not_with: tuple[str, tuple[Setting, ...]] | None = None
 
     def problem(self, value: object) -> str | None:
         """What is wrong with a value, or None."""

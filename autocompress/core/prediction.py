@@ -12,7 +12,7 @@ from autocompress.core.device import COST_FEATURES, CostModel, DeviceProfile, Es
 from autocompress.core.parts import ModelParts, Part, Pass
 from autocompress.core.runtimes import DEFAULT_RUNTIME
 from autocompress.core.signature import Signature, signature
-from autocompress.core.storage import Bits, Storage
+from autocompress.core.storage import FEW_BITS, Bits, Storage, arithmetic
 from autocompress.core.wording import table_bits
 from autocompress.core.workload import Workload
 
@@ -157,7 +157,7 @@ class LatencyPredictor:
             few = shape.read is not None and part.layer in ends[part.stack]
             kind, size = signature(part, few=few)
             sums = last if few else inner
-            sums[kind.storage.bits][0 if part.mixing else 1] += self._at(kind, size)
+            sums[arithmetic(kind.storage)][0 if part.mixing else 1] += self._at(kind, size)
         read = last[32][0], last[8][0], last[32][1], last[8][1]
         sums_of = inner[32][0] + read[0], inner[8][0] + read[1], inner[32][1] + read[2], inner[8][1] + read[3]
         outside = self._at(_outside(shape.width, table_bits(shape)), 0)
@@ -225,7 +225,7 @@ class LatencyPredictor:
 
 def _outside(width: int, bits: Bits) -> Signature:
     """Of all that lies outside of blocks, by how the first table is held."""
-    return Signature("embedding", width, storage=Storage(bits))
+    return Signature("embedding", width, storage=Storage(4 if bits in FEW_BITS else bits))
 
 
 class WeightedSum:

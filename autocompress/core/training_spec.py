@@ -320,7 +320,8 @@ class FinalistSpec:
     needs no training, is what a strict bound falls back on, and the large member of cascades."""
     freeze_embeddings: bool = True
     """Keeps the word embeddings as the teacher had them: that takes a third off the time of an epoch; what it costs in
-    quality (0.3 points in the mean) is within the noise of two seeds (studies/benchmarks/recovery.py)."""
+    quality (0.3 points in the mean) is within the noise of two seeds (studies/benchmarks/recovery.py). Those in fewer
+    bits than 4 are trained in any case."""
     training: TrainingSpec = field(default_factory=TrainingSpec)
     """How they are trained."""
     distillation: DistillationSpec = field(default_factory=DistillationSpec)
@@ -347,7 +348,8 @@ class FinalistSpec:
     """Which finalists go on training with weights and activations rounded as they will be deployed: those that lose
     more than `quantization_loss` by their precision (`lossy`), or all that are quantized (`always`). The outcome is
     kept where it scores no less on validation data, deployed, than what it started from. A student in 4 bits gained
-    nothing that one seed could show (studies/benchmarks/precision.py)."""
+    nothing that one seed could show (studies/benchmarks/precision.py). What holds anything in 2 bits, in three values
+    or in one bit is trained so from its first step on, whatever this says."""
     quantization_loss: float = 0.005
     """The loss by precision above which `lossy` trains on, as a share of what a student's quality has above chance."""
     quantization_epochs: int = 2

@@ -7,7 +7,7 @@ from typing import Final
 
 from autocompress.core.parts import ModelParts
 from autocompress.core.runtimes import DEFAULT_RUNTIME
-from autocompress.core.storage import PRECISION, Bits
+from autocompress.core.storage import PRECISION, Bits, width
 
 NOT_FASTER: Final = (
     "zeros are not stored, but put back as a file is loaded and computed like other weights: they make it smaller, and "
@@ -15,11 +15,17 @@ NOT_FASTER: Final = (
 )
 """What must be said wherever a sparse model's latency is."""
 
+BITS_NOT_FASTER: Final = (
+    "fewer bits than 8 are unpacked as a file is loaded, rows of embeddings as they are looked up, and computed like "
+    "8: they make it smaller, and are not faster here"
+)
+"""What must be said wherever the latency of a model in so few bits is."""
+
 
 def describe(model: ModelParts) -> str:
     """In one line: `4 layers (0, 1, 3, 5), heads 6 6 3 9, feed-forward 768 384 768 1536, int8`."""
     bits = {one.storage.bits for part in model.blocks() for one in part.matrices}
-    layers = "/".join(PRECISION[b] for b in sorted(bits)) or "fp32"
+    layers = "/".join(PRECISION[b] for b in sorted(bits, key=width)) or "fp32"
     if any(one.storage.activations == "static" for part in model.blocks() for one in part.matrices):
         layers += " (static)"
     table = "" if {table_bits(model)} == bits else f", {PRECISION[table_bits(model)]} embeddings"

@@ -1,5 +1,5 @@
-"""Nodes and initializers of an ONNX graph, as ONNX Runtime is quick with them: products in fp32, int8 or stored in 4
-bits, tables, normalisations, activations of every opset."""
+"""Nodes and initializers of an ONNX graph, as ONNX Runtime is quick with them: products in fp32, int8 or stored in
+fewer bits, tables, normalisations, activations of every opset."""
 
 from __future__ import annotations
 
@@ -15,14 +15,15 @@ import torch
 from numpy.typing import NDArray
 from onnx import TensorProto, helper, numpy_helper
 
+from autocompress.anatomy import few_bits
 from autocompress.anatomy.int4 import packed
 from autocompress.anatomy.int8 import quantize_rows, steps
 from autocompress.anatomy.weights import Linear, Norm
 from autocompress.core.lowering import Lowering
 from autocompress.core.opsets import ATTENTION_OPSET, OPSETS, PLAIN_OPSET
 from autocompress.core.sparsity import Sparsity
-from autocompress.core.storage import BLOCK, Bits
-from autocompress.deploy.unpacking import sparse_fp32, sparse_integers
+from autocompress.core.storage import BLOCK, Bits, Rounded
+from autocompress.deploy.unpacking import few_integers, levels_of, sparse_fp32, sparse_integers
 
 NORM = "LayerNormalization"
 BY_SQUARE = frozenset({"Pow", "ReduceMean", "Add", "Sqrt", "Div", "Mul"})
@@ -218,7 +219,7 @@ class Graph:
         return product if bias is None else self.node("Add", product, self.array(bias, "bias"))
 
     def _columns(
-        self, weight: NDArray[np.float32], bits: Bits, sparsity: Sparsity | None
+        self, weight: NDArray[np.float32], bits: Rounded, sparsity: Sparsity | None
     ) -> tuple[str, NDArray[np.float32]]:
         """[inputs, outputs] -> int8 of the same shape, and scales [outputs, 1].
 
@@ -248,10 +249,19 @@ class Graph:
             found = self.node("Gather", self.array(rows, "weight"), ids)
             found = self.node("Cast", found, to=TensorProto.FLOAT)
             return self.node("Mul", found, self.node("Gather", self.array(scales, "scale"), ids))
-        tensors = zip(packed(torch.from_numpy(table)), ("codes", "multipliers", "scale"), strict=True)
-        codes, multipliers, steps_ = (self.array(tensor.numpy(), name) for tensor, name in tensors)
-        both = self.halves(self.node("Gather", codes, ids))
-        signed = self.node("DequantizeLinear", both, self.scalar(1.0), self.byte(8))
+        whole = torch.from_numpy(table)
+        tensors: tuple[NDArray[Any], ...]
+        tensors = tuple(one.numpy() for one in packed(whole)) if bits == 4 else few_bits.packed(whole, bits)
+        names = ("codes", "multipliers", "scale")
+        codes, multipliers, steps_ = (self.array(tensors[i], name) for i, name in enumerate(names))
+        found = self.node("Gather", codes, ids)
+        if bits == 4:
+            signed = self.node("DequantizeLinear", self.halves(found), self.scalar(1.0), self.byte(8))
+        else:
+            signed = self.node("Cast", levels_of(self, found, bits), to=TensorProto.FLOAT)
+            signed = self.node("Reshape", signed, self.ints([0, 0, -1]))
+            filled = tensors[1].shape[1] * BLOCK
+            signed = self.node("Slice", signed, self.ints([0]), self.ints([filled]), self.ints([2]))
         blocks = self.node("Reshape", signed, self.ints([0, 0, -1, BLOCK]))
         by = self.node("Cast", self.node("Gather", multipliers, ids), to=TensorProto.FLOAT)
         step = self.node("Mul", by, self.node("Gather", steps_, ids))
@@ -262,11 +272,11 @@ class Graph:
         return unpacked
 
     def integer_rows(
-        self, table: NDArray[np.float32], bits: Bits, sparsity: Sparsity | None = None
+        self, table: NDArray[np.float32], bits: Rounded, sparsity: Sparsity | None = None
     ) -> tuple[str, NDArray[np.float32]]:
         """[rows, columns] -> int8 of the same shape, and scales [rows, 1].
 
-        What is stored in 4 bits, or without its zeros, is unpacked by nodes that depend on no input: a runtime runs
+        What is stored in fewer bits, or without its zeros, is unpacked by nodes that depend on no input: a runtime runs
         them once, as it loads the file, and none later.
         """
         if sparsity is not None:
@@ -274,6 +284,8 @@ class Graph:
         if bits == 8:
             integers, scales = quantize_rows(table)
             return self.array(integers, "weight"), scales
+        if bits != 4:
+            return few_integers(self, table, bits)
         codes, multipliers, scale = (tensor.numpy() for tensor in packed(torch.from_numpy(table)))
         both = self.node("Cast", self.halves(self.array(codes, "codes")), to=TensorProto.INT32)
         blocks = self.node("Reshape", both, self.ints([len(table), -1, BLOCK]))

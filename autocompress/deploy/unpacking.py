@@ -1,20 +1,22 @@
-"""Nodes that put zeros back where a file holds the other weights alone. They depend on no input, so a runtime runs them
-once, as it loads the file: what is computed with is a dense matrix like any other."""
+"""Nodes that put zeros back where a file holds the other weights alone, and that unpack few bits. They depend on no
+input, so a runtime runs them once, as it loads the file: what is computed with is a dense matrix like any other."""
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 import torch
 from numpy.typing import NDArray
 from onnx import TensorProto
 
+from autocompress.anatomy.few_bits import DIGITS, in_bytes, leveled
+from autocompress.anatomy.few_bits import packed as packed_few
 from autocompress.anatomy.int4 import quantize_blocks
 from autocompress.anatomy.int8 import quantize_rows
-from autocompress.anatomy.sparse import Packed, packed
+from autocompress.anatomy.sparse import Packed, held, packed
 from autocompress.core.sparsity import Sparsity
-from autocompress.core.storage import BLOCK, Bits
+from autocompress.core.storage import BLOCK, IN_BYTE, FewBits, Rounded
 
 if TYPE_CHECKING:
     from autocompress.deploy.nodes import Graph
@@ -30,14 +32,16 @@ def sparse_fp32(graph: Graph, table: NDArray[np.float32], sparsity: Sparsity) ->
 
 
 def sparse_integers(
-    graph: Graph, table: NDArray[np.float32], bits: Bits, sparsity: Sparsity
+    graph: Graph, table: NDArray[np.float32], bits: Rounded, sparsity: Sparsity
 ) -> tuple[str, NDArray[np.float32]]:
-    """[rows, columns] -> int8 of the same shape, and scales [rows, 1]: the numbers that the whole table has in 8 or 4
+    """[rows, columns] -> int8 of the same shape, and scales [rows, 1]: the numbers that the whole table has in so many
     bits, where blocks that share a multiplier are those of the whole table too."""
     if bits == 8:
         integers, scales = quantize_rows(table)
         found = packed(integers, table != 0, sparsity)
         return _dense(graph, found, graph.array(found.blocks, "weight")), scales
+    if bits != 4:
+        return _sparse_levels(graph, table, bits, sparsity)
     integers, multipliers, steps = (one.numpy() for one in quantize_blocks(torch.from_numpy(table)))
     rows, columns = table.shape
     codes = (integers.reshape(rows, -1)[:, :columns] + _ZERO).astype(np.uint8)
@@ -49,11 +53,47 @@ def sparse_integers(
     blocks = graph.node("Reshape", both, graph.ints(list(found.blocks.shape)))
     whole = graph.node("Cast", _dense(graph, found, blocks, zero=_ZERO), to=TensorProto.INT32)
     signed = graph.node("Sub", whole, graph.shared(np.array(_ZERO, np.int32)))
-    by = graph.node("Cast", graph.array(multipliers.astype(np.int8), "multipliers"), to=TensorProto.INT32)
-    by = graph.node("Expand", by, graph.ints([rows, multipliers.shape[1], BLOCK]))
+    return _multiplied(graph, signed, multipliers, columns), steps[..., 0]
+
+
+def few_integers(graph: Graph, table: NDArray[np.float32], bits: FewBits) -> tuple[str, NDArray[np.float32]]:
+    """[rows, columns] -> int8 of the same shape, and scales [rows, 1]."""
+    codes, multipliers, scales = packed_few(torch.from_numpy(table), bits)
+    whole = graph.node("Reshape", levels_of(graph, graph.array(codes, "codes"), bits), graph.ints([len(table), -1]))
+    cut = graph.node("Slice", whole, graph.ints([0]), graph.ints([table.shape[1]]), graph.ints([1]))
+    return _multiplied(graph, graph.node("Cast", cut, to=TensorProto.INT32), multipliers, table.shape[1]), scales
+
+
+def levels_of(graph: Graph, codes: str, bits: FewBits) -> str:
+    """uint8 [..., n] -> int8 [..., n, weights in a byte]: looked up in a table, which every runtime folds."""
+    places = graph.node("Cast", codes, to=TensorProto.INT32)
+    return graph.node("Gather", graph.shared(DIGITS[bits]), places)
+
+
+def _sparse_levels(
+    graph: Graph, table: NDArray[np.float32], bits: FewBits, sparsity: Sparsity
+) -> tuple[str, NDArray[np.float32]]:
+    there = held(torch.from_numpy(table) != 0, sparsity)
+    levels, multipliers, scales = (one.numpy() for one in leveled(torch.from_numpy(table), bits, there=there))
+    rows, columns = table.shape
+    found = packed(levels.reshape(rows, -1)[:, :columns].astype(np.int8), there.numpy(), sparsity)
+    codes = in_bytes(found.blocks.reshape(-1), bits)
+    flat = graph.node("Reshape", levels_of(graph, graph.array(codes, "codes"), bits), graph.ints([-1]))
+    if codes.size * IN_BYTE[bits] != found.blocks.size:
+        flat = graph.node("Slice", flat, graph.ints([0]), graph.ints([found.blocks.size]), graph.ints([0]))
+    blocks = graph.node("Reshape", flat, graph.ints(list(found.blocks.shape)))
+    whole = graph.node("Cast", _dense(graph, found, blocks), to=TensorProto.INT32)
+    return _multiplied(graph, whole, multipliers, columns), scales[..., 0]
+
+
+def _multiplied(graph: Graph, integers: str, multipliers: NDArray[Any], columns: int) -> str:
+    """int32 [rows, columns] times the multipliers [rows, blocks, ...] of their blocks, as int8."""
+    rows, blocks = multipliers.shape[:2]
+    by = graph.array(multipliers.reshape(rows, blocks, 1).astype(np.int8), "multipliers")
+    by = graph.node("Expand", graph.node("Cast", by, to=TensorProto.INT32), graph.ints([rows, blocks, BLOCK]))
     by = graph.node("Reshape", by, graph.ints([rows, -1]))
     by = graph.node("Slice", by, graph.ints([0]), graph.ints([columns]), graph.ints([1]))
-    return graph.node("Cast", graph.node("Mul", signed, by), to=TensorProto.INT8), steps[..., 0]
+    return graph.node("Cast", graph.node("Mul", integers, by), to=TensorProto.INT8)
 
 
 def _dense(graph: Graph, found: Packed, blocks: str, *, zero: int = 0) -> str:

@@ -31,7 +31,7 @@ from autocompress.anatomy.weights import random_weights
 from autocompress.core.encoders import encoder_layer, with_layers
 from autocompress.core.lowering import RULES, SWITCHES, Lowering, Rule, Switch, Tried
 from autocompress.core.parts import ModelParts
-from autocompress.core.storage import Bits, Storage
+from autocompress.core.storage import RowBits, Storage
 from autocompress.core.wording import units
 from autocompress.core.workload import Workload
 from autocompress.deploy.graph import write_graph
@@ -55,7 +55,7 @@ def choose_lowering(
     that wait for each other: one thread has none to try.
     """
 
-    def times(ways: Mapping[tuple[Choice, ...], Lowering], bits: Bits) -> dict[tuple[Choice, ...], float]:
+    def times(ways: Mapping[tuple[Choice, ...], Lowering], bits: RowBits) -> dict[tuple[Choice, ...], float]:
         return _shares(ways, _models(largest, bits), workload, rounds=rounds, seconds=seconds)
 
     found: list[Tried] = []
@@ -78,7 +78,7 @@ def _subsets(names: Iterable[Choice]) -> Iterator[tuple[Choice, ...]]:
     return itertools.chain.from_iterable(itertools.combinations(known, size) for size in range(len(known) + 1))
 
 
-def _models(largest: ModelParts, bits: Bits) -> tuple[ModelParts, ModelParts]:
+def _models(largest: ModelParts, bits: RowBits) -> tuple[ModelParts, ModelParts]:
     """The largest blocks, and those of a model that a search would pick: half the heads, a quarter of the width."""
     heads, channels = max(units(largest, "heads")), max(units(largest, "channels"))
     width, size, held = largest.width, largest.head_size, Storage(bits)
@@ -126,5 +126,5 @@ def _best(shares: Mapping[tuple[Choice, ...], float]) -> tuple[Choice, ...]:
     return best if shares[best] <= 1 - PAYS else ()
 
 
-def _tried(bits: Bits, shares: Mapping[tuple[Choice, ...], float]) -> Iterator[Tried]:
+def _tried(bits: RowBits, shares: Mapping[tuple[Choice, ...], float]) -> Iterator[Tried]:
     return (Tried(bits, way, round(share, 4)) for way, share in shares.items() if way)

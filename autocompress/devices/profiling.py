@@ -11,7 +11,7 @@ import itertools
 import logging
 from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass, replace
-from typing import Final
+from typing import Final, cast
 
 import numpy as np
 from numpy.typing import NDArray
@@ -35,7 +35,7 @@ from autocompress.core.lowering import PLAIN, Lowering, Tried
 from autocompress.core.narrowing import narrowed
 from autocompress.core.parts import ModelParts
 from autocompress.core.runtimes import DEFAULT_RUNTIME, RuntimeName
-from autocompress.core.storage import BITS, Activations, Bits, Storage, precisions
+from autocompress.core.storage import BITS, Activations, Bits, RowBits, Storage, precisions
 from autocompress.core.wording import units
 from autocompress.core.workload import Workload
 from autocompress.deploy.graph import write_graph
@@ -68,7 +68,7 @@ _GROUP: Final = 8
 _MANY_TOKENS: Final = 512
 """A runtime keeps the memory of its activations, so that only so many graphs are held at a time where a batch has more
 tokens than this: 40 of them took gigabytes."""
-_STORED: Final[tuple[Bits, ...]] = (32, 8, 4)
+_STORED: Final[tuple[RowBits, ...]] = (32, 8, 4)
 """Precisions of an embedding table."""
 
 _SHARE: Final = 0.9
@@ -423,7 +423,8 @@ def _row(stack: _Stack, found: Timed, base: Timed) -> KernelRow:
 def kernel_row(block: Block, storage: Storage, size: int, readings: NDArray[np.float64], **form: int) -> KernelRow:
     """The quartiles of readings in milliseconds; `form` is what else tells a block apart, as `KernelRow` names it."""
     low, middle, high = (round(max(0.0, float(np.quantile(readings, share))), 5) for share in (0.25, 0.5, 0.75))
-    return KernelRow(block, storage.bits, size, middle, low, high, storage.activations, **form)
+    bits = cast(RowBits, storage.bits)
+    return KernelRow(block, bits, size, middle, low, high, storage.activations, **form)
 
 
 def monotone(rows: Iterable[KernelRow]) -> list[KernelRow]:

@@ -25,7 +25,7 @@ from autocompress.core.runtimes import DEFAULT_RUNTIME
 from autocompress.core.spec import StudySpec
 from autocompress.core.task_kinds import NOUNS
 from autocompress.core.text_inputs import IDS
-from autocompress.core.wording import NOT_FASTER, zeros
+from autocompress.core.wording import BITS_NOT_FASTER, NOT_FASTER, zeros
 from autocompress.deploy.card import coverage_lines
 from autocompress.deploy.folder import MODEL, read_manifest
 from autocompress.distill import predict
@@ -36,7 +36,7 @@ from autocompress.exported.rebuild import load_torch
 from autocompress.importance import Importance, Scores, attention_maps, divergence, importance_from_json
 from autocompress.inputs.tokenizer import TOKENIZER
 from autocompress.inputs.vocabulary import translated
-from autocompress.operators import effective, kept_rows
+from autocompress.operators import effective, in_unpacked_bits, kept_rows
 from autocompress.operators.prune_heads import PruneHeads
 from autocompress.report import explain_policy, pick
 from autocompress.report.attention_section import Answers, AttentionSection, LayerMaps, Maps
@@ -157,6 +157,7 @@ def explain(
             notes.append(f"its graph is {FormChoice(**told)}")
         notes += coverage_lines(about)
         notes += [NOT_FASTER] if zeros(effective(member.policy, shape)[1]) else []
+        notes += [BITS_NOT_FASTER] if in_unpacked_bits(member.policy) else []
         timed, said = _parts(spec, facts, member, shape, observer)
         sections += timed
         notes += said

@@ -3,7 +3,7 @@
 `from_pretrained(FOLDER)` of the task's auto class and `pipeline("text-classification", model=FOLDER)` then
 load the compressed model without autocompress: `config.json` has its sizes, and `model.safetensors.index.json` says
 that its tensors lie in `weights.safetensors`, so that nothing is stored twice. It computes in fp32, as the student did
-before it was rounded to 8 or 4 bits: its answers are those of the file up to that rounding.
+before it was rounded to 8 bits or fewer: its answers are those of the file up to that rounding.
 
 Whether a config can say it is tried: a model of the changed config must have these very tensors. None has them where
 layers differ, or matrices are two factors. What tensors do not show is asked for: heads, which must be all there and of

@@ -73,12 +73,13 @@ def ranked(records: Iterable[Record], checkpoints: Mapping[str, Path]) -> Trust 
 
 
 def trainable_student(setup: Setup, policy: CompressionPolicy, *, freeze_embeddings: bool = False) -> Anatomy:
-    """The policy's student with tensors of its own, before any step of the precision phase."""
+    """The policy's student with tensors of its own, before any step of the precision phase. A table of words that has
+    to be trained with its roundings is not frozen."""
     student = setup.origin(policy)
     operators.apply(policy, student, setup.importance, before=Phase.PRECISION)
     own = student.own_copy()
     own.model.requires_grad_(True)
-    if freeze_embeddings and own.reads_words:
+    if freeze_embeddings and own.reads_words and not operators.in_few_bits(policy, "embeddings"):
         own.word_embeddings.requires_grad_(False)
     return own
 
@@ -156,13 +157,16 @@ class Recovery:
     ) -> Trained:
         student = trainable_student(self._origin(policy), policy, freeze_embeddings=self.spec.freeze_embeddings)
         spec = overridden(distilled(policy, self.spec), settings)
+        few = operators.in_few_bits(policy)
+        if few:  # rounded when all is learned, nothing would be left of it
+            operators.apply(policy, student, self.setup.importance, since=Phase.PRECISION)
         if operators.only_rounded(policy):
             trained = keep_untrained(student.model, self._score, checkpoint=folder, on_epoch=on_epoch)
         else:
             trained = self._train(
                 student, self.lessons, spec, checkpoint=folder, on_epoch=on_epoch, progress=on_progress
             )
-        if spec.quantization_aware == "never" or not _is_quantized(policy):
+        if few or spec.quantization_aware == "never" or not _is_quantized(policy):
             return trained
         operators.apply(policy, student, self.setup.importance, since=Phase.PRECISION)
         deployed = self._score(student.model)
@@ -202,9 +206,13 @@ class Recovery:
         rows = np.random.default_rng(self.seed).permutation(len(self.lessons.examples))
         lessons = self.lessons.take(rows[: steps * spec.training.batch_size])
         student = trainable_student(self.setup, policy, freeze_embeddings=spec.freeze_embeddings)
+        few = operators.in_few_bits(policy)
+        if few:
+            operators.apply(policy, student, self.setup.importance, since=Phase.PRECISION)
         if not operators.only_rounded(policy):
             self._train(student, lessons, replace(spec, training=replace(spec.training, epochs=1, steps=None)))
-        operators.apply(policy, student, self.setup.importance, since=Phase.PRECISION)
+        if not few:
+            operators.apply(policy, student, self.setup.importance, since=Phase.PRECISION)
         return student
 
     def _score(self, model: torch.nn.Module) -> float:

@@ -16,6 +16,7 @@ from autocompress.core.parts import WHOLE, ModelParts
 from autocompress.core.policy import CompressionPolicy, Setting, Step
 from autocompress.core.ports import Operator, Phase
 from autocompress.core.space import Choice, Knob, SearchSpace, Share, StepSpace
+from autocompress.core.storage import FEW_BITS
 from autocompress.core.vocabulary import why_all_words
 from autocompress.operators.choose_runtime import ChooseRuntime
 from autocompress.operators.distill import Distill
@@ -60,6 +61,9 @@ __all__ = [
     "cuts_words",
     "effective",
     "elastic",
+    "in_few_bits",
+    "in_many_bits",
+    "in_unpacked_bits",
     "kept_rows",
     "only_rounded",
 ]
@@ -163,7 +167,34 @@ def elastic(steps: Iterable[Step | StepSpace]) -> bool:
 def only_rounded(policy: CompressionPolicy) -> bool:
     """Whether a policy changes how the model is stored and run, and nothing that training could heal."""
     known = (OPERATORS.get(step.operator) for step in policy.steps)
-    return all(operator is not None and operator.phase > Phase.RECOVERY for operator in known)
+    return not in_few_bits(policy) and all(one is not None and one.phase > Phase.RECOVERY for one in known)
+
+
+def in_few_bits(policy: CompressionPolicy, target: str | None = None) -> bool:
+    """Whether a policy holds anything, or this, in so few bits that it has to be trained with its roundings."""
+    rounded = (step for step in policy.steps if step.operator == Quantize.name and target in (None, step.target))
+    return any(step.settings.get("bits") in FEW_BITS for step in rounded)
+
+
+def in_unpacked_bits(policy: CompressionPolicy) -> bool:
+    """Whether a policy holds layers in fewer bits than they are computed in, or anything in few."""
+    rounded = (step for step in policy.steps if step.operator == Quantize.name)
+    return in_few_bits(policy) or any(
+        step.settings.get("bits") == 4 and step.target != "embeddings" for step in rounded
+    )
+
+
+def in_many_bits(space: SearchSpace) -> SearchSpace:
+    """A space without the choices that need training, where there are others."""
+
+    def without(step: StepSpace) -> StepSpace:
+        bits = step.knobs.get("bits")
+        if step.operator != Quantize.name or not isinstance(bits, Choice):
+            return step
+        left = tuple(value for value in bits.choices if value not in FEW_BITS)
+        return replace(step, knobs={**step.knobs, "bits": Choice(left)}) if left else step
+
+    return replace(space, steps=tuple(map(without, space.steps)))
 
 
 def apply(

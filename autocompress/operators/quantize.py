@@ -1,4 +1,4 @@
-"""Quantization to 8 bits or 4: weights once, activations as they come (dynamic) or between fixed limits (static)."""
+"""Quantization to 8 bits or fewer: weights once, activations as they come (dynamic) or within limits (static)."""
 
 from __future__ import annotations
 
@@ -8,7 +8,8 @@ from typing import TYPE_CHECKING, Final, cast, final, get_args
 from autocompress.core.parts import Part
 from autocompress.core.policy import Setting, Step
 from autocompress.core.ports import Phase, SettingRule
-from autocompress.core.storage import Activations, Bits, Calibration, Storage
+from autocompress.core.storage import FEW_BITS, Activations, Bits, Calibration, Storage
+from autocompress.errors import CandidateError
 from autocompress.operators.part_operator import PartOperator
 
 if TYPE_CHECKING:
@@ -18,12 +19,13 @@ if TYPE_CHECKING:
 
 @final
 class Quantize(PartOperator):
-    """Gives a part `bits`: 32 leaves it as it is, 8 computes its products in int8 and stores its weights so, 4 computes
-    them in int8 too and stores them in 4. Embeddings are only stored so; a looked-up row is scaled back to fp32.
+    """Gives a part `bits`: 32 leaves it as it is, 8 computes its products in int8 and stores its weights so; 4, 2,
+    `ternary` and 1 compute them in int8 too and store them in fewer. Embeddings are only stored so; a looked-up row is
+    scaled back to fp32. What is held in fewer than 4 bits is trained so from its first step on.
 
     `activations` that are `static` are quantized between limits that `calibration` finds on training texts, instead of
     as they come. With a `smoothing`, a strength from 0 to 1, outlier channels of activations are evened out at the cost
-    of the weights. Both are about layers, and change nothing of embeddings."""
+    of the weights. Both are about layers in 8 bits or 4, and change nothing of embeddings."""
 
     name: Final = "quantize"
     phase: Final = Phase.PRECISION
@@ -36,10 +38,10 @@ class Quantize(PartOperator):
         "layers.*.feed_forward",
     )
     rules: Final[Mapping[str, SettingRule]] = {
-        "bits": SettingRule(values=(4, 8, 32)),
-        "activations": SettingRule(values=get_args(Activations), optional=True),
-        "calibration": SettingRule(values=get_args(Calibration), optional=True),
-        "smoothing": SettingRule(low=0.0, high=1.0, real=True, optional=True),
+        "bits": SettingRule(values=get_args(Bits)),
+        "activations": SettingRule(values=get_args(Activations), optional=True, not_with=("bits", FEW_BITS)),
+        "calibration": SettingRule(values=get_args(Calibration), optional=True, not_with=("bits", FEW_BITS)),
+        "smoothing": SettingRule(low=0.0, high=1.0, real=True, optional=True, not_with=("bits", FEW_BITS)),
     }
 
     def fits(self, part: Part) -> bool:
@@ -49,6 +51,12 @@ class Quantize(PartOperator):
     def reshaped(self, part: Part, settings: Mapping[str, Setting]) -> Part | None:
         bits = _bits(settings)
         storage = Storage(bits) if part.layer is None else _storage(settings)
+        if bits in FEW_BITS and storage != Storage(bits):
+            found = "smoothing" if storage.calibration is None else "activations: static"
+            raise CandidateError(
+                f"{self.name} on {part.name}: `{found}` follows from a model as it was, and weights in `bits: {bits}` "
+                "are trained to be others; leave it out, or use `bits` of 4 or 8"
+            )
         return None if bits == 32 or part.storages == (storage,) else part.with_storage(storage)
 
     def apply(self, anatomy: Anatomy, step: Step, importance: Importance) -> None:

@@ -7,6 +7,7 @@ import random
 from collections.abc import Callable, Mapping, Sequence
 from typing import Final
 
+from autocompress import operators
 from autocompress.core.metrics import METRICS, Direction
 from autocompress.core.outcome import Priced, values
 from autocompress.core.policy import BASELINE, Setting
@@ -61,9 +62,9 @@ def reference_point(pricing: Pricing, objectives: Mapping[str, Direction], *, qu
 
 def cheapest_whole(space: SearchSpace, pricing: Pricing, costs: Sequence[str], *, seed: int) -> Point | None:
     """Of the points that compute as much as the uncompressed model does, the one with the smallest product of `costs`:
-    what anybody would try first, everything in few bits and nothing cut off. None where a space has no such point, or
-    the study has no use for it."""
-    generator, knobs = random.Random(seed), space.knobs()
+    what anybody would try first, everything in 8 bits or 4 and nothing cut off. None where a space has no such point,
+    or the study has no use for it."""
+    generator, knobs = random.Random(seed), operators.in_many_bits(space).knobs()
 
     def priced(point: Point) -> Priced:
         return pricing(space.policy(lambda name, _: point[name]))
@@ -85,7 +86,8 @@ def cheapest_whole(space: SearchSpace, pricing: Pricing, costs: Sequence[str], *
     if found[_WORK] < most:
         return None
     point, _ = furthest(knobs, whole, [(point, found)], _TOGETHER, sign=1)
-    return None if priced(point).broken or priced(point).policy.is_baseline else point
+    policy = priced(point).policy
+    return None if priced(point).broken or policy.is_baseline or operators.in_few_bits(policy) else point
 
 
 def furthest(

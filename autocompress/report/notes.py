@@ -9,7 +9,8 @@ from autocompress.core.device import HOST
 from autocompress.core.lowering import FORMS_FACT, FormChoice
 from autocompress.core.scores import score_named
 from autocompress.core.trust import NO_ELASTIC_FACT, Trust, tau_in_words
-from autocompress.core.wording import NOT_FASTER
+from autocompress.core.wording import BITS_NOT_FASTER, NOT_FASTER
+from autocompress.operators import in_unpacked_bits
 from autocompress.operators.prune_weights import PruneWeights
 from autocompress.report.front import FrontReport
 from autocompress.report.prediction import Pace, Prediction
@@ -41,6 +42,8 @@ def notes(report: FrontReport) -> list[str]:
     lines += _latencies(report)
     if any(step.operator == PruneWeights.name for member in report.members for step in member.policy.steps):
         lines.append(f"{NOT_FASTER.capitalize()}.")
+    if any(in_unpacked_bits(member.policy) for member in report.members):
+        lines.append(f"{BITS_NOT_FASTER.capitalize()}.")
     for which, choice in report.facts.get(FORMS_FACT, {}).items():
         lines.append(f"Graphs ({which}) are {FormChoice(**choice)}.")
     for metric, bound in report.constraints.items():

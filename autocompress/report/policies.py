@@ -11,7 +11,7 @@ from typing import Any
 from autocompress.core.parts import ModelParts, Part
 from autocompress.core.policy import CompressionPolicy
 from autocompress.core.runtimes import DEFAULT_RUNTIME
-from autocompress.core.storage import PRECISION, Bits
+from autocompress.core.storage import PRECISION, Bits, width
 from autocompress.core.wording import ranks, table_bits, units, zeros
 from autocompress.errors import CandidateError
 from autocompress.operators import OPERATORS, effective
@@ -82,13 +82,13 @@ def _precision(model: ModelParts) -> str:
     if len(set(blocks)) < 2:
         (layers,) = {PRECISION[bits] for bits in blocks} or {table}
         return table if layers == table else f"{layers}, embeddings {table}"
-    counted = ", ".join(f"{PRECISION[bits]} in {blocks.count(bits)}" for bits in sorted(set(blocks) - {32}))
+    counted = ", ".join(f"{PRECISION[bits]} in {blocks.count(bits)}" for bits in sorted(set(blocks) - {32}, key=width))
     return f"{counted} of {len(blocks)} blocks, embeddings {table}"
 
 
 def _bits(part: Part) -> Bits:
     """Of its matrices, the most that any has."""
-    return max(one.storage.bits for one in part.matrices)
+    return max((one.storage.bits for one in part.matrices), key=width)
 
 
 def _joined(sizes: Sequence[int]) -> str:

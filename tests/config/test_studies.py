@@ -306,7 +306,7 @@ def test_all_mistakes_are_told_at_once_with_line_and_path(folder: Path, operator
         f"{mine}:11: teacher.learning_rate: must be > 0, got -1.0",
         f"{mine}:12: sampler: got 'nsga'; did you mean 'nsga3'? (allowed: gp, nsga2, nsga3, qmc, random, tpe)",
         f"{mine}:13: seed: must be a whole number, got 1.5",
-        "studies/space.yaml:10: steps[1].settings.bits: 5 is not offered (allowed: 4, 8, 32)",
+        "studies/space.yaml:10: steps[1].settings.bits: 5 is not offered (allowed: 1, ternary, 2, 4, 8, 32)",
     ]
 
 
@@ -411,22 +411,30 @@ BITS = {"operator": "quantize", "target": "embeddings"}
         ({**BITS, "target": "layers.1.attention.x", "settings": {"bits": 8}}, "target: 'quantize' cannot work"),
         (BITS, "knobs.bits: is missing: 'quantize' needs it, under `knobs` or fixed under `settings`"),
         ({**BITS, "settings": {"bits": 8, "bit": 8}}, "settings.bit: 'quantize' has no setting 'bit'; did you mean"),
-        ({**BITS, "settings": {"bits": "8"}}, "settings.bits: '8' is not offered (allowed: 4, 8, 32)"),
+        ({**BITS, "settings": {"bits": "8"}}, "settings.bits: '8' is not offered (allowed: 1, ternary, 2, 4, 8, 32)"),
         ({**BITS, "settings": {"bits": [8]}}, "settings.bits: must be true or false, a number or text, got a list"),
         ({**BITS, "knobs": {"bits": 8}}, "knobs.bits: must be {choices: [...]}, {low, high, step} for whole"),
         ({**BITS, "knobs": {"bits": {}}}, "knobs.bits.choices: is missing"),
         ({**BITS, "knobs": {"bits": {"choices": []}}}, "knobs.bits.choices: must hold at least one value"),
         (
             {**BITS, "knobs": {"bits": {"choices": [8, 5]}}},
-            "knobs.bits.choices[1]: 5 is not offered (allowed: 4, 8, 32)",
+            "knobs.bits.choices[1]: 5 is not offered (allowed: 1, ternary, 2, 4, 8, 32)",
         ),
         ({**BITS, "knobs": {"bits": {"choices": ["50%"]}}}, "knobs.bits.choices[0]: 0.5 of what? A share is for"),
         ({**BITS, "knobs": {"bits": {"choices": [None]}}}, "knobs.bits.choices[0]: must be true or false, a number"),
         (
             {**BITS, "knobs": {"bits": {"low": 8, "high": 32}}},
-            "knobs.bits: must be one of 4, 8, 32, not a range",
+            "knobs.bits: must be one of 1, ternary, 2, 4, 8, 32, not a range",
         ),
         ({**BITS, "knobs": {"bits": {"low": 9, "high": 8}}}, "knobs.bits.low: `low <= high` must hold, got low=9"),
+        (
+            {**BITS, "knobs": {"bits": {"choices": [2, "ternary"]}}, "settings": {"activations": "static"}},
+            "settings.activations: has no place beside `bits` of 2, ternary; leave it out, or offer `bits` of 4, 8, 32",
+        ),
+        (
+            {**BITS, "settings": {"bits": 1}, "knobs": {"smoothing": {"low": 0.0, "high": 0.5}}},
+            "knobs.smoothing: has no place beside `bits` of 1; leave it out, or offer `bits` of 4, 8, 32",
+        ),
         ({**BITS, "settings": {"bits": 8}, "targets": ["a"]}, "targets: is found out when a model is known"),
         ({**HEADS, "knobs": {"heads": {"low": 0, "high": 4}}}, "knobs.heads.low: 0 is less than 1"),
         ({**HEADS, "knobs": {"heads": {"low": 1, "high": 4, "step": 0}}}, "knobs.heads.step: must be >= 1"),

@@ -88,7 +88,7 @@ class TestContracts:
             assert (ran(whole, one) - answers(live.model, one)).abs().max() < 1e-5
         alone = inputs(live.model, batch=1, length=8)  # activations get one scale a file, so texts come singly
         plain = answers(live.model, alone)
-        for bits in (8, 4):
+        for bits in (8, 4, 1):
             rounded = quantized(live, bits)
             known = answers(rounded.model, alone)
             assert (ran(fill(traced, rounded), alone) - known).abs().max() < 1e-4

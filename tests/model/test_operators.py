@@ -53,6 +53,10 @@ STEPS = {
         Step("quantize", target, {"bits": bits})
         for bits in (8, 4)
         for target in ("embeddings", "layers.0", "layers.1.attention", "layers.2.feed_forward")
+    ]
+    + [
+        Step("quantize", target, {"bits": bits})
+        for target, bits in (("embeddings", 2), ("layers.0", "ternary"), ("layers.1.attention", 1))
     ],
     "runtime": [Step("runtime", "*", {"runtime": name}) for name in ("onnxruntime", "openvino-bf16")],
 }

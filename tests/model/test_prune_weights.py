@@ -21,7 +21,7 @@ from autocompress import operators
 from autocompress.anatomy import Anatomy, anatomy_of
 from autocompress.anatomy.int8 import Int8Linear, rounded_rows
 from autocompress.anatomy.moments import powers
-from autocompress.anatomy.sparse import Criterion, made_sparse, sparse
+from autocompress.anatomy.sparse import Criterion, held, made_sparse, sparse
 from autocompress.candidates.evaluate import Setup
 from autocompress.candidates.lessons import Lessons
 from autocompress.core.cost import macs, parameters, passes, unpacked, weight_bytes
@@ -29,7 +29,7 @@ from autocompress.core.lowering import PLAIN
 from autocompress.core.policy import CompressionPolicy, Step
 from autocompress.core.signature import signature
 from autocompress.core.sparsity import PATTERNS, Pattern, Sparsity
-from autocompress.core.storage import Bits
+from autocompress.core.storage import Bits, Rounded
 from autocompress.core.stored_parts import parts_from_json, parts_to_json
 from autocompress.core.training_spec import FinalistSpec, TrainingSpec
 from autocompress.core.wording import describe
@@ -158,7 +158,7 @@ def test_how_large_inputs_are_is_seen_of_real_positions() -> None:
 # In files
 
 
-@pytest.mark.parametrize("bits", [32, 8, 4])
+@pytest.mark.parametrize("bits", [32, 8, 4, 2, "ternary", 1])
 @pytest.mark.parametrize("pattern", PATTERNS)
 def test_a_file_gives_back_the_very_numbers(pattern: str, bits: Bits) -> None:
     weight = made_sparse(table(64, 96), None, sparsity(pattern), "magnitude")
@@ -170,7 +170,7 @@ def test_a_file_gives_back_the_very_numbers(pattern: str, bits: Bits) -> None:
             given, expected = graph.nodes[-1].input[1], weight.numpy().T
         else:
             given, scales = graph.integer_rows(weight.numpy(), bits, sparsity(pattern))
-            integers, known = rounded_rows(weight, bits)  # type: ignore[arg-type]
+            integers, known = rounded_rows(weight, bits, there=held(weight != 0, sparsity(pattern)))
             expected = integers.numpy()
             assert np.allclose(expected * scales, (integers * known).numpy())
     graph.node("Identity", given)
@@ -198,7 +198,7 @@ def beside_weights(model: onnx.ModelProto, anatomy: Anatomy) -> int:
     return stored - weight_bytes(anatomy.shape())
 
 
-@pytest.mark.parametrize("bits", [32, 8, 4])
+@pytest.mark.parametrize("bits", [32, 8, 4, 2])
 def test_a_sparse_model_is_run_by_the_kernels_of_a_dense_one_and_its_file_is_as_large_as_counted(
     bits: int, tmp_path: Path
 ) -> None:
@@ -233,11 +233,11 @@ def test_openvino_puts_zeros_back_too() -> None:
 # Through training
 
 
-@pytest.mark.parametrize("rounded", [False, True])
-def test_no_step_moves_a_zero_whatever_its_decay(rounded: bool) -> None:
+@pytest.mark.parametrize("rounded", [None, 8, 1])
+def test_no_step_moves_a_zero_whatever_its_decay(rounded: Rounded | None) -> None:
     torch.manual_seed(0)
     product: nn.Linear = sparse(nn.Linear(16, 8), (8,), None, sparsity("2:4"), "magnitude")
-    product = Int8Linear(product) if rounded else product
+    product = Int8Linear(product, bits=rounded) if rounded else product
     before = product.weight.detach().clone()
     optimizer = torch.optim.AdamW(product.parameters(), lr=0.1, weight_decay=0.1)
     for _ in range(3):

@@ -139,6 +139,17 @@ def test_of_zeros_is_said_that_they_are_not_faster(store: Store) -> None:
     ]
 
 
+@pytest.mark.parametrize(("target", "bits", "said"), [("layers.0", 4, 1), ("embeddings", 2, 1), ("embeddings", 4, 0)])
+def test_of_fewer_bits_than_are_computed_in_is_said_that_they_are_not_faster(
+    store: Store, target: str, bits: int, said: int
+) -> None:
+    report = front_report(store, "quickstart")
+    first, *others = report.members
+    policy = CompressionPolicy((Step("quantize", target, {"bits": bits}),))
+    small = replace(report, members=(replace(first, policy=policy), *others))
+    assert sum("Fewer bits than 8 are unpacked" in line for line in notes(small)) == said
+
+
 def test_predictions_of_the_search_are_compared_with_what_was_measured(store: Store) -> None:
     """The search counted on 5 % more than each of the four verified models takes."""
     report = front_report(store, "quickstart")
