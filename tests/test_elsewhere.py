@@ -16,7 +16,7 @@ import autocompress
 from autocompress import config
 from autocompress.core.device import Block, DeviceProfile, EnergyModel, KernelRow, KernelTable, Runtime
 from autocompress.core.outcome import RUNG_FINALIST, Measurement
-from autocompress.core.storage import Bits
+from autocompress.core.storage import RowBits
 from autocompress.core.workload import Workload
 from autocompress.deploy import measure
 from autocompress.errors import HostError, IntegrityError, NotFoundError, SpecError, StudyLockedError
@@ -54,7 +54,7 @@ def other_machine(*, milliseconds: float = 1.0) -> DeviceProfile:
 
     def rows(block: Block) -> Iterator[KernelRow]:
         sizes = [0] if block == "base" else [1, 2, 3, 4] if block.endswith("attention") else [16, 32, 48, 64]
-        for bits in get_args(Bits):
+        for bits in get_args(RowBits):
             for size in sizes:
                 value = milliseconds * (size / sizes[-1] if size else 1.0) * bits / 32
                 yield KernelRow(block, bits, size, value, 0.9 * value, 1.1 * value)
