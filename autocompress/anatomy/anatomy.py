@@ -10,6 +10,7 @@ import torch
 from torch import Tensor, nn
 
 from autocompress.anatomy.arrays import array_of, bits_of, linears_of
+from autocompress.anatomy.attention_form import put_form
 from autocompress.anatomy.calibration import Batches, Inputs, Product, limits, observe, relief
 from autocompress.anatomy.factored import Factored, Factoring, factored
 from autocompress.anatomy.family import Family
@@ -31,6 +32,7 @@ from autocompress.anatomy.weights import (
     Linear,
     Norm,
 )
+from autocompress.core.attention_form import AttentionForm
 from autocompress.core.encoders import STACK
 from autocompress.core.parts import Matrix, Mixing, ModelParts, Part, Place, Table
 from autocompress.core.runtimes import DEFAULT_RUNTIME
@@ -192,6 +194,10 @@ class Anatomy:
         layer.output.put(self._cut(layer.output.linear, inputs=channels))
         for name, counts in self.family.counters:
             setattr(layer.query.owner, name, len(heads) if counts == "heads" else len(channels))
+
+    def take_form(self, index: int, form: AttentionForm) -> None:
+        """The attention of a layer has this form from now on."""
+        put_form(self.layer(index).query.owner, form)
 
     def keep_channels(self, index: int, channels: Sequence[int]) -> None:
         """Only these feed-forward channels of a layer stay, in the given order."""
@@ -426,7 +432,7 @@ def _layer_parts(layer: LayerParts) -> tuple[Part, Part]:
         )
         for roles, slots in zip(names, (layer.attention, layer.feed_forward), strict=True)
     )
-    mixing, name = Mixing(layer.heads, layer.head_size, layer.heads), f"{STACK}.{layer.index}"
+    mixing, name = Mixing(layer.heads, layer.head_size, layer.heads, layer.form), f"{STACK}.{layer.index}"
     return (
         Part(f"{name}.attention", "attention", attention, norms[0], mixing=mixing, **where),
         Part(f"{name}.feed_forward", "feed_forward", feed_forward, norms[1], **where),
@@ -447,7 +453,16 @@ def _layer_weights(parts: LayerParts) -> LayerWeights:
     query, key, value, output = (_linear(slot) for slot in parts.attention)
     up, down = (_linear(slot) for slot in parts.feed_forward)
     return LayerWeights(
-        AttentionWeights(query, key, value, output, _norm(parts.attention_norm), parts.heads, bits_of(parts.attention)),
+        AttentionWeights(
+            query,
+            key,
+            value,
+            output,
+            _norm(parts.attention_norm),
+            parts.heads,
+            bits_of(parts.attention),
+            form=parts.form,
+        ),
         FeedForwardWeights(up, down, _norm(parts.output_norm), bits_of(parts.feed_forward)),
     )
 

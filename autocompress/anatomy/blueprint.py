@@ -13,6 +13,7 @@ from typing import Any, Final, cast, final
 
 from torch import Tensor, nn
 
+from autocompress.anatomy.attention_form import form_of
 from autocompress.anatomy.factored import Factored
 from autocompress.anatomy.int8 import Int8Embedding, Int8Linear
 from autocompress.anatomy.narrowing import kept_hidden
@@ -208,7 +209,9 @@ class _Reading:
         mixing = None
         if block.kind in ("attention", "cross_attention"):
             outputs = {matrix.name: matrix.outputs for matrix in matrices}
-            mixing = Mixing(outputs["query"] // size, size, outputs["key"] // size)
+            query = next(path for roles, path in block.products.items() if "query" in roles.split("+"))
+            form = form_of(layer.get_submodule(query.rpartition(".")[0]))
+            mixing = Mixing(outputs["query"] // size, size, outputs["key"] // size, form)
             # What leaves the block is computed last, whatever a config adds
             matrices.sort(key=lambda matrix: matrix.name == "output")
         return Part(

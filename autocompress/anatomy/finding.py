@@ -14,7 +14,9 @@ from typing import cast
 
 from torch import nn
 
+from autocompress.anatomy.attention_form import form_of
 from autocompress.anatomy.factored import Factored
+from autocompress.core.attention_form import AttentionForm
 from autocompress.errors import SpecError
 
 _ROLES = {
@@ -72,6 +74,11 @@ class LayerParts:
     @property
     def heads(self) -> int:
         return self.output.linear.in_features // self.head_size
+
+    @property
+    def form(self) -> AttentionForm:
+        """Of its attention."""
+        return form_of(self.query.owner)
 
     @property
     def width(self) -> int:

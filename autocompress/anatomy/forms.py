@@ -11,8 +11,10 @@ from typing import Any
 
 from torch import Tensor, nn
 
+from autocompress.anatomy.attention_form import form_of
 from autocompress.anatomy.blueprint import Layers, at, base_of, blocks_of, products_of, stacks_of
 from autocompress.anatomy.int8 import SharedEmbedding
+from autocompress.core.attention_form import FULL_ATTENTION
 from autocompress.errors import SpecError
 from autocompress.families import Block, Family, Stack
 
@@ -100,7 +102,7 @@ def _attend_openly(model: nn.Module) -> None:
         setattr(model, USUAL_ATTENTION, chosen)
     for module in model.modules():
         config = getattr(module, "config", None)
-        if hasattr(config, "_attn_implementation"):
+        if hasattr(config, "_attn_implementation") and form_of(module) == FULL_ATTENTION:
             config._attn_implementation = "eager"  # type: ignore[union-attr]
 
 

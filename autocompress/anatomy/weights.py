@@ -8,6 +8,7 @@ from typing import Literal
 import numpy as np
 from numpy.typing import NDArray
 
+from autocompress.core.attention_form import FULL_ATTENTION, AttentionForm
 from autocompress.core.encoders import STACK
 from autocompress.core.parts import Matrix, ModelParts, Part
 from autocompress.core.sparsity import Sparsity
@@ -70,7 +71,8 @@ class Rotary:
 class AttentionWeights:
     """q [hidden, heads * head size], k and v [hidden, keys * head size], output [heads * head size, hidden], and the
     block's norm, which some first layers lack. As many queries share each of fewer `keys`, side by side; None is one
-    for each. With a `window`, a position attends to those at most so far away."""
+    for each. With a `window`, a position attends to those at most so far away, in scores of all that are masked; in
+    another `form` such scores are not computed."""
 
     query: Linear
     key: Linear
@@ -82,6 +84,7 @@ class AttentionWeights:
     rotary: Rotary | None = None
     window: int | None = None
     keys: int | None = None
+    form: AttentionForm = FULL_ATTENTION
 
 
 @dataclass(frozen=True, slots=True)
@@ -199,7 +202,8 @@ def random_weights(shape: ModelParts, *, positions: int, seed: int) -> EncoderWe
         if part is None or part.mixing is None:
             return None
         query, key, value, output = map(linear, part.matrices)
-        return AttentionWeights(query, key, value, output, norm(), part.mixing.heads, part.storages[0].bits)
+        heads, bits, form = part.mixing.heads, part.storages[0].bits, part.mixing.form
+        return AttentionWeights(query, key, value, output, norm(), heads, bits, form=form)
 
     def feed_forward(part: Part | None) -> FeedForwardWeights | None:
         if part is None:

@@ -10,7 +10,9 @@ from torch import Tensor, nn
 from torch.nn.utils import parametrize
 
 from autocompress.anatomy.arrays import array_of, bits_of, linears_of
+from autocompress.anatomy.attention_form import form_of
 from autocompress.anatomy.blueprint import at, base_of, blocks_of, head_size_of, stacks_of
+from autocompress.anatomy.forms import holder
 from autocompress.anatomy.heads import EMBEDDING, TOKENS, head_of, is_of_the_whole
 from autocompress.anatomy.inputs import audio_length, image_sides, patch_sides
 from autocompress.anatomy.int8 import Int8Embedding
@@ -153,6 +155,7 @@ class _Reading:
             rotary=self._rotary(kind) if self._writing.rotary else None,
             window=int(self._config.sliding_window) if kind == _NEAR else None,
             keys=linear["key"].outputs // size,
+            form=form_of(holder(layer, block)),
         )
 
     def _rotary(self, kind: str) -> Rotary:

@@ -11,6 +11,7 @@ from autocompress.cli.options import Json
 from autocompress.cli.session import Session, session_of
 
 if TYPE_CHECKING:
+    from autocompress.core.attention_form import AttentionForm
     from autocompress.core.device import Accuracy, DeviceProfile
 
 SCHEMA: Final = "autocompress.profile/1"
@@ -67,6 +68,10 @@ def profile(
     widths: Annotated[
         bool, typer.Option("--widths", help="Narrower streams too, for spaces that choose a `hidden_size`.")
     ] = False,
+    attention: Annotated[
+        list[str] | None,
+        typer.Option(metavar="FORM", help="Attention of a form too, e.g. 'local, window 64, 1 global'; repeat it."),
+    ] = None,
     force: Annotated[bool, typer.Option("--force", help="Replace the profile that is there.")] = False,
     json: Json = False,
 ) -> None:
@@ -95,7 +100,7 @@ def profile(
     from autocompress.devices.profiles import profile_to
     from autocompress.devices.profiling import FULL, QUICK, bert_shape
 
-    path = out or Path("my-device.yaml")
+    path, forms = out or Path("my-device.yaml"), _forms(attention or [])
     lengths = dict.fromkeys(length or (_QUICK_LENGTHS if quick else _LENGTHS))
     sizes = dict.fromkeys(batch or (1,))
     counts = dict.fromkeys(threads_of(one) for one in threads or ["1"])
@@ -110,12 +115,25 @@ def profile(
             static=static,
             ranks=low_rank,
             widths=widths,
+            forms=forms,
             replace_it=force,
             progress=lambda text, share: observer.progress(share, 1.0, text),
         )
     _show(session, found, path, json=json)
     if not json:
         session.say(f"check it with `autocompress profile --validate {path}`", style="dim")
+
+
+def _forms(named: list[str]) -> list[AttentionForm]:
+    """Beside the full one, each once. Raises SpecError for one that is not known."""
+    from autocompress.core.attention_form import FULL_ATTENTION, AttentionForm
+    from autocompress.errors import SpecError
+
+    try:
+        found = dict.fromkeys(map(AttentionForm.of, named))
+    except ValueError as error:
+        raise SpecError(f"--attention: {error}") from error
+    return [form for form in found if form != FULL_ATTENTION]
 
 
 def _validate(session: Session, path: Path, models: int, *, json: bool) -> None:

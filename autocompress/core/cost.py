@@ -146,7 +146,7 @@ def macs_by_arithmetic(model: ModelParts, passes: Iterable[Pass]) -> dict[Arithm
         for part, at in placed(model, one):
             for matrix in part.matrices:
                 found[arithmetic(matrix.storage)] += _rows(part, matrix, at) * weights(matrix) * at.times
-            found[32] += 2 * _scores(part, at) * (part.mixing.head_size if part.mixing else 0) * at.times
+            found[32] += _mixed(part, at)[0] * at.times
     return found
 
 
@@ -183,12 +183,13 @@ def _rows(part: Part, matrix: Matrix, at: Pass) -> int:
     return at.batch * fresh * matrix.each
 
 
-def _scores(part: Part, at: Pass) -> int:
-    """Attention scores: one for each head, target and source."""
+def _mixed(part: Part, at: Pass) -> tuple[int, int]:
+    """Multiply-accumulates between positions, and the numbers between them that are alive at once: attention scores."""
     if part.mixing is None:
-        return 0
+        return 0, 0
     sources = at.memory if part.kind == "cross_attention" else at.sources
-    return at.batch * part.mixing.heads * at.targets * sources
+    macs, alive = part.mixing.form.work(at.targets, sources, part.mixing.head_size)
+    return at.batch * part.mixing.heads * macs, at.batch * part.mixing.heads * alive
 
 
 def _between(part: Part, at: Pass) -> int:
@@ -197,4 +198,4 @@ def _between(part: Part, at: Pass) -> int:
     *first, last = part.matrices
     inner = sum(_rows(part, one, at) * one.outputs for one in first) + _rows(part, last, at) * last.inputs
     between = sum(_rows(part, one, at) * (one.rank or 0) for one in part.matrices)
-    return inner + between + _scores(part, at)
+    return inner + between + _mixed(part, at)[1]

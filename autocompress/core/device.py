@@ -8,6 +8,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field
 from typing import ClassVar, Final, Literal
 
+from autocompress.core.attention_form import AttentionForm
 from autocompress.core.cost import macs_by_arithmetic, passes, unpacked, weight_bytes
 from autocompress.core.lowering import PLAIN, Lowering, Tried
 from autocompress.core.parts import Kind, ModelParts
@@ -100,6 +101,8 @@ class KernelRow:
     """The width of the stream that the block reads, where it is not the table's `hidden`."""
     head_size: int | None = None
     """The width of a head of an attention block, where it is not the table's."""
+    form: str = "full"
+    """The form of an attention block, where not every position sees all: `local, window 64, 1 global`."""
     __pydantic_config__: ClassVar[dict[str, str]] = _FORBID
 
     def __post_init__(self) -> None:
@@ -112,6 +115,7 @@ class KernelRow:
         _check_ranges(self, size=(0, _MOST_CHANNELS), positions=(0, 2), milliseconds=ends, low=ends, high=ends)
         _check_ranges(self, rank=(0, _MOST_CHANNELS))
         _check_ranges(self, queries_per_key=sizes, width=sizes, head_size=sizes)
+        AttentionForm.of(self.form)
         if not self.low <= self.milliseconds <= self.high:
             raise ValueError(
                 f"`low <= milliseconds <= high` must hold, got {self.low}, {self.milliseconds}, {self.high}"
@@ -243,7 +247,8 @@ class KernelTable:
             return None
         storage, few = Storage(row.bits, row.activations), row.block.startswith(_LAST)
         size, queries = (row.head_size or self.head_size, row.queries_per_key) if "attention" in kind else (0, 0)
-        return Signature(kind, row.width or self.hidden, size, queries, storage, few, row.positions, row.rank)
+        width, form = row.width or self.hidden, AttentionForm.of(row.form)
+        return Signature(kind, width, size, queries, storage, few, row.positions, row.rank, form)
 
     @property
     def is_static(self) -> bool:
@@ -256,17 +261,22 @@ class KernelTable:
         return any(row.rank for row in self.rows)
 
     @property
+    def forms(self) -> tuple[AttentionForm, ...]:
+        """The forms of attention that were measured beside the full one."""
+        return tuple(dict.fromkeys(AttentionForm.of(row.form) for row in self.rows if row.form != "full"))
+
+    @property
     def has_widths(self) -> bool:
         """Whether blocks were measured on narrower streams, too."""
         return any(row.width not in (None, self.hidden) for row in self.rows)
 
     def curve(self, block: Block, bits: Bits, activations: Activations = "dynamic") -> list[tuple[int, float]]:
         """(size, milliseconds) of one kind of block with whole matrices on the whole stream, by size."""
-        kind = (block, bits, activations, 0)
+        kind = (block, bits, activations, 0, "full")
         return sorted(
             (row.size, row.milliseconds)
             for row in self.rows
-            if (row.block, row.bits, row.activations, row.rank) == kind and row.width in (None, self.hidden)
+            if (row.block, row.bits, row.activations, row.rank, row.form) == kind and row.width in (None, self.hidden)
         )
 
 

@@ -6,6 +6,7 @@ from collections.abc import Iterable, Sequence
 from dataclasses import replace
 from typing import Final
 
+from autocompress.core.attention_form import AttentionForm
 from autocompress.core.parts import Matrix, Mixing, ModelParts, Part, Table
 from autocompress.core.runtimes import DEFAULT_RUNTIME
 from autocompress.core.storage import PLAIN, Storage
@@ -48,6 +49,11 @@ def feed_forward(layer: int, width: int, channels: int, storage: Storage = PLAIN
 def in_rank(part: Part, rank: int | None) -> Part:
     """With all of its matrices held as two factors."""
     return replace(part, matrices=tuple(replace(one, rank=rank) for one in part.matrices))
+
+
+def in_form(part: Part, form: AttentionForm) -> Part:
+    """With attention of another form; what has none is as it was."""
+    return part if part.mixing is None else replace(part, mixing=replace(part.mixing, form=form))
 
 
 def largest_rank(width: int, inner: int) -> int:

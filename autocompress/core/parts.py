@@ -15,6 +15,7 @@ from collections.abc import Callable, Iterator
 from dataclasses import dataclass, field, replace
 from typing import Final, Literal
 
+from autocompress.core.attention_form import FULL_ATTENTION, AttentionForm
 from autocompress.core.runtimes import DEFAULT_RUNTIME
 from autocompress.core.sparsity import Sparsity
 from autocompress.core.storage import PLAIN as PLAIN
@@ -107,11 +108,13 @@ class Table:
 @dataclass(frozen=True, slots=True)
 class Mixing:
     """What flows between positions: `heads` queries of `head_size` channels over `key_value_heads` keys and values,
-    which several queries share where there are fewer (Ainslie et al. 2023, "GQA")."""
+    which several queries share where there are fewer (Ainslie et al. 2023, "GQA"); which of them see which its `form`
+    says."""
 
     heads: int
     head_size: int
     key_value_heads: int
+    form: AttentionForm = FULL_ATTENTION
 
     def __post_init__(self) -> None:
         if not 1 <= self.key_value_heads <= self.heads or self.heads % self.key_value_heads:

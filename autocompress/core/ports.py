@@ -35,7 +35,8 @@ class SettingRule:
     Without a `default` it must be given, unless it is `optional`: then something else decides where it is not. A size
     may be one of some `words`, which mean a number once the space is bound. One that is `told_by` another setting need
     not be given, and cannot be otherwise, where that has one of these values. One that is `not_with` values of another
-    has no place beside them."""
+    has no place beside them; one that means something `only_with` some values of another is dropped where that has
+    others."""
 
     values: tuple[Setting, ...] = ()
     low: float | None = None
@@ -48,6 +49,7 @@ class SettingRule:
     words: tuple[str, ...] = ()
     told_by: tuple[str, Mapping[Any, Setting]] | None = None
     not_with: tuple[str, tuple[Setting, ...]] | None = None
+    only_with: tuple[str, tuple[Setting, ...]] | None = None
 
     def problem(self, value: object) -> str | None:
         """What is wrong with a value, or None."""

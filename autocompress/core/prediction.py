@@ -7,6 +7,7 @@ from collections.abc import Callable, Mapping, Sequence
 from dataclasses import replace
 from typing import Final
 
+from autocompress.core.attention_form import FULL_ATTENTION
 from autocompress.core.cost import block_bytes, macs_by_arithmetic, passes, unpacked, weight_bytes
 from autocompress.core.device import COST_FEATURES, CostModel, DeviceProfile, Estimate, KernelTable, named_precision
 from autocompress.core.parts import ModelParts, Part, Pass
@@ -212,6 +213,7 @@ class LatencyPredictor:
         precision = named_precision(kind.storage.bits, kind.storage.activations)
         shared = f" with {kind.queries_per_key} queries a key" if kind.queries_per_key > 1 else ""
         ranked = f" in rank {kind.rank}" if kind.rank else ""
+        ranked += f" of the form {kind.form}" if kind.form != FULL_ATTENTION else ""
         return f"{'last_' if kind.few else ''}{kind.kind} of size {size} in {precision}{ranked}{narrow}{shared}"
 
     def _again(self, kind: Signature) -> str:
@@ -219,6 +221,7 @@ class LatencyPredictor:
             return "a study with `device: host` measures such blocks on the machine that it runs on"
         options = " --static" if kind.storage.activations == "static" else ""
         options += " --low-rank" if kind.rank else ""
+        options += f" --attention '{kind.form}'" if kind.form != FULL_ATTENTION else ""
         options += " --widths" if kind.width != self._width else ""
         return f"profile the device again with `autocompress profile{options}`"
 

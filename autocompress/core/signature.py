@@ -5,6 +5,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass, replace
 
+from autocompress.core.attention_form import FULL_ATTENTION, AttentionForm
 from autocompress.core.parts import Kind, Part
 from autocompress.core.storage import PLAIN, Storage, arithmetic
 
@@ -14,7 +15,8 @@ class Signature:
     """A block's kind, the width of the stream that it reads, the channels of its heads and the queries that share a
     key (0 where it has none), and how it is held, as far as that takes time. `few` where it computes the targets that
     are read alone, over all sources: in the last layer. `positions` are the products that an attention has for
-    positions beside those for what is said there; `rank` is that of all its matrices, 0 where they are whole."""
+    positions beside those for what is said there; `rank` is that of all its matrices, 0 where they are whole; `form` is
+    that of its attention."""
 
     kind: Kind
     width: int
@@ -24,6 +26,7 @@ class Signature:
     few: bool = False
     positions: int = 0
     rank: int = 0
+    form: AttentionForm = FULL_ATTENTION
 
     @property
     def sizes(self) -> str:
@@ -50,6 +53,8 @@ def signature(part: Part, *, few: bool = False) -> tuple[Signature, int]:
         query, key = (width, heads * size), (width, keys * size)
         form: tuple[tuple[int, int], ...] = (query, key, key, (heads * size, width))
         found, count = Signature(part.kind, width, size, heads // keys, storage, few, rank=rank), heads
+        if part.mixing.form != FULL_ATTENTION:
+            found = replace(found, form=part.mixing.form.at_the_end if few else part.mixing.form)
         if len(part.matrices) > len(form):  # positions have products of their own
             by_name = dict(zip(("query", "key", "value", "output"), form, strict=True))
             by_name |= {"position_query": query, "position_key": key}

@@ -6,12 +6,15 @@ from collections.abc import Mapping
 from dataclasses import MISSING, fields
 from typing import Any
 
+from autocompress.core.attention_form import AttentionForm
 from autocompress.core.encoders import encoder, encoder_layer
 from autocompress.core.parts import Matrix, Mixing, ModelParts, Part, Table
 from autocompress.core.sparsity import Sparsity
 from autocompress.core.storage import Storage
 
 Tree = Mapping[str, Any]
+
+_HELD = ModelParts | Part | Matrix | Table | Mixing | Storage | Sparsity | AttentionForm
 
 
 def parts_to_json(model: ModelParts) -> dict[str, Any]:
@@ -34,7 +37,7 @@ def parts_from_json(tree: Tree | None) -> ModelParts | None:
 def _stored(value: Any) -> Any:
     if isinstance(value, tuple):
         return [_stored(one) for one in value]
-    if not isinstance(value, ModelParts | Part | Matrix | Table | Mixing | Storage | Sparsity):
+    if not isinstance(value, _HELD):
         return value
     found = {}
     for field in fields(value):
@@ -55,9 +58,13 @@ def _part(tree: Tree) -> Part:
         **tree,
         "matrices": tuple(map(_matrix, tree.get("matrices", ()))),
         "tables": tuple(Table(**_with_storage(one)) for one in tree.get("tables", ())),
-        "mixing": Mixing(**tree["mixing"]) if tree.get("mixing") else None,
+        "mixing": _mixing(tree["mixing"]) if tree.get("mixing") else None,
     }
     return Part(**held)
+
+
+def _mixing(tree: Tree) -> Mixing:
+    return Mixing(**{**tree, "form": AttentionForm(**tree.get("form", {}))})
 
 
 def _matrix(tree: Tree) -> Matrix:

@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+import collections
 from collections.abc import Sequence
 from typing import Final
 
+from autocompress.core.attention_form import FULL_ATTENTION
 from autocompress.core.parts import ModelParts
 from autocompress.core.runtimes import DEFAULT_RUNTIME
 from autocompress.core.storage import PRECISION, Bits, width
@@ -31,13 +33,21 @@ def describe(model: ModelParts) -> str:
     table = "" if {table_bits(model)} == bits else f", {PRECISION[table_bits(model)]} embeddings"
     runtime = "" if model.runtime == DEFAULT_RUNTIME else f", in {model.runtime}"
     heads, channels = (_sizes(units(model, axis)) for axis in ("heads", "channels"))
-    more = "".join(f", {told}" for told in (ranks(model), zeros(model)) if told)
+    more = "".join(f", {told}" for told in (attention_forms(model), ranks(model), zeros(model)) if told)
     return f"{_kept(model)}, heads {heads}, feed-forward {channels}{more}, {layers}{table}{runtime}"
 
 
 def units(model: ModelParts, axis: str) -> list[int]:
     """How many heads or channels each block has that has any, in order."""
     return [part.units[axis] for part in model.blocks() if axis in part.units]
+
+
+def attention_forms(model: ModelParts) -> str:
+    """`attention local, window 64, 1 global in 5 of 6 layers`; empty where every position sees all."""
+    blocks = [part.mixing.form for part in model.blocks() if part.mixing is not None]
+    counted = collections.Counter(str(form) for form in blocks if form != FULL_ATTENTION)
+    told = (f"{form} in {times} of {len(blocks)} layers" for form, times in sorted(counted.items()))
+    return f"attention {'; '.join(told)}" if counted else ""
 
 
 def ranks(model: ModelParts) -> str:

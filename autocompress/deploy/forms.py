@@ -9,6 +9,7 @@ import onnx
 from autocompress.anatomy import Anatomy, LiveAnatomy
 from autocompress.anatomy.inputs import inputs_of
 from autocompress.anatomy.live import LiveModel
+from autocompress.core.attention_form import FULL_ATTENTION
 from autocompress.core.lowering import PLAIN, Form, Lowering
 from autocompress.core.opsets import PLAIN_OPSET
 from autocompress.deploy.graph import write_graph
@@ -17,8 +18,11 @@ from autocompress.families import FAMILIES
 
 
 def forms_of(student: Anatomy) -> tuple[Form, ...]:
-    """Those that there are of a model, the written one first."""
+    """Those that there are of a model, the written one first. Attention in blocks takes minutes to trace, and comes to
+    the same nodes: what has a written graph is not traced then."""
     traced = isinstance(student, LiveAnatomy) or student.family.model_type in FAMILIES
+    in_blocks = any(layer.form != FULL_ATTENTION for layer in student.layers)
+    traced = traced and not (in_blocks and student.is_written)
     both: tuple[tuple[Form, bool], ...] = (("written", student.is_written), ("traced", traced))
     return tuple(form for form, there in both if there)
 

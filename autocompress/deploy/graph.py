@@ -18,6 +18,7 @@ import onnx
 from onnx import TensorProto, helper
 
 from autocompress.anatomy.weights import EmbeddingWeights, EncoderWeights, LayerWeights
+from autocompress.core.attention_form import FULL_ATTENTION
 from autocompress.core.lowering import PLAIN, Lowering
 from autocompress.deploy.blocks.attention import Masks, Turns, attend, write_masks
 from autocompress.deploy.blocks.feed_forward import feed
@@ -39,8 +40,9 @@ def write_graph(
     """
     graph, every_token = Graph(lowering, opset), every_token or weights.reads != "first"
     inner = weights.layers if every_token else weights.layers[:-1]
-    used = {rule for layer in inner if layer.attention for rule in graph.lowering.rules(layer.attention.bits)}
     attentions = [layer.attention for layer in weights.layers if layer.attention]
+    plain = [layer.attention for layer in inner if layer.attention and layer.attention.form == FULL_ATTENTION]
+    used = {rule for block in plain for rule in graph.lowering.rules(block.bits)}
     masks = Masks()
     if isinstance(weights.embeddings, EmbeddingWeights):
         with graph.within("mask"):

@@ -208,7 +208,7 @@ class Graph:
             product = self.node("MatMul", self.first(tensor) if first else tensor, held)
         else:
             if relief is not None:
-                tensor, weight = self._once("Mul", tensor, self.shared(relief)), weight / relief[:, None]
+                tensor, weight = self.once("Mul", tensor, self.shared(relief)), weight / relief[:, None]
             columns, scales = self._columns(weight, bits, sparsity)
             if constant:
                 product = self._constant_product(tensor, columns, scales[:, 0], limits)
@@ -351,11 +351,11 @@ class Graph:
         weight = self.node("DequantizeLinear", columns, self.array(scales, "scale"), zeros, axis=1)
         return self.node("MatMul", inputs, weight)
 
-    def _once(self, operator: str, *inputs: str) -> str:
+    def once(self, operator: str, *inputs: str, **attributes: Any) -> str:
         """A node that is written once for the same inputs."""
-        key = (operator, *inputs)
+        key = (operator, *inputs, *map(str, attributes.items()))
         if key not in self._written:
-            self._written[key] = self.node(operator, *inputs)
+            self._written[key] = self.node(operator, *inputs, **attributes)
         return self._written[key]
 
     def model(self, inputs: Sequence[onnx.ValueInfoProto], outputs: Sequence[onnx.ValueInfoProto]) -> onnx.ModelProto:

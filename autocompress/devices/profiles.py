@@ -12,6 +12,7 @@ from typing import Final
 from autocompress import config
 from autocompress.anatomy import Anatomy, LiveAnatomy, is_like_bert
 from autocompress.assets import Mark, cache_folder, check_file, find_entry, new_entry, write_atomically
+from autocompress.core.attention_form import AttentionForm
 from autocompress.core.cores import usable_cores
 from autocompress.core.device import DeviceProfile, KernelTable
 from autocompress.core.encoders import STACK
@@ -43,6 +44,7 @@ from autocompress.devices.profiling import (
 )
 from autocompress.errors import AutocompressError, HostError, SpecError
 from autocompress.operators import OPERATORS
+from autocompress.operators.replace_attention import forms_in
 
 logger = logging.getLogger(__name__)
 
@@ -54,6 +56,8 @@ _SECONDS: Final = 20.0
 """About what a table takes (`STUDY`), of a family whose blocks are written; seen on a Xeon of two cores."""
 _LIVE_SECONDS: Final = 60.0
 """The same of one that is measured by its own layers."""
+_A_FORM: Final = 0.2
+"""The share of these that each form of attention takes."""
 
 
 def device_profile(
@@ -84,6 +88,7 @@ def _host_path(name: str, spec: StudySpec, shape: ModelParts) -> Path:
     sizes = f"h{shape.width}x{head_size}-b{load.batch}l{lengths}t{load.threads}"
     sizes += ("-static" if asked.static else "") + ("-ranks" if asked.ranks else "")
     sizes += "-widths" if asked.widths else ""
+    sizes += f"-forms-{content_digest(sorted(map(str, asked.forms)))[:8]}" if asked.forms else ""
     if not is_like_bert(shape.family):
         sizes += f"-{shape.family}-{content_digest([spec.export.form, parts_to_json(_one_layer(shape))])[:8]}"
     return cache_folder() / "profiles" / f"{content_digest([here, asdict(runtime(name)), RECIPE])}-{sizes}.yaml"
@@ -101,6 +106,7 @@ def seconds_to_profile(spec: StudySpec, shape: ModelParts) -> float:
         return 0.0
     missing = sum(not find_entry(_host_path(name, spec, shape)) for name in spec.runtimes)
     each = _SECONDS if is_like_bert(shape.family) else _LIVE_SECONDS
+    each *= 1 + _A_FORM * len(forms_in(spec.space))
     return missing * each * len(loads_to_measure(spec.workload))
 
 
@@ -121,6 +127,7 @@ def _host_profile(
                 static=asked.static,
                 ranks=asked.ranks,
                 widths=asked.widths,
+                forms=asked.forms,
                 progress=progress,
             )
         elif isinstance(anatomy, LiveAnatomy):
@@ -172,12 +179,13 @@ def set_aside(spec: StudySpec, shape: ModelParts) -> bool:
 
 @dataclass(frozen=True, slots=True)
 class _Asked:
-    """Whether a policy of a space may have static activations, matrices of two factors, or a narrower stream: blocks
-    that are measured only then."""
+    """Whether a policy of a space may have static activations, matrices of two factors, or a narrower stream, and
+    which forms of attention: blocks that are measured only then."""
 
     static: bool
     ranks: bool
     widths: bool
+    forms: tuple[AttentionForm, ...] = ()
 
     @staticmethod
     def by(space: SearchSpace) -> _Asked:
@@ -185,7 +193,8 @@ class _Asked:
         fixed = [step.settings.get("activations") for step in space.steps]
         static = "static" in fixed or any(isinstance(knob, Choice) and "static" in knob.choices for knob in knobs)
         ranks = any(OPERATORS[step.operator].phase == Phase.RANK for step in space.steps)
-        return _Asked(static, ranks, any("hidden_size" in OPERATORS[step.operator].rules for step in space.steps))
+        widths = any("hidden_size" in OPERATORS[step.operator].rules for step in space.steps)
+        return _Asked(static, ranks, widths, forms_in(space))
 
 
 def profile_to(
@@ -198,11 +207,12 @@ def profile_to(
     static: bool = False,
     ranks: bool = False,
     widths: bool = False,
+    forms: Sequence[AttentionForm] = (),
     replace_it: bool = False,
     progress: Progress = lambda _, __: None,
 ) -> DeviceProfile:
     """Profiles this machine into a YAML file named `out`, whose stem becomes the device's name; `static` int8,
-    blocks of two factors, in `ranks`, and narrower streams, in `widths`, too, if asked for.
+    blocks of two factors, in `ranks`, narrower streams, in `widths`, and attention in other `forms` too, if asked for.
 
     Tables are kept in `out`.part until the profile is whole, so an interrupted run goes on where it stopped, and `out`
     is never half-written. Raises SpecError when `out` exists and `replace_it` is not given, HostError when a runtime is
@@ -228,10 +238,12 @@ def profile_to(
         static=static,
         ranks=ranks,
         widths=widths,
+        forms=forms,
         known=[
             table
             for table in _kept(part, largest, workloads, runtimes)
-            if (table.is_static, table.has_ranks, table.has_widths) == (static, ranks, widths)
+            if (table.is_static, table.has_ranks, table.has_widths, set(table.forms))
+            == (static, ranks, widths, set(forms))
         ],
         on_table=lambda found: write_atomically(part, config.dump_device(named(found))),
         progress=progress,

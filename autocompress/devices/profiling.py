@@ -11,12 +11,13 @@ import itertools
 import logging
 from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass, replace
-from typing import Final, cast
+from typing import Any, Final, cast
 
 import numpy as np
 from numpy.typing import NDArray
 
 from autocompress.anatomy.weights import random_weights
+from autocompress.core.attention_form import FULL_ATTENTION, AttentionForm
 from autocompress.core.cores import usable_cores
 from autocompress.core.device import Block, DeviceProfile, KernelRow, KernelTable, Runtime
 from autocompress.core.encoders import (
@@ -26,6 +27,7 @@ from autocompress.core.encoders import (
     encoder,
     encoder_layer,
     feed_forward,
+    in_form,
     in_rank,
     largest_rank,
     with_layers,
@@ -116,13 +118,15 @@ def profile_host(
     static: bool = False,
     ranks: bool = False,
     widths: bool = False,
+    forms: Sequence[AttentionForm] = (),
     known: Iterable[KernelTable] = (),
     on_table: Callable[[DeviceProfile], None] = lambda _: None,
     progress: Progress = lambda _, __: None,
 ) -> DeviceProfile:
     """Measures this machine for models up to `largest` under some workloads, in one runtime after the other; blocks
     with `static` activations too, if asked for, which takes half as long again, and blocks of two factors, for `ranks`,
-    or on narrower streams, for `widths`, which take twice as long each.
+    or on narrower streams, for `widths`, which take twice as long each; attention in other `forms` takes a fifth as
+    long again for each of them.
 
     Tables that are `known` already are kept as they are; after each new one `on_table` gets the profile so far, so that
     whoever is interrupted loses one table at most. Raises HostError when a runtime is not installed.
@@ -146,7 +150,7 @@ def profile_host(
         tried: tuple[Tried, ...] = ()
         if name == DEFAULT_RUNTIME:
             lowering, tried = choose_lowering(small, load, rounds=effort.rounds, seconds=effort.seconds / 4)
-        way = _Way(load, effort, name, lowering, static, ranks, widths)
+        way = _Way(load, effort, name, lowering, static, ranks, widths, tuple(forms))
         table, noticed = _table(largest, way)
         table = replace(table, tried=tried)
         progress(f"whole models, {load}, {name}", min(_SHARE, done + 0.5 * _SHARE / len(missing)))
@@ -202,7 +206,13 @@ def _fitted_on(small: ModelParts, way: _Way) -> Seen:
     """The whole models that a table is corrected by, of a small vocabulary."""
     return measure_models(
         random_shapes(
-            small, count=way.effort.models, seed=_FIT_SEED, static=way.static, ranks=way.ranks, widths=way.widths
+            small,
+            count=way.effort.models,
+            seed=_FIT_SEED,
+            static=way.static,
+            ranks=way.ranks,
+            widths=way.widths,
+            forms=way.forms,
         ),
         way.workload,
         runtime=way.runtime,
@@ -258,6 +268,7 @@ def validate(
             static=table.is_static,
             ranks=table.has_ranks,
             widths=table.has_widths,
+            forms=table.forms,
         )
         progress(str(table), place / len(fitting))
         seen = measure_models(
@@ -286,7 +297,7 @@ def largest_shape(table: KernelTable, *, layers: int = 6) -> ModelParts:
 @dataclass(frozen=True, slots=True)
 class _Way:
     """How models are measured: under which workload, how thoroughly, in which runtime, written and run how; blocks
-    with `static` activations too, or not; and in `ranks`, and in `widths` of the stream."""
+    with `static` activations too, or not; and in `ranks`, in `widths` of the stream, and in `forms` of attention."""
 
     workload: Workload
     effort: Effort
@@ -295,13 +306,14 @@ class _Way:
     static: bool = False
     ranks: bool = False
     widths: bool = False
+    forms: tuple[AttentionForm, ...] = ()
 
 
 def _table(largest: ModelParts, way: _Way) -> tuple[KernelTable, bool]:
     """The kernel table of one workload in one runtime, without a correction, and whether others were at work."""
     found, noticed = _measured(largest, way, way.effort.shares)
     for width in widths_to_measure(largest.width) if way.widths else ():
-        more, seen = _measured(narrowed(largest, width), replace(way, ranks=False), _FEW_SHARES)
+        more, seen = _measured(narrowed(largest, width), replace(way, ranks=False, forms=()), _FEW_SHARES)
         found, noticed = [*found, *(replace(row, width=width) for row in more)], noticed or seen
     table = KernelTable(
         largest.width, largest.head_size, way.workload, tuple(found), lowering=way.lowering, runtime=way.runtime
@@ -312,8 +324,8 @@ def _table(largest: ModelParts, way: _Way) -> tuple[KernelTable, bool]:
 def _measured(largest: ModelParts, way: _Way, shares: Sequence[float]) -> tuple[list[KernelRow], bool]:
     """The rows of one width of the stream; blocks at these shares of the largest."""
     workload, effort = way.workload, way.effort
-    bare, *stacks = _stacks(largest, shares, static=way.static, ranks=way.ranks)
-    seconds = effort.seconds * len(stacks) / sum(not stack.rank for stack in stacks)
+    bare, *stacks = _stacks(largest, shares, way)
+    seconds = effort.seconds * len(stacks) / sum(not stack.rank and stack.form == FULL_ATTENTION for stack in stacks)
     seconds *= len(shares) / len(effort.shares)
     size = _GROUP if workload.batch * workload.length > _MANY_TOKENS else len(stacks)
     groups = [stacks[start : start + size] for start in range(0, len(stacks), size)]
@@ -359,12 +371,13 @@ class _Stack:
     copies: int
     shape: ModelParts
     rank: int = 0
+    form: AttentionForm = FULL_ATTENTION
 
 
-def _stacks(largest: ModelParts, shares: Sequence[float], *, static: bool, ranks: bool) -> list[_Stack]:
+def _stacks(largest: ModelParts, shares: Sequence[float], way: _Way) -> list[_Stack]:
     """Every block at every size and precision; first the bare graph, the reference of all. There is one last layer in
-    a model, so its blocks come once. In `ranks` they come in the smallest and the largest size, as the work of two
-    factors is linear in it."""
+    a model, so its blocks come once. In ranks they come in the smallest and the largest size, as the work of two
+    factors is linear in it, and so does attention in other forms, with a middle one."""
     width, head_size = largest.width, largest.head_size
     bare = with_layers(with_vocabulary(largest, VOCABULARY), ())
     found = [
@@ -372,13 +385,15 @@ def _stacks(largest: ModelParts, shares: Sequence[float], *, static: bool, ranks
     ]
     heads, channels = max(units(largest, "heads")), max(units(largest, "channels"))
 
-    def stack(block: Block, copies: int, size: int, storage: Storage, rank: int = 0) -> _Stack:
+    def stack(
+        block: Block, copies: int, size: int, storage: Storage, rank: int = 0, form: AttentionForm = FULL_ATTENTION
+    ) -> _Stack:
         def layer(index: int) -> Layer:
             if block.endswith("attention"):
-                return (in_rank(attention(index, width, size, head_size, storage), rank or None),)
+                return (in_form(in_rank(attention(index, width, size, head_size, storage), rank or None), form),)
             return (in_rank(feed_forward(index, width, size, storage), rank or None),)
 
-        return _Stack(block, storage, size, copies, with_layers(bare, map(layer, range(copies))), rank)
+        return _Stack(block, storage, size, copies, with_layers(bare, map(layer, range(copies))), rank, form)
 
     blocks: tuple[tuple[Block, int, int], ...] = (
         ("attention", heads, _COPIES),
@@ -387,11 +402,15 @@ def _stacks(largest: ModelParts, shares: Sequence[float], *, static: bool, ranks
         ("last_feed_forward", channels, 1),
     )
     for block, most, copies in blocks:
-        several = ranks_to_measure(width, most * (head_size if block.endswith("attention") else 1)) if ranks else []
-        for storage in precisions(static=static):
+        mixes = block.endswith("attention")
+        several = ranks_to_measure(width, most * (head_size if mixes else 1)) if way.ranks else []
+        forms = [form for form in way.forms if mixes and (copies > 1 or form.at_the_end != FULL_ATTENTION)]
+        for storage in precisions(static=way.static):
             found += [stack(block, copies, size, storage) for size in _sizes(most, shares)]
             ends = itertools.product(_sizes(most, (0.0, 1.0)), several)
             found += [stack(block, copies, size, storage, rank) for size, rank in ends]
+            several_sizes = itertools.product(_sizes(most, (0.0, 0.5, 1.0)), forms)
+            found += [stack(block, copies, size, storage, form=form) for size, form in several_sizes]
     return found
 
 
@@ -417,22 +436,22 @@ def _row(stack: _Stack, found: Timed, base: Timed) -> KernelRow:
     readings = np.asarray(found.turns)
     if stack.block != "base":
         readings = (readings - np.asarray(base.turns)) / stack.copies  # same round, same machine state
-    return kernel_row(stack.block, stack.storage, stack.size, readings, rank=stack.rank)
+    return kernel_row(stack.block, stack.storage, stack.size, readings, rank=stack.rank, form=str(stack.form))
 
 
-def kernel_row(block: Block, storage: Storage, size: int, readings: NDArray[np.float64], **form: int) -> KernelRow:
-    """The quartiles of readings in milliseconds; `form` is what else tells a block apart, as `KernelRow` names it."""
+def kernel_row(block: Block, storage: Storage, size: int, readings: NDArray[np.float64], **more: Any) -> KernelRow:
+    """The quartiles of readings in milliseconds; `more` is what else tells a block apart, as `KernelRow` names it."""
     low, middle, high = (round(max(0.0, float(np.quantile(readings, share))), 5) for share in (0.25, 0.5, 0.75))
     bits = cast(RowBits, storage.bits)
-    return KernelRow(block, bits, size, middle, low, high, storage.activations, **form)
+    return KernelRow(block, bits, size, middle, low, high, storage.activations, **more)
 
 
 def monotone(rows: Iterable[KernelRow]) -> list[KernelRow]:
     """A larger block never costs less: what says otherwise is noise, and would draw a search to it."""
-    highest: dict[tuple[Block, Bits, Activations, int], float] = {}
+    highest: dict[tuple[Block, Bits, Activations, int, str], float] = {}
     smoothed = []
-    for row in sorted(rows, key=lambda row: (row.block, row.bits, row.activations, row.rank, row.size)):
-        key = (row.block, row.bits, row.activations, row.rank)
+    for row in sorted(rows, key=lambda row: (row.block, row.bits, row.activations, row.rank, row.form, row.size)):
+        key = (row.block, row.bits, row.activations, row.rank, row.form)
         highest[key] = max(highest.get(key, 0.0), row.milliseconds)
         smoothed.append(replace(row, milliseconds=highest[key], high=max(row.high, highest[key])))
     return smoothed

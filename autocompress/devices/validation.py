@@ -15,8 +15,9 @@ import numpy as np
 from numpy.typing import NDArray
 
 from autocompress.anatomy.weights import random_weights
+from autocompress.core.attention_form import FULL_ATTENTION, AttentionForm
 from autocompress.core.device import COST_FEATURES, Accuracy, Correction, KernelTable
-from autocompress.core.encoders import STACK, Layer, encoder_layer, in_rank, largest_rank, with_layers
+from autocompress.core.encoders import STACK, Layer, encoder_layer, in_form, in_rank, largest_rank, with_layers
 from autocompress.core.lowering import PLAIN, Lowering
 from autocompress.core.narrowing import narrowed
 from autocompress.core.parts import ModelParts, Part
@@ -56,10 +57,12 @@ def random_shapes(
     static: bool = False,
     ranks: bool = False,
     widths: bool = False,
+    forms: Sequence[AttentionForm] = (),
 ) -> list[ModelParts]:
     """Shapes that random policies lead to: any number of layers, any heads, widths in steps of 16, each part in fp32 or
     int8; in `static` int8 too, if asked for; where `ranks` are, every other block as two factors, and where `widths`
-    are, every other model on a stream of a quarter to all of its channels."""
+    are, every other model on a stream of a quarter to all of its channels. Of the other models, layers before the last
+    have attention of some of the `forms`, or the full one."""
     draw, held = random.Random(seed), precisions(static=static)
     heads, channels = max(units(largest, "heads")), max(units(largest, "channels"))
     depth = len(largest.layers(STACK))
@@ -87,9 +90,16 @@ def random_shapes(
         most = largest_rank(largest.width, part.matrices[-1].inputs)
         return in_rank(part, draw.randint(1, most) if draw.random() < 0.5 else None)
 
+    def formed(layer: Layer) -> Layer:
+        """In some form, where its matrices are whole."""
+        form = draw.choice([FULL_ATTENTION, *forms])
+        return tuple(part if part.matrices[0].rank else in_form(part, form) for part in layer)
+
     def model() -> ModelParts:
         narrow = widths and draw.random() < 0.5  # two factors are measured on the whole stream alone
         layers = [layer(index, ranked=ranks and not narrow) for index in range(draw.randint(1, depth))]
+        if forms and not narrow:
+            layers = [*map(formed, layers[:-1]), layers[-1]]
         found = with_layers(largest, layers, words_in=Storage(draw.choice(BITS)))
         return narrower(found) if narrow else found
 

@@ -28,6 +28,7 @@ from autocompress.devices.timing import Timed
 from autocompress.errors import SpecError
 from autocompress.exported.verification import time_sessions
 from autocompress.families import FAMILIES as TRACED
+from autocompress.operators.replace_attention import forms_in
 
 _RECIPE: Final = 1
 """Of the measurement: what another one found is not believed."""
@@ -40,6 +41,11 @@ def form_problems(spec: StudySpec, settings: Mapping[str, Any]) -> list[str]:
     if asked == "fastest" or family not in SEARCHED:
         return []
     written = SEARCHED[family].like_bert or (family in TRACED and TRACED[family].writing is not None)
+    if asked == "traced" and written and forms_in(spec.space):
+        return [
+            "export.form: a model with attention in blocks is not traced, which takes minutes for the same nodes "
+            "(allowed: written, fastest)"
+        ]
     there = {"written": written, "traced": family in TRACED}
     if there[asked]:
         return []

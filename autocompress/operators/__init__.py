@@ -10,6 +10,7 @@ from collections.abc import Iterable, Mapping
 from dataclasses import replace
 from typing import TYPE_CHECKING, Final
 
+from autocompress.core.attention_form import why_full
 from autocompress.core.extensions import Registry
 from autocompress.core.narrowing import why_whole
 from autocompress.core.parts import WHOLE, ModelParts
@@ -30,6 +31,7 @@ from autocompress.operators.prune_vocabulary import USED, PruneVocabulary, kept_
 from autocompress.operators.prune_weights import PruneWeights
 from autocompress.operators.quantize import Quantize
 from autocompress.operators.remove_layer import RemoveLayer
+from autocompress.operators.replace_attention import ReplaceAttention
 
 if TYPE_CHECKING:
     from autocompress.anatomy import Anatomy
@@ -43,6 +45,7 @@ _OURS: Final[tuple[LiveOperator, ...]] = (
     PruneVocabulary(),
     LowRank(),
     PruneWeights(),
+    ReplaceAttention(),
     Distill(),
     Quantize(),
     ChooseRuntime(),
@@ -86,6 +89,8 @@ def bound(space: SearchSpace, model: ModelParts) -> SearchSpace:
 
     if any(step.operator == PruneHidden.name for step in space.steps) and (why := why_whole(model)):
         raise ValueError(f"{PruneHidden.name}: {why}")
+    if any(step.operator == ReplaceAttention.name for step in space.steps) and (why := why_full(model.family)):
+        raise ValueError(f"{ReplaceAttention.name}: {why}")
     if cuts_words(space):
         space = _with_rows(space, model)
     return space.bind(model.names(), size_of, suits=suits, multiple_of=multiple_of)
@@ -234,4 +239,6 @@ def _with_defaults(step: Step) -> Step:
             teller, known = rule.told_by
             told = next((value for other, value in known.items() if settings.get(teller) == other), None)
             settings |= {} if told is None else {name: told}
+        if rule.only_with is not None and settings.get(rule.only_with[0]) not in rule.only_with[1]:
+            settings.pop(name, None)
     return Step(step.operator, step.target, settings)

@@ -24,6 +24,7 @@ from autocompress.core.vocabulary import KINDS, why_all_tokens
 from autocompress.errors import AutocompressError, CandidateError
 from autocompress.families import FAMILIES
 from autocompress.operators import bound, cuts_words, effective
+from autocompress.operators.replace_attention import forms_in
 from autocompress.pricing import draw
 from autocompress.reading import read_labelled, read_texts
 
@@ -76,9 +77,22 @@ def misfits(spec: StudySpec, model: Path) -> list[str]:
             f"task.max_length: must be <= {places}, the positions that {model} has, got {spec.task.max_length}; a "
             "workload is no longer than that"
         )
+    found += _windows_of_all(spec) if wanted == "text" else []
     if spec.device != config.HOST and spec.workload.lengths == "padded" and wanted == "text":
         found += _unmeasured(spec, shape)
     return found
+
+
+def _windows_of_all(spec: StudySpec) -> Iterator[str]:
+    """Where every form of attention that a space may choose would see all of any text."""
+    forms, longest = forms_in(spec.space), spec.task.max_length
+    least = min((form.window for form in forms), default=0)
+    if forms and least >= longest - 1:
+        yield (
+            f"space {spec.space.name!r}: replace_attention: a window of {least} sees all of at most {longest} tokens, "
+            "which is full attention, and slower; take a smaller `window`, longer texts (`task.max_length`), or leave "
+            "the step out"
+        )
 
 
 def _words_needed(spec: StudySpec, model: Path) -> Iterator[str]:

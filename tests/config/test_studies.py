@@ -400,6 +400,7 @@ def test_a_list_of_fixed_length_must_have_it(folder: Path, operators: Operators)
 HEADS = {"operator": "prune_heads", "target": "layers.*.attention"}
 HIDDEN = {"operator": "prune_hidden", "target": "*"}
 ZEROS = {"operator": "prune_weights", "target": "layers.*"}
+FORMS = {"operator": "replace_attention", "target": "layers.*.attention"}
 BITS = {"operator": "quantize", "target": "embeddings"}
 
 
@@ -471,6 +472,17 @@ BITS = {"operator": "quantize", "target": "embeddings"}
             {**ZEROS, "knobs": {"pattern": {"choices": ["2:4", "16x16"]}}},
             "knobs.sparsity: is missing: 'prune_weights' needs it, under `knobs` or fixed under `settings`, as `pat",
         ),
+        (FORMS, "knobs.form: is missing: 'replace_attention' needs it"),
+        ({**FORMS, "settings": {"form": "sparse"}}, "settings.form: 'sparse' is not offered (allowed: full, local"),
+        (
+            {**FORMS, "settings": {"form": "local"}, "knobs": {"window": {"low": 16, "high": 64}}},
+            "knobs.window: must be one of 16, 32, 64, 128, 256, not a range",
+        ),
+        (
+            {**FORMS, "settings": {"form": "local", "window": 48}},
+            "settings.window: 48 is not offered (allowed: 16, 32, 64, 128, 256)",
+        ),
+        ({**FORMS, "target": "layers.*", "settings": {"form": "local"}}, "target: 'replace_attention' cannot work on"),
     ],
 )
 def test_a_mistake_in_a_step_is_told_in_plain_words(

@@ -17,9 +17,10 @@ import pytest
 
 from autocompress import config
 from autocompress.anatomy.weights import random_weights
+from autocompress.core.attention_form import AttentionForm
 from autocompress.core.cost import part_bytes
 from autocompress.core.device import COST_FEATURES, DeviceProfile, Estimate, KernelRow, KernelTable
-from autocompress.core.encoders import as_measured, encoder_layer, feed_forward, in_rank, with_layers
+from autocompress.core.encoders import as_measured, encoder_layer, feed_forward, in_form, in_rank, with_layers
 from autocompress.core.narrowing import narrowed
 from autocompress.core.parts import ModelParts
 from autocompress.core.prediction import LatencyPredictor, predictor_of
@@ -68,12 +69,13 @@ def test_one_profile_serves_whatever_a_head_reads() -> None:
         workload_run(session, Workload(1, 8, 1), rows=20)()
 
 
+NEAR = AttentionForm("local", 16, 0)
 MINILM = bert_shape(hidden=384, heads=12, head_size=32, width=1536, layers=6)
 
 
 def test_a_profile_of_this_machine_is_written_read_and_validated(tmp_path: Path) -> None:
     path = tmp_path / "toy.yaml"
-    made = profile_to(path, TOY, LOADS[:1], effort=EFFORT, ranks=True, widths=True)
+    made = profile_to(path, TOY, LOADS[:1], effort=EFFORT, ranks=True, widths=True, forms=[NEAR])
     assert made == config.load_device(path)
     assert (made.name, made.source, [t.workload for t in made.tables]) == ("toy", "measured", list(LOADS[:1]))
     assert made.ceilings is not None
@@ -90,6 +92,8 @@ def test_a_profile_of_this_machine_is_written_read_and_validated(tmp_path: Path)
         assert {row.rank for row in one.rows if row.block == "last_attention"} == {0, 1, 8, 16}
         for block in ("base", "feed_forward", "last_attention"):
             assert {row.width for row in one.rows if row.block == block} == {None, 16}
+        assert one.forms == (NEAR,)
+        assert {row.block for row in one.rows if row.form == str(NEAR)} == {"attention", "last_attention"}
     checked = validate_file(path, models=3)
     assert checked == config.load_device(path)
     assert [one.accuracy.n for one in checked.tables if one.accuracy] == [3]
@@ -349,6 +353,25 @@ def test_every_other_random_model_has_a_narrower_stream_where_widths_are_measure
     assert 35 < sum(width < 384 for width in widths) < 60
     assert min(widths) >= 96
     assert not [one for one in shapes if one.width < 384 and any(m.rank for p in one.blocks() for m in p.matrices)]
+
+
+def test_a_form_of_attention_is_predicted_where_it_was_measured_and_nowhere_else() -> None:
+    near, whole = AttentionForm("local", 64, 1), table()
+    rows = [KernelRow("attention", 32, size, 0.05 * size, 0.0, 1e3, form=str(near)) for size in (1, 12)]
+    known = LatencyPredictor(replace(whole, rows=(*whole.rows, *rows)))
+    layers = [encoder_layer(i, 384, heads=12, head_size=32, channels=1536) for i in range(2)]
+    formed = with_layers(MINILM, [tuple(in_form(part, near) for part in layer) for layer in layers])
+    saved = known(with_layers(MINILM, layers)).value - known(formed).value
+    assert saved == pytest.approx(1.3 - 0.6), "of the layer before the last, whose first position sees all"
+    asked = "of the form local, window 64, 1 global was not measured .measured: nothing.; .* --attention 'local, window"
+    with pytest.raises(ValueError, match=asked):
+        LatencyPredictor(whole)(formed)
+    ranked = with_layers(MINILM, [tuple(in_rank(part, 8) for part in formed.blocks())])
+    with pytest.raises(ValueError, match="in rank 8 of the form local, window 64, 1 global was not measured"):
+        known(ranked)
+    shapes = random_shapes(MINILM, count=60, seed=0, forms=[near])
+    forms = [part.mixing.form for shape in shapes for part in shape.blocks() if part.mixing]
+    assert 0.2 < forms.count(near) / len(forms) < 0.5
 
 
 def test_an_estimate_never_reaches_below_zero() -> None:

@@ -1,5 +1,6 @@
 """Each operator against an independent reference: the same model with the removed units masked to zero."""
 
+import re
 from collections.abc import Callable
 from typing import Any
 
@@ -8,6 +9,7 @@ import torch
 from torch import Tensor
 
 from autocompress.anatomy import Anatomy
+from autocompress.core.attention_form import why_full
 from autocompress.core.policy import CompressionPolicy, Step
 from autocompress.errors import CandidateError
 from autocompress.importance import Importance
@@ -48,6 +50,10 @@ STEPS = {
             ("layers.2.feed_forward", {"pattern": "16x16", "sparsity": 0.5}),
         )
     ],
+    "replace_attention": [
+        Step("replace_attention", f"layers.{layer}.attention", {"form": "local", "window": 16, "globals": count})
+        for layer, count in ((0, 0), (1, 2), (2, 0))
+    ],
     "distill": [Step("distill", "*", {"temperature": 3.0, "hidden": 1.0, "layer_map": "uniform"})],
     "quantize": [
         Step("quantize", target, {"bits": bits})
@@ -68,6 +74,8 @@ IDENTITY = [
     Step("prune_vocabulary", "embeddings", {"rows": "used"}),  # and nobody counted
     Step("low_rank", "layers.0", {"rank": 1.0}),
     Step("low_rank", "layers.0.attention", {"rank": 0.5}),  # two factors of a square would hold as many numbers
+    Step("replace_attention", "layers.0.attention", {"form": "full"}),
+    Step("replace_attention", "layers.2.attention", {"form": "local"}),  # whose first position alone is read
     Step("quantize", "layers.0", {"bits": 32}),
     Step("runtime", "*", {"runtime": "onnxruntime"}),
 ]
@@ -121,6 +129,10 @@ def test_every_shipped_operator_is_tested_here() -> None:
 
 @pytest.mark.parametrize("name", sorted(STEPS))
 def test_every_operator_passes_the_contract(name: str, anatomy: Anatomy, importance: Importance) -> None:
+    if name == "replace_attention" and (why := why_full(anatomy.family.model_type)):
+        with pytest.raises(CandidateError, match=re.escape(why)):
+            OPERATORS[name].reshape(anatomy.shape(), STEPS[name][0])
+        return
     operator_contract(OPERATORS[name], STEPS[name], anatomy, importance)
 
 
@@ -185,6 +197,7 @@ def test_operators_work_after_every_earlier_phase(anatomy: Anatomy, importance: 
             Step("low_rank", "layers.1", {"rank": 0.3}),
             Step("low_rank", "layers.2.feed_forward", {"rank": 0.3}),
             Step("prune_weights", "layers.2.attention", {"pattern": "2:4"}),
+            *(STEPS["replace_attention"][1:] if not why_full(anatomy.family.model_type) else ()),
             Step("quantize", "layers.1", {"bits": 8}),
             Step("quantize", "layers.2", {"bits": 8}),
             Step("quantize", "embeddings", {"bits": 8}),

@@ -4,19 +4,17 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field, replace
-from typing import Final, final
+from typing import final
 
 import numpy as np
 from onnx import TensorProto
 
 from autocompress.anatomy.weights import AttentionWeights, Linear, Rotary
+from autocompress.core.attention_form import FULL_ATTENTION
 from autocompress.core.text_inputs import IDS, MASK
+from autocompress.deploy.blocks.attention_form import FORMS
+from autocompress.deploy.blocks.attention_form.mixed import MASKED, Mixed
 from autocompress.deploy.nodes import Graph
-
-MASKED: Final = -60.0
-"""Added to the scores of padding: softmax makes 1e-26 of it, which adds to no fp32 sum. With -10000 the softmax of ONNX
-Runtime does not give 0 but the denormal 4e-39, on which processors are slow: batches of 32 questions, padded, took 1.2
-times as long as full ones in int8 and 1.09 times in fp32; with this they take the same."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -107,7 +105,9 @@ class Turns:
 def attend(graph: Graph, block: AttentionWeights, hidden: str, masks: Masks, turns: Turns, *, last: bool) -> str:
     """[batch, length, hidden] -> the same, or that of the first token alone."""
     parts, rules = _projections(graph, block, hidden, turns, last=last), graph.lowering.rules(block.bits)
-    if "attention_node" in rules:
+    if block.form != FULL_ATTENTION:
+        context = _of_form(graph, parts, block, masks.for_one, last=last)
+    elif "attention_node" in rules:
         flat = parts[:2]
         if block.rotary is not None:
             sizes = (graph.ints([0, 0, one.outputs]) for one in (block.query, block.key))
@@ -171,6 +171,15 @@ def _scaled(linear: Linear, scale: np.float32) -> Linear:
         return replace(linear, behind=_scaled(linear.behind, scale))
     bias = None if linear.bias is None else linear.bias * scale
     return replace(linear, weight=linear.weight * scale, bias=bias)
+
+
+def _of_form(graph: Graph, parts: list[str], block: AttentionWeights, mask: str, *, last: bool) -> str:
+    """[batch, length, heads * head size]; of the first token alone in the `last` layer."""
+    counts = (block.heads, _keys(block), _keys(block))
+    query, key, value = (_by_head(graph, part, block, count) for part, count in zip(parts, counts, strict=True))
+    size = _inner(block) // block.heads
+    mixed = Mixed(query, key, value, mask, block.form, block.heads, size, alone=last)
+    return graph.node("Reshape", FORMS[block.form.name](graph, mixed), graph.ints([0, 0, _inner(block)]))
 
 
 def _opened(graph: Graph, parts: list[str], block: AttentionWeights, mask: str) -> str:
