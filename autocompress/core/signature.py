@@ -54,7 +54,8 @@ def signature(part: Part, *, few: bool = False) -> tuple[Signature, int]:
         form: tuple[tuple[int, int], ...] = (query, key, key, (heads * size, width))
         found, count = Signature(part.kind, width, size, heads // keys, storage, few, rank=rank), heads
         if part.mixing.form != FULL_ATTENTION:
-            found = replace(found, form=part.mixing.form.at_the_end if few else part.mixing.form)
+            mixed = part.mixing.form.at_the_end if few else part.mixing.form
+            found = replace(found, form=mixed.timed)
         if len(part.matrices) > len(form):  # positions have products of their own
             by_name = dict(zip(("query", "key", "value", "output"), form, strict=True))
             by_name |= {"position_query": query, "position_key": key}

@@ -148,6 +148,16 @@ class Graph:
             return self.node("ReduceMean", tensor, self.ints([axis]), keepdims=int(keep))
         return self.node("ReduceMean", tensor, axes=[axis], keepdims=int(keep))
 
+    def total(self, tensor: str, axis: int) -> str:
+        """Over one axis, which stays."""
+        return self.node("ReduceSum", tensor, self.ints([axis]), keepdims=1)
+
+    def largest(self, tensor: str, axes: list[int]) -> str:
+        """Over some axes, which stay."""
+        if self._opset >= 18:
+            return self.node("ReduceMax", tensor, self.ints(axes), keepdims=1)
+        return self.node("ReduceMax", tensor, axes=axes, keepdims=1)
+
     def first(self, tensor: str) -> str:
         """[batch, length, ...] -> [batch, 1, ...]"""
         return self.node("Slice", tensor, self.ints([0]), self.ints([1]), self.ints([1]))

@@ -7,7 +7,16 @@ from collections.abc import Mapping, Sequence
 from dataclasses import replace
 from typing import TYPE_CHECKING, Final, cast, final
 
-from autocompress.core.attention_form import FULL_ATTENTION, GLOBALS, NAMES, WINDOWS, AttentionForm, FormName, why_full
+from autocompress.core.attention_form import (
+    FEATURES,
+    FULL_ATTENTION,
+    GLOBALS,
+    NAMES,
+    WINDOWS,
+    AttentionForm,
+    FormName,
+    why_full,
+)
 from autocompress.core.parts import ModelParts, Part
 from autocompress.core.policy import Setting, Step
 from autocompress.core.ports import Phase, SettingRule
@@ -23,9 +32,10 @@ if TYPE_CHECKING:
 class ReplaceAttention:
     """Gives the attention of a layer another `form`, with the weights that it has. In `local` attention a position sees
     those at most `window` away, and the first `globals` positions see, and are seen by, all: what a head reads at the
-    first position stays informed of all of a text. It pays from some 500 tokens on. `full` leaves the layer as it is;
-    so does any form whose answer would be the same: in a last layer of which the first position alone is read, that of
-    a global position."""
+    first position stays informed of all of a text. In `linear` attention, and in a `performer` of so many `features`
+    drawn by a `seed`, all see all, by sums over positions in the place of a softmax of every pair. They pay from some
+    500 tokens on. `full` leaves the layer as it is; so does any form whose answer would be the same: in a last layer of
+    which the first position alone is read, that of a global position."""
 
     name: Final = "replace_attention"
     phase: Final = Phase.ATTENTION_PATTERN
@@ -35,6 +45,8 @@ class ReplaceAttention:
         "form": SettingRule(values=NAMES),
         "window": SettingRule(values=WINDOWS, default=64, only_with=("form", ("local",))),
         "globals": SettingRule(values=GLOBALS, default=1, only_with=("form", ("local",))),
+        "features": SettingRule(values=FEATURES, default=64, only_with=("form", ("performer",))),
+        "seed": SettingRule(low=0, high=2**31 - 1, default=0, only_with=("form", ("performer",))),
     }
 
     def fits(self, part: Part) -> bool:
@@ -66,23 +78,26 @@ class ReplaceAttention:
             anatomy.take_form(anatomy.layer_of(step.target), form)
 
 
+_DEFAULTS: Final = {name: rule.default for name, rule in ReplaceAttention.rules.items() if rule.default is not None}
+
+
 def form_asked(settings: Mapping[str, Setting]) -> AttentionForm:
     """The form that a step's settings say."""
-    name = cast(FormName, settings["form"])
-    if name != "local":
-        return AttentionForm(name)
-    return AttentionForm(name, int(settings.get("window", 64)), int(settings.get("globals", 1)))
+    name, whole = cast(FormName, settings["form"]), {**_DEFAULTS, **settings}
+    sizes = (size for size, rule in ReplaceAttention.rules.items() if rule.only_with and name in rule.only_with[1])
+    return AttentionForm(name, **{size: int(whole[size]) for size in sizes})
 
 
 def forms_in(space: SearchSpace) -> tuple[AttentionForm, ...]:
-    """The forms beside the full one that policies of a space may have, in the order of their names."""
+    """The forms beside the full one that policies of a space may have, as far as they take other times, in the order of
+    their names."""
     found = set()
     for step in space.steps:
         if step.operator != ReplaceAttention.name:
             continue
         asked = {name: _values(step, name) for name in ReplaceAttention.rules}
         for values in itertools.product(*asked.values()):
-            found.add(form_asked(dict(zip(asked, values, strict=True))))
+            found.add(form_asked(dict(zip(asked, values, strict=True))).timed)
     return tuple(sorted(found - {FULL_ATTENTION}, key=str))
 
 
@@ -91,5 +106,6 @@ def _values(step: StepSpace, name: str) -> Sequence[Setting]:
     rule, knob = ReplaceAttention.rules[name], step.knobs.get(name)
     if knob is None:
         return [value] if (value := step.settings.get(name, rule.default)) is not None else []
-    assert isinstance(knob, Choice), "ranges are refused where single values are offered"
+    if not isinstance(knob, Choice):  # seeds; ranges are refused where single values are offered
+        return [int(knob.low)]
     return [value for value in knob.choices if not isinstance(value, Share)]

@@ -473,7 +473,10 @@ BITS = {"operator": "quantize", "target": "embeddings"}
             "knobs.sparsity: is missing: 'prune_weights' needs it, under `knobs` or fixed under `settings`, as `pat",
         ),
         (FORMS, "knobs.form: is missing: 'replace_attention' needs it"),
-        ({**FORMS, "settings": {"form": "sparse"}}, "settings.form: 'sparse' is not offered (allowed: full, local"),
+        (
+            {**FORMS, "settings": {"form": "sparse"}},
+            "settings.form: 'sparse' is not offered (allowed: full, local",
+        ),
         (
             {**FORMS, "settings": {"form": "local"}, "knobs": {"window": {"low": 16, "high": 64}}},
             "knobs.window: must be one of 16, 32, 64, 128, 256, not a range",

@@ -11,11 +11,12 @@ import numpy as np
 import pytest
 import torch
 from numpy.typing import NDArray
-from torch import Tensor
+from torch import Tensor, nn
 
 from autocompress import operators
 from autocompress.anatomy import Anatomy, anatomy_of
 from autocompress.anatomy.attention_form import FORMS
+from autocompress.anatomy.attention_form.performer import directions
 from autocompress.candidates.evaluate import Setup
 from autocompress.candidates.lessons import Lessons
 from autocompress.config import load_space, load_study
@@ -41,6 +42,7 @@ from autocompress.study.preflight import misfits
 from autocompress.tasks import TextClassification
 from tests.conftest import build_model
 
+PERFORMER = AttentionForm("performer", features=64, seed=7)
 LENGTHS = (1, 3, 16, 17, 50, 64)
 """Shorter than a window, a window, and more, most of them no multiple of it."""
 
@@ -96,11 +98,57 @@ def test_local_attention_is_that_of_a_mask_whatever_the_length(window: int, coun
         assert torch.isfinite(found).all()
 
 
-@pytest.mark.parametrize(("window", "count"), [(16, 0), (16, 1), (32, 4)])
+def test_linear_attention_is_that_of_products_of_features() -> None:
+    generator = torch.Generator().manual_seed(0)
+    query, key, value = (torch.randn(2, 3, 40, 8, generator=generator) for _ in range(3))
+    there = torch.arange(40) < torch.tensor([[40], [25]])
+    weights = (nn.functional.elu(query) + 1) @ (nn.functional.elu(key) + 1).transpose(2, 3) * there[:, None, None]
+    expected = weights / weights.sum(-1, keepdim=True) @ value
+    found = FORMS["linear"](query, key, value, there, AttentionForm("linear"), 0.0)
+    assert torch.allclose(found, expected, atol=1e-5)
+
+
+def test_a_performer_comes_near_the_softmax_with_as_many_features_as_it_takes() -> None:
+    generator = torch.Generator().manual_seed(0)
+    query, key, value = (torch.randn(2, 3, 40, 16, generator=generator) / 2 for _ in range(3))
+    there = torch.arange(40) < torch.tensor([[40], [25]])
+    scores = (query / 4 @ key.transpose(2, 3)).masked_fill(~there[:, None, None], -1e30)
+    expected, apart = scores.softmax(-1) @ value, []
+    for features in (32, 256, 4096):
+        form = AttentionForm("performer", features=features)
+        found = FORMS["performer"](query / 4, key, value, there, form, 0.0)
+        apart.append(float((found - expected).square().mean() / expected.square().mean()))
+    assert apart[0] > apart[1] > apart[2]
+    assert apart[2] < 0.02
+
+
+def test_what_a_performer_draws_follows_from_its_seed_and_is_orthogonal_in_groups() -> None:
+    drawn = directions(40, 16, 3)
+    assert np.array_equal(drawn, directions.__wrapped__(40, 16, 3))
+    assert not np.array_equal(drawn, directions(40, 16, 4))
+    for first, count in ((0, 16), (16, 16), (32, 8)):
+        group = drawn[first : first + count]
+        assert np.abs(group @ group.T - np.diag((group**2).sum(1))).max() < 1e-4
+
+
+OTHERS: list[dict[str, Setting]] = [
+    {"form": "local", "window": 16, "globals": 0},
+    {"form": "local", "window": 16, "globals": 1},
+    {"form": "local", "window": 32, "globals": 4},
+    {"form": "linear"},
+    {"form": "performer", "features": 32, "seed": 5},
+]
+
+
+@pytest.mark.parametrize("settings", OTHERS, ids=lambda settings: "-".join(map(str, settings.values())))
 @pytest.mark.parametrize("family", ["bert", "distilbert"])
-def test_a_file_answers_like_the_model_at_every_length_padded_and_not(family: str, window: int, count: int) -> None:
+def test_a_file_answers_like_the_model_at_every_length_padded_and_not(
+    family: str, settings: dict[str, Setting]
+) -> None:
     whole = anatomy_of(build_model(family))
-    student = student_of(whole, *(local(layer, window, count) for layer in range(3)))
+    student = student_of(
+        whole, *(Step("replace_attention", f"layers.{layer}.attention", settings) for layer in range(3))
+    )
     session = Session(write_graph(student.weights()).SerializeToString())
     for length in LENGTHS:
         ids, mask = texts(length)
@@ -171,7 +219,7 @@ def test_a_form_is_stored_and_told_and_full_attention_is_as_it_was() -> None:
     assert describe(whole) == describe(parts_from_json(parts_to_json(whole)) or shape)
 
 
-@pytest.mark.parametrize("form", [FULL_ATTENTION, AttentionForm("local", 64, 1), AttentionForm("local", 16, 0)])
+@pytest.mark.parametrize("form", [FULL_ATTENTION, AttentionForm("local", 64, 1), AttentionForm("linear"), PERFORMER])
 def test_a_form_is_read_as_it_is_written(form: AttentionForm) -> None:
     assert AttentionForm.of(str(form)) == form
 
@@ -182,6 +230,8 @@ def test_a_form_is_read_as_it_is_written(form: AttentionForm) -> None:
         ("dense", "`form` 'dense' is not known"),
         ("local", "`window >= 1` and `globals >= 0` must hold of local attention, got window 0 and 0 globals"),
         ("full, window 16", "`window` and `globals` belong to local attention, not to full"),
+        ("performer", "`features >= 1` and `seed >= 0` must hold of a performer, got 0 features of seed 0"),
+        ("linear, 8 features of seed 1", "`features` and `seed` belong to a performer, not to linear"),
     ],
 )
 def test_a_form_that_there_is_not_is_refused(text: str, problem: str) -> None:
@@ -222,6 +272,19 @@ def test_work_and_memory_grow_with_the_length_and_not_its_square() -> None:
     assert macs(minilm(form, 1), [first]) == macs(minilm(FULL_ATTENTION, 1), [first]), "the first position sees all"
     apart = AttentionForm("local", 64, 0)
     assert macs(minilm(apart, 1), [first]) < macs(minilm(form, 1), [first])
+
+
+def test_sums_over_positions_cost_as_much_for_each() -> None:
+    one = Pass("layers", 2048, 2048, read=None)
+    rest = macs(minilm(FULL_ATTENTION), [one]) - 2 * 12 * 2 * 32 * 2048**2
+    assert macs(minilm(AttentionForm("linear")), [one]) - rest == 2 * 12 * 2 * 2048 * 32 * 33
+    assert macs(minilm(PERFORMER), [one]) - rest == 2 * 12 * 2 * 2048 * (32 * 64 + 64 * 33)
+    assert activation_bytes(minilm(PERFORMER), one) < activation_bytes(minilm(FULL_ATTENTION), one) / 5
+
+
+def test_which_features_were_drawn_takes_no_time() -> None:
+    part = minilm(PERFORMER)["layers.0.attention"]
+    assert signature(part) == signature(minilm(PERFORMER.timed)["layers.0.attention"])
 
 
 def test_rows_of_one_form_tell_nothing_of_another() -> None:

@@ -53,7 +53,8 @@ STEPS = {
     "replace_attention": [
         Step("replace_attention", f"layers.{layer}.attention", {"form": "local", "window": 16, "globals": count})
         for layer, count in ((0, 0), (1, 2), (2, 0))
-    ],
+    ]
+    + [Step("replace_attention", "layers.2.attention", {"form": form}) for form in ("linear", "performer")],
     "distill": [Step("distill", "*", {"temperature": 3.0, "hidden": 1.0, "layer_map": "uniform"})],
     "quantize": [
         Step("quantize", target, {"bits": bits})
@@ -197,7 +198,7 @@ def test_operators_work_after_every_earlier_phase(anatomy: Anatomy, importance: 
             Step("low_rank", "layers.1", {"rank": 0.3}),
             Step("low_rank", "layers.2.feed_forward", {"rank": 0.3}),
             Step("prune_weights", "layers.2.attention", {"pattern": "2:4"}),
-            *(STEPS["replace_attention"][1:] if not why_full(anatomy.family.model_type) else ()),
+            *(STEPS["replace_attention"][1:3] if not why_full(anatomy.family.model_type) else ()),
             Step("quantize", "layers.1", {"bits": 8}),
             Step("quantize", "layers.2", {"bits": 8}),
             Step("quantize", "embeddings", {"bits": 8}),

@@ -14,7 +14,9 @@ from typing import Any, Final
 from torch import Tensor, nn
 from transformers import AttentionInterface
 
+from autocompress.anatomy.attention_form.linear import linear
 from autocompress.anatomy.attention_form.local import local
+from autocompress.anatomy.attention_form.performer import performer
 from autocompress.core.attention_form import FULL_ATTENTION, AttentionForm, FormName
 
 IMPLEMENTATION: Final = "autocompress_form"
@@ -27,7 +29,7 @@ Mixed = Callable[[Tensor, Tensor, Tensor, "Tensor | None", AttentionForm, float]
 """Queries, scaled, keys and values [texts, heads, length, head size], which positions are there [texts, length] (None:
 all), the form, and the share of weights that are dropped: what every position gets, as queries."""
 
-FORMS: Final[Mapping[FormName, Mixed]] = {"local": local}
+FORMS: Final[Mapping[FormName, Mixed]] = {"local": local, "linear": linear, "performer": performer}
 
 
 def form_of(module: nn.Module) -> AttentionForm:

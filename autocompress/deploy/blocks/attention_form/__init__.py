@@ -6,11 +6,13 @@ from collections.abc import Callable, Mapping
 from typing import Final
 
 from autocompress.core.attention_form import FormName
+from autocompress.deploy.blocks.attention_form.linear import linear
 from autocompress.deploy.blocks.attention_form.local import local
 from autocompress.deploy.blocks.attention_form.mixed import Mixed
+from autocompress.deploy.blocks.attention_form.performer import performer
 from autocompress.deploy.nodes import Graph
 
 Nodes = Callable[[Graph, Mixed], str]
 """What every query gets: [batch, queries, heads, head size]."""
 
-FORMS: Final[Mapping[FormName, Nodes]] = {"local": local}
+FORMS: Final[Mapping[FormName, Nodes]] = {"local": local, "linear": linear, "performer": performer}
