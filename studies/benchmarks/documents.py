@@ -46,6 +46,7 @@ SHORT = ("candidate", "accuracy", "test accuracy (95 %)", "latency", "faster", "
 """The columns of a front that the README shows."""
 
 UNDER: Mapping[str, tuple[str, ...]] = {
+    "attention_forms": ("anatomy/attention_form", "anatomy/weights.py", "core/attention_form.py", "deploy"),
     "budget": ("candidates", "finalists", "planning", "study", "teacher"),
     "busy": ("devices",),
     "faults": (
