@@ -28,14 +28,15 @@ def directions(features: int, head_size: int, seed: int) -> NDArray[np.float32]:
     found: list[NDArray[np.float64]] = []
     for first in range(0, features, head_size):
         group: list[NDArray[np.float64]] = []
-        for drawn in generator.standard_normal((min(head_size, features - first), head_size)):
+        for one in generator.standard_normal((min(head_size, features - first), head_size)):
             for _ in range(2):  # once more, for what rounding left
                 for other in group:
-                    drawn = drawn - float((drawn * other).sum()) * other
-            group.append(drawn / float((drawn * drawn).sum()) ** 0.5)
+                    one = one - float((one * other).sum()) * other
+            group.append(one / float((one * one).sum()) ** 0.5)
         found += group
     lengths = np.sqrt((generator.standard_normal((features, head_size)) ** 2).sum(axis=1))
-    return (np.stack(found) * lengths[:, None]).astype(np.float32)
+    drawn: NDArray[np.float32] = (np.stack(found) * lengths[:, None]).astype(np.float32)
+    return drawn
 
 
 def performer(query: Tensor, key: Tensor, value: Tensor, there: Tensor | None, form: AttentionForm, _: float) -> Tensor:
