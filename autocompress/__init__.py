@@ -15,12 +15,15 @@ from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
     from autocompress.core.policy import CompressionPolicy as CompressionPolicy
+    from autocompress.core.ports import SettingRule as SettingRule
     from autocompress.core.spec import StudySpec as StudySpec
     from autocompress.deploy.cascade import load as load
     from autocompress.errors import AutocompressError as AutocompressError
     from autocompress.exported.cascade_check import verify_cascade as verify_cascade
     from autocompress.exported.folder_check import verify_folder as verify_folder
     from autocompress.exported.rebuild import load_torch as load_torch
+    from autocompress.operators.own import ModuleOperator as ModuleOperator
+    from autocompress.study.optimizing import optimize as optimize
     from autocompress.study.study import Study as Study
     from autocompress.study.study import open_study as open_study
     from autocompress.study.study import resume as resume
@@ -34,10 +37,13 @@ os.environ.setdefault("GOMP_SPINCOUNT", "4000")
 _HOMES = {
     "AutocompressError": "autocompress.errors",
     "CompressionPolicy": "autocompress.core.policy",
+    "ModuleOperator": "autocompress.operators.own",
+    "SettingRule": "autocompress.core.ports",
     "Study": "autocompress.study.study",
     "StudySpec": "autocompress.core.spec",
     "load": "autocompress.deploy.cascade",
     "load_torch": "autocompress.exported.rebuild",
+    "optimize": "autocompress.study.optimizing",
     "open_study": "autocompress.study.study",
     "resume": "autocompress.study.study",
     "run": "autocompress.study.study",

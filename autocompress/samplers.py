@@ -74,7 +74,8 @@ class OptunaSampler:
             raise SpecError(f"sampler: unknown sampler {name!r}; {did_you_mean(name, SAMPLERS)}")
         self._codes = {knob_name: _code(knob) for knob_name, knob in knobs.items()}
         self._space = {knob_name: code.distribution for knob_name, code in self._codes.items()}
-        self._objectives, self._constraints, self._worst = dict(objectives), dict(constraints), dict(worst or {})
+        self._objectives, self._constraints = dict(objectives), dict(constraints)
+        self._worst = {metric: METRICS[metric].worst for metric in objectives if metric in METRICS} | dict(worst or {})
         self._sampler = _Reseeded(name, seed=seed, population=population, space=self._space)
         self._study = optuna.create_study(directions=list(objectives.values()), sampler=self._sampler)
         self._live: dict[int, optuna.Trial] = {}
@@ -149,7 +150,7 @@ class OptunaSampler:
         known = values(outcome.measurements)
         if isinstance(outcome, Infeasible) and not known:
             return None
-        return [known.get(metric, self._worst.get(metric, METRICS[metric].worst)) for metric in self._objectives]
+        return [known[metric] if metric in known else self._worst[metric] for metric in self._objectives]
 
     def _violations(self, outcome: Outcome) -> dict[str, float]:
         """How far each bound is broken; 0 where it holds or is not known yet."""

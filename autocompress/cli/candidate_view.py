@@ -15,7 +15,9 @@ from autocompress.report.wording import interval, label, with_unit
 from autocompress.store import Finalist
 
 
-def candidate_view(record: Record, explained: Explained, finalist: Finalist | None) -> RenderableType:
+def candidate_view(
+    record: Record, explained: Explained, finalist: Finalist | None, *, own: bool = False
+) -> RenderableType:
     """What it is, what was measured, what is left of each layer, where its files are."""
     candidate, outcome = record.candidate, record.outcome
     title = Text(candidate.digest, style="bold")
@@ -38,7 +40,8 @@ def candidate_view(record: Record, explained: Explained, finalist: Finalist | No
         parts.append(Text(f"graph: {one_line(finalist.provenance['graph'])}"))
     judged = () if outcome is None or isinstance(outcome, Failed) else outcome.measurements
     exported = finalist.measurements if finalist else ()
-    for heading, measurements in (("exported file", exported), ("in the search, before training", judged)):
+    searched = "as your evaluation told" if own else "in the search, before training"
+    for heading, measurements in (("exported file", exported), (searched, judged)):
         if measurements:
             parts.append(_measurements(heading, measurements))
     if explained.layers:

@@ -190,7 +190,7 @@ def _result(session: Session, name: str, storage: str | None, *, json: bool) -> 
     else:
         session.data(reports.as_table(front))
     session.say(f"look closer:   autocompress pareto {name} --html {name}.html", style="dim")
-    if front.verified:
+    if front.verified and not front.own:
         session.say(f"take a model:  autocompress pick {name} --knee --out picked/", style="dim")
 
 

@@ -30,6 +30,7 @@ def trials(
     storage: Storage = None,
 ) -> None:
     """List the candidates that a search judged."""
+    from autocompress.core.own_spec import is_own
     from autocompress.core.stored_parts import parts_from_json
     from autocompress.errors import SpecError, did_you_mean
     from autocompress.report.spreadsheet import csv_text
@@ -39,7 +40,8 @@ def trials(
     if state is not None and state not in STATES:
         raise SpecError(f"--state: unknown state {state!r}; {did_you_mean(state, STATES)}")
     with Store.open(storage, create=False) as store:
-        shape = parts_from_json(store.study(study).facts.get("shape"))
+        row = store.study(study)
+        shape = parts_from_json(row.facts.get("shape"))
         records = [one for one in store.records(study) if state in (None, state_of(one))]
     rows = [_as_json(record, shape) for record in records]
     if json:
@@ -47,7 +49,7 @@ def trials(
     elif csv:
         session.text(csv_text(*_csv(rows)))
     else:
-        _table(session, rows)
+        _table(session, rows, tuple(row.objectives) if is_own(row.resolved) else _SHOWN)
         _causes(session, rows, study)
 
 
@@ -59,6 +61,7 @@ def show(
     Its policy, what was measured in the search and of the exported file, how it failed.
     """
     from autocompress.cli.candidate_view import candidate_view
+    from autocompress.core.own_spec import is_own
     from autocompress.core.stored_parts import parts_from_json
     from autocompress.report import explain_policy
     from autocompress.store import Store
@@ -66,12 +69,13 @@ def show(
     session = session_of(context)
     with Store.open(storage, create=False) as store:
         record = store.record(study, reference(candidate))
-        shape = parts_from_json(store.study(study).facts.get("shape"))
+        row = store.study(study)
+        shape = parts_from_json(row.facts.get("shape"))
         number = record.candidate.number
         finalist = next((one for one in store.finalists(study) if one.candidate.number == number), None)
     explained = explain_policy(record.candidate.policy, shape)
     if not json:
-        session.data(candidate_view(record, explained, finalist))
+        session.data(candidate_view(record, explained, finalist, own=is_own(row.resolved)))
         return
     session.json(
         {
@@ -145,15 +149,18 @@ def _csv(rows: Sequence[dict[str, Any]]) -> tuple[list[str], list[list[Any]]]:
     return [*about, *metrics, "detail", "policy"], lines
 
 
-def _table(session: Session, rows: Sequence[dict[str, Any]]) -> None:
+_SHOWN: Final = ("quality", "latency_ms", "size_mb")
+"""Metrics in the table; of a search over an evaluation of the user's own those that it is about."""
+
+
+def _table(session: Session, rows: Sequence[dict[str, Any]], metrics: Sequence[str]) -> None:
     from rich.text import Text
 
     from autocompress.report.layout import Column, Fitted, Row
     from autocompress.report.plain_text import one_line
-    from autocompress.report.wording import with_unit
+    from autocompress.report.wording import label, with_unit
 
-    metrics = ("quality", "latency_ms", "size_mb")
-    names = ("quality", "latency", "size")
+    names = [label(metric, {}) for metric in metrics]
     columns = [Column("#", "right"), *(Column(name, "right") for name in names), Column("digest"), Column("state")]
     columns += [Column("model", cut=True, least=12), Column("detail", rank=1, folds=True, least=30)]
     styles = {"failed": "red", "infeasible": "yellow", "unfinished": "cyan"}

@@ -5,8 +5,9 @@ from autocompress.config.devices import device_from_json, device_to_json, dump_d
 from autocompress.config.differences import diff_specs
 from autocompress.config.limits import beyond_limits
 from autocompress.config.names import HOST, Kind, locate, named
+from autocompress.config.own import own_space, own_spec_of, own_spec_to_json
 from autocompress.config.schemas import json_schema
-from autocompress.config.spaces import load_space
+from autocompress.config.spaces import load_space, space_to_json
 from autocompress.config.studies import (
     changes_since,
     in_todays_words,
@@ -39,7 +40,11 @@ __all__ = [
     "locate",
     "merged",
     "named",
+    "own_space",
+    "own_spec_of",
+    "own_spec_to_json",
     "set_values",
+    "space_to_json",
     "spec_to_json",
     "study_from_json",
     "study_from_tree",

@@ -18,9 +18,8 @@ from typing import Any
 from autocompress.config.document import Document, Place, read_document
 from autocompress.config.names import locate
 from autocompress.config.problems import Problems, shown
-from autocompress.config.steps import check_steps
+from autocompress.config.steps import Ruled, check_steps
 from autocompress.config.validation import adapter, validated
-from autocompress.core.ports import Operator
 from autocompress.core.space import Choice, Integer, Knob, Real, SearchSpace, Share
 
 STAND_IN: dict[str, Any] = {"name": "x", "version": 1, "steps": [{"operator": "", "target": "*"}]}
@@ -29,7 +28,7 @@ _SHARE = re.compile(r"(\d+(?:\.\d+)?)\s*%")
 _FORMS = "{choices: [...]}, {low, high, step} for whole numbers or {low, high, log} for real ones"
 
 
-def load_space(ref: str | Path, *, operators: Mapping[str, Operator] | None = None) -> SearchSpace:
+def load_space(ref: str | Path, *, operators: Mapping[str, Ruled] | None = None) -> SearchSpace:
     """A search space by name or path; with `operators`, also whether they can do what it asks.
 
     Raises NotFoundError, or SpecError with every mistake.
@@ -43,7 +42,7 @@ def load_space(ref: str | Path, *, operators: Mapping[str, Operator] | None = No
 
 
 def space_of(
-    document: Document, problems: Problems, *, operators: Mapping[str, Operator] | None = None
+    document: Document, problems: Problems, *, operators: Mapping[str, Ruled] | None = None
 ) -> SearchSpace | None:
     """The space a document holds; its mistakes go to `problems`."""
     space = validated(SearchSpace, canonical(document.value, problems), problems, stand_in=STAND_IN)

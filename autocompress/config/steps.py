@@ -5,24 +5,41 @@ from __future__ import annotations
 import fnmatch
 import functools
 from collections.abc import Mapping
-from typing import Final
+from typing import Final, Protocol
 
 from autocompress.config.document import Place
 from autocompress.config.problems import Problems
 from autocompress.core.parts import WHOLE
 from autocompress.core.policy import Setting
-from autocompress.core.ports import Operator, Phase, SettingRule
+from autocompress.core.ports import Phase, SettingRule
 from autocompress.core.space import Choice, Integer, Knob, Real, SearchSpace, Share, StepSpace
 from autocompress.errors import did_you_mean
 from autocompress.families import FAMILIES
+
+
+class Ruled(Protocol):
+    """What a space is checked by, of an operator. Without `targets` anything may be one."""
+
+    @property
+    def name(self) -> str: ...
+
+    @property
+    def phase(self) -> Phase: ...
+
+    @property
+    def targets(self) -> tuple[str, ...]: ...
+
+    @property
+    def rules(self) -> Mapping[str, SettingRule]: ...
+
 
 _USUAL: Final = "layers"
 """What globs of operators call a stack."""
 
 
-def check_steps(space: SearchSpace, operators: Mapping[str, Operator], problems: Problems, *, at: Place = ()) -> None:
+def check_steps(space: SearchSpace, operators: Mapping[str, Ruled], problems: Problems, *, at: Place = ()) -> None:
     """Reports every step that no operator can carry out; `at` is where the space stands in its document."""
-    latest: Operator | None = None
+    latest: Ruled | None = None
     for position, step in enumerate(space.steps):
         place = (*at, "steps", position)
         operator = operators.get(step.operator)
@@ -34,7 +51,7 @@ def check_steps(space: SearchSpace, operators: Mapping[str, Operator], problems:
             problems.add((*place, "operator"), _backwards(operator, latest))
         else:
             latest = operator
-        if not any(_fits(step.target, glob) for glob in operator.targets):
+        if operator.targets and not any(_fits(step.target, glob) for glob in operator.targets):
             problems.add(
                 (*place, "target"),
                 f"{operator.name!r} cannot work on {step.target!r}; {did_you_mean(step.target, operator.targets)}",
@@ -42,7 +59,7 @@ def check_steps(space: SearchSpace, operators: Mapping[str, Operator], problems:
         _check_settings(step, operator, problems, at=place)
 
 
-def _backwards(operator: Operator, earlier: Operator) -> str:
+def _backwards(operator: Ruled, earlier: Ruled) -> str:
     order = " < ".join(_word(phase) for phase in Phase)
     return (
         f"{operator.name!r} ({_word(operator.phase)}) stands after {earlier.name!r} ({_word(earlier.phase)}); "
@@ -70,7 +87,7 @@ def _fits(target: str, glob: str) -> bool:
     return target.count(".") == glob.count(".") and fnmatch.fnmatchcase(target, glob)
 
 
-def _check_settings(step: StepSpace, operator: Operator, problems: Problems, *, at: Place) -> None:
+def _check_settings(step: StepSpace, operator: Ruled, problems: Problems, *, at: Place) -> None:
     for name, knob in step.knobs.items():
         place = (*at, "knobs", name)
         if rule := _rule(name, operator, problems, at=place):
@@ -96,7 +113,7 @@ def _check_settings(step: StepSpace, operator: Operator, problems: Problems, *, 
             problems.add((*at, "knobs", name), _missing(operator))
 
 
-def _check_told(name: str, step: StepSpace, operator: Operator, problems: Problems, *, at: Place) -> None:
+def _check_told(name: str, step: StepSpace, operator: Ruled, problems: Problems, *, at: Place) -> None:
     """A setting that another one tells for some of its values: it is given for the others, and is never another one
     than it is told."""
     told_by = operator.rules[name].told_by
@@ -114,7 +131,7 @@ def _check_told(name: str, step: StepSpace, operator: Operator, problems: Proble
             problems.add(place, f"{told}, which is not offered; offer it too, or leave it out where it is told")
 
 
-def _check_place(name: str, step: StepSpace, operator: Operator, problems: Problems, *, at: Place) -> None:
+def _check_place(name: str, step: StepSpace, operator: Ruled, problems: Problems, *, at: Place) -> None:
     """A setting that has no place beside some values of another: where none but these are offered."""
     not_with = operator.rules[name].not_with
     assert not_with is not None, "asked for such settings alone"
@@ -127,7 +144,7 @@ def _check_place(name: str, step: StepSpace, operator: Operator, problems: Probl
         problems.add(place, f"{told}; leave it out, or offer `{other}` of {', '.join(left)}")
 
 
-def _offered(name: str, step: StepSpace, operator: Operator) -> tuple[Setting, ...]:
+def _offered(name: str, step: StepSpace, operator: Ruled) -> tuple[Setting, ...]:
     """The values that a setting may take, as far as they can be listed."""
     knob, default = step.knobs.get(name), operator.rules[name].default
     if isinstance(knob, Choice):
@@ -142,11 +159,11 @@ def _may_be(given: Knob | Setting | None, value: Setting) -> bool:
     return given.low == given.high == value if isinstance(given, Integer | Real) else given == value
 
 
-def _missing(operator: Operator) -> str:
+def _missing(operator: Ruled) -> str:
     return f"is missing: {operator.name!r} needs it, under `knobs` or fixed under `settings`"
 
 
-def _rule(name: str, operator: Operator, problems: Problems, *, at: Place) -> SettingRule | None:
+def _rule(name: str, operator: Ruled, problems: Problems, *, at: Place) -> SettingRule | None:
     rule = operator.rules.get(name)
     if rule is None:
         problems.add(at, f"{operator.name!r} has no setting {name!r}; {did_you_mean(name, operator.rules)}")

@@ -22,6 +22,7 @@ from autocompress.config.steps import check_steps
 from autocompress.config.threads import place_threads
 from autocompress.config.validation import adapter, validated
 from autocompress.core.data_spec import SPLITS
+from autocompress.core.own_spec import is_own
 from autocompress.core.policy import canonical_json
 from autocompress.core.ports import Operator, Phase
 from autocompress.core.spec import StudySpec
@@ -143,6 +144,11 @@ def study_from_json(
 ) -> StudySpec:
     """The inverse of `spec_to_json`, of specs of before too. Raises SpecError when this version cannot run what was
     stored."""
+    if is_own(stored):
+        raise SpecError(
+            f"study {stored.get('name')!r} is a search over an evaluation of your own: it has no model, data or device "
+            "of ours, and no files; its front is shown by `autocompress pareto`"
+        )
     stored = in_todays_words(stored)
     try:
         canonical_json(stored)

@@ -10,7 +10,7 @@ from typing import Any, Final
 from autocompress.errors import IntegrityError, NotFoundError, SpecError
 from autocompress.report.bounds import Limit, PickBounds, limits_of
 from autocompress.report.cascades import WORTH, Cascade, cascades_of
-from autocompress.report.front import Baseline, FrontReport, front_report
+from autocompress.report.front import Baseline, FrontReport, front_report, refuse_own
 from autocompress.report.promise import in_words, loss_in_words
 from autocompress.report.wording import listed, quality_unit, times, with_unit
 from autocompress.store import Store
@@ -57,6 +57,7 @@ def pick_cascade(store: Store, name: str, *, bounds: PickBounds | None = None) -
             "it must reach, with --min-quality"
         )
     report = front_report(store, name)
+    refuse_own(report)
     if report.baseline is None or not report.verified:
         raise NotFoundError(
             f"--cascade: study {name!r} has no verified finalists yet; see `autocompress pareto {name}`"

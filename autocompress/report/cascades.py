@@ -275,6 +275,8 @@ def _inverse(value: float | None) -> float | None:
 def with_cascades(store: Store, report: FrontReport) -> FrontReport:
     """The same front with the best of its cascades: each sure to lose less than any faster one, and a tenth faster than
     every single model that is sure to lose as little. At most six, spread over their latencies."""
+    if report.own:
+        return report
     best: list[Cascade] = []
     for one in cascades_of(store, report).found:
         if best and one.expected.at_most >= best[-1].expected.at_most:

@@ -17,12 +17,13 @@ from autocompress.core.outcome import (
     Record,
     values,
 )
+from autocompress.core.own_spec import is_own
 from autocompress.core.pareto import Point, hypervolume, knee, oriented
 from autocompress.core.parts import ModelParts
 from autocompress.core.policy import CompressionPolicy
 from autocompress.core.stored_parts import parts_from_json
 from autocompress.core.trust import TRUST_FACT, Trust, trust
-from autocompress.errors import NotFoundError
+from autocompress.errors import NotFoundError, SpecError
 from autocompress.operators import only_rounded
 from autocompress.operators.choose_runtime import runtime_of
 from autocompress.report.expectation import Expectations, Expected, expectations
@@ -36,7 +37,8 @@ if TYPE_CHECKING:
 
 SCHEMA: Final = "autocompress.front/1"
 
-State = Literal["verified", "rejected", "nominated", "estimate"]
+State = Literal["verified", "rejected", "nominated", "estimate", "measured"]
+"""`measured` by an evaluation of the user's own, which is all that a search over one knows."""
 Metrics = Mapping[str, Measurement]
 
 
@@ -105,7 +107,8 @@ class Member:
 
     @property
     def verified(self) -> bool:
-        return self.state == "verified"
+        """Whether there is nothing left to find out about it."""
+        return self.state in ("verified", "measured")
 
     @property
     def runtime(self) -> str:
@@ -119,7 +122,7 @@ class Member:
             "policy": self.summary,
             "runtime": self.runtime,
             "state": self.state,
-            "verified": self.verified,
+            "verified": self.state == "verified",
             "on_front": self.on_front,
             "knee": self.knee,
             **({"reason": self.reason} if self.reason else {}),
@@ -167,6 +170,8 @@ class FrontReport:
     pace: Pace | None = None
     expectations: Expectations = field(default_factory=Expectations)
     cascades: tuple[Cascade, ...] = ()
+    own: bool = False
+    """Whether this is a search over an evaluation of the user's own."""
 
     @property
     def verified(self) -> tuple[Member, ...]:
@@ -247,6 +252,8 @@ def front_report(store: Store, name: str) -> FrontReport:
     )
     ordered = _sorted(verified, row.objectives)
     others = _estimates(store, name, concluded, searched, baseline, shape, pace)
+    if own := is_own(row.resolved):
+        others = with_knee([dataclasses.replace(one, state="measured") for one in others], row.objectives)
     return FrontReport(
         study=name,
         state=row.state,
@@ -262,8 +269,19 @@ def front_report(store: Store, name: str) -> FrontReport:
         prediction=compare([(one.predicted, one.metrics["latency_ms"]) for one in verified if one.predicted]),
         pace=pace,
         expectations=expected,
+        own=own,
         trust=trust([(one.untrained.value, one.metrics["quality"].value) for one in verified if one.untrained]),
     )
+
+
+def refuse_own(report: FrontReport) -> None:
+    """Raises SpecError for a study without files: nothing can be picked from it."""
+    if report.own:
+        raise SpecError(
+            f"study {report.study!r} is a search over an evaluation of your own, which left no files to pick: its "
+            f"front is `autocompress pareto {report.study}`, and `autocompress show {report.study} DIGEST --json` "
+            "tells a policy, to build that model by"
+        )
 
 
 def with_knee(members: Sequence[Member], objectives: Mapping[str, Direction]) -> list[Member]:

@@ -12,6 +12,7 @@ from autocompress.core.outcome import Measurement
 from autocompress.report.cascade_section import as_section
 from autocompress.report.front import Baseline, FrontReport, Member, Metrics
 from autocompress.report.notes import notes
+from autocompress.report.own_table import BASELINE, own_headings, own_rows
 from autocompress.report.plain_text import one_line
 from autocompress.report.plot import Plot, plots_of
 from autocompress.report.style import STYLE
@@ -82,7 +83,7 @@ def _header(report: FrontReport) -> str:
 def _tiles(report: FrontReport) -> str:
     """What the knee of the front gains and costs."""
     knee = next((member for member in report.members if member.knee), None)
-    if knee is None or report.baseline is None:
+    if knee is None or report.baseline is None or report.own:
         return ""
     known, relative = report.baseline.metrics, knee.relative
     quality, of = label("quality", known), quality_unit(known)
@@ -108,7 +109,8 @@ def _tile(figure: str, about: str) -> str:
 def _figure(report: FrontReport) -> str:
     plots = plots_of(report)
     if not plots:
-        return "<section><h2>Pareto front</h2><p>No candidate was judged yet.</p></section>"
+        told = "One metric makes no picture." if report.members else "No candidate was judged yet."
+        return f"<section><h2>Pareto front</h2><p>{told}</p></section>"
     drawn = "".join(_drawn(report, plot, told=place == 0) for place, plot in enumerate(plots))
     return f"<section><h2>Pareto front</h2>{drawn}</section>"
 
@@ -117,7 +119,7 @@ def _drawn(report: FrontReport, plot: Plot, *, told: bool) -> str:
     """With what its signs mean, where that is not told already."""
     kinds = {dot.kind for dot in plot.dots}
     keys = [
-        ("verified", "verified, with 95 % interval", "verified" in kinds),
+        ("verified", "measured" if report.own else "verified, with 95 % interval", "verified" in kinds),
         ("baseline", "baseline, uncompressed", "baseline" in kinds),
         ("estimate", "estimate, before training", "estimate" in kinds),
         ("cascade", "cascade of two, modelled", "cascade" in kinds),
@@ -129,7 +131,21 @@ def _drawn(report: FrontReport, plot: Plot, *, told: bool) -> str:
     return f'<figure><div class="scroll">{as_svg(report, plot)}</div><figcaption>{legend}</figcaption></figure>'
 
 
+def _own_candidates(report: FrontReport) -> str:
+    """Of a search over an evaluation of the user's own."""
+    head = "".join(f'<th scope="col">{_safe(text)}</th>' for text in own_headings(report))
+    rows = [
+        _tr("baseline" if cells[0] == BASELINE else "knee" if "◆" in cells[0] else "verified", map(_safe, cells))
+        for cells in own_rows(report)
+    ]
+    said = "".join(f"<li>{_safe(note)}</li>" for note in notes(report))
+    table = f"<table><thead><tr>{head}</tr></thead><tbody>{''.join(rows)}</tbody></table>"
+    return f'<section><h2>Candidates</h2><div class="scroll">{table}</div><ul class="notes">{said}</ul></section>'
+
+
 def _candidates(report: FrontReport) -> str:
+    if report.own:
+        return _own_candidates(report)
     known: Metrics = report.baseline.metrics if report.baseline else {}
     pace = report.speed
     extra = [metric for metric in report.named if metric not in (*_FIXED, pace)]
@@ -249,8 +265,9 @@ def _facts(report: FrontReport) -> str:
         "infeasible": counts.infeasible,
         "failed": counts.failed,
         "repeated proposals": counts.repeated,
-        "finalists": f"{counts.verified} verified, {counts.rejected} rejected",
     }
+    if not report.own:
+        search["finalists"] = f"{counts.verified} verified, {counts.rejected} rejected"
     if "search_seconds" in report.facts:
         search["search time"] = f"{float(report.facts['search_seconds']):.0f} s"
     blocks: list[tuple[str, Mapping[str, Any]]] = [("Goals", goals), ("Search", search)]

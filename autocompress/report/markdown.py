@@ -7,6 +7,7 @@ from collections.abc import Sequence
 
 from autocompress.report.front import FrontReport, Metrics
 from autocompress.report.notes import notes
+from autocompress.report.own_table import own_headings, own_markdown, own_rows
 from autocompress.report.plain_text import one_line
 from autocompress.report.wording import (
     change,
@@ -31,6 +32,10 @@ def as_markdown(report: FrontReport) -> str:
     lines = [f"## {_escaped(report.study)}", ""]
     if report.description:
         lines += [_escaped(report.description), ""]
+    if report.own:
+        cells = [[_escaped(cell) for cell in row] for row in (own_headings(report), *own_rows(report))]
+        lines += [*own_markdown(report, cells), "", *(f"- {_escaped(note)}" for note in notes(report))]
+        return "\n".join(lines).rstrip() + "\n"
     pace = report.speed
     extra = [metric for metric in report.named if metric not in ("quality", "test_quality", pace, "size_mb")]
     paces = [label(pace, known), "faster"]

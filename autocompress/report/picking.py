@@ -13,7 +13,7 @@ from autocompress.errors import NotFoundError, SpecError, did_you_mean
 from autocompress.report.bounds import Limit, PickBounds, limits_of, refuse_unknown
 from autocompress.report.cascade_picking import faster_cascade, in_a_line
 from autocompress.report.cascades import Cascade
-from autocompress.report.front import Baseline, FrontReport, Member, front_report, point
+from autocompress.report.front import Baseline, FrontReport, Member, front_report, point, refuse_own
 from autocompress.report.plain_text import one_line
 from autocompress.report.promise import in_words, is_likely, less_sure, not_sure
 from autocompress.report.ties import COMPARED, is_tied
@@ -95,6 +95,7 @@ def pick(
     if sum([minimize is not None, maximize is not None, knee, candidate is not None]) > 1:
         raise SpecError("give one of --minimize, --maximize, --knee and --candidate: each is a rule to choose by")
     report = front_report(store, name)
+    refuse_own(report)
     verified, baseline = report.verified, report.baseline
     if not verified or baseline is None:
         raise NotFoundError(_nothing_verified(report))

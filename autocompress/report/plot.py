@@ -8,7 +8,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Final, Literal
 
-from autocompress.core.metrics import METRICS
+from autocompress.core.metrics import METRICS, Direction
 from autocompress.core.pareto import front, oriented
 from autocompress.report.front import FrontReport, Member, Metrics
 from autocompress.report.labels import Box, place_labels
@@ -122,7 +122,7 @@ def _plot(report: FrontReport, x: str, y: str) -> Plot | None:
         x=_cost_axis(x, _title(x, report), dots),
         y=Axis(y, _title(y, report), low, high, False, _linear_ticks(y, low, high)),
         dots=tuple(sorted(dots, key=lambda dot: _ORDER.index(dot.kind))),
-        front=_front(x, y, [(metrics[x].value, metrics[y].value) for metrics in members]),
+        front=_front(report, x, y, [(metrics[x].value, metrics[y].value) for metrics in members]),
         hidden=sum(dot not in dots for dot in everyone),
     )
 
@@ -130,14 +130,24 @@ def _plot(report: FrontReport, x: str, y: str) -> Plot | None:
 def _axes(report: FrontReport) -> tuple[str, list[str]]:
     """What is gained, and what it costs: all other objectives, or latency where there is none."""
     best = [metric for metric, way in report.objectives.items() if way == "maximize"]
-    y = "quality" if "quality" in best else best[0] if best else "quality"
+    none = next(iter(report.objectives)) if report.own else "quality"
+    y = "quality" if "quality" in best else best[0] if best else none
     others = [metric for metric in report.objectives if metric != y]
+    if report.own:
+        return y, others
     return y, others or [next(metric for metric in ("latency_ms", "size_mb") if metric != y)]
 
 
-def _front(x: str, y: str, points: Sequence[tuple[float, float]]) -> tuple[tuple[float, float], ...]:
+def _way(report: FrontReport, metric: str) -> Direction:
+    """Which way is better, of a metric of the user's own too."""
+    return METRICS[metric].direction if metric in METRICS else report.objectives.get(metric, "minimize")
+
+
+def _front(
+    report: FrontReport, x: str, y: str, points: Sequence[tuple[float, float]]
+) -> tuple[tuple[float, float], ...]:
     """A model may be on the front for a third objective, and lie behind another in these two."""
-    ways = {metric: METRICS[metric].direction for metric in (x, y)}
+    ways = {metric: _way(report, metric) for metric in (x, y)}
     return tuple(sorted(points[place] for place in front([oriented({x: a, y: b}, ways) for a, b in points])))
 
 
@@ -183,7 +193,7 @@ def _title(metric: str, report: FrontReport) -> str:
     values = [metrics[metric] for metrics in everyone if metric in metrics]
     words = listed(sorted({word(metric, value) for value in values} - {""}))
     name = label(metric, everyone[0] if everyone else {})
-    better = "higher" if metric in METRICS and METRICS[metric].direction == "maximize" else "lower"
+    better = "higher" if _way(report, metric) == "maximize" else "lower"
     return f"{', '.join(part for part in (name, unit(metric), words) if part)} ({better} is better)"
 
 

@@ -6,15 +6,18 @@ import collections
 import dataclasses
 from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, Final
 
-from autocompress.core.parts import ModelParts, Part
-from autocompress.core.policy import CompressionPolicy
+from autocompress.core.parts import WHOLE, ModelParts, Part
+from autocompress.core.policy import CompressionPolicy, Step
 from autocompress.core.runtimes import DEFAULT_RUNTIME
 from autocompress.core.storage import PRECISION, Bits, width
 from autocompress.core.wording import attention_forms, ranks, table_bits, units, zeros
 from autocompress.errors import CandidateError
 from autocompress.operators import OPERATORS, effective
+
+_TOLD: Final = 12
+"""Steps of operators of a user's own that are told one by one."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -54,12 +57,14 @@ def explain_policy(policy: CompressionPolicy, shape: ModelParts | None) -> Expla
     The shape after the policy comes from the operators themselves, so a new operator needs nothing here. Without a
     shape, or for a policy this version cannot apply to it, the steps are counted instead.
     """
-    if shape is None or any(step.operator not in OPERATORS for step in policy.steps):
+    if shape is None:
         return Explained(_steps(policy))
+    if any(step.operator not in OPERATORS for step in policy.steps):
+        return Explained(_counted(policy))
     try:
         _, after = effective(policy, shape)
     except (CandidateError, KeyError, ValueError):
-        return Explained(_steps(policy))
+        return Explained(_counted(policy))
     layers = [(stack, layer) for stack in shape.stacks for layer in shape.layers(stack)]
     rows = tuple(_row(place[1], shape.of_layer(*place), after.of_layer(*place)) for place in layers)
     return Explained(_summary(after, before=shape), rows, table_bits(after))
@@ -122,5 +127,18 @@ def _layer_bits(parts: Sequence[Part]) -> str:
 def _steps(policy: CompressionPolicy) -> str:
     if policy.is_baseline:
         return "uncompressed"
+    if all(step.operator not in OPERATORS for step in policy.steps) and len(policy.steps) <= _TOLD:
+        return " · ".join(map(_step, policy.steps))
+    return _counted(policy)
+
+
+def _step(step: Step) -> str:
+    """`narrow hidden.0 (width 8)`."""
+    told = ", ".join(f"{name} {value}" for name, value in step.settings.items())
+    place = "" if step.target == WHOLE else f" {step.target}"
+    return f"{step.operator}{place}{f' ({told})' if told else ''}"
+
+
+def _counted(policy: CompressionPolicy) -> str:
     counted = collections.Counter(step.operator for step in policy.steps)
     return " · ".join(f"{operator} ×{times}" if times > 1 else operator for operator, times in counted.items())

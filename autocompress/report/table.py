@@ -15,6 +15,7 @@ from autocompress.report.cascade_section import ABOUT, as_fitted
 from autocompress.report.front import Baseline, FrontReport, Member, Metrics, Relative
 from autocompress.report.layout import Cell, Column, Fitted, Row
 from autocompress.report.notes import notes
+from autocompress.report.own_table import own_table
 from autocompress.report.picking import Picked
 from autocompress.report.plain_text import one_line
 from autocompress.report.wording import (
@@ -57,7 +58,7 @@ class _Front:
         report = self._report
         estimates = report.estimates
         yield _title(report)
-        yield _table(report, options.max_width)
+        yield own_table(report) if report.own else _table(report, options.max_width)
         left = len(estimates) - ESTIMATES_SHOWN
         for line in notes(report):
             yield Text(one_line(line), style="yellow" if line.startswith("Warning") else "dim")

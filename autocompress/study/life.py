@@ -69,20 +69,28 @@ def conduct(
     """
     from autocompress.study.stages import Conductor
 
+    def work(watching: Observer, switch: Switch) -> None:
+        Conductor(
+            spec,
+            inputs,
+            store,
+            lease,
+            observer=watching,
+            workers=workers,
+            ray_address=ray_address,
+            switch=switch,
+            here=here,
+            on_judged=on_judged,
+        ).run()
+
+    carry_out(work, store, lease, observer)
+
+
+def carry_out(work: Callable[[Observer, Switch], None], store: Store, lease: Lease, observer: Observer) -> None:
+    """Does the `work` of a study, and leaves a state that says how it ended. Raises as `conduct` does."""
     with interruptible() as switch:
         try:
-            Conductor(
-                spec,
-                inputs,
-                store,
-                lease,
-                observer=StoppingObserver(observer, switch),
-                workers=workers,
-                ray_address=ray_address,
-                switch=switch,
-                here=here,
-                on_judged=on_judged,
-            ).run()
+            work(StoppingObserver(observer, switch), switch)
         except KeyboardInterrupt:
             _stopped(store, lease, switch)
         except Exception as error:
@@ -95,7 +103,7 @@ def conduct(
                 raise
             _leave(store, lease, "interrupted")
             observer.note(
-                f"everything finished is stored; go on with `autocompress resume {spec.name}` when this is mended"
+                f"everything finished is stored; go on with `autocompress resume {lease.study}` when this is mended"
             )
             if told is None or told is error:
                 raise

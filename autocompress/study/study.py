@@ -17,7 +17,8 @@ from autocompress.assets import private_files
 from autocompress.core.functions import Function, restored
 from autocompress.core.interruption import shielded
 from autocompress.core.outcome import Record
-from autocompress.core.ports import Observer, Tally
+from autocompress.core.own_spec import is_own
+from autocompress.core.ports import Observer
 from autocompress.core.spec import Bound, StudySpec
 from autocompress.errors import SpecError
 from autocompress.operators import OPERATORS
@@ -28,12 +29,14 @@ from autocompress.store import Store, StudyRow
 from autocompress.study.exports import export as export
 from autocompress.study.given import Given, settled
 from autocompress.study.life import check_workers, conduct, extend, extended, make_room, never_begun, refuse_taken
+from autocompress.study.own import Functions, resume_own
+from autocompress.study.plans import SilentObserver as SilentObserver
+from autocompress.study.plans import plan as plan
 
 if TYPE_CHECKING:
     from pandas import DataFrame
 
     from autocompress.exported.elsewhere import Imported
-    from autocompress.planning.words import Ahead
     from autocompress.report.explanation import Explanation
     from autocompress.study.gathering import Inputs
 
@@ -41,20 +44,6 @@ logger = logging.getLogger(__name__)
 
 Callback = Callable[["Study", Record], None]
 """Called after each candidate that the search judged, once that is stored; KeyboardInterrupt stops the study."""
-
-
-@final
-class SilentObserver:
-    """Watches and says nothing."""
-
-    def stage(self, name: str, detail: str = "") -> None: ...
-
-    def progress(self, done: float, total: float | None, text: str = "") -> None: ...
-
-    def tally(self, tally: Tally) -> None: ...
-
-    def note(self, text: str) -> None:
-        logger.info("%s", text)
 
 
 @final
@@ -221,17 +210,43 @@ class Study:
         here: bool = False,
         score: Function | str | None = None,
         callbacks: Sequence[Callback] = (),
+        evaluate: Function | str | None = None,
+        model: Any = None,
+        operators: Sequence[Any] = (),
     ) -> Self:
         """Goes on where the study stopped; does nothing once it is complete, unless it is given more to do: so many
         `trials`, `search_minutes` or `finalists` in all, or `minutes` of the whole study, where its file bounds these.
         With `takeover` it is taken from a process that runs it; with `here` its device is this machine from now on,
         whatever it was: see `environment.take_over`. A `score` that the study was given, and that no other process
-        finds by its name, is given again; `callbacks` as in `run`.
+        finds by its name, is given again, and so are `evaluate`, `model` and `operators` of `optimize`; `callbacks` as
+        in `run`.
 
         Raises SpecError when the model, the data or the machine are no longer those of the study, or when it is given
         less than it has done; StudyLockedError while another process runs it.
         """
-        watching, spec = observer or SilentObserver(), self.spec
+        watching = observer or SilentObserver()
+        if is_own(self.row.resolved):
+            if here or minutes is not None or finalists is not None or score is not None:
+                raise SpecError(
+                    "minutes, finalists, score, here: belong to studies with a model of ours; a search is given more "
+                    "`trials` or `search_minutes`"
+                )
+            resume_own(
+                self.store,
+                self.name,
+                Functions(evaluate, model, operators),
+                workers=workers,
+                ray_address=ray_address,
+                observer=watching,
+                on_judged=called(self, callbacks),
+                trials=trials,
+                search_minutes=search_minutes,
+                takeover=takeover,
+            )
+            return self
+        if evaluate is not None or model is not None or operators:
+            raise SpecError(f"evaluate, model, operators: study {self.name!r} is no search over an evaluation of yours")
+        spec = self.spec
         longer = extended(
             spec, self.store, trials=trials, minutes=minutes, search_minutes=search_minutes, finalists=finalists
         )
@@ -264,7 +279,7 @@ class Study:
                 workers=workers,
                 ray_address=ray_address,
                 here=here,
-                on_judged=_called(self, callbacks),
+                on_judged=called(self, callbacks),
             )
         return self
 
@@ -350,6 +365,9 @@ def resume(
     here: bool = False,
     score: Function | str | None = None,
     callbacks: Sequence[Callback] = (),
+    evaluate: Function | str | None = None,
+    model: Any = None,
+    operators: Sequence[Any] = (),
 ) -> Study:
     """Opens a stored study and goes on with it, as `Study.resume` does."""
     study = open_study(name, storage=storage)
@@ -366,36 +384,13 @@ def resume(
             here=here,
             score=score,
             callbacks=callbacks,
+            evaluate=evaluate,
+            model=model,
+            operators=operators,
         )
     except BaseException:
         study.close()
         raise
-
-
-@private_files()
-def plan(spec: StudySpec, *, workers: int | None = None, observer: Observer | None = None) -> Ahead:
-    """What a study with `budget.minutes` would do with them, by steps that are timed; nothing is trained or stored but
-    what it fetches. Raises SpecError as a run would: where the minutes are too few, with the least that would do."""
-    watching = observer or SilentObserver()
-    with shielded():
-        from autocompress.core.cores import usable_cores
-        from autocompress.study.gathering import check_runtimes, gather, unlabelled_texts
-        from autocompress.study.pacing import ahead
-        from autocompress.study.rehearsal import rehearse
-
-    check_runtimes(spec)
-    inputs = gather(spec, watching)
-    texts = unlabelled_texts(spec, inputs)
-    watching.stage("plan")
-    watching.progress(0, None, "reading the data, timing a few steps")
-    measured = rehearse(
-        spec,
-        inputs.model,
-        inputs.data,
-        workers=usable_cores() if workers is None else workers,
-        unlabelled=len(texts or ()),
-    )
-    return ahead(spec, measured)
 
 
 @private_files()
@@ -460,7 +455,7 @@ def run(
                     watching,
                     workers=workers,
                     ray_address=ray_address,
-                    on_judged=_called(Study(store, spec.name), callbacks),
+                    on_judged=called(Study(store, spec.name), callbacks),
                 )
         except KeyboardInterrupt:  # between the study's making and its run
             never_begun(store, spec.name)
@@ -482,7 +477,9 @@ def _scoring(spec: StudySpec, given: Function | str | None) -> Function | None:
     return None
 
 
-def _called(study: Study, callbacks: Sequence[Callback]) -> Callable[[Record], None]:
+def called(study: Study, callbacks: Sequence[Callback]) -> Callable[[Record], None]:
+    """What calls each of them with a record of the study."""
+
     def call(record: Record) -> None:
         for callback in callbacks:
             callback(study, record)
