@@ -61,6 +61,7 @@ UNDER: Mapping[str, tuple[str, ...]] = {
         "finalists/promotion.py",
         "exported/proof.py",
     ),
+    "few_bits": ("anatomy", "deploy", "operators", "finalists/recovery.py"),
     "forms_of_deployment": ("deploy", "anatomy", "families"),
     "hat": ("devices/fitting.py", "core/prediction.py"),
     "low_rank": ("anatomy", "deploy", "operators"),

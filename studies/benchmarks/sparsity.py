@@ -135,9 +135,9 @@ def main() -> None:
     print(table(rows))
 
 
-def is_current(row: dict[str, Any]) -> bool:
+def is_current(row: dict[str, Any], name: str = "sparsity") -> bool:
     """Whether a row was made by the code of today, of the package's rooms that it comes from."""
-    paths = (f"autocompress/{room}" for room in UNDER["sparsity"])
+    paths = (f"autocompress/{room}" for room in UNDER[name])
     compared = ["git", "diff", "--quiet", row["commit"], "--", *paths]
     return subprocess.run(compared, cwd=ROOT, capture_output=True, check=False).returncode == 0
 
