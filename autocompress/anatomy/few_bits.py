@@ -16,7 +16,7 @@ How large a step is, level by level, for a block:
   levels the better ones), at the step that is nearest in the mean square, found by turns of levels and step (Lloyd
   1982, "Least squares quantization in PCM").
 
-None of them is of use by itself: what is rounded so has to be trained so (`finalists.recovery`).
+What is rounded so is trained so (`finalists.recovery`).
 """
 
 from __future__ import annotations

@@ -14,7 +14,7 @@ Rounded = Literal[1, "ternary", 2, 4, 8]
 """All but fp32."""
 
 FewBits = Literal[1, "ternary", 2]
-"""So few that weights have to be trained so: a model that is rounded to them afterwards answers by chance."""
+"""So few that weights are trained so: a model that is rounded to them afterwards loses points, or all it knew."""
 
 RowBits = Literal[4, 8, 32]
 """What profiles have rows for: a token's row of a table is unpacked from fewer bits in the time that 4 take."""

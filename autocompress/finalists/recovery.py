@@ -158,7 +158,7 @@ class Recovery:
         student = trainable_student(self._origin(policy), policy, freeze_embeddings=self.spec.freeze_embeddings)
         spec = overridden(distilled(policy, self.spec), settings)
         few = operators.in_few_bits(policy)
-        if few:  # rounded when all is learned, nothing would be left of it
+        if few:  # rounded when all is learned, it would lose points, or all it knew
             operators.apply(policy, student, self.setup.importance, since=Phase.PRECISION)
         if operators.only_rounded(policy):
             trained = keep_untrained(student.model, self._score, checkpoint=folder, on_epoch=on_epoch)

@@ -2,7 +2,7 @@
 words and its layers in 8 bits down to one, as it is rounded and after equally many steps of distillation with its
 roundings; files' size and latency, in turns.
 
-    python studies/benchmarks/few_bits.py [--steps 200] [--minutes 20] [--print]
+    python studies/benchmarks/few_bits.py [--steps 120] [--minutes 20] [--print]
 
 Rows are kept as they come, and those that the same code made are not made again: the table can be filled bit by bit, in
 `--minutes` of training at a time.
@@ -19,7 +19,8 @@ from pathlib import Path
 from typing import Any, Final
 
 import numpy as np
-from low_rank import LOAD, SPLITS, ready
+import torch
+from low_rank import LOAD, SPLITS
 from record import RESULTS, commit, keep, kept
 from sparsity import is_current
 
@@ -30,13 +31,18 @@ from autocompress.candidates.lessons import Lessons
 from autocompress.core.policy import CompressionPolicy, Setting, Step
 from autocompress.core.ports import Phase
 from autocompress.core.storage import Bits
+from autocompress.core.training_spec import FinalistSpec, TransferSpec
 from autocompress.deploy.graph import write_graph
 from autocompress.deploy.session import Session
 from autocompress.devices.timing import time_side_by_side, timing_lane, workload_run
 from autocompress.distill import predict
 from autocompress.finalists.recovery import Recovery, trainable_student
+from autocompress.importance import Importance
 from autocompress.inputs.vocabulary import row_scores, uses_of
+from autocompress.study.gathering import gather
+from autocompress.study.study import SilentObserver
 from autocompress.tasks import batches
+from autocompress.teacher.teacher import prepare_teacher
 
 NAME: Final = "few_bits"
 _TOKENS: Final = 2000
@@ -65,7 +71,7 @@ class Form:
         return operators.effective(CompressionPolicy(tuple(steps)), whole)[0]
 
 
-_HALF: Final = {"pattern": "unstructured", "sparsity": 0.5}
+_HALF: Final[Mapping[str, Setting]] = {"pattern": "unstructured", "sparsity": 0.5}
 
 PLAIN: Final = "8 bits"
 
@@ -85,6 +91,20 @@ FORMS: Final[Mapping[str, Form]] = {
     "words 1": Form(1, 8),
 }
 """Those that tell most come first."""
+
+
+def quickstart() -> tuple[Setup, int, FinalistSpec]:
+    """Its teacher, from the cache if it is there; how many words its texts use; how its finalists are trained."""
+    spec = config.load_study("quickstart", operators=operators.OPERATORS)
+    inputs = gather(spec, SilentObserver())
+    teacher = prepare_teacher(spec, inputs.model, inputs.data, on_progress=lambda _: None)
+    torch.set_num_threads(1)
+    task = teacher.task
+    seen = row_scores(task.tokenizer, teacher.anatomy.shape().vocabulary, [task.examples("train")])
+    used = uses_of(task.tokenizer, seen, task.examples("validation")).used
+    importance = Importance({}, {}, rows=seen)
+    setup = Setup.of(teacher.anatomy.model, importance, task, precision=spec.teacher.precision)
+    return setup, used, spec.finalists
 
 
 def trained(recovery: Recovery, policy: CompressionPolicy, steps: int) -> Anatomy:
@@ -157,12 +177,8 @@ def written(rows: list[dict[str, Any]]) -> None:
 
 def make(rows: list[dict[str, Any]], *, steps: int, until: float) -> None:
     """Adds what is missing, and keeps it as it comes."""
-    setup, spec = ready(), config.load_study("quickstart", operators=operators.OPERATORS).finalists
-    task = setup.task
-    seen = row_scores(task.tokenizer, setup.teacher().shape().vocabulary, [task.examples("train")])
-    setup = replace(setup, importance=replace(setup.importance, rows=seen))
-    used = uses_of(task.tokenizer, seen, task.examples("validation")).used
-    recovery = Recovery(setup, Lessons.of(setup, spec.transfer, seed=0), spec, seed=0)
+    setup, used, spec = quickstart()
+    recovery = Recovery(setup, Lessons.of(setup, TransferSpec(), seed=0), spec, seed=0)
     known = {row["form"]: row for row in rows}
     for name, form in FORMS.items():
         policy, row = form.policy(setup, used), known.setdefault(name, {"form": name, "commit": commit()})
@@ -183,10 +199,8 @@ def make(rows: list[dict[str, Any]], *, steps: int, until: float) -> None:
 
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("--steps", type=int, default=200, metavar="N")
-    parser.add_argument(
-        "--minutes", type=float, default=20, metavar="N", help="of training; a row that is begun is ended"
-    )
+    parser.add_argument("--steps", type=int, default=120, metavar="N")
+    parser.add_argument("--minutes", type=float, default=20, metavar="N", help="of training; begun rows are ended")
     parser.add_argument("--print", action="store_true", help="the table of what is kept")
     asked = parser.parse_args()
     rows: list[dict[str, Any]] = [row for row in kept(NAME, []) if asked.print or is_current(row, NAME)]
