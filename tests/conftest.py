@@ -156,6 +156,19 @@ def bert() -> Anatomy:
     return Anatomy(build_model("bert"), FAMILIES)
 
 
+@pytest.fixture
+def adapted(monkeypatch: pytest.MonkeyPatch) -> None:
+    """As after `import autocompress.auto`, for one test: what is registered is the process's."""
+    from transformers.quantizers import auto
+
+    from autocompress.exported.adapter import METHOD, register
+
+    for mapping in (auto.AUTO_QUANTIZER_MAPPING, auto.AUTO_QUANTIZATION_CONFIG_MAPPING):
+        monkeypatch.delitem(mapping, METHOD, raising=False)
+    register()
+    register()
+
+
 @pytest.fixture(scope="session")
 def make_examples() -> Callable[..., Examples]:
     def make(count: int = 24, *, seed: int = 0) -> Examples:

@@ -16,7 +16,7 @@ LINES = [
     {"candidates", "exported"},
     {"finalists", "explain"},
     {"study"},
-    {"cli", "testing", "__init__", "__main__"},
+    {"cli", "testing", "auto", "__init__", "__main__"},
 ]
 HOMES = {
     "optuna": {"samplers", "report"},
@@ -36,7 +36,7 @@ HOMES = {
     "regex": {"reading"},
     "sklearn": {"tasks"},
     "huggingface_hub": {"assets"},
-    "transformers": {"tasks", "teacher", "anatomy"},
+    "transformers": {"tasks", "teacher", "anatomy", "exported"},
 }
 STANDARD_ONLY = {"errors", "core", "families"}
 

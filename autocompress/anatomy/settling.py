@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
-from typing import cast, final
+from typing import Final, cast, final
 
 from torch import Tensor, nn
 
@@ -17,10 +17,13 @@ from autocompress.core.storage import Rounded
 
 _LIMITS, _RELIEF = ".limits", ".relief"
 
+SETTLED: Final = (_LIMITS, _RELIEF)
+"""How names of tensors end that are no weights, and what calibration found."""
+
 
 def is_settled(name: str) -> bool:
     """Whether a tensor of this name is what calibration found, and no weight."""
-    return name.endswith((_LIMITS, _RELIEF))
+    return name.endswith(SETTLED)
 
 
 def settled(model: nn.Module) -> dict[str, Tensor]:

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from typing import Any
 
-from autocompress.anatomy.heads import SEQUENCE, auto_class
+from autocompress.anatomy.heads import EMBEDDING, SEQUENCE, auto_class
 from autocompress.core.lowering import FormChoice
 from autocompress.core.policy import Step
 from autocompress.core.runtimes import DEFAULT_RUNTIME, RUNTIMES, named_runtime
@@ -74,7 +74,7 @@ def model_card(manifest: Manifest, *, summary: str, steps: Sequence[str], plain:
         f"to check the folder: `autocompress verify FOLDER`. That is done with {rows} of the data, in "
         "`check.json`: remove it from what must not show them.",
         "",
-        *(_transformers(manifest) if plain else ()),
+        *_transformers(manifest, plain=plain),
         "## Made from",
         "",
         f"- base model: {about['model']}; licence as stated by its authors",
@@ -94,10 +94,14 @@ def model_card(manifest: Manifest, *, summary: str, steps: Sequence[str], plain:
     return "\n".join(lines)
 
 
-def _transformers(manifest: Manifest) -> list[str]:
-    """How transformers loads it, and what that computes."""
+def _transformers(manifest: Manifest, *, plain: bool) -> list[str]:
+    """How transformers loads it, and what that computes. Where a config cannot say what was cut, we tell it."""
+    head = str(manifest.task.get("head", SEQUENCE))
+    if head == EMBEDDING:
+        return []
+    first = "" if plain else "`import autocompress.auto`, and then "
     return [
-        f"With transformers: `{auto_class(str(manifest.task.get('head', SEQUENCE)))}.from_pretrained(folder)`. It "
+        f"With transformers: {first}`{auto_class(head)}.from_pretrained(folder)`. It "
         "computes in fp32, before any rounding to fewer bits: answers are those of `model.onnx` up to that rounding, "
         "and the times above are not its own.",
         "",

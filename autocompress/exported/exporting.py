@@ -41,6 +41,7 @@ from autocompress.deploy.folder import (
 from autocompress.deploy.forms import GraphMaker
 from autocompress.deploy.loader import ExportedModel
 from autocompress.deploy.session import runtime
+from autocompress.exported.adapter import cut_config
 from autocompress.exported.plain_form import plain_config, write_index
 from autocompress.exported.verification import deploy, required
 from autocompress.inputs.vocabulary import Coverage, Vocabulary
@@ -150,8 +151,9 @@ class Exporting:
             shutil.copytree(begun, draft, dirs_exist_ok=True)
             self._write_check(draft)
             task = self.task.about()
-            plain = plain_config(model.config, str(task["head"]), shape, weights, task)
-            (plain or model.config).save_pretrained(str(draft))
+            head = str(task["head"])
+            plain = plain_config(model.config, head, shape, weights, task)
+            (plain or cut_config(model.config, head, policy, task)).save_pretrained(str(draft))
             held = {name: tensor.contiguous() for name, tensor in weights.items()}
             save_file(held, draft / WEIGHTS, metadata={"format": "pt"})  # which transformers wants to be told
             if plain is not None:

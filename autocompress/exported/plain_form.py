@@ -9,7 +9,7 @@ Whether a config can say it is tried: a model of the changed config must have th
 layers differ, or matrices are two factors. What tensors do not show is asked for: heads, which must be all there and of
 their old size, as most configs derive one from the other; words, whose special ones are renumbered; kinds of layers;
 and attention of another form, which no config can say. Where it cannot, the config stays that of the uncompressed
-model, and transformers finds no weights.
+model, and tells `exported.adapter` how it was cut.
 """
 
 from __future__ import annotations
@@ -28,6 +28,7 @@ from autocompress.anatomy.heads import EMBEDDING, empty_model
 from autocompress.core.attention_form import FULL_ATTENTION
 from autocompress.core.parts import ModelParts
 from autocompress.deploy.folder import INDEX, WEIGHTS
+from autocompress.exported.adapter import KEY, is_cut
 
 logger = logging.getLogger(__name__)
 
@@ -75,6 +76,8 @@ def uncut(config: Any) -> Any:
     found = copy.deepcopy(config)
     for name, value in (getattr(config, UNCUT, None) or {}).items():
         setattr(found, name, value)
+    if is_cut(config):
+        delattr(found, KEY)
     return found
 
 

@@ -13,6 +13,7 @@ import numpy as np
 import pytest
 import torch
 from tokenizers import Tokenizer, models
+from transformers import AutoModelForSequenceClassification
 
 import autocompress
 from autocompress import config, operators
@@ -238,6 +239,7 @@ def prepared(place: Path, rows: int | str) -> tuple[Teacher, Setup, CompressionP
     return teacher, setup, policy, spec
 
 
+@pytest.mark.usefixtures("adapted")
 def test_a_folder_reads_judges_and_answers_with_the_tokens_that_are_left(tmp_path: Path) -> None:
     teacher, setup, policy, spec = prepared(tmp_path, "used")
     own, rows = setup.reading(policy), operators.kept_rows(policy)
@@ -263,6 +265,10 @@ def test_a_folder_reads_judges_and_answers_with_the_tokens_that_are_left(tmp_pat
     (ids,) = loaded.tokens(["the matchbox team"])
     with torch.inference_mode():
         logits = model(input_ids=torch.from_numpy(ids[None])).logits[0].numpy()
+        in_fp32 = AutoModelForSequenceClassification.from_pretrained(str(folder))
+        assert in_fp32.get_input_embeddings().num_embeddings == rows
+        told = in_fp32(input_ids=torch.from_numpy(ids[None])).logits[0].numpy()
+    assert np.abs(told - logits).max() < 0.05 * max(1.0, np.abs(logits).max())
     assert np.abs(logits - loaded.logits(["the matchbox team"])[0]).max() < 1e-4
     coverage = json.loads((folder / "manifest.json").read_text("utf-8"))["provenance"]["vocabulary"]
     assert coverage["tokens"] == rows
