@@ -115,6 +115,11 @@ class CutLoader(HfQuantizer):  # type: ignore[misc]
         self._fixed = {name: one.clone() for name, one in source.named_buffers() if name not in lasting}
         for name, child in source.named_children():
             setattr(model, name, child.to("meta"))
+        for (
+            module
+        ) in model.modules():  # so that what the model is told later, its parts know; but for forms of their own
+            if getattr(module, "config", None) is source.config:
+                module.config = model.config
         ignored = getattr(model, "_keys_to_ignore_on_load_unexpected", None) or ()
         model._keys_to_ignore_on_load_unexpected = {*ignored, *(f"{re.escape(one)}$" for one in SETTLED)}
 
