@@ -142,7 +142,8 @@ def _cut(model: Any, policy: CompressionPolicy) -> Any:
         anatomy = anatomy_of(whole)
         operators.apply(policy, anatomy, no_preference(anatomy.shape()), before=_ROUNDING)
         anatomy.renumber()
-    for part in (anatomy.model, getattr(anatomy.model, anatomy.model.base_model_prefix, None)):
+    cut: Any = anatomy.model
+    for part in (cut, getattr(cut, cut.base_model_prefix, None)):
         if type(part) is type(model):
             return part
-    raise ValueError(f"a {type(model).__name__} was asked for, and the folder holds a {type(anatomy.model).__name__}")
+    raise ValueError(f"a {type(model).__name__} was asked for, and the folder holds a {type(cut).__name__}")
