@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import os
 import sqlite3
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from dataclasses import replace
 from typing import Any
 
@@ -157,16 +157,17 @@ def bert() -> Anatomy:
 
 
 @pytest.fixture
-def adapted(monkeypatch: pytest.MonkeyPatch) -> None:
+def adapted() -> Iterator[None]:
     """As after `import autocompress.auto`, for one test: what is registered is the process's."""
     from transformers.quantizers import auto
 
     from autocompress.exported.adapter import METHOD, register
 
+    register()
+    register()
+    yield
     for mapping in (auto.AUTO_QUANTIZER_MAPPING, auto.AUTO_QUANTIZATION_CONFIG_MAPPING):
-        monkeypatch.delitem(mapping, METHOD, raising=False)
-    register()
-    register()
+        del mapping[METHOD]
 
 
 @pytest.fixture(scope="session")
