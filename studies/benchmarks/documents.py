@@ -39,6 +39,7 @@ TABLES = {
     "promise": "promise",
     "budget": "budget",
     "sparsity": "sparsity",
+    "attention-forms": "attention_forms",
 }
 """Parts of the documents that are a benchmark's own table, as it left it."""
 
