@@ -40,6 +40,7 @@ TABLES = {
     "budget": "budget",
     "sparsity": "sparsity",
     "attention-forms": "attention_forms",
+    "few-bits": "few_bits",
 }
 """Parts of the documents that are a benchmark's own table, as it left it."""
 

@@ -28,6 +28,8 @@ from autocompress import config, operators
 from autocompress.anatomy import Anatomy
 from autocompress.candidates.evaluate import Setup
 from autocompress.candidates.lessons import Lessons
+from autocompress.core.cost import weight_bytes
+from autocompress.core.parts import ModelParts
 from autocompress.core.policy import CompressionPolicy, Setting, Step
 from autocompress.core.ports import Phase
 from autocompress.core.storage import Bits
@@ -59,9 +61,8 @@ class Form:
     used: bool = False
     go: tuple[int, ...] = ()
 
-    def policy(self, setup: Setup, rows: int) -> CompressionPolicy:
+    def policy(self, whole: ModelParts, rows: int) -> CompressionPolicy:
         """With so many rows of words where the others go."""
-        whole = setup.teacher().shape()
         left = [layer for layer in range(whole.depth) if layer not in self.go]
         steps = [Step("remove_layer", f"layers.{layer}", {}) for layer in self.go]
         steps += [Step("prune_vocabulary", "embeddings", {"rows": rows})] if self.used else []
@@ -144,7 +145,7 @@ def time_files(setup: Setup, recovery: Recovery, rows: list[dict[str, Any]], use
     with tempfile.TemporaryDirectory() as folder:
         for row in rows:
             path = Path(folder) / "model.onnx"
-            row["mb"] = file_of(trained(recovery, FORMS[row["form"]].policy(setup, used), 0), path)
+            row["mb"] = file_of(trained(recovery, FORMS[row["form"]].policy(setup.teacher().shape(), used), 0), path)
             sessions.append(Session(path))
     with timing_lane():
         timed = time_side_by_side([workload_run(one, LOAD, rows=_TOKENS) for one in sessions], rounds=12, seconds=40)
@@ -154,19 +155,18 @@ def time_files(setup: Setup, recovery: Recovery, rows: list[dict[str, Any]], use
 
 
 def table(rows: list[dict[str, Any]]) -> str:
-    steps = next((row["steps"] for row in rows if "steps" in row), 0)
-    lines = [
-        f"| words and layers in | file | latency | as rounded: validation / test | after {steps} steps | points lost |",
-        "|---|---:|---:|---:|---:|---:|",
-    ]
+    steps = next((row["steps"] for row in rows if "steps" in row), None)
+    names = ["words and layers in", "weights", "latency", "as rounded: validation / test"]
+    names += [] if steps is None else [f"after {steps} steps", "points lost then"]
+    lines = [f"| {' | '.join(names)} |", "|---|" + "---:|" * (len(names) - 1)]
     for row in rows:
-        latency, size = (f"{row['of_int8']:.2f}x", f"{row['mb']:.2f} MB") if "of_int8" in row else ("", "")
-        before = " / ".join(f"{row['before'][split]:.1%}" for split in SPLITS)
-        after = " / ".join(f"{row['after'][split]:.1%}" for split in SPLITS) if "after" in row else ""
-        lost = ""
-        if "after" in row:
-            lost = " / ".join(f"{100 * (rows[0]['before'][split] - row['after'][split]):+.1f}" for split in SPLITS)
-        lines.append(f"| {row['form']} | {size} | {latency} | {before} | {after} | {lost} |")
+        cells = [row["form"], f"{row['counted_mb']:.1f} MB", f"{row['of_int8']:.2f}x" if "of_int8" in row else ""]
+        cells.append(" / ".join(f"{row['before'][split]:.1%}" for split in SPLITS))
+        if steps is not None and "after" in row:
+            cells.append(" / ".join(f"{row['after'][split]:.1%}" for split in SPLITS))
+            cells.append(" / ".join(f"{100 * (rows[0]['before'][one] - row['after'][one]):+.1f}" for one in SPLITS))
+        cells += [""] * (len(names) - len(cells))
+        lines.append(f"| {' | '.join(cells)} |")
     return "\n".join(lines)
 
 
@@ -179,9 +179,10 @@ def make(rows: list[dict[str, Any]], *, steps: int, until: float) -> None:
     """Adds what is missing, and keeps it as it comes."""
     setup, used, spec = quickstart()
     recovery = Recovery(setup, Lessons.of(setup, TransferSpec(), seed=0), spec, seed=0)
-    known = {row["form"]: row for row in rows}
+    known, whole = {row["form"]: row for row in rows}, setup.teacher().shape()
     for name, form in FORMS.items():
-        policy, row = form.policy(setup, used), known.setdefault(name, {"form": name, "commit": commit()})
+        policy, row = form.policy(whole, used), known.setdefault(name, {"form": name, "commit": commit()})
+        row |= {"counted_mb": weight_bytes(operators.effective(policy, whole)[1]) / 1e6}
         read = recovery.reading(policy).setup
         if "before" not in row:
             row |= {"before": scores(read, trained(recovery, policy, 0))}
