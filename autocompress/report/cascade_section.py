@@ -1,14 +1,12 @@
-"""Cascades beside the front: a short table for the terminal, and a section of the page."""
+"""Cascades beside the front: a short table, for the terminal and for the page."""
 
 from __future__ import annotations
 
 from collections.abc import Sequence
-from html import escape
 from typing import Final
 
 from autocompress.report.cascades import Cascade
 from autocompress.report.layout import Column, Fitted, Row
-from autocompress.report.plain_text import one_line
 from autocompress.report.wording import drop, drop_within, label, marked, points_unit, quality_unit, times, with_unit
 
 ABOUT: Final = (
@@ -48,27 +46,6 @@ def as_fitted(cascades: Sequence[Cascade], *, with_interval: bool) -> Fitted:
     return Fitted(columns, [Row(cells) for cells in as_rows(cascades, with_interval=with_interval)])
 
 
-def as_section(cascades: Sequence[Cascade]) -> str:
-    """Of the page; nothing where there is none."""
-    if not cascades:
-        return ""
-    head = "".join(f'<th scope="col">{_safe(text)}</th>' for text in [*heads(cascades), "small", "large"])
-    rows = "".join(
-        f'<tr class="cascade">{"".join(f"<td>{_safe(cell)}</td>" for cell in [*cells, *_models(one)])}</tr>'
-        for one, cells in zip(cascades, as_rows(cascades), strict=True)
-    )
-    table = f'<div class="scroll"><table><thead><tr>{head}</tr></thead><tbody>{rows}</tbody></table></div>'
-    return f'<section><h2>Cascades</h2>{table}<ul class="notes"><li>{_safe(ABOUT)}</li></ul></section>'
-
-
-def _models(one: Cascade) -> tuple[str, str]:
-    return one_line(one.small.summary), one_line(one.large.summary)
-
-
 def _lost(one: Cascade, *, with_interval: bool) -> str:
     of = quality_unit(one.metrics)
     return drop_within(one.expected.value, one.expected.interval, of) if with_interval else drop(one.expected.value, of)
-
-
-def _safe(text: str) -> str:
-    return escape(text)

@@ -1,22 +1,30 @@
-"""The front as one page: no script, no request, everything inside the file."""
+"""The front as one page: no request, everything inside the file. What its script offers is more; it reads without."""
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping, Sequence
-from html import escape
+import base64
+import datetime
+import hashlib
+import shlex
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, Final
 
+from markupsafe import Markup
+
 from autocompress.assets import PAGE, write_file
 from autocompress.core.outcome import Measurement
-from autocompress.report.cascade_section import as_section
+from autocompress.core.versions import versions
+from autocompress.report.cascade_section import ABOUT, as_rows, heads
 from autocompress.report.front import Baseline, FrontReport, Member, Metrics
 from autocompress.report.notes import notes
-from autocompress.report.own_table import BASELINE, own_headings, own_rows
-from autocompress.report.plain_text import one_line
-from autocompress.report.plot import Plot, plots_of
+from autocompress.report.own_table import own_headings, own_metrics
+from autocompress.report.page_data import told_to_script
+from autocompress.report.plot import BASELINE, Plot, id_of, plots_of
 from autocompress.report.style import STYLE
 from autocompress.report.svg import as_svg
+from autocompress.report.templating import TEMPLATES, rendered
 from autocompress.report.wording import (
     change,
     drop,
@@ -32,59 +40,81 @@ from autocompress.report.wording import (
     word,
 )
 
+_POLICY: Final = "default-src 'none'; style-src 'unsafe-inline'; base-uri 'none'; form-action 'none'"
 ESTIMATES_SHOWN: Final = 500
 """Some 400 bytes each: the page stays far below a megabyte."""
 
 _FIXED: Final = ("quality", "test_quality", "latency_ms", "size_mb")
-_POLICY: Final = "default-src 'none'; style-src 'unsafe-inline'; base-uri 'none'; form-action 'none'"
+
+
+@dataclass(frozen=True, slots=True)
+class _Cell:
+    """`below` stands small under the text, and `value` is what rows are sorted by."""
+
+    text: str = ""
+    below: str = ""
+    value: float | None = None
+    digest: str = ""
+    knee: bool = False
+
+
+@dataclass(frozen=True, slots=True)
+class _Row:
+    kind: str
+    cells: Sequence[_Cell]
+    id: str = ""
+
+
+@dataclass(frozen=True, slots=True)
+class _Table:
+    heads: Sequence[str] = ()
+    rows: Sequence[_Row] = field(default=())
 
 
 def as_html(report: FrontReport, path: Path) -> None:
     """Write the page. Raises HostError when the file cannot be written, SpecError when another's file stands there."""
-    write_file(path, page(report), PAGE)
+    now = datetime.datetime.now(datetime.UTC)
+    write_file(path, page(report, made=f"{now:%Y-%m-%d %H:%M} UTC"), PAGE)
 
 
-def page(report: FrontReport) -> str:
-    """The page's text. Whatever comes from the study is escaped; the browser is told to load and run nothing."""
-    return "\n".join(
-        [
-            "<!doctype html>",
-            '<html lang="en">',
-            "<head>",
-            '<meta charset="utf-8">',
-            f'<meta http-equiv="Content-Security-Policy" content="{_POLICY}">',
-            '<meta name="viewport" content="width=device-width, initial-scale=1">',
-            '<meta name="referrer" content="no-referrer">',
-            f"<title>{_safe(report.study)} · autocompress</title>",
-            f"<style>{STYLE}</style>",
-            "</head>",
-            "<body>",
-            "<main>",
-            _header(report),
-            _tiles(report),
-            _figure(report),
-            _candidates(report),
-            as_section(report.cascades),
-            _facts(report),
-            "<footer>Written by autocompress. Nothing in this page is loaded from elsewhere.</footer>",
-            "</main>",
-            "</body>",
-            "</html>",
-            "",
-        ]
+def page(report: FrontReport, *, made: str = "") -> str:
+    """The page's text. Whatever comes from the study is escaped; the browser is told to load nothing, and to run no
+    script but the page's own."""
+    finished, estimates = (_own_table(report), _Table()) if report.own else _tables(report)
+    script = (TEMPLATES / "page.js").read_text(encoding="utf-8")
+    text = rendered(
+        "page.html",
+        report=report,
+        policy=_policy(script),
+        style=Markup(STYLE),
+        script=Markup(script),
+        tiles=_tiles(report),
+        plots=[_drawn(report, plot, told=place == 0) for place, plot in enumerate(plots_of(report))],
+        finished=finished,
+        estimates=estimates,
+        cascades=_cascades(report),
+        about_cascades=ABOUT,
+        notes=notes(report),
+        blocks=_blocks(report),
+        data=told_to_script(report, estimates=ESTIMATES_SHOWN),
+        version=versions()["autocompress"],
+        command=f"autocompress pareto {shlex.quote(report.study)} --html FILE",
+        made=made,
     )
+    return str(text)
 
 
-def _header(report: FrontReport) -> str:
-    about = f"<p>{_safe(report.description)}</p>" if report.description else ""
-    return f'<header><h1>{_safe(report.study)}</h1><span class="badge">{_safe(report.state)}</span>{about}</header>'
+def _policy(script: str) -> Markup:
+    """What a browser is told to load and to run: nothing but this script."""
+    digest = base64.b64encode(hashlib.sha256(script.encode()).digest()).decode()
+    return Markup("{}; script-src 'sha256-{}'").format(Markup(_POLICY), digest)
 
 
-def _tiles(report: FrontReport) -> str:
-    """What the knee of the front gains and costs."""
+def _tiles(report: FrontReport) -> list[tuple[str, str]]:
+    """What the knee of the front gains and costs: a figure, and what it is."""
     knee = next((member for member in report.members if member.knee), None)
     if knee is None or report.baseline is None or report.own:
-        return ""
+        return []
     known, relative = report.baseline.metrics, knee.relative
     quality, of = label("quality", known), quality_unit(known)
     predicted = "latency_ms" in knee.metrics and is_estimated(knee.metrics["latency_ms"])
@@ -95,27 +125,14 @@ def _tiles(report: FrontReport) -> str:
         (_points(relative.expected_drop, of), f"{quality}, expected on unseen rows"),
         (f"{len(report.verified)}", "verified finalists to pick from"),
     ]
-    return f'<section class="tiles">{"".join(_tile(*tile) for tile in tiles if tile[0])}</section>'
+    return [tile for tile in tiles if tile[0]]
 
 
 def _points(value: float | None, of: str) -> str:
     return f"{drop(value, of)} {points_unit(of)}".strip() if value is not None else ""
 
 
-def _tile(figure: str, about: str) -> str:
-    return f"<div><b>{_safe(figure)}</b><span>{_safe(about)}</span></div>"
-
-
-def _figure(report: FrontReport) -> str:
-    plots = plots_of(report)
-    if not plots:
-        told = "One metric makes no picture." if report.members else "No candidate was judged yet."
-        return f"<section><h2>Pareto front</h2><p>{told}</p></section>"
-    drawn = "".join(_drawn(report, plot, told=place == 0) for place, plot in enumerate(plots))
-    return f"<section><h2>Pareto front</h2>{drawn}</section>"
-
-
-def _drawn(report: FrontReport, plot: Plot, *, told: bool) -> str:
+def _drawn(report: FrontReport, plot: Plot, *, told: bool) -> dict[str, Any]:
     """With what its signs mean, where that is not told already."""
     kinds = {dot.kind for dot in plot.dots}
     keys = [
@@ -125,100 +142,103 @@ def _drawn(report: FrontReport, plot: Plot, *, told: bool) -> str:
         ("cascade", "cascade of two, modelled", "cascade" in kinds),
         ("knee", "knee", any(dot.knee for dot in plot.dots)),
     ]
-    legend = "".join(f'<span class="key {kind}">{_safe(text)}</span>' for kind, text, shown in keys if shown and told)
-    if plot.hidden:
-        legend += f"<span>{plot.hidden} estimates lie outside this range</span>"
-    return f'<figure><div class="scroll">{as_svg(report, plot)}</div><figcaption>{legend}</figcaption></figure>'
+    return {
+        "x": plot.x.metric,
+        "y": plot.y.metric,
+        "svg": as_svg(report, plot),
+        "signs": [(kind, text) for kind, text, shown in keys if shown and told],
+        "hidden": plot.hidden,
+    }
 
 
-def _own_candidates(report: FrontReport) -> str:
-    """Of a search over an evaluation of the user's own."""
-    head = "".join(f'<th scope="col">{_safe(text)}</th>' for text in own_headings(report))
-    rows = [
-        _tr("baseline" if cells[0] == BASELINE else "knee" if "◆" in cells[0] else "verified", map(_safe, cells))
-        for cells in own_rows(report)
-    ]
-    said = "".join(f"<li>{_safe(note)}</li>" for note in notes(report))
-    table = f"<table><thead><tr>{head}</tr></thead><tbody>{''.join(rows)}</tbody></table>"
-    return f'<section><h2>Candidates</h2><div class="scroll">{table}</div><ul class="notes">{said}</ul></section>'
-
-
-def _candidates(report: FrontReport) -> str:
-    if report.own:
-        return _own_candidates(report)
+def _tables(report: FrontReport) -> tuple[_Table, _Table]:
+    """The baseline and what was verified; estimates."""
     known: Metrics = report.baseline.metrics if report.baseline else {}
-    pace = report.speed
-    extra = [metric for metric in report.named if metric not in (*_FIXED, pace)]
-    rows = [_baseline_row(report.baseline, pace, extra)] if report.baseline else []
-    rows += [_row(member, pace, extra) for member in report.verified]
-    said = "".join(f"<li>{_safe(note)}</li>" for note in notes(report))
-    estimates = report.estimates[:ESTIMATES_SHOWN]
-    more = ""
-    if estimates:
-        table = _table(known, pace, extra, [_row(member, pace, extra) for member in estimates])
-        more = f"<details><summary>{len(report.estimates)} candidates not verified</summary>{table}</details>"
-    return (
-        f'<section><h2>Candidates</h2>{_table(known, pace, extra, rows)}{more}<ul class="notes">{said}</ul></section>'
-    )
+    extra = [metric for metric in report.named if metric not in (*_FIXED, report.speed)]
+    columns = _heads(known, report.speed, extra)
+    rows = [_baseline_row(report.baseline, report.speed, extra)] if report.baseline else []
+    rows += [_row(member, report.speed, extra) for member in report.verified]
+    estimates = [_row(member, report.speed, extra) for member in report.estimates[:ESTIMATES_SHOWN]]
+    return _Table(columns, rows), _Table(columns, estimates)
 
 
-def _table(known: Metrics, pace: str, extra: Sequence[str], rows: Sequence[str]) -> str:
+def _own_table(report: FrontReport) -> _Table:
+    """Of a search over an evaluation of the user's own."""
+    whole, metrics = report.baseline, own_metrics(report)
+
+    def row(kind: str, of: str, name: _Cell, known: Metrics, policy: str) -> _Row:
+        return _Row(kind, [name, *(_cell(metric, known) for metric in metrics), _Cell(policy)], of)
+
+    rows = [row("baseline", BASELINE, _Cell("baseline"), whole.metrics, whole.summary)] if whole else []
+    for one in report.members:
+        name = _Cell(one.digest[:8], digest=one.digest, knee=one.knee)
+        rows.append(row("knee" if one.knee else "verified", id_of(one), name, one.metrics, one.summary))
+    return _Table(own_headings(report), rows)
+
+
+def _heads(known: Metrics, pace: str, extra: Sequence[str]) -> list[str]:
     qualities = [
         label("quality", known),
         label("test_quality", known),
         f"expected Δ {points_unit(quality_unit(known))}",
     ]
-    heads = ["candidate", *qualities, label(pace, known), "faster", "size", "Δ size"]
-    head = "".join(
-        f'<th scope="col">{_safe(text)}</th>' for text in [*heads, *(label(metric, known) for metric in extra), "model"]
-    )
-    return f'<div class="scroll"><table><thead><tr>{head}</tr></thead><tbody>{"".join(rows)}</tbody></table></div>'
+    fixed = ["candidate", *qualities, label(pace, known), "faster", "size", "Δ size"]
+    return [*fixed, *(label(metric, known) for metric in extra), "model"]
 
 
-def _baseline_row(baseline: Baseline, pace: str, extra: Sequence[str]) -> str:
+def _baseline_row(baseline: Baseline, pace: str, extra: Sequence[str]) -> _Row:
     metrics = baseline.metrics
     cells = [
-        "baseline",
-        _cell("quality", metrics, interval("quality", metrics["quality"]) if "quality" in metrics else ""),
+        _Cell("baseline"),
+        _cell("quality", metrics, _interval_of("quality", metrics)),
         _cell("test_quality", metrics, _interval_of("test_quality", metrics)),
-        "",
+        _Cell(),
         _cell(pace, metrics, _about_pace(pace, metrics)),
-        "",
+        _Cell(),
         _cell("size_mb", metrics),
-        "",
+        _Cell(),
         *(_cell(metric, metrics, _word(metric, metrics)) for metric in extra),
-        _safe(baseline.summary),
+        _Cell(baseline.summary),
     ]
-    return _tr("baseline", cells)
+    return _Row("baseline", cells, BASELINE)
 
 
-def _row(member: Member, pace: str, extra: Sequence[str]) -> str:
+def _row(member: Member, pace: str, extra: Sequence[str]) -> _Row:
     metrics, relative = member.metrics, member.relative
     of = quality_unit(metrics)
     points = drop_within(relative.quality_drop, relative.quality_drop_interval, of)
-    name = f"<code>{_safe(member.digest[:8])}</code>{' ◆' if member.knee else ''}"
     state = "" if member.verified and member.on_front else "dominated" if member.verified else member.state
     cells = [
-        f"{name}{f'<small>{_safe(state)}</small>' if state not in ('', 'estimate') else ''}",
+        _Cell(member.digest[:8], "" if state == "estimate" else state, digest=member.digest, knee=member.knee),
         _cell("quality", metrics, f"{points} {points_unit(of)}".rstrip() if points else ""),
         _cell("test_quality", metrics, _interval_of("test_quality", metrics)),
         _expected(member, of),
         _cell(pace, metrics, _about_pace(pace, metrics, member.predicted)),
-        _safe(times(relative.speedup)),
+        _Cell(times(relative.speedup), value=relative.speedup),
         _cell("size_mb", metrics),
-        _safe(change(relative.size_ratio)),
+        _Cell(change(relative.size_ratio), value=relative.size_ratio),
         *(_cell(metric, metrics, _word(metric, metrics)) for metric in extra),
-        f"{_safe(member.summary)}{f'<small>{_safe(member.reason)}</small>' if member.state == 'rejected' else ''}",
+        _Cell(member.summary, member.reason if member.state == "rejected" else ""),
     ]
-    return _tr("knee" if member.knee else "verified" if member.verified else "estimate", cells)
+    return _Row("knee" if member.knee else "verified" if member.verified else "estimate", cells, id_of(member))
 
 
-def _expected(member: Member, of: str) -> str:
+def _expected(member: Member, of: str) -> _Cell:
     """What it loses on rows that nobody has seen, with the interval below."""
     if member.expected is None:
-        return ""
+        return _Cell()
     low, high = member.expected.interval
-    return f"{_safe(drop(member.expected.value, of))}<small>{_safe(f'{drop(high, of)} to {drop(low, of)}')}</small>"
+    return _Cell(drop(member.expected.value, of), f"{drop(high, of)} to {drop(low, of)}", member.expected.value)
+
+
+def _cascades(report: FrontReport) -> _Table:
+    if not report.cascades:
+        return _Table()
+    rows = [
+        _Row("cascade", [_Cell(text) for text in (*cells, one.small.summary, one.large.summary)], id_of(one))
+        for one, cells in zip(report.cascades, as_rows(report.cascades), strict=True)
+    ]
+    return _Table([*heads(report.cascades), "small", "large"], rows)
 
 
 def _interval_of(metric: str, metrics: Metrics) -> str:
@@ -243,18 +263,14 @@ def _word(metric: str, metrics: Metrics) -> str:
     return word(metric, metrics[metric]) if metric in metrics else ""
 
 
-def _cell(metric: str, metrics: Metrics, below: str = "") -> str:
+def _cell(metric: str, metrics: Metrics, below: str = "") -> _Cell:
     if metric not in metrics:
-        return ""
-    small = f"<small>{_safe(below)}</small>" if below else ""
-    return f"{_safe(marked(metric, metrics[metric]))}{small}"
+        return _Cell()
+    return _Cell(marked(metric, metrics[metric]), below, metrics[metric].value)
 
 
-def _tr(kind: str, cells: Iterable[str]) -> str:
-    return f'<tr class="{kind}">{"".join(f"<td>{cell}</td>" for cell in cells)}</tr>'
-
-
-def _facts(report: FrontReport) -> str:
+def _blocks(report: FrontReport) -> list[tuple[str, Mapping[str, Any]]]:
+    """The facts of a study, by what they are about."""
     counts = report.counts
     goals: dict[str, str] = dict(report.objectives)
     for metric, bound in report.constraints.items():
@@ -275,13 +291,7 @@ def _facts(report: FrontReport) -> str:
     seconds = report.facts.get("timings")
     if isinstance(seconds, Mapping):
         blocks.append(("Time spent", {stage: f"{float(took):.1f} s" for stage, took in seconds.items()}))
-    shown = "".join(_block(title, facts) for title, facts in blocks if facts)
-    return f'<section class="facts">{shown}</section>'
-
-
-def _block(title: str, facts: Mapping[str, Any]) -> str:
-    items = "".join(f"<dt>{_safe(key)}</dt><dd>{_safe(value)}</dd>" for key, value in facts.items())
-    return f"<div><h2>{_safe(title)}</h2><dl>{items}</dl></div>"
+    return [(title, facts) for title, facts in blocks if facts]
 
 
 def _scalars(facts: object) -> dict[str, Any]:
@@ -303,7 +313,3 @@ def _plain(value: object) -> object:
     if isinstance(value, bool):
         return "yes" if value else "no"
     return f"{value:.4g}" if isinstance(value, float) else value
-
-
-def _safe(value: object) -> str:
-    return escape(one_line(value), quote=True)

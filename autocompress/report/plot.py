@@ -6,13 +6,16 @@ import itertools
 import math
 from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import Final, Literal
+from typing import TYPE_CHECKING, Final, Literal
 
 from autocompress.core.metrics import METRICS, Direction
 from autocompress.core.pareto import front, oriented
 from autocompress.report.front import FrontReport, Member, Metrics
 from autocompress.report.labels import Box, place_labels
-from autocompress.report.wording import change, label, listed, number, times, unit, word
+from autocompress.report.wording import change, listed, number, times, title_of, word
+
+if TYPE_CHECKING:
+    from autocompress.report.cascades import Cascade
 
 WIDTH: Final = 860
 HEIGHT: Final = 480
@@ -22,13 +25,14 @@ LABEL_SIZE: Final = 12
 """Font size of a label in pixels; a character of a sans-serif font is about 0.56 of it wide."""
 
 Kind = Literal["baseline", "verified", "estimate", "cascade"]
+BASELINE: Final = "candidate-0"
 _ORDER: Final = ("estimate", "baseline", "cascade", "verified")
 
 
 @dataclass(frozen=True, slots=True)
 class Dot:
-    """A candidate in data units; `spans` are its 95 % intervals along x and y, and `told` is what a page says of it
-    where it is pointed at."""
+    """A candidate in data units; `spans` are its 95 % intervals along x and y, `told` is what a page without a script
+    says of it where it is pointed at, and `id` is by what its other parts are found."""
 
     x: float
     y: float
@@ -37,6 +41,7 @@ class Dot:
     knee: bool = False
     spans: tuple[tuple[float, float] | None, tuple[float, float] | None] = (None, None)
     told: str = ""
+    id: str = ""
 
 
 @dataclass(frozen=True, slots=True)
@@ -103,6 +108,11 @@ class Plot:
         return Box(LEFT + 4, TOP, WIDTH - LEFT - RIGHT - 4, HEIGHT - TOP - BOTTOM - 4)
 
 
+def id_of(one: Member | Cascade) -> str:
+    """By which a page knows a candidate, or two as one."""
+    return f"candidate-{one.number}" if isinstance(one, Member) else f"cascade-{one.digest}"
+
+
 def plots_of(report: FrontReport) -> list[Plot]:
     """One for every objective that is paid for, the first of them first; none while there is nothing to draw."""
     y, costs = _axes(report)
@@ -138,16 +148,17 @@ def _axes(report: FrontReport) -> tuple[str, list[str]]:
     return y, others or [next(metric for metric in ("latency_ms", "size_mb") if metric != y)]
 
 
-def _way(report: FrontReport, metric: str) -> Direction:
+def way_of(report: FrontReport, metric: str) -> Direction:
     """Which way is better, of a metric of the user's own too."""
-    return METRICS[metric].direction if metric in METRICS else report.objectives.get(metric, "minimize")
+    score = "quality" if metric == "test_quality" else metric
+    return METRICS[score].direction if score in METRICS else report.objectives.get(metric, "minimize")
 
 
 def _front(
     report: FrontReport, x: str, y: str, points: Sequence[tuple[float, float]]
 ) -> tuple[tuple[float, float], ...]:
     """A model may be on the front for a third objective, and lie behind another in these two."""
-    ways = {metric: _way(report, metric) for metric in (x, y)}
+    ways = {metric: way_of(report, metric) for metric in (x, y)}
     return tuple(sorted(points[place] for place in front([oriented({x: a, y: b}, ways) for a, b in points])))
 
 
@@ -155,11 +166,12 @@ def _dots(report: FrontReport, x: str, y: str) -> list[Dot]:
     dots = []
     if report.baseline and {x, y} <= report.baseline.metrics.keys():
         kind: Kind = "baseline" if report.baseline.measured else "estimate"
-        dots.append(_dot(report.baseline.metrics, x, y, kind, "baseline", knee=False))
+        dots.append(_dot(report.baseline.metrics, x, y, kind, "baseline", knee=False, of=BASELINE))
     for member in report.members:
         if {x, y} <= member.metrics.keys():
             text = f"{_gain(member, x)} {member.digest[:8]}".strip() if member.verified else ""
-            dots.append(_dot(member.metrics, x, y, "verified" if member.verified else "estimate", text, member.knee))
+            kind = "verified" if member.verified else "estimate"
+            dots.append(_dot(member.metrics, x, y, kind, text, knee=member.knee, of=id_of(member)))
     return dots
 
 
@@ -174,15 +186,21 @@ def _gain(member: Member, metric: str) -> str:
 def _cascades(report: FrontReport, x: str, y: str) -> list[Dot]:
     """Two models as one, without labels: the front is of single ones."""
     return [
-        Dot(one.metrics[x].value, one.metrics[y].value, "cascade", told=f"{one.summary}: {times(one.relative.speedup)}")
+        Dot(
+            one.metrics[x].value,
+            one.metrics[y].value,
+            "cascade",
+            told=f"{one.summary}: {times(one.relative.speedup)}",
+            id=id_of(one),
+        )
         for one in report.cascades
         if {x, y} <= one.metrics.keys()
     ]
 
 
-def _dot(metrics: Metrics, x: str, y: str, kind: Kind, text: str, knee: bool) -> Dot:
-    spans = (metrics[x].interval, metrics[y].interval)
-    return Dot(metrics[x].value, metrics[y].value, kind, text, knee, spans if kind != "estimate" else (None, None))
+def _dot(metrics: Metrics, x: str, y: str, kind: Kind, text: str, *, knee: bool, of: str) -> Dot:
+    spans = (metrics[x].interval, metrics[y].interval) if kind != "estimate" else (None, None)
+    return Dot(metrics[x].value, metrics[y].value, kind, text, knee, spans, id=of)
 
 
 def _title(metric: str, report: FrontReport) -> str:
@@ -192,9 +210,7 @@ def _title(metric: str, report: FrontReport) -> str:
     everyone += [member.metrics for member in report.verified or report.members]
     values = [metrics[metric] for metrics in everyone if metric in metrics]
     words = listed(sorted({word(metric, value) for value in values} - {""}))
-    name = label(metric, everyone[0] if everyone else {})
-    better = "higher" if _way(report, metric) == "maximize" else "lower"
-    return f"{', '.join(part for part in (name, unit(metric), words) if part)} ({better} is better)"
+    return title_of(metric, everyone[0] if everyone else {}, words, way=way_of(report, metric))
 
 
 def _y_range(dots: Sequence[Dot]) -> tuple[float, float]:

@@ -82,6 +82,26 @@ details .scroll { margin-top: 16px; }
 dl { display: grid; grid-template-columns: minmax(90px, max-content) 1fr; gap: 5px 16px; margin: 0; font-size: 14px; }
 dt { color: var(--muted); }
 dd { margin: 0; overflow-wrap: anywhere; }
+[hidden] { display: none !important; }
+button, select, input { font: inherit; color: inherit; background: var(--card); border: 1px solid var(--rule);
+  border-radius: 6px; padding: 3px 8px; }
+button { cursor: pointer; }
+th button { font-weight: inherit; border: 0; padding: 0; background: none; }
+th[aria-sort="ascending"] button::after { content: " ↑"; }
+th[aria-sort="descending"] button::after { content: " ↓"; }
+button.copy { font-size: 11px; color: var(--muted); padding: 0 6px; }
+.controls { display: flex; flex-wrap: wrap; gap: 8px 16px; align-items: center; margin: 0 0 16px; font-size: 13px;
+  color: var(--muted); }
+.controls input { min-width: min(280px, 100%); }
+details .controls { margin-top: 16px; }
+.plot [data-id] { cursor: pointer; }
+.plot .estimate .dot { stroke: none; }
+tr.pointed td { background: color-mix(in srgb, var(--knee) 14%, transparent); }
+.tip { position: absolute; z-index: 1; max-width: 300px; padding: 10px 14px; border: 1px solid var(--rule);
+  border-radius: 8px; background: var(--card); box-shadow: 0 4px 18px rgb(0 0 0 / .18); font-size: 13px;
+  pointer-events: none; }
+.tip p { color: var(--muted); margin-bottom: 6px; }
+.tip dl { font-size: 13px; gap: 1px 12px; }
 footer { margin-top: 28px; color: var(--muted); font-size: 13px; }
 @media (max-width: 600px) { main { padding: 28px 14px 40px; } section { padding: 18px; }
   .scroll { margin: 0 -18px; padding: 0 18px; } .plot { min-width: 640px; } }

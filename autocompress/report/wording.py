@@ -6,6 +6,7 @@ import math
 from collections.abc import Mapping
 from typing import Final
 
+from autocompress.core.metrics import Direction
 from autocompress.core.outcome import Measurement
 from autocompress.core.scores import score_named
 
@@ -172,3 +173,9 @@ def _counted(value: float) -> str:
         if abs(value) >= size:
             return f"{value / size:.3g} {letter}"
     return f"{value:.0f}"
+
+
+def title_of(metric: str, known: Mapping[str, Measurement], words: str = "", *, way: Direction) -> str:
+    """Of an axis: its name, unit, the words that its values must not go without, and which way is better."""
+    told = ", ".join(part for part in (label(metric, known), unit(metric), words) if part)
+    return f"{told} ({'higher' if way == 'maximize' else 'lower'} is better)"

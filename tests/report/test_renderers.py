@@ -2,8 +2,11 @@
 
 from __future__ import annotations
 
+import base64
 import csv
+import hashlib
 import io
+import json
 import re
 import subprocess
 import sys
@@ -319,19 +322,43 @@ class Page(HTMLParser):
         assert self.open.pop() == tag
 
 
-def test_the_page_is_one_file_without_script_or_request(hostile: Store, tmp_path: Path) -> None:
+def test_the_page_is_one_file_without_a_request_and_runs_its_own_script_alone(hostile: Store, tmp_path: Path) -> None:
     file = tmp_path / "front.html"
     as_html(front_report(hostile, "quickstart"), file)
     text = file.read_text(encoding="utf-8")
     page = Page(text)
     assert page.open == []
-    assert "script" not in page.tags
     assert page.links == []
-    assert "default-src 'none'" in text
+    data, script = re.findall(r"<script[^>]*>(.*?)</script>", text, re.DOTALL)
+    digest = base64.b64encode(hashlib.sha256(script.encode()).digest()).decode()
+    assert "default-src 'none'; style-src 'unsafe-inline'; base-uri 'none'; form-action 'none'; " in text
+    assert f"script-src 'sha256-{digest}'\"" in text
+    assert not re.search(r"\bon[a-z]+=|javascript:|https?:(?!//www.w3.org/2000/svg)", text)
+    assert page.tags.count("script") == 2
+    assert json.loads(data)["candidates"]
     assert "&lt;script&gt;" in text
     assert "Xeon &lt;b&gt;8488C" in text
     assert "\x1b" not in text
     assert file.stat().st_size < 1_000_000
+
+
+def test_what_the_script_tells_is_what_the_page_says(store: Store, tmp_path: Path) -> None:
+    """Each candidate has a row and a dot under the name by which it is told of."""
+    as_html(front_report(store, "quickstart"), tmp_path / "front.html")
+    text = (tmp_path / "front.html").read_text(encoding="utf-8")
+    found = re.search(r'<script type="application/json" id="data">(.*?)</script>', text)
+    assert found is not None
+    data = json.loads(found.group(1))
+    assert [metric["name"] for metric in data["metrics"]][:3] == ["quality", "latency_ms", "size_mb"]
+    assert data["metrics"][1]["title"] == "latency, ms (lower is better)"
+    (knee,) = (one for one in data["candidates"] if one["knee"])
+    assert knee["name"] == "76bcfcf5"
+    assert knee["values"]["latency_ms"] == pytest.approx(2.31)
+    assert knee["shown"]["latency_ms"] == "2.31 ms"
+    rows = set(re.findall(r'<tr id="([^"]+)"', text))
+    assert {one["id"] for one in data["candidates"]} == rows
+    assert set(re.findall(r'data-id="([^"]+)"', text)) <= rows
+    assert re.search(r"Written by autocompress [\d.]+ on \d{4}-\d\d-\d\d \d\d:\d\d UTC; anew with", text)
 
 
 def test_the_plot_of_the_page_says_what_it_shows(store: Store, tmp_path: Path) -> None:
