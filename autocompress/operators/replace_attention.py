@@ -58,7 +58,7 @@ class ReplaceAttention:
     def reshape(self, model: ModelParts, step: Step) -> ModelParts | None:
         (part,) = model.targeted(step.target) or (None,)
         form = form_asked(step.settings)
-        if part is None or part.mixing is None:
+        if part is None or part.mixing is None or form == FULL_ATTENTION:
             return None
         if why := why_full(model.family):
             raise CandidateError(f"{self.name} on {part.name}: {why}")
@@ -74,8 +74,8 @@ class ReplaceAttention:
         return model.with_part(part.name, lambda one: replace(one, mixing=mixing))
 
     def apply(self, anatomy: Anatomy, step: Step, importance: Importance) -> None:
-        if (form := form_asked(step.settings)) != FULL_ATTENTION:
-            anatomy.take_form(anatomy.layer_of(step.target), form)
+        if self.reshape(anatomy.shape(), step) is not None:
+            anatomy.take_form(anatomy.layer_of(step.target), form_asked(step.settings))
 
 
 _DEFAULTS: Final = {name: rule.default for name, rule in ReplaceAttention.rules.items() if rule.default is not None}
