@@ -103,7 +103,8 @@ def _transformers(manifest: Manifest, *, plain: bool) -> list[str]:
     return [
         f"With transformers: {first}`{auto_class(head)}.from_pretrained(folder)`. It "
         "computes in fp32, before any rounding to fewer bits: answers are those of `model.onnx` up to that rounding, "
-        "and the times above are not its own.",
+        "which is much where weights are held in fewer than 8 bits (`autocompress.load_torch(folder)` rounds), and the "
+        "times above are not its own.",
         "",
     ]
 

@@ -115,9 +115,7 @@ class CutLoader(HfQuantizer):  # type: ignore[misc]
         self._fixed = {name: one.clone() for name, one in source.named_buffers() if name not in lasting}
         for name, child in source.named_children():
             setattr(model, name, child.to("meta"))
-        for (
-            module
-        ) in model.modules():  # so that what the model is told later, its parts know; but for forms of their own
+        for module in model.modules():  # what the model is told later, its parts know, but for forms of their own
             if getattr(module, "config", None) is source.config:
                 module.config = model.config
         ignored = getattr(model, "_keys_to_ignore_on_load_unexpected", None) or ()
