@@ -36,14 +36,14 @@ class OwnEvaluator:
 
     def __call__(self, policy: CompressionPolicy) -> Outcome:
         """Never raises: whatever goes wrong with one candidate is its outcome, and the search goes on."""
-        setup, stage = self._setup, "build"
+        setup = self._setup
+        stage: Stage = "build"
         try:
             given = [] if setup.model is None else [applied(policy, setup.model, setup.operators)]
             stage = "score"
             found = measured(setup.evaluate(policy, *given), setup.needed)
         except Exception as error:  # noqa: BLE001 - the one broad handler: see the docstring
-            at: Stage = "build" if stage == "build" else "score"
-            return Failed(at, type(error).__name__, str(error), traceback.format_exc())
+            return Failed(stage, type(error).__name__, str(error), traceback.format_exc())
         for one in found:
             bound = setup.constraints.get(one.metric)
             if bound is not None and bound.violation(one.value) and not policy.is_baseline:
