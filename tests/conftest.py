@@ -49,7 +49,8 @@ def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
     groups = {item: _group(item) for item in items}
     long = {group for item, group in groups.items() if item.get_closest_marker("slow")}
     for item, group in groups.items():
-        item.add_marker(pytest.mark.xdist_group(group))
+        if item.config.pluginmanager.hasplugin("xdist"):  # which `-p no:xdist` leaves out, and its mark with it
+            item.add_marker(pytest.mark.xdist_group(group))
     places = {group: place for place, group in enumerate(_LONGEST)}
     items.sort(key=lambda item: (places.get(groups[item], len(places)), groups[item] not in long))
 

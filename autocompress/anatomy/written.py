@@ -55,7 +55,7 @@ def why_not_written(live: LiveModel) -> str:
         return "its patches are no squares"
     turned = (getattr(config, "rope_parameters", None) or {}) if writing.rotary else {}
     kinds = [turned] if "rope_type" in turned else turned.values()
-    if other := [kind["rope_type"] for kind in kinds if kind and kind["rope_type"] != "default"]:
+    if other := [kind["rope_type"] for kind in kinds if kind and kind["rope_type"] not in ("default", "linear")]:
         return f"its rotary positions are of the type {other[0]}"
     return ""
 

@@ -7,6 +7,7 @@ from collections.abc import Mapping
 from dataclasses import asdict, dataclass, field, fields, replace
 from typing import Any, ClassVar, Final, Literal
 
+from autocompress.core.positions import Extension
 from autocompress.core.scores import MetricSpec
 from autocompress.core.task_kinds import NOUNS, OURS, form_of, kinds
 from autocompress.errors import did_you_mean
@@ -77,6 +78,10 @@ class ModelAsset(Asset):
     convert: bool = False
     """Whether pickled weights (`pytorch_model.bin`) are converted, in a process of its own that reads tensors and runs
     no code; without it only safetensors are loaded."""
+    positions: Extension | None = None
+    """How a model of texts is given positions for `task.max_length` tokens where its checkpoint has fewer, before it is
+    trained: `tile` repeats its table of positions (Longformer), `interpolate` draws it out, or turns rotary ones by
+    smaller angles. Without it texts are no longer than the checkpoint's positions."""
 
 
 @dataclass(frozen=True, slots=True)

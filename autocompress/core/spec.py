@@ -198,6 +198,7 @@ class StudySpec:
         """Raises ValueError for settings of texts in a study of images."""
         transfer = self.finalists.transfer
         named = {
+            "model.positions": self.model.positions,
             "workload.lengths": self.workload.lengths != "padded",
             "finalists.transfer.recombined": transfer.recombined,
             "finalists.transfer.texts": transfer.texts,

@@ -7,6 +7,7 @@ from dataclasses import dataclass
 from typing import Any, Final
 
 from autocompress.assets.model_folders import numbered_names
+from autocompress.core.positions import places_in
 from autocompress.core.task_kinds import Modality
 from autocompress.families import FAMILIES
 
@@ -55,19 +56,12 @@ def checkpoint_of(settings: Mapping[str, Any], *, embeds: bool = False) -> Check
     else:  # as the modelling library has it
         count = settings.get("num_labels", 2)
         outputs = tuple(f"{_ANONYMOUS}{number}" for number in range(count if isinstance(count, int) else 2))
-    offset = 2 if model_type in _OFFSET else 0
-    places = settings.get("max_position_embeddings")
-    positions = places - offset if isinstance(places, int) and places > offset else None
     return Checkpoint(
         model_type,
         family.modality if family else "text",
         head,
         outputs if head else (),
         str(settings.get("problem_type") or ""),
-        positions,
+        places_in(settings),
         embeds,
     )
-
-
-_OFFSET: Final = frozenset({"roberta", "xlm-roberta", "camembert", "mpnet", "data2vec-text"})
-"""Families whose first positions are of the padding, and hold no token."""

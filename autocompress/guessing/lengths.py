@@ -24,14 +24,17 @@ class Lengths:
     reasons: tuple[Reason, ...]
 
 
-def lengths_of(counts: Sequence[int], *, positions: int | None) -> Lengths:
-    """By the tokens of single rows, special ones included, for a model of so many `positions`."""
+def lengths_of(counts: Sequence[int], *, positions: int | None, more: str = "") -> Lengths:
+    """By the tokens of single rows, special ones included, for a model of so many `positions`; `more` is what gives it
+    more of them (`core.positions.way_to`)."""
     ranked = sorted(counts)
     whole, usual = (ranked[min(int(share * len(ranked)), len(ranked) - 1)] for share in (_WHOLE, _USUAL))
     most = min(positions or _MOST, _MOST)
     max_length, length = (min(_rounded(one), most) for one in (whole, usual))
     cut = sum(count > max_length for count in ranked) / len(ranked)
-    told = "" if whole <= max_length else f"; {cut:.0%} are longer, the model reads no more than {most}"
+    reads = f"the model reads no more than {most}" if positions == most else "a larger `task.max_length` reads more"
+    helped = f"; {more} with a larger `task.max_length` reads more" if more and positions == most else ""
+    told = "" if whole <= max_length else f"; {cut:.0%} are longer, {reads}{helped}"
     return Lengths(
         max_length,
         length,

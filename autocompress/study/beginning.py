@@ -18,6 +18,7 @@ from autocompress.config.problems import Problems
 from autocompress.config.validation import validated
 from autocompress.core.data_spec import SPLITS, Asset, DataSpec, ModelAsset, TextFormat
 from autocompress.core.paths import expanded
+from autocompress.core.positions import way_to
 from autocompress.core.spec import StudySpec
 from autocompress.core.task_kinds import NOUNS, OURS, form_of, kinds
 from autocompress.errors import NotFoundError, SpecError, did_you_mean
@@ -287,7 +288,8 @@ def _of_texts(asked: Asked, seen: Overview, checkpoint: Checkpoint, model: Path)
     found: dict[str, Any] = {key: name for key, name in named.items() if name is not None}
     if roles.ignored:
         found["ignore"] = list(roles.ignored)
-    lengths = lengths_of(_token_counts(model, roles, cells), positions=checkpoint.positions)
+    counts = _token_counts(model, roles, cells)
+    lengths = lengths_of(counts, positions=checkpoint.positions, more=way_to(checkpoint.model_type))
     tree = {"kind": task.value, "max_length": lengths.max_length}
     return _Task(task.value, tree, found, (task, *roles.reasons, *lengths.reasons), roles.label, lengths)
 

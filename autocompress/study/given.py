@@ -76,7 +76,7 @@ def settled(
     if name is not None:
         spec = replace(spec, name=name)
     if model is not None:
-        spec = replace(spec, model=model)
+        spec = replace(spec, model=replace(model, positions=spec.model.positions))
     if given.score is not None:
         spec = replace(spec, task=replace(spec.task, metric=_metric(given.score)))
     return (spec if given.data is None else with_rows(spec, given.data, store)), given

@@ -17,6 +17,7 @@ from autocompress.core.data_spec import Asset
 from autocompress.core.encoders import encoder, encoder_layer
 from autocompress.core.parts import ModelParts
 from autocompress.core.paths import expanded
+from autocompress.core.positions import places_in, why_too_long
 from autocompress.core.prediction import predictor_of
 from autocompress.core.spec import StudySpec
 from autocompress.core.task_kinds import NOUNS, form_of
@@ -71,12 +72,10 @@ def misfits(spec: StudySpec, model: Path) -> list[str]:
         bound(spec.policies, shape)
     except ValueError as error:
         found.append(f"space {spec.space.name!r} does not fit the model: {error}")
-    places = settings.get("max_position_embeddings")
-    if wanted == "text" and isinstance(places, int) and 0 < places < spec.task.max_length:
-        found.append(
-            f"task.max_length: must be <= {places}, the positions that {model} has, got {spec.task.max_length}; a "
-            "workload is no longer than that"
-        )
+    if wanted == "text" and (places := places_in(settings)) is not None:
+        name, longest = str(settings.get("model_type")), spec.task.max_length
+        problem = why_too_long(str(model), name, places, longest, spec.model.positions)
+        found += [problem] if problem else []
     found += _windows_of_all(spec) if wanted == "text" else []
     if spec.device != config.HOST and spec.workload.lengths == "padded" and wanted == "text":
         found += _unmeasured(spec, shape)

@@ -34,8 +34,10 @@ from autocompress.anatomy.heads import (
     head_of,
     pretrained,
 )
+from autocompress.anatomy.positions import give_positions
 from autocompress.assets import check_model_folder
 from autocompress.assets.model_folders import config_errors, numbered_names, tensor_shapes
+from autocompress.core.positions import Extension
 from autocompress.core.task_kinds import NOUNS, form_of, kinds
 from autocompress.errors import SpecError
 from autocompress.families import FAMILIES as READ
@@ -214,10 +216,13 @@ def load_model(
     types: bool = False,
     image_size: int | None = None,
     audio_length: int | None = None,
+    max_length: int = 0,
+    positions: Extension | None = None,
 ) -> Any:
     """The model with this head (`anatomy.heads`), in fp32. A new head has an output for each label, or as
     many `outputs`, and starts the same way every time. With `types` rows are pairs, whose token types it is told; an
-    `image_size` is that of the images that it is to read, `audio_length` the frames or samples of recordings.
+    `image_size` is that of the images that it is to read, `audio_length` the frames or samples of recordings;
+    `positions` says how it is made to read texts of `max_length` tokens where it has no places for so many.
 
     Raises SpecError when weights are missing, of another size, left over or not finite.
     """
@@ -238,6 +243,8 @@ def load_model(
         _check_loaded(checkpoint, model, info, new_head=new_head)
         if new_head and checkpoint.has_head:
             _renew_head(model, checkpoint.dense)
+    if positions:
+        give_positions(model, checkpoint.family, max_length, positions)
     if audio_length:
         return at_length(model, audio_length)
     return at_size(model, image_size) if image_size else model

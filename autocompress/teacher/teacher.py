@@ -9,7 +9,7 @@ import json
 import logging
 import math
 import shutil
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 from typing import Any, Final
@@ -20,8 +20,10 @@ from numpy.typing import NDArray
 
 from autocompress.anatomy import Anatomy, anatomy_of
 from autocompress.anatomy.heads import EMBEDDING
+from autocompress.anatomy.positions import places_of
 from autocompress.assets import cache_folder, data_digest, file_digest, find_entry, new_entry
 from autocompress.core.policy import content_digest
+from autocompress.core.positions import why_too_long
 from autocompress.core.spec import StudySpec
 from autocompress.core.task_kinds import NOUNS, form_of
 from autocompress.core.training_spec import EPOCH_ROWS
@@ -217,12 +219,20 @@ def _has_learned(spec: StudySpec, checkpoint: Checkpoint) -> bool:
 
 
 def _inputs(spec: StudySpec, model_folder: Path, data: Mapping[str, Path]) -> dict[str, Any]:
-    return {"model": file_digest(model_folder), "data": data_digest(data), "task": _task_identity(spec)}
+    found = {"model": file_digest(model_folder), "data": data_digest(data), "task": _task_identity(spec)}
+    return found if spec.model.positions is None else {**found, "positions": spec.model.positions}
 
 
 def _trained_digest(spec: StudySpec, model_folder: Path, data: Mapping[str, Path]) -> str:
     training = {"training": spec.teacher.training.identity, "seed": spec.seed, "recipe": _RECIPE}
     return content_digest(_inputs(spec, model_folder, data) | training)
+
+
+def _of_positions(spec: StudySpec, checkpoint: Checkpoint) -> Iterator[str]:
+    """What is said of a model that is given more positions."""
+    way, asked = spec.model.positions, spec.task.max_length
+    if way is not None and asked > (places := places_of(checkpoint.config, checkpoint.family)):
+        yield f"positions: {places} of the checkpoint, {asked} by `{way}`"
 
 
 def _place(digest: str) -> Path:
@@ -235,8 +245,8 @@ def _trained(
     """The teacher in the cache, with its labels in the order that it was trained with."""
     trained = read_checkpoint(_place(digest), _head(spec))
     task = _task(spec, checkpoint, data, scoring, labels=trained.names())
-    note = "" if not checkpoint.has_head else f"{checkpoint.purpose or 'the checkpoint'}: its head was replaced"
-    return _opened(spec, trained, task, digest, (note,) if note else ())
+    notes = [f"{checkpoint.purpose or 'the checkpoint'}: its head was replaced"] if checkpoint.has_head else []
+    return _opened(spec, trained, task, digest, (*notes, *_of_positions(spec, checkpoint)))
 
 
 def _taken_as_it_is(
@@ -246,7 +256,9 @@ def _taken_as_it_is(
     inputs = _inputs(spec, checkpoint.folder, data)
     if matched.how:  # the order of labels follows from names alone otherwise
         inputs["labels"] = list(matched.labels)
-    teacher = _opened(spec, checkpoint, task, content_digest(inputs), (matched.how,) if matched.how else ())
+    notes = [matched.how] if matched.how else []
+    notes += [f"{note}; it was not trained on so long texts" for note in _of_positions(spec, checkpoint)]
+    teacher = _opened(spec, checkpoint, task, content_digest(inputs), tuple(notes))
     if not judge:
         return teacher
     if matched.is_guess and not spec.teacher.accept_poor and not _is_confirmed(spec, teacher):
@@ -338,12 +350,9 @@ def _task_of(
         task = kind.load(spec.task, data, folder, labels=labels, config=config)
         task.examples("train").served(spec.workload)
         return task
-    places = int(config.max_position_embeddings) - checkpoint.family.first_position(config)
-    if spec.task.max_length > places:
-        raise SpecError(
-            f"task.max_length: must be <= {places}, the positions that {folder} has, got {spec.task.max_length}; "
-            "a workload is no longer than that"
-        )
+    places, family = places_of(config, checkpoint.family), checkpoint.family.model_type
+    if problem := why_too_long(str(folder), family, places, spec.task.max_length, spec.model.positions):
+        raise SpecError(problem)
     types = int(getattr(config, "type_vocab_size", 1) or 1)
     return kind.load(spec.task, data, folder, labels=labels, rows=int(config.vocab_size), types=types)
 
@@ -369,6 +378,8 @@ def _model(spec: StudySpec, checkpoint: Checkpoint, task: Task, *, new_head: boo
         types=task.types,
         image_size=spec.task.image_size,
         audio_length=task.reading.length if isinstance(task.reading, AudioFiles) else None,
+        max_length=spec.task.max_length,
+        positions=spec.model.positions,
     )
 
 

@@ -207,7 +207,12 @@ ROWS = (
         "64 is more than the model has (4)",
     ),
     _of("texts beyond the model's places", changed(task__max_length=64), "task.max_length: must be <= 32"),
-    _run("texts beyond the model's places, run", changed(task__max_length=64), "task.max_length: must be <= 32"),
+    _run(
+        "texts beyond the model's places, run",
+        changed(task__max_length=64),
+        "task.max_length: must be <= 32",
+        "`model: {positions: tile}` (or `interpolate`) in the study gives it more",
+    ),
     _of("a hash of another model", changed(model={"path": "model", "sha256": "0" * 64}), "SHA-256"),
     _run(
         "a hash of another model, run", changed(model={"path": "model", "sha256": "0" * 64}), "its SHA-256 is", code=7

@@ -7,6 +7,7 @@ from typing import Any
 
 import pytest
 
+from autocompress.core.positions import way_to
 from autocompress.errors import SpecError
 from autocompress.guessing import Checkpoint, Named, Roles, checkpoint_of, column_of, kind_of, lengths_of, roles_of
 
@@ -183,6 +184,9 @@ def test_a_checkpoint_is_read_by_its_config() -> None:
 def test_lengths_are_those_that_hold_nearly_all_texts() -> None:
     found = lengths_of([*range(10, 50), 300], positions=512)
     assert (found.max_length, found.length) == (384, 48)
-    cut = lengths_of([700] * 10, positions=512)
+    cut = lengths_of([700] * 10, positions=512, more=way_to("bert"))
     assert (cut.max_length, cut.length) == (512, 512)
-    assert "100% are longer" in cut.reasons[0].why
+    assert "100% are longer, the model reads no more than 512; `model: {positions: tile}` (or" in cut.reasons[0].why
+    far = lengths_of([700] * 10, positions=8192, more=way_to("modernbert"))
+    assert "100% are longer, a larger `task.max_length` reads more" in far.reasons[0].why
+    assert "positions" not in far.reasons[0].why

@@ -57,11 +57,16 @@ class Exported:
 
 @pytest.fixture(scope="module")
 def made(tmp_path_factory: pytest.TempPathFactory) -> Exported:
-    """The uncompressed model of a small project, exported as a finalist is; under an umask that hides nothing."""
-    place = tmp_path_factory.mktemp("export")
+    """The uncompressed model of a small project."""
+    return made_in(tmp_path_factory.mktemp("export"))
+
+
+def made_in(place: Path, **changes: Any) -> Exported:
+    """The uncompressed model of a small project, with these changes to its study, exported as a finalist is; under an
+    umask that hides nothing."""
     write_data(place / "texts.csv", rows=120)
     write_model(place / "model", head=True)
-    spec = config.load_study(write_study(place, teacher={"accept_poor": True}), operators=OPERATORS)
+    spec = config.load_study(write_study(place, teacher={"accept_poor": True}, **changes), operators=OPERATORS)
     inputs = gather(spec, SilentObserver())
     teacher = prepare_teacher(spec, inputs.model, inputs.data, on_progress=lambda progress: None)
     exporting = Exporting(spec, teacher, config.load_device("xeon-2core"))
