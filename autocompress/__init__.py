@@ -25,6 +25,7 @@ if TYPE_CHECKING:
     from autocompress.operators.own import ModuleOperator as ModuleOperator
     from autocompress.study.optimizing import optimize as optimize
     from autocompress.study.study import Study as Study
+    from autocompress.study.study import compare as compare
     from autocompress.study.study import open_study as open_study
     from autocompress.study.study import resume as resume
     from autocompress.study.study import run as run
@@ -41,6 +42,7 @@ _HOMES = {
     "SettingRule": "autocompress.core.ports",
     "Study": "autocompress.study.study",
     "StudySpec": "autocompress.core.spec",
+    "compare": "autocompress.study.study",
     "load": "autocompress.deploy.cascade",
     "load_torch": "autocompress.exported.rebuild",
     "optimize": "autocompress.study.optimizing",

@@ -9,6 +9,7 @@ import typer
 
 from autocompress.cli import (
     beginning,
+    compare,
     compress,
     dashboard,
     database,
@@ -43,6 +44,7 @@ _COMMANDS: Final[tuple[Callable[..., None], ...]] = (
     beginning.init,
     front.pareto,
     front.pick,
+    compare.compare,
     dashboard.dashboard,
     folders.export,
     folders.verify,

@@ -102,23 +102,24 @@ def _joined(sizes: Sequence[int]) -> str:
 
 
 def _row(layer: int, before: Sequence[Part], after: Sequence[Part]) -> LayerRow:
-    had, left = _units(before), _units(after)
+    had, left = units_of(before), units_of(after)
     return LayerRow(
         layer=layer,
         heads=left.get("heads"),
         heads_before=had.get("heads", 0),
         channels=left.get("channels"),
         channels_before=had.get("channels", 0),
-        bits=_layer_bits(after) if after else "removed",
+        bits=layer_bits(after) if after else "removed",
     )
 
 
-def _units(parts: Sequence[Part]) -> dict[str, int]:
-    """Of the first block that has any."""
+def units_of(parts: Sequence[Part]) -> dict[str, int]:
+    """Heads and channels of a layer, each of the first block that has any."""
     return {axis: count for part in reversed(parts) for axis, count in part.units.items()}
 
 
-def _layer_bits(parts: Sequence[Part]) -> str:
+def layer_bits(parts: Sequence[Part]) -> str:
+    """`int8`; `attention fp32, feed-forward int8` where its blocks differ."""
     bits = {part.kind.replace("_", "-"): PRECISION[_bits(part)] for part in parts}
     one, *others = dict.fromkeys(bits.values())
     return ", ".join(f"{kind} {held}" for kind, held in bits.items()) if others else one

@@ -34,7 +34,7 @@ from autocompress.report.wording import (
 ESTIMATES_SHOWN: Final = 8
 """Further ones are counted; all of them are in `--json` and `--csv`."""
 
-_ROOMY: Final = 100
+ROOMY: Final = 100
 """Columns of a terminal that has room for the interval of a predicted speed."""
 _FIXED: Final = ("quality", "test_quality", "latency_ms", "size_mb")
 _WORDED: Final = ("energy_mj", "peak_memory_mib")
@@ -65,14 +65,14 @@ class _Front:
         if left > 0:
             yield Text(f"{left} more estimate{'' if left == 1 else 's'}: --csv and --json list them all.", style="dim")
         if report.cascades:
-            yield as_fitted(report.cascades, with_interval=options.max_width >= _ROOMY)
+            yield as_fitted(report.cascades, with_interval=options.max_width >= ROOMY)
             yield Text(one_line(ABOUT), style="dim")
 
 
 def _table(report: FrontReport, width: int) -> Fitted:
     extra = [metric for metric in report.named if metric not in (*_FIXED, report.speed)]
     expected = bool(report.expectations.found)
-    shown = _Shown(report.speed, extra, with_interval=width >= _ROOMY, expected=expected)
+    shown = _Shown(report.speed, extra, with_interval=width >= ROOMY, expected=expected)
     rows = [Row(_baseline_cells(report.baseline, shown), ends_section=True)] if report.baseline else []
     rows += [Row(_cells(member, shown), "" if member.on_front else "dim") for member in report.verified]
     if report.verified and report.estimates:
@@ -110,7 +110,7 @@ class _Picked:
 
     def __rich_console__(self, console: Console, options: ConsoleOptions) -> RenderResult:
         yield self._title
-        yield self._table(" " if options.max_width >= _ROOMY else "\n")
+        yield self._table(" " if options.max_width >= ROOMY else "\n")
         for line in self._said:
             yield Text(one_line(line))
 
@@ -126,7 +126,7 @@ class _Picked:
         rows = []
         for metric in dict.fromkeys((*_FIXED, *known)):
             if metric in known:
-                mine, its = (_in_full(metric, metrics, gap) for metrics in (known, baseline.metrics))
+                mine, its = (in_full(metric, metrics, gap) for metrics in (known, baseline.metrics))
                 rows.append(Row([label(metric, known), mine, its, changes.get(metric, "")]))
         if one.expected_drop is not None:
             told = _points(one.expected_drop, one.expected_drop_interval, gap, of)
@@ -251,7 +251,7 @@ def _with_interval(metric: str, metrics: Metrics, gap: str = " ") -> Text:
     return text
 
 
-def _in_full(metric: str, metrics: Metrics, gap: str) -> Text:
+def in_full(metric: str, metrics: Metrics, gap: str) -> Text:
     """A value with its interval and its word."""
     text = _with_interval(metric, metrics, gap)
     if metric in metrics and word(metric, metrics[metric]):

@@ -24,6 +24,8 @@ from autocompress.errors import SpecError
 from autocompress.operators import OPERATORS
 from autocompress.planning.stages import as_planned
 from autocompress.report import FrontReport, Member, PickBounds, Picked, PickedCascade, front_report, pick, pick_cascade
+from autocompress.report.comparing import ComparedCandidates, ComparedStudies, compare_candidates, compare_studies
+from autocompress.report.comparing.studies import ALLOWED_DROP
 from autocompress.report.notebook import candidates_table, framed
 from autocompress.store import Store, StudyRow
 from autocompress.study.exports import export as export
@@ -82,6 +84,14 @@ class Study:
 
     def _repr_html_(self) -> str:
         return framed(self.pareto())
+
+    def compare(self, a: int | str, b: int | str) -> ComparedCandidates:
+        """Two candidates of the study, each by its number or the beginning of its digest: where their policies part,
+        and every metric with the 95 % interval of its difference, paired where answers to single rows were kept.
+
+        Raises NotFoundError for a candidate that is not there, SpecError for one beside itself.
+        """
+        return compare_candidates(self.store, self.name, a, b)
 
     def pick(
         self,
@@ -348,6 +358,28 @@ def open_study(name: str, *, storage: str | None = None) -> Study:
     except BaseException:
         store.close()
         raise
+
+
+def compare(
+    a: str,
+    b: str,
+    *,
+    storage: str | None = None,
+    other_storage: str | None = None,
+    max_quality_drop: float | str = ALLOWED_DROP,
+) -> ComparedStudies:
+    """Two stored studies, the second one in `other_storage` where that is given: what was asked otherwise, where they
+    ran, both fronts with hypervolumes inside one reference point, and the best of each that is sure to lose no more
+    than `max_quality_drop`. `Study.compare` compares two candidates of one.
+
+    Raises NotFoundError for a study that is not there or has nothing verified yet, SpecError for two that share no
+    measure of quality or fewer than two objectives.
+    """
+    with Store.open(storage, create=False) as store:
+        if other_storage is None:
+            return compare_studies(store, a, b, max_quality_drop=max_quality_drop)
+        with Store.open(other_storage, create=False) as other:
+            return compare_studies(store, a, b, other=other, max_quality_drop=max_quality_drop)
 
 
 def resume(

@@ -17,6 +17,7 @@ READS = (
     ("pick", "quickstart"),
     ("trials", "quickstart"),
     ("show", "quickstart", "2"),
+    ("compare", "quickstart", "1", "2"),
     ("studies",),
     ("list",),
     ("spaces",),
@@ -130,6 +131,21 @@ def test_show_finds_a_candidate_by_number_or_digest(store: Store, run: Run) -> N
     assert by_number["explained"]["layers"][5]["bits"] == "removed"
 
 
+def test_two_studies_or_two_candidates_of_one_are_compared(store: Store, run: Run, folder: Path) -> None:
+    given.finished(store, "again")
+    tree = json.loads(run("compare", "quickstart", "again", "--max-quality-drop", "2%", "--json").out)
+    assert tree["of"] == "studies"
+    assert "lose at most 2 pt" in tree["rule"]
+    there = json.loads(run("compare", "quickstart", "again", "--other-storage", "autocompress.db", "--json").out)
+    assert there["b"]["study"] == "again"
+    ended = run("compare", "quickstart")
+    assert ended.code == 2
+    assert "takes two studies (`compare A B`) or a study and two of its candidates" in ended.err
+    ended = run("compare", "quickstart", "1", "2", "--max-quality-drop", "2%")
+    assert "--max-quality-drop: belongs to two studies, and 1 and 2 are candidates" in ended.err
+    assert run("compare", "quickstart", "agian").code == 3
+
+
 def test_only_verified_candidates_are_exported(store: Store, run: Run, folder: Path) -> None:
     ended = run("export", "quickstart", "6", "--out", "picked")
     assert ended.code == 3
@@ -175,6 +191,7 @@ def test_another_database_is_named_by_option_or_variable(
         "pick quickstart",
         "trials quickstart",
         "show quickstart 2",
+        "compare quickstart 1 2",
         "studies",
         "devices",
         "spaces",
