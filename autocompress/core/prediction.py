@@ -175,24 +175,30 @@ class LatencyPredictor:
         return known
 
     def _interpolated(self, kind: Signature, size: int) -> float:
-        """Between the two nearest sizes that were measured, and so between ranks or between widths of the stream: the
+        """Between the two nearest sizes that were measured, and so between ranks and between widths of the stream: the
         work of a product is linear in each."""
         if kind in self._curves or (not kind.rank and kind.width == self._width):
             return self._at_size(kind, size)
-        if kind.rank:
-            known = {one.rank: one for one in self._curves if one.rank and replace(one, rank=kind.rank) == kind}
-            named, wanted = "ranks", kind.rank
+        alike = [
+            one
+            for one in self._curves
+            if bool(one.rank) == bool(kind.rank) and replace(one, rank=kind.rank, width=kind.width) == kind
+        ]
+        here = {one.rank for one in alike if one.width == kind.width}
+        if kind.rank and (here or not alike or kind.width == self._width):
+            named, wanted, known = "ranks", kind.rank, here
+            measured = {rank: replace(kind, rank=rank) for rank in here}
         else:
-            known = {one.width: one for one in self._curves if replace(one, width=kind.width) == kind}
-            named, wanted = "hidden sizes", kind.width
-        around = _around(known, wanted)
+            named, wanted, known = "hidden sizes", kind.width, {one.width for one in alike}
+            measured = {width: replace(kind, width=width) for width in known}
+        around = _around(measured, wanted)
         if not around:
             ends = dict.fromkeys((min(known), max(known)) if known else ("nothing",))
-            measured = " to ".join(map(str, ends))
+            told = " to ".join(map(str, ends))
             raise ValueError(
-                f"{self._named(kind, size)} was not measured (measured {named}: {measured}); {self._again(kind)}"
+                f"{self._named(kind, size)} was not measured (measured {named}: {told}); {self._again(kind)}"
             )
-        return sum(share * self._at_size(known[value], size) for value, share in around.items())
+        return sum(share * self._at(measured[value], size) for value, share in around.items())
 
     def _at_size(self, kind: Signature, size: int) -> float:
         sizes, milliseconds = self._curves.get(kind, ([], []))

@@ -43,10 +43,9 @@ from autocompress.devices.profiling import (
     monotone,
     ranks_to_measure,
     width_step,
-    widths_to_measure,
 )
 from autocompress.devices.timing import Run, Timed, time_side_by_side, timing_lane, workload_run
-from autocompress.devices.validation import Seen, correct, reference_shape
+from autocompress.devices.validation import Seen, correct, reference_shape, widths_to_measure
 
 _LAYERS: Final = 3
 _SHARES: Final[Mapping[Form, tuple[float, ...]]] = {
@@ -100,7 +99,7 @@ def measure_layers(
     measured = functools.partial(_measured, static=static, seconds=seconds, progress=progress)
     rows, noticed = measured(bench, ranks=ranks)
     for narrow in bench.narrower() if widths else ():
-        more, seen = measured(narrow, ranks=False)
+        more, seen = measured(narrow, ranks=ranks)
         rows, noticed = [*rows, *(replace(row, width=narrow.shape.width) for row in more)], noticed or seen
     table = KernelTable(bench.shape.width, bench.shape.head_size, workload, tuple(rows), runtime=runtime)
     table = _behind_the_front(table, bench.shape)
@@ -359,12 +358,14 @@ def _drawn(bench: _Bench, draw: random.Random, held: Sequence[Storage], *, ranks
         found.keep_heads(layer.index, range(shared * draw.randint(1, layer.heads // shared)))
         step = width_step(layer.width)
         found.keep_channels(layer.index, range(step * draw.randint(1, layer.width // step)))
-    narrow = widths and draw.random() < 0.5
-    if narrow:
+    if widths and draw.random() < 0.5:
         found.keep_hidden(range(draw.choice(widths_to_measure(bench.shape.width))))
-    for layer in _own(found) if ranks and not narrow else ():
+    width = found.shape().width
+    if width < bench.shape.width:
+        width = widths_to_measure(bench.shape.width)[0]  # in a rank that every measured width has
+    for layer in _own(found) if ranks else ():
         for slots, inner in ((layer.attention, layer.output), (layer.feed_forward, layer.down)):
-            rank = draw.randint(1, largest_rank(bench.shape.width, inner.linear.in_features))
+            rank = draw.randint(1, largest_rank(width, inner.linear.in_features))
             if draw.random() < 0.5:
                 found.factor(slots, _some_factors(rank))
     if bench.tables and draw.random() < 0.5:

@@ -47,7 +47,15 @@ from autocompress.devices.energy_constants import default_energy
 from autocompress.devices.host import fingerprint
 from autocompress.devices.lowering import choose_lowering
 from autocompress.devices.timing import Timed, time_side_by_side, timing_lane, workload_run
-from autocompress.devices.validation import SLOW, Seen, correct, judge, measure_models, random_shapes
+from autocompress.devices.validation import (
+    SLOW,
+    Seen,
+    correct,
+    judge,
+    measure_models,
+    random_shapes,
+    widths_to_measure,
+)
 
 logger = logging.getLogger(__name__)
 
@@ -125,8 +133,8 @@ def profile_host(
 ) -> DeviceProfile:
     """Measures this machine for models up to `largest` under some workloads, in one runtime after the other; blocks
     with `static` activations too, if asked for, which takes half as long again, and blocks of two factors, for `ranks`,
-    or on narrower streams, for `widths`, which take twice as long each; attention in other `forms` takes a fifth as
-    long again for each of them.
+    or on narrower streams, for `widths`, which take twice as long each, and four times as long together; attention in
+    other `forms` takes a fifth as long again for each of them.
 
     Tables that are `known` already are kept as they are; after each new one `on_table` gets the profile so far, so that
     whoever is interrupted loses one table at most. Raises HostError when a runtime is not installed.
@@ -313,7 +321,7 @@ def _table(largest: ModelParts, way: _Way) -> tuple[KernelTable, bool]:
     """The kernel table of one workload in one runtime, without a correction, and whether others were at work."""
     found, noticed = _measured(largest, way, way.effort.shares)
     for width in widths_to_measure(largest.width) if way.widths else ():
-        more, seen = _measured(narrowed(largest, width), replace(way, ranks=False, forms=()), _FEW_SHARES)
+        more, seen = _measured(narrowed(largest, width), replace(way, forms=()), _FEW_SHARES)
         found, noticed = [*found, *(replace(row, width=width) for row in more)], noticed or seen
     table = KernelTable(
         largest.width, largest.head_size, way.workload, tuple(found), lowering=way.lowering, runtime=way.runtime
@@ -337,12 +345,6 @@ def _measured(largest: ModelParts, way: _Way, shares: Sequence[float]) -> tuple[
         rows += [_row(stack, found, timed[0]) for stack, found in zip(some, timed[-len(some) :], strict=True)]
         noticed += timed[0].noticed
     return monotone(rows), noticed > len(groups) / 2
-
-
-def widths_to_measure(width: int) -> list[int]:
-    """The narrower streams that are measured, in steps that kernels are made for."""
-    found = {_WIDTH_STEP * max(1, round(share * width / _WIDTH_STEP)) for share in _FEW_SHARES if share}
-    return sorted(one for one in found if one < width)
 
 
 def _time_stacks(stacks: Sequence[_Stack], way: _Way, *, seconds: float) -> list[Timed]:

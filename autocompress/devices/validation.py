@@ -42,11 +42,19 @@ SLOW: Final = 1.05
 
 _AGAIN: Final = 3
 _WIDTH_STEP: Final = 16
+_NARROWER: Final = (0.25, 0.5)
+"""Shares of the stream that are measured beside the whole, as work is linear in its width."""
 _PENALTIES: Final = (1e-6, 1e-5, 1e-4, 1e-3, 1e-2, 1e-1)
 _LEAST_BEHIND: Final = 0.1
 """The share of a model's time that is surely not that of its front."""
 _LEAST_SPREAD: Final = 0.02
 """No prediction is held for surer than a repeated measurement is."""
+
+
+def widths_to_measure(width: int) -> list[int]:
+    """The narrower streams that are measured, in steps that kernels are made for."""
+    found = {_WIDTH_STEP * max(1, round(share * width / _WIDTH_STEP)) for share in _NARROWER}
+    return sorted(one for one in found if one < width)
 
 
 def random_shapes(
@@ -86,8 +94,10 @@ def random_shapes(
         return narrowed(model, width) if width < model.width else model
 
     def factored(part: Part) -> Part:
-        """In a rank that saves something, or whole."""
-        most = largest_rank(largest.width, part.matrices[-1].inputs)
+        """In a rank that saves something, or whole; between two widths that are measured in one that both have."""
+        width = part.matrices[0].inputs
+        measured = max((one for one in widths_to_measure(largest.width) if one <= width), default=width)
+        most = largest_rank(measured if width < largest.width else width, part.matrices[-1].inputs)
         return in_rank(part, draw.randint(1, most) if draw.random() < 0.5 else None)
 
     def formed(layer: Layer) -> Layer:
@@ -96,12 +106,17 @@ def random_shapes(
         return tuple(part if part.matrices[0].rank else in_form(part, form) for part in layer)
 
     def model() -> ModelParts:
-        narrow = widths and draw.random() < 0.5  # two factors are measured on the whole stream alone
+        narrow = widths and draw.random() < 0.5
         layers = [layer(index, ranked=ranks and not narrow) for index in range(draw.randint(1, depth))]
         if forms and not narrow:
             layers = [*map(formed, layers[:-1]), layers[-1]]
         found = with_layers(largest, layers, words_in=Storage(draw.choice(BITS)))
-        return narrower(found) if narrow else found
+        if not narrow:
+            return found
+        found = narrower(found)
+        if not ranks:
+            return found
+        return replace(found, parts=tuple(one if one.layer is None else factored(one) for one in found.parts))
 
     return [model() for _ in range(count)]
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import dataclasses
 import hashlib
+import itertools
 import os
 import random
 import subprocess
@@ -20,18 +21,26 @@ from autocompress.anatomy.weights import random_weights
 from autocompress.core.attention_form import AttentionForm
 from autocompress.core.cost import part_bytes
 from autocompress.core.device import COST_FEATURES, DeviceProfile, Estimate, KernelRow, KernelTable
-from autocompress.core.encoders import as_measured, encoder_layer, feed_forward, in_form, in_rank, with_layers
+from autocompress.core.encoders import (
+    as_measured,
+    encoder_layer,
+    feed_forward,
+    in_form,
+    in_rank,
+    largest_rank,
+    with_layers,
+)
 from autocompress.core.narrowing import narrowed
 from autocompress.core.parts import ModelParts
 from autocompress.core.prediction import LatencyPredictor, predictor_of
-from autocompress.core.storage import PLAIN, Storage
+from autocompress.core.storage import BITS, PLAIN, Storage
 from autocompress.core.workload import Workload
 from autocompress.deploy.graph import write_graph
 from autocompress.deploy.session import Session
 from autocompress.devices.profiles import profile_to, validate_file
 from autocompress.devices.profiling import Effort, bert_shape, loads_to_measure, profile_host
 from autocompress.devices.timing import Neighbours, Timed, time_side_by_side, workload_run
-from autocompress.devices.validation import Seen, correct, judge, random_shapes
+from autocompress.devices.validation import Seen, correct, judge, random_shapes, widths_to_measure
 from autocompress.errors import HostError, SpecError
 from autocompress.pricing import Pricing
 
@@ -87,11 +96,14 @@ def test_a_profile_of_this_machine_is_written_read_and_validated(tmp_path: Path)
         assert one.correction.models == 3
         for row in one.rows:
             assert row.low <= row.milliseconds <= row.high
-        wide = {row.rank for row in one.rows if row.block == "feed_forward"}
+        wide = {row.rank for row in one.rows if row.block == "feed_forward" and row.width is None}
         assert wide == {0, 1, 10, 21}, "whole, the least rank, a middle one, and the largest that saves anything"
-        assert {row.rank for row in one.rows if row.block == "last_attention"} == {0, 1, 8, 16}
+        last = {row.rank for row in one.rows if row.block == "last_attention" and row.width is None}
+        assert last == {0, 1, 8, 16}
         for block in ("base", "feed_forward", "last_attention"):
             assert {row.width for row in one.rows if row.block == block} == {None, 16}
+        narrow = {row.rank for row in one.rows if row.block == "feed_forward" and row.width == 16}
+        assert narrow == {0, 1, 6, 12}, "of a block on a narrower stream"
         assert one.forms == (NEAR,)
         assert {row.block for row in one.rows if row.form == str(NEAR)} == {"attention", "last_attention"}
     checked = validate_file(path, models=3)
@@ -348,11 +360,43 @@ def test_between_two_widths_of_the_stream_a_block_takes_its_share_of_each() -> N
 
 
 def test_every_other_random_model_has_a_narrower_stream_where_widths_are_measured() -> None:
-    shapes = random_shapes(MINILM, count=100, seed=0, ranks=True, widths=True)
+    shapes = random_shapes(MINILM, count=100, seed=0, widths=True)
     widths = [shape.width for shape in shapes]
     assert 35 < sum(width < 384 for width in widths) < 60
     assert min(widths) >= 96
-    assert not [one for one in shapes if one.width < 384 and any(m.rank for p in one.blocks() for m in p.matrices)]
+
+
+def test_two_factors_on_a_narrower_stream_are_predicted_between_ranks_and_widths() -> None:
+    whole = table()
+    rows = [
+        KernelRow(block, bits, size, 0.001 * (width or 384) * rank, 0.0, 1e3, rank=rank, width=width)
+        for block, size in itertools.product(("feed_forward", "last_feed_forward"), (1, 1536))
+        for width, rank in ((None, 1), (None, 200), (192, 1), (192, 150))
+        for bits in BITS
+    ]
+    half = [replace(row, width=192) for row in whole.rows]
+    known = LatencyPredictor(replace(whole, rows=(*whole.rows, *half, *rows)))
+
+    def feed_forward_ms(width: int, rank: int) -> float:
+        """Of one in this rank, where a model with a whole one takes the same otherwise."""
+        layers = [encoder_layer(i, 384, heads=12, head_size=32, channels=1536) for i in range(2)]
+        model = narrowed(with_layers(MINILM, layers), width)
+        ranked = model.with_part("layers.0.feed_forward", lambda part: in_rank(part, rank))
+        return known(ranked).value - known(model).value + 3.2
+
+    assert feed_forward_ms(192, 75) == pytest.approx(0.001 * 192 * 75)
+    assert feed_forward_ms(288, 75) == pytest.approx(0.001 * 288 * 75)
+    with pytest.raises(ValueError, match="in rank 170 in hidden size 192 was not measured .measured ranks: 1 to 150"):
+        feed_forward_ms(288, 170)
+
+
+def test_random_models_have_two_factors_on_narrower_streams_too_as_far_as_they_are_measured() -> None:
+    shapes = random_shapes(MINILM, count=100, seed=0, ranks=True, widths=True)
+    ranks = {one.width: {m.rank or 0 for p in one.blocks() for m in p.matrices} for one in shapes if one.width < 384}
+    assert sum(any(found) for found in ranks.values()) > 5
+    for width, found in ranks.items():
+        measured = max(one for one in widths_to_measure(384) if one <= width)
+        assert max(found) <= largest_rank(measured, 1536)
 
 
 def test_a_form_of_attention_is_predicted_where_it_was_measured_and_nowhere_else() -> None:
