@@ -1,11 +1,12 @@
-"""A study from nothing with several seeds, and beside it, in turns, what a commit of before makes of the same seeds.
+"""A study from nothing with several seeds, by one commit beside another, in turns.
 
-    python studies/benchmarks/seeds.py [--study quickstart] [--seeds 0 1 2] [--before COMMIT] [--print]
+    python studies/benchmarks/seeds.py COMMIT [COMMIT ...] [--study quickstart] [--seeds 0 1 2]
+    python studies/benchmarks/seeds.py --print
 
-Every run is a process of its own in an empty folder with an empty cache. A commit of before runs its own code and its
-own study file, from which only the seed and the bounds differ: these are today's. What a run with one seed and one
-commit left on this machine is kept, and only missing ones are run. A pick is the fastest verified model within so many
-points of its own teacher on validation data, as seen.
+Every run is a process of its own in an empty folder with an empty cache: a commit's own code and its own study file, of
+which only the seed and the bounds are others: these are today's. What a run with one seed and one commit left on this
+machine is kept, and only missing ones are run, so that the table may be made on several days. A pick is the fastest
+verified model within so many points of its own teacher on validation data, as seen.
 """
 
 from __future__ import annotations
@@ -24,7 +25,7 @@ from pathlib import Path
 from typing import Any, Final
 
 import yaml
-from record import RESULTS, commit, keep, kept
+from record import RESULTS, keep, kept
 
 ROOT: Final = Path(__file__).parents[2]
 WITHIN: Final = (0.01, 0.02)
@@ -45,22 +46,23 @@ Row = dict[str, Any]
 
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("commits", nargs="*", metavar="COMMIT", help="the oldest first")
     parser.add_argument("--study", default="quickstart")
     parser.add_argument("--seeds", type=int, nargs="+", default=[0, 1, 2])
-    parser.add_argument("--before", metavar="COMMIT")
     parser.add_argument("--print", action="store_true", dest="only_print", help="the table of what is kept")
     options = parser.parse_args()
+    if not options.commits and not options.only_print:
+        parser.error("name a commit, or ask for what is kept with --print")
     rows: list[Row] = kept("seeds", {"rows": []})["rows"]
-    if not options.only_print:
-        now = commit()
-        before = _named(options.before) if options.before else None
-        for seed in options.seeds:
-            for of in (now, before) if seed % 2 else (before, now):
-                key = {"study": options.study, "seed": seed, "commit": of}
-                if of is None or any(key.items() <= row.items() for row in rows):
-                    continue
-                rows.append({**key, "before": of == before, **_run(options.study, seed, of if of == before else None)})
-                keep("seeds", {"rows": rows})
+    commits = [_named(name) for name in options.commits]
+    for seed in options.seeds if not options.only_print else ():
+        for commit in commits[:: -1 if seed % 2 else 1]:  # neither is always the first
+            key = {"study": options.study, "seed": seed, "commit": commit}
+            if any(key.items() <= row.items() for row in rows):
+                continue
+            rows.append({**key, **_run(options.study, seed, commit)})
+            keep("seeds", {"rows": rows})
+            print({**key, "minutes": round(rows[-1]["minutes"], 1)}, flush=True)
     table = markdown(rows)
     (RESULTS / "seeds.md").write_text(table, encoding="utf-8")
     print(table)
@@ -71,14 +73,14 @@ def _named(name: str) -> str:
         ["git", "rev-parse", "--short", f"{name}^{{commit}}"], cwd=ROOT, capture_output=True, text=True, check=False
     )
     if found.returncode:
-        sys.exit(f"--before {name}: no such commit")
+        sys.exit(f"{name}: no such commit")
     return found.stdout.strip()
 
 
-def _run(study: str, seed: int, before: str | None) -> Row:
+def _run(study: str, seed: int, commit: str) -> Row:
     with tempfile.TemporaryDirectory() as folder:
         at = Path(folder)
-        code = ROOT if before is None else _code_of(before, at / "code")
+        code = _code_of(commit, at / "code")
         today = yaml.safe_load((ROOT / "studies" / f"{study}.yaml").read_text(encoding="utf-8"))
         asked = yaml.safe_load((code / "studies" / f"{study}.yaml").read_text(encoding="utf-8"))
         asked |= {"seed": seed, "constraints": today["constraints"]}
@@ -93,7 +95,7 @@ def _run(study: str, seed: int, before: str | None) -> Row:
             check=False,
         )
         if done.returncode:
-            sys.exit(f"{study} with seed {seed}, commit {before or 'of now'}: exit code {done.returncode}")
+            sys.exit(f"{study} with seed {seed}, commit {commit}: exit code {done.returncode}")
     return _row(json.loads(done.stdout.splitlines()[-1]))
 
 
@@ -137,7 +139,7 @@ def markdown(rows: Sequence[Row]) -> str:
         group = sorted(
             (row for row in rows if (row["study"], row["commit"]) == (study, of)), key=lambda row: row["seed"]
         )
-        name = f"{study}, {of}{' (before)' if group[0]['before'] else ''}"
+        name = f"{study}, {of}"
         lines += [
             f"| {name} | {row['seed']} | {row['minutes']:.1f} "
             f"| {row['teacher']['quality']:.3f}, {row['teacher']['test_quality']:.3f} "
