@@ -99,7 +99,7 @@ def measure_layers(
     measured = functools.partial(_measured, static=static, seconds=seconds, progress=progress)
     rows, noticed = measured(bench, ranks=ranks)
     for narrow in bench.narrower() if widths else ():
-        more, seen = measured(narrow, ranks=ranks)
+        more, seen = measured(narrow, ranks=ranks and form == "written")  # each would take a trace
         rows, noticed = [*rows, *(replace(row, width=narrow.shape.width) for row in more)], noticed or seen
     table = KernelTable(bench.shape.width, bench.shape.head_size, workload, tuple(rows), runtime=runtime)
     table = _behind_the_front(table, bench.shape)
@@ -362,6 +362,7 @@ def _drawn(bench: _Bench, draw: random.Random, held: Sequence[Storage], *, ranks
         found.keep_hidden(range(draw.choice(widths_to_measure(bench.shape.width))))
     width = found.shape().width
     if width < bench.shape.width:
+        ranks = ranks and bench.form == "written"
         width = widths_to_measure(bench.shape.width)[0]  # in a rank that every measured width has
     for layer in _own(found) if ranks else ():
         for slots, inner in ((layer.attention, layer.output), (layer.feed_forward, layer.down)):
