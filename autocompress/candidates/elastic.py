@@ -43,8 +43,9 @@ from autocompress.core.space import SearchSpace
 from autocompress.core.spec import StudySpec
 from autocompress.core.training_spec import DistillationSpec, ElasticSpec, TransferSpec
 from autocompress.distill import Objective
-from autocompress.distill.training import autocast
+from autocompress.distill.training import autocast, compute_again, share_of
 from autocompress.errors import CandidateError
+from autocompress.inputs.examples import in_parts
 from autocompress.pricing import Known, Point, Pricing, draw, furthest
 from autocompress.tasks import Batch, batches
 from autocompress.teacher.teacher import Teacher
@@ -261,10 +262,15 @@ class ElasticTraining:
         operators.apply(policy, student, self._setup.importance, before=Phase.PRECISION, elastic_alone=True)
         teacher = self._teacher.copy() if self._teacher else None  # what is recorded of it is this thread's alone
         objective = Objective.of(student, teacher, self._answers, self._distillation, task=self._setup.task)
-        with autocast(self._setup.precision):
-            loss = objective(student.model, batch)
-        gradients = torch.autograd.grad(loss / self._spec.subnetworks, self._parameters, allow_unused=True)
-        return loss.item(), gradients
+        compute_again(student.model, longest=batch.mask.shape[1])
+        total, found = 0.0, list[Tensor | None]()
+        for part in in_parts(batch):
+            with autocast(self._setup.precision):
+                loss = objective(student.model, part) * share_of(part, batch)
+            gradients = torch.autograd.grad(loss / self._spec.subnetworks, self._parameters, allow_unused=True)
+            total += loss.item()
+            found = [*gradients] if not found else [_added(*both) for both in zip(found, gradients, strict=True)]
+        return total, tuple(found)
 
     # Checkpoints
 
@@ -296,6 +302,13 @@ class ElasticTraining:
                 state.setdefault(int(place), {})[moment] = tensor
         self._optimizer.load_state_dict({**self._optimizer.state_dict(), "state": state})
         logger.info("elastic model: goes on after step %d", self._step)
+
+
+def _added(first: Tensor | None, second: Tensor | None) -> Tensor | None:
+    """Both gradients, as far as there are any; the first is written to."""
+    if first is None or second is None:
+        return second if first is None else first
+    return first.add_(second)
 
 
 def _slope(share: float) -> float:

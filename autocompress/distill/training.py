@@ -30,7 +30,7 @@ from torch.utils.checkpoint import checkpoint as recomputed
 from autocompress.assets import new_file
 from autocompress.core.training_spec import Keep, TrainingSpec
 from autocompress.errors import CandidateError
-from autocompress.inputs.examples import Batch, Rows, batches
+from autocompress.inputs.examples import AREA, Batch, Rows, area, batches, in_parts
 from autocompress.inputs.outputs import blank, stacked
 
 logger = logging.getLogger(__name__)
@@ -116,7 +116,7 @@ def predict(model: nn.Module, data: Sequence[Batch], *, precision: str = "auto")
     model.eval()
     rows, logits = [], []
     with torch.inference_mode(), autocast(precision):
-        for batch in data:
+        for batch in (part for whole in data for part in in_parts(whole)):
             found = model(**batch.inputs).logits.float().numpy()
             logits.append(blank(found, batch.mask.numpy()) if found.ndim > 2 else found)
             rows.append(batch.rows)
@@ -181,7 +181,7 @@ def train(
     kept there and found again; then `on_epoch(epoch, score, kept score)` is called. Raises CandidateError when the loss
     or a gradient stops being a number, or when the model cannot be trained as `spec` says.
     """
-    _prepare(model, spec)
+    _prepare(model, spec, longest=max(examples.lengths, default=0))
     steps = spec.steps_an_epoch(len(examples) if choose is None else len(choose(model)))
     total = steps * spec.epochs
     run = _Run.of(model, goal, spec, steps=total)
@@ -213,7 +213,7 @@ def train(
 def seconds_of_steps(model: nn.Module, data: Sequence[Batch], goal: Goal, *, spec: TrainingSpec) -> list[float]:
     """How long a step over each of these batches takes, after one over the first that does not count. Trains the model
     on: it is of no use afterwards. Raises CandidateError as `train` does."""
-    _prepare(model, spec)
+    _prepare(model, spec, longest=max(batch.mask.shape[1] for batch in data))
     run = _Run.of(model, goal, spec, steps=len(data) + 1)
     model.train()
     _step(run, data[0], goal, spec)
@@ -245,8 +245,9 @@ def _kept(scores: Sequence[float], keep: str) -> int:
     return len(scores) - 1 if keep == "last" else int(np.argmax(scores))
 
 
-def _prepare(model: nn.Module, spec: TrainingSpec) -> None:
-    """Sets the rates of dropout, and which activations are kept."""
+def _prepare(model: nn.Module, spec: TrainingSpec, *, longest: int) -> None:
+    """Sets the rates of dropout, and which activations are kept: none inside of layers where the spec says so, or where
+    those of the longest row alone are too many."""
     for module in model.modules():
         if spec.dropout is not None and isinstance(module, nn.Dropout):
             module.p = spec.dropout
@@ -258,28 +259,34 @@ def _prepare(model: nn.Module, spec: TrainingSpec) -> None:
             raise CandidateError("training: this model has no dropout on attention weights; remove `attention_dropout`")
         for module in found:
             module.p = spec.attention_dropout
-    if spec.gradient_checkpointing:
-        layers: list[Any] = [module for module in model.modules() if hasattr(module, "gradient_checkpointing")]
-        if not layers:
-            raise CandidateError(
-                "training: this model's layers cannot be computed twice; remove gradient_checkpointing"
-            )
-        for layer in layers:
-            # by hand: the library's own switch makes frozen embeddings compute gradients
-            layer.gradient_checkpointing = True
-            layer._gradient_checkpointing_func = functools.partial(recomputed, use_reentrant=False)
+    compute_again(model, asked=spec.gradient_checkpointing, longest=longest)
+
+
+def compute_again(model: nn.Module, *, longest: int, asked: bool = False) -> None:
+    """Lets layers be computed again in the backward pass where it is asked for, or where the activations of one row of
+    the `longest` length are too many to be kept. Raises CandidateError where it is asked for in vain."""
+    if not asked and area(longest) <= AREA:
+        return
+    layers: list[Any] = [module for module in model.modules() if hasattr(module, "gradient_checkpointing")]
+    if asked and not layers:
+        raise CandidateError("training: this model's layers cannot be computed twice; remove gradient_checkpointing")
+    for layer in layers:
+        # by hand: the library's own switch makes frozen embeddings compute gradients
+        layer.gradient_checkpointing = True
+        layer._gradient_checkpointing_func = functools.partial(recomputed, use_reentrant=False)
 
 
 def _step(run: _Run, batch: Batch, goal: Goal, spec: TrainingSpec) -> None:
     # attention as plain products: on CPU the fused kernel's backward pass takes twice what its forward pass saves;
     # around the backward pass too, which computes checkpointed layers again and must do it the same way
+    run.optimizer.zero_grad(set_to_none=True)
     with sdpa_kernel(SDPBackend.MATH):
-        with autocast(spec.precision):
-            value = goal(run.model, batch)
-        if not torch.isfinite(value):
-            raise CandidateError(f"the training loss became {value.item()}; lower `learning_rate` or `clip_norm`")
-        run.optimizer.zero_grad(set_to_none=True)
-        value.backward()  # type: ignore[no-untyped-call]
+        for some in in_parts(batch):
+            with autocast(spec.precision):
+                value = goal(run.model, some) * share_of(some, batch)
+            if not torch.isfinite(value):
+                raise CandidateError(f"the training loss became {value.item()}; lower `learning_rate` or `clip_norm`")
+            value.backward()  # type: ignore[no-untyped-call]
     for part in (run.model, run.along):  # apart: a new projection's gradients are no reason to slow the model down
         if parameters := list(part.parameters()):
             norm = nn.utils.clip_grad_norm_(parameters, spec.clip_norm)
@@ -289,6 +296,11 @@ def _step(run: _Run, batch: Batch, goal: Goal, spec: TrainingSpec) -> None:
     run.schedule.step()
     if run.averaged is not None:
         run.averaged.update_parameters(run.model)
+
+
+def share_of(part: Batch, whole: Batch) -> float:
+    """What the loss of a part counts, as losses are means over rows."""
+    return len(part.rows) / len(whole.rows)
 
 
 def _slope(step: int, *, total: int, warmup: float) -> float:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
 from typing import Any, Final, Protocol, Self, TypeVar, final
 
@@ -14,6 +14,10 @@ from torch import Tensor
 from autocompress.core.text_inputs import IDS, MASK, TYPES
 from autocompress.core.workload import Workload
 
+AREA: Final = 2**22
+"""The most `area` of rows that are computed at a time, if they are more than one: 64 texts of 256 tokens, 16 of 512,
+one of 2,048. Attention holds numbers for every two positions of a row: `studies/benchmarks/long_training.py`."""
+_SHORT: Final = 256
 _TYPICAL: Final = 8
 _BATCHES: Final = 500
 """Random batches that typical ones are drawn from: their quantiles no longer move by a token."""
@@ -36,6 +40,24 @@ class Batch:
         if MASK in self.inputs:
             return self.inputs[MASK]
         return torch.ones((len(self.rows), self.positions), dtype=torch.int64)
+
+
+def area(length: int) -> int:
+    """What the memory of a row grows with: the square of its positions, and of few their number."""
+    return length * max(length, _SHORT)
+
+
+def in_parts(batch: Batch) -> Iterator[Batch]:
+    """The rows of a batch as often as it takes for each part to have no more than `AREA`, or one row; the batch itself
+    where it has."""
+    count, size = len(batch.rows), max(1, AREA // area(batch.mask.shape[1]))
+    if count <= size:
+        yield batch
+        return
+    for first in range(0, count, size):
+        some = slice(first, first + size)
+        inputs = {name: tensor[some] for name, tensor in batch.inputs.items()}
+        yield replace(batch, inputs=inputs, targets=batch.targets[some], rows=batch.rows[some])
 
 
 class Rows(Protocol):

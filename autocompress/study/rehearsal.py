@@ -23,9 +23,10 @@ from autocompress.core.spec import StudySpec
 from autocompress.core.training_spec import DistillationSpec
 from autocompress.devices.profiles import seconds_to_profile
 from autocompress.distill import Objective, answers, predict, seconds_of_steps
-from autocompress.distill.training import autocast
+from autocompress.distill.training import autocast, compute_again
 from autocompress.errors import CandidateError, SpecError
 from autocompress.finalists.recovery import work_of
+from autocompress.inputs.examples import in_parts
 from autocompress.planning.stages import Measured
 from autocompress.study.preflight import some_of
 from autocompress.tasks import Batch, Rows, Scoring, batches
@@ -124,13 +125,15 @@ def _beside_others(spec: StudySpec, look: FirstLook, anatomy: Anatomy, *, at_onc
     if spec.finalists.freeze_embeddings and anatomy.reads_words:
         anatomy.word_embeddings.requires_grad_(False)
     data = _typical(some, size)
-    # the choice of attention is the process's: it is made once, around all threads
-    with ThreadPoolExecutor(at_once) as pool, sdpa_kernel(SDPBackend.MATH):
+    with ThreadPoolExecutor(at_once) as pool:
         look.model.eval()
         forward = pool.map(lambda _: _forward(spec, look), range(at_once))
         lone_forward = statistics.fmean(forward)
+    # the choice of attention is the process's: it is made once, around all threads
+    with ThreadPoolExecutor(at_once) as pool, sdpa_kernel(SDPBackend.MATH):
         look.model.train()
         step = functools.partial(_gradients, look.model, objective, spec.finalists.training.precision)
+        compute_again(look.model, longest=max(batch.mask.shape[1] for batch in data))
         step(data[0])
         steps = [one for taken in pool.map(lambda _: [step(batch) for batch in data], range(at_once)) for one in taken]
     return lone_forward, statistics.fmean(steps)
@@ -139,9 +142,10 @@ def _beside_others(spec: StudySpec, look: FirstLook, anatomy: Anatomy, *, at_onc
 def _gradients(model: torch.nn.Module, objective: Objective, precision: str, batch: Batch) -> float:
     """Seconds of a loss and its gradients, which are given to nobody: threads share the model."""
     began = time.perf_counter()
-    with autocast(precision):
-        loss = objective(model, batch)
-    torch.autograd.grad(loss, [one for one in model.parameters() if one.requires_grad], allow_unused=True)
+    for part in in_parts(batch):
+        with autocast(precision):
+            loss = objective(model, part)
+        torch.autograd.grad(loss, [one for one in model.parameters() if one.requires_grad], allow_unused=True)
     return time.perf_counter() - began
 
 

@@ -15,7 +15,7 @@ from autocompress.core.policy import content_digest
 from autocompress.core.spec import StudySpec
 from autocompress.core.vocabulary import with_uses
 from autocompress.importance import EVERYTHING, VARIANCE, Importance, measure_importance
-from autocompress.inputs.examples import Examples
+from autocompress.inputs.examples import Examples, in_parts
 from autocompress.inputs.vocabulary import row_scores, uses_of
 from autocompress.operators import cuts_words
 from autocompress.tasks import Task, batches
@@ -80,7 +80,7 @@ def _cached_importance(
         return _read_importance(path)
     examples = teacher.task.examples("train")
     rows = np.random.default_rng(spec.seed).permutation(len(examples))[:_ROWS]
-    sample = batches(examples.take(rows), _BATCH)
+    sample = [part for batch in batches(examples.take(rows), _BATCH) for part in in_parts(batch)]
     importance = measure_importance(
         teacher.anatomy,
         sample,

@@ -9,9 +9,13 @@ import torch
 from torch import nn
 from torch.nn import functional
 
+from autocompress.anatomy import FAMILIES
+from autocompress.anatomy.positions import give_positions
 from autocompress.core.training_spec import DistillationSpec, TrainingSpec
 from autocompress.distill import CHECKPOINT, Progress, answers, distillation_loss, kept_weights, predict, train
+from autocompress.distill.training import seconds_of_steps, share_of
 from autocompress.errors import CandidateError
+from autocompress.inputs.examples import AREA, area, in_parts
 from autocompress.tasks import Batch, Examples, batches
 from tests.conftest import build_model
 from tests.given_study import CLASSES
@@ -252,3 +256,55 @@ def test_dropout_is_what_the_recipe_says(make_examples: Callable[..., Examples])
         seed=0,
     )
     assert {m.p for m in model.modules() if isinstance(m, nn.Dropout)} == {0.0}
+
+
+# Long texts
+
+
+def long_texts(length: int, rows: int) -> tuple[Any, Examples]:
+    """A model with dropout off, and texts of so many tokens that it reads."""
+    model = build_model("bert")
+    give_positions(model, FAMILIES["bert"], length, "tile")
+    generator = np.random.default_rng(0)
+    tokens = tuple(generator.integers(5, 90, length - row) for row in range(rows))
+    return model.eval(), Examples(("",) * rows, tokens, np.arange(rows) % 3, 1)
+
+
+def test_short_texts_are_computed_at_a_time_and_long_ones_in_parts(make_examples: Callable[..., Examples]) -> None:
+    (batch,) = batches(make_examples(96), 96)
+    assert [*in_parts(batch)] == [batch]
+    assert [AREA // area(length) for length in (8, 256, 512, 1024, 2048)] == [2048, 64, 16, 4, 1]
+    _, examples = long_texts(1100, 7)
+    (whole,) = batches(examples, 8)
+    parts = [*in_parts(whole)]
+    assert [len(part.rows) for part in parts] == [3, 3, 1]
+    assert np.array_equal(np.concatenate([part.rows for part in parts]), whole.rows)
+    for part in parts:
+        assert part.mask.shape == (len(part.rows), 1100)
+        assert torch.equal(part.targets, torch.from_numpy(examples.labels[part.rows]))
+
+
+def test_a_step_in_parts_is_that_of_the_whole_batch() -> None:
+    model, examples = long_texts(1100, 4)
+    (batch,) = batches(examples, 8)
+    logits = model(**batch.inputs).logits
+    cross_entropy(logits, batch).backward()
+    known = {name: one.grad.clone() for name, one in model.named_parameters()}
+    assert np.allclose(predict(model, [batch], precision="fp32"), logits.detach()[np.argsort(batch.rows)], atol=1e-4)
+    goal, found = answers(cross_entropy), {name: torch.zeros_like(grad) for name, grad in known.items()}
+    for part in in_parts(batch):
+        model.zero_grad()
+        (goal(model, part) * share_of(part, batch)).backward()
+        for name, one in model.named_parameters():
+            found[name] += one.grad
+    for name, gradient in known.items():
+        assert torch.allclose(found[name], gradient, atol=1e-4 * max(1.0, float(gradient.abs().max()))), name
+
+
+def test_of_a_row_that_is_too_long_to_be_kept_layers_are_computed_again() -> None:
+    for length, times in ((1100, 2), (2049, 4)):  # once for a step that does not count
+        model, examples = long_texts(length, 1)
+        seen: list[int] = []
+        model.bert.encoder.layer[0].intermediate.register_forward_hook(lambda *_, seen=seen: seen.append(1))
+        seconds_of_steps(model, batches(examples, 1), answers(cross_entropy), spec=SPEC)
+        assert len(seen) == times
