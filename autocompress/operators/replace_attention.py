@@ -8,6 +8,7 @@ from dataclasses import replace
 from typing import TYPE_CHECKING, Final, cast, final
 
 from autocompress.core.attention_form import (
+    BLOCKS,
     FEATURES,
     FULL_ATTENTION,
     GLOBALS,
@@ -32,10 +33,12 @@ if TYPE_CHECKING:
 class ReplaceAttention:
     """Gives the attention of a layer another `form`, with the weights that it has. In `local` attention a position sees
     those at most `window` away, and the first `globals` positions see, and are seen by, all: what a head reads at the
-    first position stays informed of all of a text. In `linear` attention, and in a `performer` of so many `features`
-    drawn by a `seed`, all see all, by sums over positions in the place of a softmax of every pair. They pay from some
-    500 tokens on. `full` leaves the layer as it is; so does any form whose answer would be the same: in a last layer of
-    which the first position alone is read, that of a global position."""
+    first position stays informed of all of a text. In `sparse` attention blocks of a `window` see themselves, their
+    neighbours, so many `blocks` drawn by a `seed`, and the `globals`, of which there is one at least. In `pooled`
+    attention all see the means of every `window` positions. In `linear` attention, and in a `performer` of so many
+    `features` drawn by a `seed`, all see all, by sums over positions in the place of a softmax of every pair. They pay
+    from some 500 tokens on. `full` leaves the layer as it is; so does any form whose answer would be the same: in a
+    last layer of which the first position alone is read, that of a global position."""
 
     name: Final = "replace_attention"
     phase: Final = Phase.ATTENTION_PATTERN
@@ -43,10 +46,11 @@ class ReplaceAttention:
     targets: Final = ("layers.*.attention",)
     rules: Final[Mapping[str, SettingRule]] = {
         "form": SettingRule(values=NAMES),
-        "window": SettingRule(values=WINDOWS, default=64, only_with=("form", ("local",))),
-        "globals": SettingRule(values=GLOBALS, default=1, only_with=("form", ("local",))),
+        "window": SettingRule(values=WINDOWS, default=64, only_with=("form", ("local", "sparse", "pooled"))),
+        "globals": SettingRule(values=GLOBALS, default=1, only_with=("form", ("local", "sparse"))),
+        "blocks": SettingRule(values=BLOCKS, default=2, only_with=("form", ("sparse",))),
         "features": SettingRule(values=FEATURES, default=64, only_with=("form", ("performer",))),
-        "seed": SettingRule(low=0, high=2**31 - 1, default=0, only_with=("form", ("performer",))),
+        "seed": SettingRule(low=0, high=2**31 - 1, default=0, only_with=("form", ("sparse", "performer"))),
     }
 
     def fits(self, part: Part) -> bool:
@@ -85,7 +89,10 @@ def form_asked(settings: Mapping[str, Setting]) -> AttentionForm:
     """The form that a step's settings say."""
     name, whole = cast(FormName, settings["form"]), {**_DEFAULTS, **settings}
     sizes = (size for size, rule in ReplaceAttention.rules.items() if rule.only_with and name in rule.only_with[1])
-    return AttentionForm(name, **{size: int(whole[size]) for size in sizes})
+    asked = {size: int(whole[size]) for size in sizes}
+    if name == "sparse":
+        asked["globals"] = max(1, asked["globals"])
+    return AttentionForm(name, **asked)
 
 
 def forms_in(space: SearchSpace) -> tuple[AttentionForm, ...]:

@@ -85,7 +85,7 @@ def misfits(spec: StudySpec, model: Path) -> list[str]:
 def _windows_of_all(spec: StudySpec) -> Iterator[str]:
     """Where every form of attention that a space may choose would see all of any text."""
     forms, longest = forms_in(spec.space), spec.task.max_length
-    least = min((form.window for form in forms), default=0)
+    least = min((form.window if form.name in ("local", "sparse") else 0 for form in forms), default=0)
     if forms and least >= longest - 1:
         yield (
             f"space {spec.space.name!r}: replace_attention: a window of {least} sees all of at most {longest} tokens, "

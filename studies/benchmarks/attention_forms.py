@@ -38,6 +38,8 @@ FORMS: Final = (
     AttentionForm("local", 32, 1),
     AttentionForm("local", 64, 1),
     AttentionForm("local", 128, 1),
+    AttentionForm("sparse", 64, 1, blocks=2),
+    AttentionForm("pooled", 16),
     AttentionForm("linear"),
     AttentionForm("performer", features=64),
 )

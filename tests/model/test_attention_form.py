@@ -17,6 +17,7 @@ from autocompress import operators
 from autocompress.anatomy import Anatomy, anatomy_of
 from autocompress.anatomy.attention_form import FORMS
 from autocompress.anatomy.attention_form.performer import directions
+from autocompress.anatomy.attention_form.sparse import PRIME, factors
 from autocompress.candidates.evaluate import Setup
 from autocompress.candidates.lessons import Lessons
 from autocompress.config import load_space, load_study
@@ -43,6 +44,8 @@ from autocompress.tasks import TextClassification
 from tests.conftest import build_model
 
 PERFORMER = AttentionForm("performer", features=64, seed=7)
+SPARSE = AttentionForm("sparse", 16, 2, blocks=2, seed=3)
+POOLED = AttentionForm("pooled", 16)
 LENGTHS = (1, 3, 16, 17, 50, 64)
 """Shorter than a window, a window, and more, most of them no multiple of it."""
 
@@ -98,6 +101,47 @@ def test_local_attention_is_that_of_a_mask_whatever_the_length(window: int, coun
         assert torch.isfinite(found).all()
 
 
+def test_sparse_attention_is_that_of_a_mask_of_blocks_drawn_for_each_text_by_its_own_length() -> None:
+    form, width = SPARSE, SPARSE.window
+    drawn = factors(form.blocks, form.seed)
+    for length in (1, 16, 33, 130, 200):
+        generator = torch.Generator().manual_seed(length)
+        query, key, value = (torch.randn(2, 3, length, 8, generator=generator) for _ in range(3))
+        lengths = (length, max(1, length - 40))
+        there = torch.arange(length) < torch.tensor(lengths)[:, None]
+        found = FORMS["sparse"](query, key, value, there, form, 0.0)
+        for text, real in enumerate(lengths):
+            own = -(-real // width)
+            seen = torch.zeros(real, real, dtype=torch.bool)
+            for place in range(real):
+                block = place // width
+                near = {block - 1, block, block + 1}
+                near |= {(int(a) * (block + 1) + int(b)) % PRIME % own for a, b in drawn.T}
+                seen[place] = torch.tensor([other // width in near for other in range(real)])
+            seen[: form.globals], seen[:, : form.globals] = True, True
+            scores = (query[text, :, :real] @ key[text, :, :real].transpose(1, 2)).masked_fill(~seen, -1e30)
+            assert torch.allclose(found[text, :, :real], scores.softmax(-1) @ value[text, :, :real], atol=1e-5)
+        assert torch.isfinite(found).all()
+        alone = FORMS["sparse"](*(one[1:, :, : lengths[1]] for one in (query, key, value)), None, form, 0.0)
+        assert torch.allclose(found[1, :, : lengths[1]], alone[0], atol=1e-5), "whatever it is padded to"
+
+
+def test_pooled_attention_is_that_of_keys_and_values_which_are_their_blocks_means() -> None:
+    for length in (1, 16, 33, 130):
+        generator = torch.Generator().manual_seed(length)
+        query, key, value = (torch.randn(2, 3, length, 8, generator=generator) for _ in range(3))
+        lengths = (length, max(1, length - 20))
+        there = torch.arange(length) < torch.tensor(lengths)[:, None]
+        found = FORMS["pooled"](query, key, value, there, POOLED, 0.0)
+        for text, real in enumerate(lengths):
+            keys, values = key[text, :, :real].clone(), value[text, :, :real].clone()
+            for first in range(0, real, POOLED.window):
+                block = slice(first, first + POOLED.window)
+                keys[:, block], values[:, block] = (one[:, block].mean(1, keepdim=True) for one in (keys, values))
+            expected = (query[text] @ keys.transpose(1, 2)).softmax(-1) @ values
+            assert torch.allclose(found[text], expected, atol=1e-5)
+
+
 def test_linear_attention_is_that_of_products_of_features() -> None:
     generator = torch.Generator().manual_seed(0)
     query, key, value = (torch.randn(2, 3, 40, 8, generator=generator) for _ in range(3))
@@ -135,6 +179,8 @@ OTHERS: list[dict[str, Setting]] = [
     {"form": "local", "window": 16, "globals": 0},
     {"form": "local", "window": 16, "globals": 1},
     {"form": "local", "window": 32, "globals": 4},
+    {"form": "sparse", "window": 16, "globals": 2, "blocks": 2, "seed": 3},
+    {"form": "pooled", "window": 16},
     {"form": "linear"},
     {"form": "performer", "features": 32, "seed": 5},
 ]
@@ -219,7 +265,9 @@ def test_a_form_is_stored_and_told_and_full_attention_is_as_it_was() -> None:
     assert describe(whole) == describe(parts_from_json(parts_to_json(whole)) or shape)
 
 
-@pytest.mark.parametrize("form", [FULL_ATTENTION, AttentionForm("local", 64, 1), AttentionForm("linear"), PERFORMER])
+@pytest.mark.parametrize(
+    "form", [FULL_ATTENTION, AttentionForm("local", 64, 1), SPARSE, POOLED, AttentionForm("linear"), PERFORMER]
+)
 def test_a_form_is_read_as_it_is_written(form: AttentionForm) -> None:
     assert AttentionForm.of(str(form)) == form
 
@@ -228,10 +276,12 @@ def test_a_form_is_read_as_it_is_written(form: AttentionForm) -> None:
     ("text", "problem"),
     [
         ("dense", "`form` 'dense' is not known"),
-        ("local", "`window >= 1` and `globals >= 0` must hold of local attention, got window 0 and 0 globals"),
-        ("full, window 16", "`window` and `globals` belong to local attention, not to full"),
-        ("performer", "`features >= 1` and `seed >= 0` must hold of a performer, got 0 features of seed 0"),
-        ("linear, 8 features of seed 1", "`features` and `seed` belong to a performer, not to linear"),
+        ("local", "`window >= 1`, `globals >= 0` must hold of local attention, got window 0, globals 0"),
+        ("full, window 16", "`window` belongs to local and sparse and pooled attention, not to full"),
+        ("performer", "`features >= 1`, `seed >= 0` must hold of performer attention, got features 0, seed 0"),
+        ("linear, 8 features of seed 1", "`features` belongs to performer attention, not to linear"),
+        ("sparse, window 16 and 2 blocks of seed 1", "`globals >= 1`, `blocks >= 1`, `seed >= 0` must hold of sparse"),
+        ("pooled, window 16, 2 globals", "`globals` belongs to local and sparse attention, not to pooled"),
     ],
 )
 def test_a_form_that_there_is_not_is_refused(text: str, problem: str) -> None:
@@ -280,6 +330,24 @@ def test_sums_over_positions_cost_as_much_for_each() -> None:
     assert macs(minilm(AttentionForm("linear")), [one]) - rest == 2 * 12 * 2 * 2048 * 32 * 33
     assert macs(minilm(PERFORMER), [one]) - rest == 2 * 12 * 2 * 2048 * (32 * 64 + 64 * 33)
     assert activation_bytes(minilm(PERFORMER), one) < activation_bytes(minilm(FULL_ATTENTION), one) / 5
+
+
+def test_means_and_drawn_blocks_cost_what_is_compared_with_them() -> None:
+    one = Pass("layers", 2048, 2048, read=None)
+    rest = macs(minilm(FULL_ATTENTION), [one]) - 2 * 12 * 2 * 32 * 2048**2
+    assert macs(minilm(POOLED), [one]) - rest == 2 * 12 * 2 * 32 * (2048 + 2048 * 128)
+    assert macs(minilm(SPARSE), [one]) - rest == 2 * 12 * 2 * 32 * (2048 * (5 * 16 + 2) + 2 * 2048)
+    for form in (POOLED, SPARSE):
+        assert activation_bytes(minilm(form), one) < activation_bytes(minilm(FULL_ATTENTION), one) / 3
+
+
+def test_a_sparse_form_has_a_global_position() -> None:
+    whole = anatomy_of(build_model("bert")).shape()
+    step = Step("replace_attention", "layers.0.attention", {"form": "sparse", "window": 16, "globals": 0})
+    _, shape = operators.effective(CompressionPolicy((step,)), whole)
+    mixing = shape["layers.0.attention"].mixing
+    assert mixing is not None
+    assert str(mixing.form) == "sparse, window 16, 1 global and 2 blocks of seed 0"
 
 
 def test_which_features_were_drawn_takes_no_time() -> None:

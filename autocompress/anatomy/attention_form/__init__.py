@@ -17,6 +17,8 @@ from transformers import AttentionInterface
 from autocompress.anatomy.attention_form.linear import linear
 from autocompress.anatomy.attention_form.local import local
 from autocompress.anatomy.attention_form.performer import performer
+from autocompress.anatomy.attention_form.pooled import pooled
+from autocompress.anatomy.attention_form.sparse import sparse
 from autocompress.core.attention_form import FULL_ATTENTION, AttentionForm, FormName
 
 IMPLEMENTATION: Final = "autocompress_form"
@@ -29,7 +31,13 @@ Mixed = Callable[[Tensor, Tensor, Tensor, "Tensor | None", AttentionForm, float]
 """Queries, scaled, keys and values [texts, heads, length, head size], which positions are there [texts, length] (None:
 all), the form, and the share of weights that are dropped: what every position gets, as queries."""
 
-FORMS: Final[Mapping[FormName, Mixed]] = {"local": local, "linear": linear, "performer": performer}
+FORMS: Final[Mapping[FormName, Mixed]] = {
+    "local": local,
+    "sparse": sparse,
+    "pooled": pooled,
+    "linear": linear,
+    "performer": performer,
+}
 
 
 def form_of(module: nn.Module) -> AttentionForm:
