@@ -3,7 +3,8 @@ random weights, its positions tiled, trained as a teacher is, each length in a p
 
     python studies/benchmarks/long_training.py [--lengths 512 2048 4096] [--rows 8] [--again]
 
-Prints seconds of a step and of a row, and the process's peak memory beside what it had before the first step.
+Prints seconds of a step, those of processor time in it (what a machine with other work would take without), and the
+process's peak memory beside what it had before the first step.
 """
 
 from __future__ import annotations
@@ -11,6 +12,7 @@ from __future__ import annotations
 import argparse
 import multiprocessing
 import resource
+import time
 from typing import Final
 
 import numpy as np
@@ -27,8 +29,8 @@ from autocompress.inputs.examples import Examples
 _WORDS: Final = 30_522
 
 
-def measured(length: int, rows: int, again: bool) -> tuple[float, float, float]:
-    """Seconds of a step, and GiB before it and at the peak."""
+def measured(length: int, rows: int, again: bool) -> tuple[float, float, float, float]:
+    """Seconds of a step and of processor time in it, and GiB before it and at the peak."""
     torch.set_num_threads(usable_cores())
     torch.manual_seed(0)
     config = BertConfig(vocab_size=_WORDS, hidden_size=384, num_hidden_layers=6, intermediate_size=1536, num_labels=2)
@@ -41,8 +43,10 @@ def measured(length: int, rows: int, again: bool) -> tuple[float, float, float]:
     before = _peak()
     batch = examples.batch(np.arange(rows))
     spec = TrainingSpec(gradient_checkpointing=again)
+    began = time.process_time()
     (seconds,) = seconds_of_steps(model, [batch], goal, spec=spec)
-    return seconds, before, _peak()
+    spent = (time.process_time() - began) / 2  # there is a step before that does not count
+    return seconds, spent, before, _peak()
 
 
 def _peak() -> float:
@@ -55,11 +59,11 @@ def main() -> None:
     parser.add_argument("--rows", type=int, default=8, metavar="N", help="of a step")
     parser.add_argument("--again", action="store_true", help="layers are computed again in the backward pass")
     asked = parser.parse_args()
-    print("tokens  rows  s a step  s a row  GiB before  GiB at the peak")
+    print("tokens  rows  s a step  processor s  GiB before  GiB at the peak")
     for length in asked.lengths:
         with multiprocessing.get_context("spawn").Pool(1) as pool:
-            seconds, before, peak = pool.apply(measured, (length, asked.rows, asked.again))
-        times = f"{asked.rows:>4}  {seconds:>8.2f}  {seconds / asked.rows:>7.2f}"
+            seconds, spent, before, peak = pool.apply(measured, (length, asked.rows, asked.again))
+        times = f"{asked.rows:>4}  {seconds:>8.2f}  {spent:>11.2f}"
         print(f"{length:>6}  {times}  {before:>10.2f}  {peak:>15.2f}", flush=True)
 
 
