@@ -39,6 +39,7 @@ def written(folder: Path) -> Path:
     return folder
 
 
+@pytest.mark.expectation(7)
 def test_a_dry_run_prints_the_plan_and_stores_nothing(
     project: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:

@@ -6,6 +6,8 @@ import csv
 import json
 from pathlib import Path
 
+import pytest
+
 import autocompress
 from autocompress.store import Store
 from tests.commands import command
@@ -21,6 +23,7 @@ SMALL = (
 )
 
 
+@pytest.mark.expectation(2)
 def test_a_csv_with_odd_columns_ends_in_a_folder_that_answers_and_the_same_command_finds_it(tmp_path: Path) -> None:
     write_telling_model(tmp_path / "model")
     write_data(tmp_path / "plain.csv")

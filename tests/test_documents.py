@@ -60,6 +60,7 @@ def test_the_readme_shows_the_main_commands() -> None:
     assert {"run", "resume", "pareto", "pick", "explain", "verify"} <= {name for name, _ in commands(README)}
 
 
+@pytest.mark.expectation(35)
 @pytest.mark.parametrize("name", NAMES)
 def test_every_command_that_is_shown_exists_with_its_options(name: str) -> None:
     for command, options in commands(ROOT / name):
@@ -68,6 +69,7 @@ def test_every_command_that_is_shown_exists_with_its_options(name: str) -> None:
             assert option in usage(command), f"{name}: `autocompress {command}` has no {option}"
 
 
+@pytest.mark.expectation(35)
 @pytest.mark.parametrize("name", NAMES)
 def test_python_that_is_shown_compiles(name: str) -> None:
     for block in blocks(ROOT / name, "python"):

@@ -61,6 +61,7 @@ def objects(folder: Path) -> dict[str, Any]:
     }
 
 
+@pytest.mark.expectation(33)
 def test_a_model_rows_a_score_and_callbacks_make_a_study_that_ends_in_a_verified_folder(
     folder: Path, objects: dict[str, Any]
 ) -> None:

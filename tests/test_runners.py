@@ -102,6 +102,7 @@ def test_a_job_that_waits_behind_one_that_kills_the_worker_is_done_by_the_next(r
         runner.close()
 
 
+@pytest.mark.expectation(16)
 def test_a_worker_that_hangs_is_stopped_at_its_timeout_and_replaced(ray: Any, tmp_path: Path) -> None:
     runner = pool(ray, tmp_path, timeout=8.0)
     try:

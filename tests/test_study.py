@@ -88,6 +88,7 @@ def test_the_teacher_learned_the_task(study: autocompress.Study) -> None:
     assert quality.unit == "accuracy"
 
 
+@pytest.mark.expectation(25)
 def test_what_is_offered_was_measured_on_the_exported_file(study: autocompress.Study) -> None:
     members = [member for member in study.pareto().to_json()["members"] if member["verified"]]
     assert members
@@ -116,6 +117,7 @@ def test_finalists_are_compared_with_each_other_text_by_text_and_round_by_round(
     assert longer == pytest.approx(first["latency_ms"] / second["latency_ms"] - 1, abs=0.3)
 
 
+@pytest.mark.expectation(26)
 def test_a_picked_model_answers_without_us(study: autocompress.Study, project: Path, tmp_path: Path) -> None:
     picked = study.pick(maximize="quality", out=tmp_path / "picked")
     done = subprocess.run(
@@ -144,6 +146,7 @@ def test_the_torch_form_computes_what_the_file_computes(study: autocompress.Stud
         assert np.abs(found - np.array(logits)).max() < 0.05
 
 
+@pytest.mark.expectation(25, 31)
 def test_a_picked_folder_verifies_until_a_byte_is_flipped(
     study: autocompress.Study, project: Path, tmp_path: Path
 ) -> None:
@@ -219,12 +222,14 @@ def test_a_candidate_that_was_not_verified_is_not_exported(study: autocompress.S
         study.export(other.candidate.digest, tmp_path / "out")
 
 
+@pytest.mark.expectation(12)
 def test_resuming_a_complete_study_does_nothing(study: autocompress.Study) -> None:
     before = len(study.records())
     study.resume(workers=0)
     assert len(study.records()) == before
 
 
+@pytest.mark.expectation(13)
 def test_a_taken_name_is_refused_and_a_changed_spec_shown(
     study: autocompress.Study, project: Path, storage: str
 ) -> None:
@@ -483,6 +488,7 @@ def test_settings_that_only_training_tells_apart_need_training(tmp_path: Path) -
     assert "set `recovery_steps`, for example to 60" in done.stdout
 
 
+@pytest.mark.expectation(12)
 @pytest.mark.ray
 def test_killed_with_real_ray_workers_and_resumed_it_ends_complete(project: Path, tmp_path: Path) -> None:
     write_data(tmp_path / "texts.csv")
@@ -576,6 +582,7 @@ def test_the_importance_it_used_is_stored_with_the_study(study: autocompress.Stu
     assert [len(stored["layers"][name]) for name in ("fisher", "taylor")] == [2, 2]
 
 
+@pytest.mark.expectation(23)
 def test_a_study_explains_what_matters_and_what_a_member_kept(study: autocompress.Study, tmp_path: Path) -> None:
     found = study.explain(out=tmp_path)
     assert found.member == study.pick().digest
@@ -684,6 +691,7 @@ energy: {idle_watts: 2.0, active_watts: 6.0, cores: 4, pj_per_mac_fp32: 4.6, pj_
 """
 
 
+@pytest.mark.expectation(31)
 def test_a_study_is_retargeted_without_a_new_evaluation(study: autocompress.Study, tmp_path: Path) -> None:
     board = tmp_path / "tiny-board.yaml"
     board.write_text(ELSEWHERE)

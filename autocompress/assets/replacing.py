@@ -32,6 +32,8 @@ _REMOVABLE: Final = frozenset({"config.json", "weights.safetensors", "model.safe
 """The torch form, which an export answers without."""
 _EDITED: Final = ".edited"
 _HEAD: Final = 4096
+_TAIL: Final = 2**20
+"""What a parquet file says of itself stands at its end, behind a schema of all its columns."""
 _NAMED: Final = 5
 """As many files are named in a message."""
 
@@ -54,17 +56,21 @@ _PICTURES: Final = (
 
 @dataclass(frozen=True, slots=True)
 class Mark:
-    """How a file of ours is known by its first bytes, its `form` and suffix, and which suffixes it does not have."""
+    """How a file of ours is known by its first bytes, or by its last where it is so (`at_end`), its `form` and suffix,
+    and which suffixes it does not have."""
 
     what: str
     is_ours: Callable[[bytes], bool]
     form: str = ""
     suffix: str = ""
     suffixes_of_others: frozenset[str] = frozenset()
+    at_end: bool = False
 
 
 _PICTURED: Final = frozenset({".jpg", ".jpeg", ".gif", ".svg", ".pdf", ".webp", ".bmp", ".tif", ".tiff", ".eps"})
-_WRITTEN: Final = frozenset({".csv", ".json", ".md", ".txt", ".yaml", ".yml", ".db", ".onnx", ".safetensors", ".py"})
+_WRITTEN: Final = frozenset(
+    {".csv", ".json", ".md", ".parquet", ".txt", ".yaml", ".yml", ".db", ".onnx", ".safetensors", ".py"}
+)
 PAGE: Final = Mark(
     "a page of autocompress",
     lambda head: "· autocompress</title>".encode() in head,
@@ -78,6 +84,36 @@ PICTURE: Final = Mark(
     "a PNG",
     ".png",
     _PICTURED | _WRITTEN | {".html", ".htm"},
+)
+_OTHERS: Final = _PICTURED | _WRITTEN | {".png", ".html", ".htm"}
+SHEET: Final = Mark(
+    "a table of autocompress",
+    lambda head: head.startswith(b"study,number,digest,state,on_front,knee,"),
+    "a CSV",
+    ".csv",
+    _OTHERS - {".csv", ".txt"},
+)
+DOCUMENT: Final = Mark(
+    "a Markdown document of autocompress",
+    lambda head: head.startswith(b"<!-- autocompress: "),
+    "Markdown",
+    ".md",
+    _OTHERS - {".md", ".txt"},
+)
+JSON: Final = Mark(
+    "a JSON document of autocompress",
+    lambda head: b'"schema": "autocompress.' in head,
+    "JSON",
+    ".json",
+    _OTHERS - {".json", ".txt"},
+)
+PARQUET: Final = Mark(
+    "a parquet file of autocompress",
+    lambda tail: tail.endswith(b"PAR1") and b'"made_by": "autocompress"' in tail,
+    "a parquet file",
+    ".parquet",
+    _OTHERS - {".parquet"},
+    at_end=True,
 )
 MEASUREMENTS: Final = Mark(
     "measurements of autocompress", lambda head: b'"schema": "autocompress.measurements/' in head
@@ -148,8 +184,12 @@ def check_file(path: Path, mark: Mark, *, keep: Sequence[Path] = ()) -> None:
         if not path.exists() or path.stat().st_size == 0:
             return
         with path.open("rb") as file:
-            head = file.read(_HEAD)
-    if not mark.is_ours(head):
+            if mark.at_end:
+                file.seek(max(0, path.stat().st_size - _TAIL))
+                seen = file.read(_TAIL)
+            else:
+                seen = file.read(_HEAD)
+    if not mark.is_ours(seen):
         raise SpecError(f"{path}: exists and is not {mark.what}, so it is left as it is; choose another name")
 
 

@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING, Annotated, Any, Final
 
 import typer
 
+from autocompress.cli.completion import named_devices
 from autocompress.cli.session import Session, session_of
 from autocompress.errors import SpecError
 
@@ -47,7 +48,12 @@ MaxDrop = Annotated[
 MaxLatency = Annotated[
     str | None, typer.Option("--max-latency", metavar="TIME", help="At most this median latency: 5ms.")
 ]
-Device = Annotated[str, typer.Option("--device", metavar="NAME", help="Where it must run; `host` is this machine.")]
+Device = Annotated[
+    str,
+    typer.Option(
+        "--device", metavar="NAME", help="Where it must run; `host` is this machine.", autocompletion=named_devices
+    ),
+]
 Name = Annotated[
     str | None, typer.Option("--name", metavar="NAME", help="What the study is called. [default: by data and model]")
 ]

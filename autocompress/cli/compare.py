@@ -6,7 +6,8 @@ from typing import Annotated, Final
 
 import typer
 
-from autocompress.cli.options import Json, Storage, reference, stored_studies
+from autocompress.cli.completion import studies_or_candidates
+from autocompress.cli.options import Json, Storage, reference
 from autocompress.cli.session import session_of
 
 _TWO: Final = 2
@@ -19,7 +20,7 @@ def compare(
         typer.Argument(
             metavar="NAME",
             help="Two studies; or a study and two of its candidates, by numbers or beginnings of digests.",
-            autocompletion=stored_studies,
+            autocompletion=studies_or_candidates,
         ),
     ],
     max_quality_drop: Annotated[

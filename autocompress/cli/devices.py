@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Annotated, Any, Final
 
 import typer
 
+from autocompress.cli.completion import named_devices
 from autocompress.cli.options import Json
 from autocompress.cli.session import Session, session_of
 
@@ -17,13 +18,6 @@ if TYPE_CHECKING:
 
 SCHEMA: Final = "autocompress.devices/1"
 ONE_SCHEMA: Final = "autocompress.device/1"
-
-
-def named_devices(incomplete: str) -> list[str]:
-    """Names for shell completion."""
-    from autocompress.config import named
-
-    return [name for name in named("device") if name.startswith(incomplete)]
 
 
 def devices(

@@ -28,8 +28,14 @@ INTERRUPTED = Interrupted.exit_code
 _UNPRINTED = (errno.ENOSPC, errno.EDQUOT, errno.EIO, errno.EBADF)
 """What a write to stdout ends with; whoever writes files names them."""
 _STOPPED = "stopped before anything was done. Run it again."
-_QUIET = {"HF_HUB_DISABLE_PROGRESS_BARS": "1", "TRANSFORMERS_VERBOSITY": "error", "TOKENIZERS_PARALLELISM": "false"}
-"""Libraries that would write between the lines of a live view; read when they are imported."""
+_QUIET = {
+    "HF_HUB_DISABLE_PROGRESS_BARS": "1",
+    "HF_HUB_DISABLE_TELEMETRY": "1",
+    "TRANSFORMERS_VERBOSITY": "error",
+    "TOKENIZERS_PARALLELISM": "false",
+}
+"""Libraries that would write between the lines of a live view, or tell others what is used; read when they are
+imported."""
 
 
 def main(arguments: Sequence[str] | None = None) -> int:

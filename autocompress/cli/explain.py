@@ -7,6 +7,7 @@ from typing import Annotated
 
 import typer
 
+from autocompress.cli.completion import stored_candidates
 from autocompress.cli.options import Json, Storage, StudyName, reference
 from autocompress.cli.session import session_of
 from autocompress.errors import SpecError
@@ -20,6 +21,7 @@ def explain(
         typer.Argument(
             metavar="CANDIDATE",
             help="A verified finalist: its number, or how its digest begins. [default: the one that `pick` takes]",
+            autocompletion=stored_candidates,
         ),
     ] = None,
     text: Annotated[

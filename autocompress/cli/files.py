@@ -56,9 +56,14 @@ def _of_inputs(file: Path) -> list[str]:
 
 def schema(
     context: typer.Context,
-    kind: Annotated[str, typer.Argument(metavar="KIND", help="study, space or device.")],
+    kind: Annotated[
+        str, typer.Argument(metavar="KIND", help="study, space or device; or what a command prints: front, pick, ...")
+    ],
 ) -> None:
-    """Print the JSON Schema of a kind of file."""
+    """Print the JSON Schema of a kind of file.
+
+    Of the files that you write, or of the documents that commands print with --json (docs/json.md).
+    """
     from autocompress.config import json_schema, names
     from autocompress.errors import SpecError, did_you_mean
 
@@ -67,4 +72,9 @@ def schema(
         if kind == known:
             session_of(context).json(json_schema(known))
             return
-    raise SpecError(f"no kind of file is called {kind!r}; {did_you_mean(kind, kinds)}")
+    from autocompress.report.json_forms import DOCUMENTS
+
+    if kind in DOCUMENTS:
+        session_of(context).json(DOCUMENTS[kind])
+        return
+    raise SpecError(f"no kind of file is called {kind!r}; {did_you_mean(kind, (*kinds, *DOCUMENTS))}")

@@ -7,11 +7,13 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
+from autocompress.cli.completion import maximized, minimized
 from autocompress.cli.options import Force, Json, Storage, StudyName, note_force
 from autocompress.cli.session import Session, session_of
 
 if TYPE_CHECKING:
     from autocompress.report import Picked, PickedCascade
+    from autocompress.report.files import FormName, TextForm
 
 
 def pareto(
@@ -29,31 +31,27 @@ def pareto(
     The baseline first, then what is verified, then what is only estimated.
     """
     from autocompress import report as reports
-    from autocompress.assets import PAGE, PICTURE, check_file
     from autocompress.errors import SpecError
+    from autocompress.report.files import check_files, text_of, write_files
     from autocompress.store import Store
 
     session = session_of(context)
-    if sum([json, csv, markdown]) > 1:
-        raise SpecError("give one of --json, --csv and --markdown: each of them writes to stdout")
+    texts: dict[TextForm, bool] = {"json": json, "csv": csv, "markdown": markdown}
+    if sum(texts.values()) > 1:
+        raise SpecError(
+            "give one of --json, --csv and --markdown: each of them writes to stdout; "
+            f"`autocompress report {study}` writes any number of files"
+        )
+    given: dict[FormName, Path | None] = {"png": png, "html": html}
+    files: dict[FormName, Path] = {form: path for form, path in given.items() if path is not None}
     with Store.open(storage, create=False) as store:
-        for file, mark in ((png, PICTURE), (html, PAGE)):
-            if file:
-                check_file(file, mark, keep=store.places)
+        check_files(files, keep=store.places)
         front = reports.with_cascades(store, reports.front_report(store, study))
-    if png:
-        reports.as_png(front, png)
-        session.wrote(png)
-    if html:
-        reports.as_html(front, html)
-        session.wrote(html)
-    if json:
-        session.json(front.to_json())
-    elif csv:
-        session.text(reports.as_csv(front))
-    elif markdown:
-        session.text(reports.as_markdown(front))
-    elif not (png or html):
+    for path in write_files(front, files):
+        session.wrote(path)
+    for form in (form for form, asked in texts.items() if asked):
+        session.text(text_of(front, form))
+    if not files and not any(texts.values()):
         session.data(reports.as_table(front))
 
 
@@ -76,8 +74,12 @@ def pick(
     as_seen: Annotated[
         bool, typer.Option("--as-seen", help="The drop as validation data show it, which flatters whoever is chosen.")
     ] = False,
-    minimize: Annotated[str | None, typer.Option(metavar="METRIC", help="Take the lowest, e.g. latency_ms.")] = None,
-    maximize: Annotated[str | None, typer.Option(metavar="METRIC", help="Take the highest, e.g. quality.")] = None,
+    minimize: Annotated[
+        str | None, typer.Option(metavar="METRIC", help="Take the lowest, e.g. latency_ms.", autocompletion=minimized)
+    ] = None,
+    maximize: Annotated[
+        str | None, typer.Option(metavar="METRIC", help="Take the highest, e.g. quality.", autocompletion=maximized)
+    ] = None,
     knee: Annotated[bool, typer.Option("--knee", help="Take the knee of the front (the default).")] = False,
     candidate: Annotated[str | None, typer.Option(metavar="DIGEST", help="Take this one, if it fits.")] = None,
     runtime: Annotated[str | None, typer.Option(metavar="NAME", help="Only models that run in this runtime.")] = None,

@@ -10,24 +10,17 @@ from typing import Annotated, Any
 
 import typer
 
+from autocompress.cli.completion import stored_candidates, stored_studies
 from autocompress.cli.session import Session, session_of
-
-
-def stored_studies(incomplete: str) -> list[str]:
-    """Names for shell completion; nothing when there is no database to ask."""
-    from autocompress.errors import AutocompressError
-    from autocompress.store import Store
-
-    try:
-        with Store.open(None, create=False) as store:
-            return [study.name for study in store.studies() if study.name.startswith(incomplete)]
-    except AutocompressError:
-        return []
-
 
 StudyName = Annotated[str, typer.Argument(metavar="STUDY", help="A stored study.", autocompletion=stored_studies)]
 Candidate = Annotated[
-    str, typer.Argument(metavar="CANDIDATE", help="The beginning of a digest, or a candidate's number.")
+    str,
+    typer.Argument(
+        metavar="CANDIDATE",
+        help="The beginning of a digest, or a candidate's number.",
+        autocompletion=stored_candidates,
+    ),
 ]
 Storage = Annotated[
     str | None,

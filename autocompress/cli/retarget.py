@@ -6,6 +6,7 @@ from typing import Annotated, Final
 
 import typer
 
+from autocompress.cli.completion import named_devices
 from autocompress.cli.options import Json, Storage, StudyName
 from autocompress.cli.session import session_of
 
@@ -15,7 +16,12 @@ SCHEMA: Final = "autocompress.retarget/1"
 def retarget(
     context: typer.Context,
     study: StudyName,
-    device: Annotated[str, typer.Option(metavar="DEVICE", help="A hardware profile: its name, its file, or host.")],
+    device: Annotated[
+        str,
+        typer.Option(
+            metavar="DEVICE", help="A hardware profile: its name, its file, or host.", autocompletion=named_devices
+        ),
+    ],
     name: Annotated[
         str | None, typer.Option(metavar="NAME", help="Name of the new study. [default: STUDY-DEVICE]")
     ] = None,

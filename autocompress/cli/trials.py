@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import collections
 from collections.abc import Sequence
+from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any, Final
 
 import typer
@@ -14,7 +15,7 @@ from autocompress.cli.session import Session, session_of
 if TYPE_CHECKING:
     from autocompress.core.outcome import Measurements, Record
     from autocompress.core.parts import ModelParts
-    from autocompress.store import Finalist
+    from autocompress.store import Finalist, Store
 
 SCHEMA: Final = "autocompress.trials/1"
 SHOW_SCHEMA: Final = "autocompress.candidate/1"
@@ -27,6 +28,9 @@ def trials(
     state: Annotated[str | None, typer.Option(metavar="STATE", help=f"Only these: {', '.join(STATES)}.")] = None,
     json: Json = False,
     csv: Annotated[bool, typer.Option("--csv", help="Comma-separated values on stdout.")] = False,
+    parquet: Annotated[
+        Path | None, typer.Option("--parquet", metavar="FILE", help="All of them as in `study.to_pandas()`.")
+    ] = None,
     storage: Storage = None,
 ) -> None:
     """List the candidates that a search judged."""
@@ -41,6 +45,9 @@ def trials(
         raise SpecError(f"--state: unknown state {state!r}; {did_you_mean(state, STATES)}")
     with Store.open(storage, create=False) as store:
         row = store.study(study)
+        if parquet is not None:
+            _write_parquet(session, store, study, parquet, state)
+            return
         shape = parts_from_json(row.facts.get("shape"))
         records = [one for one in store.records(study) if state in (None, state_of(one))]
     rows = [_as_json(record, shape) for record in records]
@@ -51,6 +58,17 @@ def trials(
     else:
         _table(session, rows, tuple(row.objectives) if is_own(row.resolved) else _SHOWN)
         _causes(session, rows, study)
+
+
+def _write_parquet(session: Session, store: Store, study: str, path: Path, state: str | None) -> None:
+    from autocompress.assets import PARQUET, check_file, write_file
+    from autocompress.report.notebook import candidates_table
+    from autocompress.report.spreadsheet import parquet_bytes
+
+    check_file(path, PARQUET, keep=store.places)
+    table = candidates_table(store, study)
+    write_file(path, parquet_bytes(table if state is None else table[table["state"] == state]), PARQUET)
+    session.wrote(path)
 
 
 def show(

@@ -34,7 +34,7 @@ ADDRESS: Final = "RAY_ADDRESS"
 """The environment variable by which Ray itself finds a cluster; `local` means none."""
 
 _PROBE_SECONDS: Final = 5.0
-_QUIET: Final = {
+QUIET: Final = {
     "RAY_USAGE_STATS_ENABLED": "0",
     "RAY_AIR_NEW_OUTPUT": "0",
     "RAY_ACCEL_ENV_VAR_OVERRIDE_ON_ZERO": "0",
@@ -44,6 +44,7 @@ _QUIET: Final = {
     "RAY_TRAIN_ENABLE_V2_MIGRATION_WARNINGS": "0",
     "TRANSFORMERS_VERBOSITY": "error",
     "HF_HUB_DISABLE_PROGRESS_BARS": "1",
+    "HF_HUB_DISABLE_TELEMETRY": "1",
     "TOKENIZERS_PARALLELISM": "false",
 }
 
@@ -109,7 +110,7 @@ def cluster(*, workers: int, address: str | None = None) -> Iterator[Any]:
     started or joined; one that did not stand in time is started `_STARTS` times.
     """
     # ray reads these when it is imported, in this process and in every worker it starts
-    for name, value in _QUIET.items():
+    for name, value in QUIET.items():
         os.environ.setdefault(name, value)
     if address is None:
         os.environ["RAY_AUTH_MODE"] = "token"

@@ -23,9 +23,20 @@ from autocompress.core.spec import Bound, StudySpec
 from autocompress.errors import SpecError
 from autocompress.operators import OPERATORS
 from autocompress.planning.stages import as_planned
-from autocompress.report import FrontReport, Member, PickBounds, Picked, PickedCascade, front_report, pick, pick_cascade
+from autocompress.report import (
+    FrontReport,
+    Member,
+    PickBounds,
+    Picked,
+    PickedCascade,
+    front_report,
+    pick,
+    pick_cascade,
+    with_cascades,
+)
 from autocompress.report.comparing import ComparedCandidates, ComparedStudies, compare_candidates, compare_studies
 from autocompress.report.comparing.studies import ALLOWED_DROP
+from autocompress.report.files import FormName, check_files, write_files
 from autocompress.report.notebook import candidates_table, framed
 from autocompress.store import Store, StudyRow
 from autocompress.study.exports import export as export
@@ -84,6 +95,33 @@ class Study:
 
     def _repr_html_(self) -> str:
         return framed(self.pareto())
+
+    def report(
+        self,
+        *,
+        html: str | Path | None = None,
+        png: str | Path | None = None,
+        csv: str | Path | None = None,
+        parquet: str | Path | None = None,
+        markdown: str | Path | None = None,
+        json: str | Path | None = None,
+    ) -> list[Path]:
+        """Writes the front to as many files as are named, each in the place of an earlier one, and returns their paths.
+
+        Raises SpecError, having written nothing, where something else stands or two of them are the same file;
+        HostError where one cannot be written.
+        """
+        given: dict[FormName, str | Path | None] = {
+            "html": html,
+            "png": png,
+            "csv": csv,
+            "parquet": parquet,
+            "markdown": markdown,
+            "json": json,
+        }
+        files: dict[FormName, Path] = {form: Path(path) for form, path in given.items() if path is not None}
+        check_files(files, keep=self.store.places)
+        return write_files(with_cascades(self.store, self.pareto()), files)
 
     def compare(self, a: int | str, b: int | str) -> ComparedCandidates:
         """Two candidates of the study, each by its number or the beginning of its digest: where their policies part,

@@ -1,5 +1,5 @@
 """Puts what is generated into README.md and docs/, between its markers: the kept figures, the keys of a study, and the
-models and tasks there are.
+models and tasks there are, the JSON documents, and what tests are about.
 
     python studies/benchmarks/documents.py [--check]
 
@@ -18,6 +18,8 @@ from functools import partial
 from pathlib import Path
 from typing import Any
 
+import expectations
+import json_docs
 import study_keys
 import supported
 
@@ -292,6 +294,9 @@ def parts() -> dict[str, Callable[[], str]]:
         "operators": study_keys.operators,
         "supported": supported.table,
         "tasks": supported.tasks,
+        "json": json_docs.tables,
+        "json-others": json_docs.others,
+        "expectations": expectations.table,
     }
 
 

@@ -44,6 +44,7 @@ def written(path: Path) -> dict[str, Any]:
     return found
 
 
+@pytest.mark.expectation(3)
 def test_init_writes_a_study_that_check_finds_in_order(folder: Path, run: Run, model: Path, data: Path) -> None:
     ended = run("init", str(model), "--data", data.name, "--max-latency", "5 ms", "--minutes", "3", "--max-drop", "2pt")
     assert (ended.code, ended.out) == (0, ""), ended.err

@@ -15,6 +15,7 @@ from .given_exports import with_folders
 QUICKSTART = ROOT / "studies" / "quickstart.yaml"
 
 
+@pytest.mark.expectation(32)
 def test_rm_asks_unless_told_not_to(store: Store, process: Run, run: Run) -> None:
     ended = process("rm", "quickstart")
     assert ended.code == 2
@@ -23,6 +24,7 @@ def test_rm_asks_unless_told_not_to(store: Store, process: Run, run: Run) -> Non
     assert store.studies() == []
 
 
+@pytest.mark.expectation(4)
 def test_check_reports_every_file(run: Run, folder: Path) -> None:
     bad = folder / "bad.yaml"
     bad.write_text("name: x\nversion: 1\nsteps: 3\nstepz: 4\n")
@@ -34,6 +36,7 @@ def test_check_reports_every_file(run: Run, folder: Path) -> None:
     assert (missing.code, missing.out) == (3, "nope.yaml: no such file\n")
 
 
+@pytest.mark.expectation(3)
 @pytest.mark.parametrize("kind", ["study", "space", "device"])
 def test_schema_prints_a_json_schema(run: Run, kind: str) -> None:
     assert json.loads(run("schema", kind).out)["$schema"].startswith("https://json-schema.org")
@@ -58,6 +61,7 @@ def test_a_broken_space_does_not_hide_the_others(run: Run, folder: Path) -> None
     assert rows["bert-small"]["steps"]
 
 
+@pytest.mark.expectation(5)
 def test_doctor_leaves_nothing_behind(run: Run, folder: Path) -> None:
     ended = run("doctor", "--json")
     findings = {one["name"]: one for one in json.loads(ended.out)["findings"]}
@@ -68,6 +72,7 @@ def test_doctor_leaves_nothing_behind(run: Run, folder: Path) -> None:
     assert list(folder.iterdir()) == []
 
 
+@pytest.mark.expectation(5, 10)
 def test_doctor_ends_with_4_when_the_database_cannot_be_used(run: Run, folder: Path) -> None:
     (folder / "notes.db").write_text("not a database at all, but some text of sixteen bytes or more")
     ended = run("doctor", "--storage", "notes.db")
@@ -101,6 +106,7 @@ def test_db_upgrade_leaves_a_new_database_as_it_is(store: Store, run: Run) -> No
     assert "at the newest schema" in ended.err
 
 
+@pytest.mark.expectation(7)
 def test_a_dry_run_stores_and_fetches_nothing(run: Run, folder: Path) -> None:
     ended = run("run", str(QUICKSTART), "--dry-run", "--trials", "7", "--name", "mine")
     assert ended.code == 0

@@ -44,6 +44,7 @@ def test_rm_leaves_files_that_are_another_database_s_or_are_to_be_kept(store: St
     assert kept.exists()
 
 
+@pytest.mark.expectation(32)
 def test_gc_frees_checkpoints_of_finished_studies_and_old_drafts(store: Store, run: Run, cache: Path) -> None:
     training = write(store.folder("quickstart") / "training" / "d" / "checkpoint.safetensors", 3_000_000)
     model = write(store.folder("quickstart") / "d" / "model.onnx", 10)

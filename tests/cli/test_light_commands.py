@@ -43,6 +43,7 @@ def storage(tmp_path: Path) -> Path:
     return tmp_path / "study.db"
 
 
+@pytest.mark.expectation(1, 4)
 def test_help_check_pareto_pick_and_retarget_load_neither_torch_nor_ray(storage: Path) -> None:
     lines = [
         "--help",

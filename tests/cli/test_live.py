@@ -112,6 +112,7 @@ def test_a_search_with_a_limit_ends_with_it() -> None:
     assert tally_in_words(Tally(target=5, limit=120.0)).endswith("2:00 left")
 
 
+@pytest.mark.expectation(8)
 def test_the_view_fits_a_narrow_terminal_and_tells_the_end_of_a_stage() -> None:
     now = [0.0]
     view = LiveView(clock=lambda: now[0])
@@ -128,6 +129,7 @@ def test_the_view_fits_a_narrow_terminal_and_tells_the_end_of_a_stage() -> None:
     assert max(map(len, text.splitlines())) <= 80
 
 
+@pytest.mark.expectation(8)
 def test_quiet_says_nothing(capsys: pytest.CaptureFixture[str]) -> None:
     with watching(Session(quiet=True)) as observer:
         observer.stage("search")
@@ -136,6 +138,7 @@ def test_quiet_says_nothing(capsys: pytest.CaptureFixture[str]) -> None:
     assert capsys.readouterr() == ("", "")
 
 
+@pytest.mark.expectation(8)
 def test_without_a_terminal_there_are_lines(capsys: pytest.CaptureFixture[str]) -> None:
     with watching(Session()) as observer:
         observer.note("latency_ms can reach 0.6 to 14")

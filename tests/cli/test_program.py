@@ -46,6 +46,7 @@ def test_reading_loads_no_heavy_library(store: Store, process: Run, command: tup
     assert not set(HEAVY) & set(loaded)
 
 
+@pytest.mark.expectation(1)
 def test_help_loads_neither_the_database_nor_the_schemas(process: Run) -> None:
     """Half a second is what `--help` may take on a slow laptop; these three cost 0.35 s there."""
     ended = process("--help", program=LOADED)
@@ -53,6 +54,7 @@ def test_help_loads_neither_the_database_nor_the_schemas(process: Run) -> None:
     assert "Exit codes: 0 all is well" in ended.out
 
 
+@pytest.mark.expectation(1)
 def test_version_names_everything_at_work(run: Run) -> None:
     ended = run("--version")
     assert ended.code == 0
@@ -60,6 +62,7 @@ def test_version_names_everything_at_work(run: Run) -> None:
     assert names == ["python", "autocompress", "torch", "transformers", "onnxruntime", "optuna", "ray"]
 
 
+@pytest.mark.expectation(10)
 def test_a_usage_error_ends_with_2(run: Run) -> None:
     for arguments in (("nope",), ("pick",), ("pick", "x", "--max-latency-ms", "fast"), ("run", "q", "--workers", "-1")):
         ended = run(*arguments)
@@ -67,11 +70,13 @@ def test_a_usage_error_ends_with_2(run: Run) -> None:
         assert "Usage: autocompress" in ended.err
 
 
+@pytest.mark.expectation(30)
 def test_a_known_error_has_no_traceback_unless_asked_for(store: Store, run: Run) -> None:
     assert "Traceback" not in run("pareto", "nope").err
     assert "Traceback" in run("pareto", "nope", "--debug").err
 
 
+@pytest.mark.expectation(10, 30)
 def test_an_unexpected_error_ends_with_1_and_leaves_its_traceback_in_a_file(store: Store, run: Run) -> None:
     with store.lease("quickstart") as lease:
         store.set_fact(lease, "device", "edited by hand, with SQL")
@@ -86,6 +91,7 @@ def test_an_unexpected_error_ends_with_1_and_leaves_its_traceback_in_a_file(stor
     file.unlink()
 
 
+@pytest.mark.expectation(10, 11)
 @pytest.mark.parametrize(
     ("study", "said"),
     [("quickstart", "Go on with `autocompress resume quickstart`"), ("new", "nothing was stored yet")],
@@ -108,6 +114,7 @@ def test_a_closed_pipe_is_no_fault(store: Store, process: Run) -> None:
     assert "unexpected" not in process(program=program).err
 
 
+@pytest.mark.expectation(8)
 def test_no_color_is_honoured(store: Store, run: Run, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("TERM", "xterm-256color")  # a dumb terminal has no colours, whatever is forced
     monkeypatch.setenv("FORCE_COLOR", "1")

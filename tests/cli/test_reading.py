@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import os
 from pathlib import Path
 
 import pytest
@@ -25,6 +26,7 @@ READS = (
 )
 
 
+@pytest.mark.expectation(9)
 @pytest.mark.parametrize("command", READS, ids=" ".join)
 def test_every_read_command_prints_one_versioned_json_document(
     store: Store, run: Run, command: tuple[str, ...]
@@ -56,6 +58,7 @@ def test_pick_as_json_has_the_keys_of_the_acceptance(store: Store, run: Run) -> 
     assert tree["digest"] == store.record("quickstart", 3).candidate.digest
 
 
+@pytest.mark.expectation(9, 22)
 def test_pick_says_why_on_stdout_and_what_next_on_stderr(store: Store, run: Run) -> None:
     ended = run("pick", "quickstart")
     assert "It is the knee of the 4 verified finalists" in ended.out
@@ -63,6 +66,7 @@ def test_pick_says_why_on_stdout_and_what_next_on_stderr(store: Store, run: Run)
     assert run("pick", "quickstart", "--quiet").err == ""
 
 
+@pytest.mark.expectation(10)
 def test_pick_ends_with_3_when_nothing_fits(store: Store, run: Run) -> None:
     ended = run("pick", "quickstart", "--max-latency-ms", "0.1")
     assert (ended.code, ended.out) == (3, "")
@@ -97,6 +101,38 @@ def test_two_forms_at_once_are_refused(store: Store, run: Run) -> None:
     assert "give one of --json, --csv and --markdown" in ended.err
 
 
+def test_report_writes_as_many_files_as_are_named(store: Store, run: Run, folder: Path) -> None:
+    ended = run("report", "quickstart", "--csv", "front.csv", "--json", "front.json", "--markdown", "front.md")
+    assert (ended.code, ended.out) == (0, "")
+    assert ended.err.split() == ["wrote", "front.csv", "wrote", "front.md", "wrote", "front.json"]
+    assert json.loads((folder / "front.json").read_text()) == json.loads(run("pareto", "quickstart", "--json").out)
+    ended = run("report", "quickstart")
+    assert ended.code == 2
+    assert "report: names no file to write; give one or more of --html FILE, --png FILE" in ended.err
+
+
+@pytest.mark.expectation(28)
+def test_trials_are_written_as_csv_json_and_parquet(store: Store, run: Run, folder: Path) -> None:
+    import pandas
+
+    assert run("trials", "quickstart", "--csv").out.startswith("number,digest,state")
+    assert len(json.loads(run("trials", "quickstart", "--json").out)["trials"]) == 18
+    assert run("trials", "quickstart", "--parquet", "all.parquet").err == "wrote all.parquet\n"
+    assert run("trials", "quickstart", "--state", "failed", "--parquet", "all.parquet").code == 0
+    failed = pandas.read_parquet(folder / "all.parquet")
+    assert failed["why"].tolist() == ["score: RuntimeError: boom [bold]"]
+
+
+@pytest.mark.expectation(17)
+def test_libraries_are_told_to_tell_nobody(store: Store, run: Run, monkeypatch: pytest.MonkeyPatch) -> None:
+    from autocompress.runners.cluster import QUIET
+
+    monkeypatch.delenv("HF_HUB_DISABLE_TELEMETRY", raising=False)
+    assert run("studies").code == 0
+    assert os.environ["HF_HUB_DISABLE_TELEMETRY"] == "1"
+    assert (QUIET["RAY_USAGE_STATS_ENABLED"], QUIET["HF_HUB_DISABLE_TELEMETRY"]) == ("0", "1")
+
+
 def test_trials_can_be_narrowed_to_a_state(store: Store, run: Run) -> None:
     rows = json.loads(run("trials", "quickstart", "--state", "infeasible", "--json").out)["trials"]
     assert [(row["number"], row["constraint"]) for row in rows] == [(16, "size_mb <= 60")]
@@ -105,6 +141,7 @@ def test_trials_can_be_narrowed_to_a_state(store: Store, run: Run) -> None:
     assert "did you mean 'failed'" in ended.err
 
 
+@pytest.mark.expectation(14)
 def test_failures_are_told_by_cause_and_without_their_escape_codes(store: Store, run: Run) -> None:
     ended = run("trials", "quickstart")
     assert "score: RuntimeError: boom [bold]" in ended.out
@@ -122,6 +159,7 @@ def test_trials_as_csv_hold_no_formula(folder: Path, run: Run) -> None:
     assert ",'=HYPERLINK(1)," in run("trials", "sheet", "--csv").out
 
 
+@pytest.mark.expectation(23)
 def test_show_finds_a_candidate_by_number_or_digest(store: Store, run: Run) -> None:
     digest = store.record("quickstart", 2).candidate.digest
     by_number, by_digest = (json.loads(run("show", "quickstart", ref, "--json").out) for ref in ("2", digest[:7]))
@@ -131,6 +169,7 @@ def test_show_finds_a_candidate_by_number_or_digest(store: Store, run: Run) -> N
     assert by_number["explained"]["layers"][5]["bits"] == "removed"
 
 
+@pytest.mark.expectation(24)
 def test_two_studies_or_two_candidates_of_one_are_compared(store: Store, run: Run, folder: Path) -> None:
     given.finished(store, "again")
     tree = json.loads(run("compare", "quickstart", "again", "--max-quality-drop", "2%", "--json").out)
@@ -153,6 +192,7 @@ def test_only_verified_candidates_are_exported(store: Store, run: Run, folder: P
     assert not (folder / "picked").exists()
 
 
+@pytest.mark.expectation(32)
 def test_the_list_counts_candidates_and_verified_models(store: Store, run: Run) -> None:
     (row,) = json.loads(run("list", "--json").out)["studies"]
     assert (row["name"], row["state"], row["counts"]["candidates"], row["counts"]["verified"]) == (
@@ -160,6 +200,7 @@ def test_the_list_counts_candidates_and_verified_models(store: Store, run: Run) 
     )  # fmt: skip
 
 
+@pytest.mark.expectation(30)
 def test_an_unknown_study_ends_with_3_and_the_nearest_name(store: Store, run: Run) -> None:
     for command in (("pareto",), ("pick",), ("trials",), ("explain",), ("resume",), ("rm", "--yes")):
         ended = run(command[0], "quikstart", *command[1:])
@@ -235,6 +276,7 @@ def test_the_first_line_of_every_help_is_whole(run: Run, monkeypatch: pytest.Mon
         assert max(map(len, run(command, "--help").out.splitlines())) <= 80
 
 
+@pytest.mark.expectation(19)
 def test_the_baseline_is_called_so(store: Store, run: Run) -> None:
     ended = run("show", "quickstart", "0")
     assert "the baseline, the uncompressed model" in ended.out

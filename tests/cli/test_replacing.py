@@ -220,6 +220,7 @@ while True:
 """
 
 
+@pytest.mark.expectation(25)
 def test_killed_at_any_moment_a_whole_export_stands_and_nothing_is_left_beside_it(
     digests: list[str], run: Run, folder: Path
 ) -> None:

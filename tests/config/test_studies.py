@@ -252,6 +252,7 @@ def test_files_in_deeper_folders_are_named_with_them(folder: Path) -> None:
     assert locate("study", "benchmarks/pareto") == Path("studies/benchmarks/pareto.yaml")
 
 
+@pytest.mark.expectation(4)
 def test_what_cannot_be_found_gets_the_nearest_name(folder: Path, operators: Operators) -> None:
     with pytest.raises(NotFoundError, match="no study is called 'quickstrat'; did you mean 'quickstart'"):
         load_study("quickstrat", operators=operators)
@@ -278,6 +279,7 @@ def test_knobs_are_read_by_their_keys(folder: Path) -> None:
     }
 
 
+@pytest.mark.expectation(4)
 def test_all_mistakes_are_told_at_once_with_line_and_path(folder: Path, operators: Operators) -> None:
     (folder / "mine.yaml").write_text(
         "name: mine\nversion: '1'\nmodel: {path: m, pth: m}\n"

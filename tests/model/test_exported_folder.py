@@ -201,6 +201,7 @@ def test_one_text_has_one_answer_and_none_has_none(made: Exported) -> None:
         classifier(nothing)
 
 
+@pytest.mark.expectation(26)
 def test_the_example_the_loader_and_plain_onnx_runtime_answer_alike(made: Exported) -> None:
     import onnxruntime
     from tokenizers import Tokenizer

@@ -100,6 +100,7 @@ def test_two_intervals_make_one_of_their_difference_that_is_wider_than_either() 
     assert times.interval == pytest.approx((0.5 / 1.25**2**0.5, 0.5 * 1.25**2**0.5))
 
 
+@pytest.mark.expectation(24, 29)
 def test_answers_to_single_rows_pair_what_nothing_else_does(store: Store) -> None:
     apart = {one.metric: one for one in compare_candidates(store, "quickstart", 3, 4).deltas}
     assert apart["test_quality"].how == "two intervals"
@@ -166,6 +167,7 @@ def faster(quality: float, test: float, latency_ms: float, size_mb: float) -> Me
     return given.exported(quality, test, 0.5 * latency_ms, size_mb)
 
 
+@pytest.mark.expectation(24)
 def test_two_studies_share_one_reference_point(store: Store) -> None:
     given.finished(store, "other", measured=faster)
     set_facts(store, "other", {"reference_point": {"quality": 0.1, "latency_ms": 30.0, "size_mb": 90.0}})

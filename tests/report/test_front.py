@@ -111,6 +111,7 @@ def test_without_paired_intervals_those_that_meet_the_best_ones_are_ties(store: 
     assert found == (Tie("quality", 1, (4, 3, 2, 1), paired=False),)
 
 
+@pytest.mark.expectation(29)
 def test_ties_are_told_by_paired_intervals_against_the_best_in_the_order_of_the_table(store: Store) -> None:
     """Number 1 is the best in accuracy and 4 the fastest; intervals of the values would tie all four in accuracy."""
     quality = {"1-2": [-0.006, -0.01, 0.001], "1-3": [-0.009, -0.02, -0.002], "1-4": [-0.02, -0.03, -0.01]}

@@ -5,6 +5,8 @@ from __future__ import annotations
 import html
 import re
 
+import pytest
+
 from autocompress.report import front_report, pick
 from autocompress.report.html import page
 from autocompress.store import Store
@@ -25,6 +27,7 @@ def test_a_study_is_a_table_with_a_row_for_each_candidate(store: Store) -> None:
     assert table.loc[table["state"] == "infeasible", "why"].tolist() == ["size_mb <= 60"]
 
 
+@pytest.mark.expectation(33)
 def test_the_best_is_what_pick_takes_by_itself(store: Store) -> None:
     study = Study(store, "quickstart")
     assert study.best is not None

@@ -15,11 +15,13 @@ from autocompress.store import Store
 from . import given
 
 
+@pytest.mark.expectation(22)
 def test_without_a_rule_the_knee_is_picked(store: Store) -> None:
     assert pick(store, "quickstart").member.number == 2
     assert pick(store, "quickstart", knee=True).member.knee
 
 
+@pytest.mark.expectation(22)
 def test_the_fastest_within_a_quality_drop_is_picked_and_explained(store: Store) -> None:
     picked = pick(store, "quickstart", bounds=PickBounds(max_quality_drop=0.01), minimize="latency_ms")
     assert picked.member.number == 3

@@ -58,6 +58,7 @@ def printed(renderable: object, *, width: int = 200) -> str:
     return file.getvalue()
 
 
+@pytest.mark.expectation(19, 21)
 def test_the_table_shows_baseline_knee_differences_and_where_numbers_come_from(store: Store) -> None:
     text = printed(as_table(front_report(store, "quickstart")))
     (baseline,) = (line for line in text.splitlines() if line.strip().startswith("baseline"))
@@ -292,6 +293,7 @@ def test_numbers_stay_numbers_in_csv(store: Store) -> None:
     assert best["latency_ms_source"] == "measured"
 
 
+@pytest.mark.expectation(27)
 def test_markdown_lists_what_is_verified_and_escapes_the_rest(hostile: Store) -> None:
     text = as_markdown(front_report(hostile, "quickstart"))
     assert text.count("\n| ") == 1 + 1 + 4, "the head, the baseline and four members"
@@ -322,6 +324,7 @@ class Page(HTMLParser):
         assert self.open.pop() == tag
 
 
+@pytest.mark.expectation(27)
 def test_the_page_is_one_file_without_a_request_and_runs_its_own_script_alone(hostile: Store, tmp_path: Path) -> None:
     file = tmp_path / "front.html"
     as_html(front_report(hostile, "quickstart"), file)

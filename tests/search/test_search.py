@@ -55,6 +55,7 @@ class LossyRunner:
     def close(self) -> None: ...
 
 
+@pytest.mark.expectation(18, 19)
 def test_the_budget_is_exact_and_the_baseline_comes_first(database: Path) -> None:
     tally = run_search(database, budget=Budget(25))
     with Store.open(str(database)) as store:
@@ -99,6 +100,7 @@ def test_outcomes_hold_what_was_known_before_and_what_was_found(database: Path) 
     assert all({m.metric for m in each} == {"quality", "latency_ms", "size_mb"} for each in found.values())
 
 
+@pytest.mark.expectation(20)
 def test_a_repeated_policy_is_answered_from_the_store(database: Path) -> None:
     tiny = SearchSpace(
         "tiny", 1, (StepSpace("shrink", "layers.0", {"size": Choice((1, 2, 3))}, targets=("layers.0",)),)
@@ -232,6 +234,7 @@ def test_a_stopped_search_waits_for_what_is_in_flight_for_seconds_only(database:
         assert store.counts(STUDY).pending == 1, "it waits to be run again"
 
 
+@pytest.mark.expectation(15)
 def test_too_many_failures_stop_the_search_and_name_the_cause(database: Path) -> None:
     def broken(policy: CompressionPolicy) -> Outcome:
         return Failed("score", "ValueError", "no such thing")
@@ -242,6 +245,7 @@ def test_too_many_failures_stop_the_search_and_name_the_cause(database: Path) ->
         assert store.counts(STUDY).failed == 5
 
 
+@pytest.mark.expectation(11)
 def test_a_stop_finishes_what_is_running_and_asks_nothing_more(database: Path) -> None:
     seen: list[int] = []
 
@@ -255,6 +259,7 @@ def test_a_stop_finishes_what_is_running_and_asks_nothing_more(database: Path) -
     assert counts.running == counts.pending == 0
 
 
+@pytest.mark.expectation(18)
 def test_time_is_a_budget_too_and_counts_over_interruptions(database: Path) -> None:
     now = [0.0]
 

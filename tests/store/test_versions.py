@@ -78,6 +78,7 @@ def test_a_database_of_the_first_schema_opens_with_everything_in_it(tmp_path: Pa
             assert given.finish(store, lease, 4, given.evaluated(0.99, 0.5), attempt=2)
 
 
+@pytest.mark.expectation(34)
 def test_a_database_of_an_older_schema_is_upgraded_on_request_with_a_backup(file: Path) -> None:
     """An empty version table stands for schema 0: there is no older release yet."""
     with closing(sqlite3.connect(file)) as made:

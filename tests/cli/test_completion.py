@@ -1,0 +1,63 @@
+"""What the shell is offered at each place of a command line."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+
+import pytest
+
+from autocompress.store import Store
+from tests.report import given
+
+from .conftest import Run
+
+Offered = Callable[..., list[str]]
+
+
+@pytest.fixture
+def offered(run: Run, monkeypatch: pytest.MonkeyPatch) -> Offered:
+    """What bash is told of the last word of a line."""
+
+    def call(*line: str) -> list[str]:
+        monkeypatch.setenv("_AUTOCOMPRESS_COMPLETE", "complete_bash")
+        monkeypatch.setenv("COMP_WORDS", " ".join(["autocompress", *line]))
+        monkeypatch.setenv("COMP_CWORD", str(len(line)))
+        found = run().out.split()
+        monkeypatch.delenv("_AUTOCOMPRESS_COMPLETE")
+        return found
+
+    return call
+
+
+@pytest.mark.expectation(6)
+def test_commands_studies_and_candidates_are_offered(store: Store, offered: Offered) -> None:
+    digests = [one.candidate.digest[:8] for one in store.records("quickstart")]
+    assert set(offered("comp")) == {"compare", "compress"}
+    assert offered("pareto", "qu") == ["quickstart"]
+    found = offered("show", "quickstart", "")
+    assert sorted(found) == sorted(digests)
+    assert found[:4] == digests[1:5]  # the verified ones
+    assert offered("show", "quickstart", digests[2][:4]) == [digests[2]]
+
+
+@pytest.mark.expectation(6)
+def test_two_studies_or_a_study_and_its_candidates_are_offered_to_compare(store: Store, offered: Offered) -> None:
+    given.study(store, "other")
+    digests = {one.candidate.digest[:8] for one in store.records("quickstart")}
+    assert set(offered("compare", "")) == {"other", "quickstart"}
+    assert {*digests, "other"} <= set(offered("compare", "quickstart", ""))
+    assert set(offered("compare", "quickstart", "2", "")) == digests
+
+
+@pytest.mark.expectation(6)
+def test_devices_and_metrics_are_offered(offered: Offered) -> None:
+    assert "xeon-2core" in offered("devices", "xe")
+    assert {"host", "xeon-2core"} <= set(offered("compress", "m", "--device", ""))
+    assert offered("pick", "quickstart", "--minimize", "lat") == ["latency_ms"]
+    assert offered("pick", "quickstart", "--maximize", "") == ["quality", "throughput"]
+
+
+def test_without_a_database_nothing_is_offered_and_nothing_made(run: Run, offered: Offered) -> None:
+    assert offered("pareto", "") == []
+    assert offered("show", "quickstart", "") == []
+    assert run("list").code == 3
