@@ -26,7 +26,7 @@ from autocompress.distill import Objective, answers, predict, seconds_of_steps
 from autocompress.distill.training import autocast, compute_again
 from autocompress.errors import CandidateError, SpecError
 from autocompress.finalists.recovery import work_of
-from autocompress.inputs.examples import in_parts
+from autocompress.inputs.examples import AREA, area, in_parts
 from autocompress.planning.stages import Measured
 from autocompress.study.preflight import some_of
 from autocompress.tasks import Batch, Rows, Scoring, batches
@@ -34,6 +34,8 @@ from autocompress.teacher.teacher import FirstLook, first_look
 
 _BATCH: Final = 32
 """Rows that are answered at a time, as everywhere."""
+_AREA: Final = AREA // 4
+"""How much of rows is enough to time what takes as long for each of them."""
 _QUANTILES: Final = (0.375, 0.625, 0.125, 0.875)
 """Batches that stand for equal shares of all: rows of similar length share one. The middle ones first."""
 
@@ -95,9 +97,17 @@ def _typical(rows: Rows, size: int) -> list[Batch]:
     return [rows.batch(order[start : start + size]) for start in starts]
 
 
+def _few(rows: Rows, size: int) -> int:
+    """Rows that stand for a batch of so many: all where they are short, for batches of long ones are computed in parts
+    (`inputs.examples.in_parts`)."""
+    middle = int(np.median(rows.lengths))
+    return max(1, min(size, _AREA // area(max(1, middle))))
+
+
 def _forward(spec: StudySpec, look: FirstLook) -> float:
     """Seconds of a row on the threads that there are."""
-    data = _typical(look.task.examples("train"), _BATCH)
+    train = look.task.examples("train")
+    data = _typical(train, _few(train, _BATCH))
     predict(look.model, data[:1], precision=spec.teacher.precision)
     began = time.perf_counter()
     predict(look.model, data, precision=spec.teacher.precision)
@@ -109,14 +119,16 @@ def _teacher_step(spec: StudySpec, look: FirstLook) -> float:
     task, training = look.task, spec.teacher.training
     look.model.requires_grad_(True)
     goal = answers(lambda out, batch: task.loss(out, batch.targets, label_smoothing=training.label_smoothing))
-    data = _typical(task.examples("train"), training.batch_size)
-    return statistics.fmean(seconds_of_steps(look.model, data, goal, spec=training))
+    train, size = task.examples("train"), training.batch_size
+    few = _few(train, size)
+    return statistics.fmean(seconds_of_steps(look.model, _typical(train, few), goal, spec=training)) * size / few
 
 
 def _beside_others(spec: StudySpec, look: FirstLook, anatomy: Anatomy, *, at_once: int) -> tuple[float, float]:
     """Seconds of a row's forward pass and of a finalist's step, on one core while the others do the same."""
     train, size = look.task.examples("train"), spec.finalists.training.batch_size
-    order = np.unique(np.concatenate([batch.rows for batch in _typical(train, size)]))
+    few = _few(train, size)
+    order = np.unique(np.concatenate([batch.rows for batch in _typical(train, few)]))
     some = train.take(order)
     logits = predict(look.model, batches(some, _BATCH), precision=spec.teacher.precision)
     distillation = _answers_alone(spec.finalists.distillation)
@@ -124,7 +136,7 @@ def _beside_others(spec: StudySpec, look: FirstLook, anatomy: Anatomy, *, at_onc
     look.model.requires_grad_(True)
     if spec.finalists.freeze_embeddings and anatomy.reads_words:
         anatomy.word_embeddings.requires_grad_(False)
-    data = _typical(some, size)
+    data = _typical(some, few)
     with ThreadPoolExecutor(at_once) as pool:
         look.model.eval()
         forward = pool.map(lambda _: _forward(spec, look), range(at_once))
@@ -136,7 +148,7 @@ def _beside_others(spec: StudySpec, look: FirstLook, anatomy: Anatomy, *, at_onc
         compute_again(look.model, longest=max(batch.mask.shape[1] for batch in data))
         step(data[0])
         steps = [one for taken in pool.map(lambda _: [step(batch) for batch in data], range(at_once)) for one in taken]
-    return lone_forward, statistics.fmean(steps)
+    return lone_forward, statistics.fmean(steps) * size / few
 
 
 def _gradients(model: torch.nn.Module, objective: Objective, precision: str, batch: Batch) -> float:
