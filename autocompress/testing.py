@@ -189,14 +189,17 @@ def family_contract(model: Any, families: Mapping[str, Any]) -> None:
     assert {t.data_ptr() for t in small.model.parameters()} == {t.data_ptr() for t in model.parameters()}
     layers = [layer.index for layer in small.layers]
     small.keep_layers([layers[0], layers[-1]])
-    small.keep_heads(layers[-1], [small.layer(layers[-1]).heads - 1])
-    small.keep_channels(layers[0], range(0, small.layer(layers[0]).width, 2))
+    small.keep_heads(layers[-1], [small.layer(layers[-1]).of_attention.heads - 1])
+    small.keep_channels(layers[0], range(0, small.layer(layers[0]).of_feed_forward.width, 2))
+    halves = whole.copy()
+    halves.remove_block(layers[0], "feed_forward")
+    halves.remove_block(layers[-1], "attention")
     assert len(whole.layers) == len(layers), "surgery on a copy reached the original"
     ids = torch.randint(5, 90, (3, 13), generator=torch.Generator().manual_seed(0))
     mask = torch.ones_like(ids)
     mask[1, 9:] = 0
     ids[1, 9:] = int(model.config.pad_token_id or 0)
-    for anatomy in (whole, small):
+    for anatomy in (whole, small, halves):
         counted = sum(parameter.numel() for parameter in anatomy.model.parameters())
         assert parameters(anatomy.shape()) == counted, f"counted {parameters(anatomy.shape())} of {counted} parameters"
         with torch.inference_mode():

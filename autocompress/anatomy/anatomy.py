@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 import copy
-from collections.abc import Mapping, Sequence
-from typing import Any, Final, cast
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import replace
+from typing import Any, Final, Literal, cast
 
 import torch
 from torch import Tensor, nn
@@ -20,6 +21,7 @@ from autocompress.anatomy.int8 import Int8Embedding, Int8Linear, tell_padding
 from autocompress.anatomy.kept_rows import KeptRows, renumber
 from autocompress.anatomy.moments import Moments, moments, powers
 from autocompress.anatomy.narrowing import KEPT_HIDDEN, Reading, Stream, kept_hidden, narrow
+from autocompress.anatomy.passing import Nothing, put_in_place
 from autocompress.anatomy.refusing import family_of
 from autocompress.anatomy.sparse import Criterion, sparse, sparsity_of
 from autocompress.anatomy.weights import (
@@ -45,6 +47,9 @@ ACTIVATIONS: Final = ("gelu", "gelu_new", "gelu_pytorch_tanh", "relu")
 
 _TYPES: Final = "token_type_embeddings"
 """The table that tells the two texts of a pair apart."""
+
+Block = Literal["attention", "feed_forward"]
+"""Half of a layer."""
 
 _LIMITS, _RELIEF = ".limits", ".relief"
 
@@ -185,25 +190,46 @@ class Anatomy:
         self._stack.put(nn.ModuleList([layer.module for layer in self.layers]))
         self.model._autocompress_layers = tuple(layer.index for layer in self.layers)  # type: ignore[assignment]
 
+    def remove_block(self, index: int, block: Block) -> None:
+        """The attention or the feed-forward block of a layer goes with its normalisation: what went into it goes on to
+        what comes behind. A layer that has no block left goes too."""
+        layer = self.layer(index)
+        if layer.mixes is None or layer.feeds is None:
+            self.keep_layers([one.index for one in self.layers if one.index != index])
+            return
+        if block == "attention":
+            mixes = layer.mixes
+            put_in_place(layer.module, mixes.norm, nn.Identity())
+            if mixes.output.owner is not mixes.query.owner:
+                mixes.output.put(Nothing())
+            put_in_place(layer.module, mixes.query.owner, Nothing(attends=True))
+            left = replace(layer, mixes=None)
+        else:
+            put_in_place(layer.module, layer.feeds.norm, nn.Identity())
+            layer.feeds.up.put(nn.Identity())
+            layer.feeds.down.put(Nothing())
+            left = replace(layer, feeds=None)
+        self.layers = [left if one.index == index else one for one in self.layers]
+
     def keep_heads(self, index: int, heads: Sequence[int]) -> None:
         """Only these heads of a layer stay, in the given order."""
-        layer = self.layer(index)
-        channels = torch.cat([torch.arange(h * layer.head_size, (h + 1) * layer.head_size) for h in heads])
-        for slot in (layer.query, layer.key, layer.value):
+        block = self.layer(index).of_attention
+        channels = torch.cat([torch.arange(h * block.head_size, (h + 1) * block.head_size) for h in heads])
+        for slot in (block.query, block.key, block.value):
             slot.put(self._cut(slot.linear, outputs=channels))
-        layer.output.put(self._cut(layer.output.linear, inputs=channels))
+        block.output.put(self._cut(block.output.linear, inputs=channels))
         for name, counts in self.family.counters:
-            setattr(layer.query.owner, name, len(heads) if counts == "heads" else len(channels))
+            setattr(block.query.owner, name, len(heads) if counts == "heads" else len(channels))
 
     def take_form(self, index: int, form: AttentionForm) -> None:
         """The attention of a layer has this form from now on."""
-        put_form(self.layer(index).query.owner, form)
+        put_form(self.layer(index).of_attention.query.owner, form)
 
     def keep_channels(self, index: int, channels: Sequence[int]) -> None:
         """Only these feed-forward channels of a layer stay, in the given order."""
-        layer, kept = self.layer(index), torch.tensor(list(channels))
-        layer.up.put(self._cut(layer.up.linear, outputs=kept))
-        layer.down.put(self._cut(layer.down.linear, inputs=kept))
+        block, kept = self.layer(index).of_feed_forward, torch.tensor(list(channels))
+        block.up.put(self._cut(block.up.linear, outputs=kept))
+        block.down.put(self._cut(block.down.linear, inputs=kept))
 
     @property
     def hidden(self) -> tuple[int, ...]:
@@ -221,14 +247,20 @@ class Anatomy:
     def _stream(self) -> Stream:
         parts = self._embeddings
         tables = (parts.word, parts.position, *parts.constant) if parts.projection is None else ()
-        writers = [slot.linear for layer in self.layers for slot in (layer.output, layer.down)]
+        writers = [
+            block[-1].linear for layer in self.layers for block in (layer.attention, layer.feed_forward) if block
+        ]
         if parts.projection is not None:
             writers.append(parts.projection.linear)
         sources = [parts.norm if parts.projection is None else parts.projection.module]
-        readers = []
+        readers: list[tuple[Slot, ...]] = []
         for layer in self.layers:
-            sources += [layer.attention_norm, layer.output_norm]
-            readers += [(layer.query, layer.key, layer.value), (layer.up,)]
+            if layer.mixes is not None:
+                sources.append(layer.mixes.norm)
+                readers.append((layer.mixes.query, layer.mixes.key, layer.mixes.value))
+            if layer.feeds is not None:
+                sources.append(layer.feeds.norm)
+                readers.append((layer.feeds.up,))
         readers.append(tuple(self._head[:1]))
         readings = (
             Reading(source, tuple(slot.linear for slot in slots))
@@ -348,7 +380,7 @@ class Anatomy:
         """The products, those of one input together. Of two factors the first has that input, the second its own."""
         found: list[tuple[Slot, ...]] = []
         for layer in self.layers:
-            for group in ((layer.query, layer.key, layer.value), (layer.output,), (layer.up,), (layer.down,)):
+            for group in layer.sharing:
                 found.append(tuple(slot.multiplied[0] for slot in group))
                 found += [(behind,) for slot in group for behind in slot.multiplied[1:]]
         return found
@@ -358,8 +390,8 @@ class Anatomy:
         last = self.layers[-1]
         if self.reads != "first":
             return False
-        alone = [one for whole in (last.output, last.up, last.down) for one in whole.multiplied]
-        return slot in (*alone, *last.query.multiplied[1:])
+        alone = [one for whole in (*last.attention[3:], *last.feed_forward) for one in whole.multiplied]
+        return slot in (*alone, *(last.mixes.query.multiplied[1:] if last.mixes else ()))
 
     def _limits(self, name: str, calibration: Calibration, smoothing: float | None) -> Tensor | None:
         """None where all is settled and this is not: then a later step quantizes the product otherwise."""
@@ -421,22 +453,26 @@ class Anatomy:
         )
 
 
-def _layer_parts(layer: LayerParts) -> tuple[Part, Part]:
+def _layer_parts(layer: LayerParts) -> Iterator[Part]:
     where: Mapping[str, Any] = {"stack": STACK, "layer": layer.index}
-    norms = [2 * int(norm.normalized_shape[0]) for norm in (layer.attention_norm, layer.output_norm)]
-    names = ("query", "key", "value", "output"), ("up", "down")
-    attention, feed_forward = (
-        tuple(
-            _matrix(name, slot, "sources" if name in ("key", "value") else "targets")
-            for name, slot in zip(roles, slots, strict=True)
+    name = f"{STACK}.{layer.index}"
+    if layer.mixes is not None:
+        block = layer.mixes
+        matrices = tuple(
+            _matrix(role, slot, "sources" if role in ("key", "value") else "targets")
+            for role, slot in zip(("query", "key", "value", "output"), block.products, strict=True)
         )
-        for roles, slots in zip(names, (layer.attention, layer.feed_forward), strict=True)
-    )
-    mixing, name = Mixing(layer.heads, layer.head_size, layer.heads, layer.form), f"{STACK}.{layer.index}"
-    return (
-        Part(f"{name}.attention", "attention", attention, norms[0], mixing=mixing, **where),
-        Part(f"{name}.feed_forward", "feed_forward", feed_forward, norms[1], **where),
-    )
+        mixing = Mixing(block.heads, block.head_size, block.heads, block.form)
+        yield Part(f"{name}.attention", "attention", matrices, _numbers(block.norm), mixing=mixing, **where)
+    if layer.feeds is not None:
+        matrices = tuple(
+            _matrix(role, slot, "targets") for role, slot in zip(("up", "down"), layer.feed_forward, strict=True)
+        )
+        yield Part(f"{name}.feed_forward", "feed_forward", matrices, _numbers(layer.feeds.norm), **where)
+
+
+def _numbers(norm: nn.LayerNorm) -> int:
+    return 2 * int(norm.normalized_shape[0])
 
 
 def _matrix(name: str, slot: Slot, at: Place) -> Matrix:
@@ -450,21 +486,15 @@ def _matrix(name: str, slot: Slot, at: Place) -> Matrix:
 
 
 def _layer_weights(parts: LayerParts) -> LayerWeights:
-    query, key, value, output = (_linear(slot) for slot in parts.attention)
-    up, down = (_linear(slot) for slot in parts.feed_forward)
-    return LayerWeights(
-        AttentionWeights(
-            query,
-            key,
-            value,
-            output,
-            _norm(parts.attention_norm),
-            parts.heads,
-            bits_of(parts.attention),
-            form=parts.form,
-        ),
-        FeedForwardWeights(up, down, _norm(parts.output_norm), bits_of(parts.feed_forward)),
-    )
+    attention = feed_forward = None
+    if block := parts.mixes:
+        query, key, value, output = map(_linear, block.products)
+        norm, bits = _norm(block.norm), bits_of(block.products)
+        attention = AttentionWeights(query, key, value, output, norm, block.heads, bits, form=block.form)
+    if wide := parts.feeds:
+        up, down = map(_linear, wide.products)
+        feed_forward = FeedForwardWeights(up, down, _norm(wide.norm), bits_of(wide.products))
+    return LayerWeights(attention, feed_forward)
 
 
 def _table(slot: Slot) -> Array:

@@ -16,6 +16,7 @@ from torch import nn
 
 from autocompress.anatomy.attention_form import form_of
 from autocompress.anatomy.factored import Factored
+from autocompress.anatomy.passing import Nothing
 from autocompress.core.attention_form import AttentionForm
 from autocompress.errors import SpecError
 
@@ -54,22 +55,21 @@ class Slot:
 
 
 @dataclass(frozen=True, slots=True)
-class LayerParts:
-    """One encoder layer; `index` is its place in the uncompressed model. Products that are joined in one module have
-    one slot under several names; where heads share their keys, equally many do."""
+class AttentionSlots:
+    """Products that are joined in one module have one slot under several names; where heads share their keys, equally
+    many do."""
 
-    index: int
-    module: nn.Module
     query: Slot
     key: Slot
     value: Slot
     output: Slot
-    up: Slot
-    down: Slot
-    attention_norm: nn.LayerNorm
-    output_norm: nn.LayerNorm
+    norm: nn.LayerNorm
     head_size: int
     queries_per_key: int = 1
+
+    @property
+    def products(self) -> tuple[Slot, ...]:
+        return self.query, self.key, self.value, self.output
 
     @property
     def heads(self) -> int:
@@ -77,20 +77,63 @@ class LayerParts:
 
     @property
     def form(self) -> AttentionForm:
-        """Of its attention."""
         return form_of(self.query.owner)
+
+
+@dataclass(frozen=True, slots=True)
+class FeedForwardSlots:
+    up: Slot
+    down: Slot
+    norm: nn.LayerNorm
+
+    @property
+    def products(self) -> tuple[Slot, ...]:
+        return self.up, self.down
 
     @property
     def width(self) -> int:
         return self.down.linear.in_features
 
+
+@dataclass(frozen=True, slots=True)
+class LayerParts:
+    """One encoder layer; `index` is its place in the uncompressed model. One of its two blocks may be gone."""
+
+    index: int
+    module: nn.Module
+    mixes: AttentionSlots | None
+    feeds: FeedForwardSlots | None
+
+    @property
+    def of_attention(self) -> AttentionSlots:
+        """Raises KeyError once it is removed."""
+        if self.mixes is None:
+            raise KeyError(f"layers.{self.index}.attention")
+        return self.mixes
+
+    @property
+    def of_feed_forward(self) -> FeedForwardSlots:
+        """Raises KeyError once it is removed."""
+        if self.feeds is None:
+            raise KeyError(f"layers.{self.index}.feed_forward")
+        return self.feeds
+
     @property
     def attention(self) -> tuple[Slot, ...]:
-        return self.query, self.key, self.value, self.output
+        """Its products; none once it is removed."""
+        return self.mixes.products if self.mixes else ()
 
     @property
     def feed_forward(self) -> tuple[Slot, ...]:
-        return self.up, self.down
+        """Its products; none once it is removed."""
+        return self.feeds.products if self.feeds else ()
+
+    @property
+    def sharing(self) -> tuple[tuple[Slot, ...], ...]:
+        """Its products, those of one input together."""
+        attention = self.mixes and ((self.mixes.query, self.mixes.key, self.mixes.value), (self.mixes.output,))
+        feed_forward = self.feeds and ((self.feeds.up,), (self.feeds.down,))
+        return *(attention or ()), *(feed_forward or ())
 
 
 def head_slot(model: nn.Module, path: str) -> Slot:
@@ -113,13 +156,15 @@ def _linears(module: nn.Module) -> Iterator[tuple[str, Slot]]:
 
 
 def find_stack(model: nn.Module) -> Slot:
-    """The longest list of modules that all hold a query, a key and a value projection."""
+    """The longest list of modules that all hold a query, a key and a value projection, or lost a block."""
     best: tuple[int, Slot] | None = None
     for name, module in model.named_modules():
         if not isinstance(module, nn.ModuleList) or not len(module):
             continue
         complete = all(
-            all(any(role.search(part) for part, _ in _linears(child)) for role in _ROLES.values()) for child in module
+            _lacks_a_block(child)
+            or all(any(role.search(part) for part, _ in _linears(child)) for role in _ROLES.values())
+            for child in module
         )
         if complete and (best is None or len(module) > best[0]):
             owner, _, last = name.rpartition(".")
@@ -131,28 +176,47 @@ def find_stack(model: nn.Module) -> Slot:
     return best[1]
 
 
+def _lacks_a_block(layer: nn.Module) -> bool:
+    return any(isinstance(one, Nothing) for one in layer.modules())
+
+
 def find_parts(index: int, module: nn.Module) -> LayerParts:
+    """Raises SpecError for a layer of another form: one that never lost a block has both."""
     slots = dict(_linears(module))
     roles = {role: [name for name in slots if pattern.search(name)] for role, pattern in _ROLES.items()}
     named = {name for names in roles.values() for name in names}
     rest = [slot for name, slot in slots.items() if name not in named]
     norms = [child for child in module.modules() if isinstance(child, nn.LayerNorm)]
-    if any(len(names) != 1 for names in roles.values()) or len(rest) != 3 or len(norms) != 2:
+    mixes, lost = bool(named), _lacks_a_block(module)
+    feeds = len(rest) > mixes
+    of_each = all(len(names) == mixes for names in roles.values())
+    if not of_each or len(rest) != mixes + 2 * feeds or len(norms) != mixes + feeds or mixes + feeds != 2 - lost:
         raise SpecError(
             f"model: layer {index} is no plain encoder layer: expected one query, key and value, three other products "
             f"and two normalisations, found {sorted(slots)} and {len(norms)} normalisations"
         )
-    query, key, value = (slots[roles[role][0]] for role in ("query", "key", "value"))
-    output, up, down = rest
-    sizes_fit = (
-        output.linear.in_features == query.linear.out_features
-        and up.linear.in_features == query.linear.in_features
-        and down.linear.in_features == up.linear.out_features
-    )
-    if not sizes_fit:
+    attention = feed_forward = None
+    if mixes:
+        query, key, value = (slots[roles[role][0]] for role in ("query", "key", "value"))
+        head_size = int(query.owner.attention_head_size)  # type: ignore[arg-type]
+        attention = AttentionSlots(query, key, value, rest[0], norms[0], head_size)
+    if feeds:
+        feed_forward = FeedForwardSlots(rest[-2], rest[-1], norms[-1])
+    found = LayerParts(index, module, attention, feed_forward)
+    if not _fit(found):
         raise SpecError(f"model: the products of layer {index} do not fit one another: {sorted(slots)}")
-    head_size = int(query.owner.attention_head_size)  # type: ignore[arg-type]
-    return LayerParts(index, module, query, key, value, output, up, down, norms[0], norms[1], head_size)
+    return found
+
+
+def _fit(layer: LayerParts) -> bool:
+    """Whether the products of its blocks have each other's sizes."""
+    sizes = [(one.linear.in_features, one.linear.out_features) for one in (*layer.attention, *layer.feed_forward)]
+    if layer.mixes is not None and sizes[3][0] != sizes[0][1]:
+        return False
+    if layer.feeds is None:
+        return True
+    (width, channels), (inner, _) = sizes[-2:]
+    return channels == inner and width == sizes[0][0]
 
 
 @dataclass(frozen=True, slots=True)

@@ -8,12 +8,12 @@ from typing import Final, cast, final
 
 from torch import Tensor, nn
 
-from autocompress.anatomy.anatomy import Anatomy
+from autocompress.anatomy.anatomy import Anatomy, Block
 from autocompress.anatomy.blueprint import at, base_of, head_size_of, stacks_of
 from autocompress.anatomy.calibration import Batches
 from autocompress.anatomy.factored import Factoring
 from autocompress.anatomy.family import Family
-from autocompress.anatomy.finding import LayerParts, Slot
+from autocompress.anatomy.finding import AttentionSlots, FeedForwardSlots, LayerParts, Slot
 from autocompress.anatomy.heads import reads_of
 from autocompress.anatomy.live import LiveModel
 from autocompress.anatomy.refusing import family_of
@@ -25,7 +25,7 @@ from autocompress.core.parts import ModelParts, Storage
 from autocompress.core.runtimes import DEFAULT_RUNTIME
 from autocompress.core.sparsity import Sparsity
 from autocompress.core.storage import Calibration, Rounded
-from autocompress.errors import SpecError
+from autocompress.errors import CandidateError, SpecError
 
 _ATTENTION: Final = ("query", "key", "value", "output")
 
@@ -85,8 +85,8 @@ class LiveAnatomy(Anatomy):
         query, key, value, output = (slots[role] for role in _ATTENTION)
         norm = nn.LayerNorm(1)  # which nobody reads: the written graph has its own from the family's data
         heads, keys = self.live.head_counts(attention, head_size)
-        wide = slots["up"], slots["down"]
-        return LayerParts(index, module, query, key, value, output, *wide, norm, norm, head_size, heads // keys)
+        mixes = AttentionSlots(query, key, value, output, norm, head_size, heads // keys)
+        return LayerParts(index, module, mixes, FeedForwardSlots(slots["up"], slots["down"], norm))
 
     # What it is
 
@@ -126,6 +126,9 @@ class LiveAnatomy(Anatomy):
     def keep_layers(self, indices: Sequence[int]) -> None:
         self.live.keep_layers(self._stack_name, indices)
         self.layers = self._find_layers()
+
+    def remove_block(self, index: int, block: Block) -> None:
+        raise CandidateError(f"model: the blocks of a {self.family.model_type} cannot go by themselves")
 
     def keep_heads(self, index: int, heads: Sequence[int]) -> None:
         self.live.keep_heads(f"{self._stack_name}.{index}.attention", heads)

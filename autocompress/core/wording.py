@@ -33,13 +33,29 @@ def describe(model: ModelParts) -> str:
     table = "" if {table_bits(model)} == bits else f", {PRECISION[table_bits(model)]} embeddings"
     runtime = "" if model.runtime == DEFAULT_RUNTIME else f", in {model.runtime}"
     heads, channels = (_sizes(units(model, axis)) for axis in ("heads", "channels"))
-    more = "".join(f", {told}" for told in (attention_forms(model), ranks(model), zeros(model)) if told)
+    more = "".join(f", {told}" for told in (halves(model), attention_forms(model), ranks(model), zeros(model)) if told)
     return f"{_kept(model)}, heads {heads}, feed-forward {channels}{more}, {layers}{table}{runtime}"
 
 
 def units(model: ModelParts, axis: str) -> list[int]:
     """How many heads or channels each block has that has any, in order."""
     return [part.units[axis] for part in model.blocks() if axis in part.units]
+
+
+def halves(model: ModelParts) -> str:
+    """`2 layers without attention, 1 without feed-forward`; empty where every layer has both."""
+    kinds = [
+        {part.kind for part in model.of_layer(stack, one)} for stack in model.stacks for one in model.layers(stack)
+    ]
+    without = {
+        "attention": sum("attention" not in found for found in kinds),
+        "feed-forward": sum(found.isdisjoint(("feed_forward", "gated")) for found in kinds),
+    }
+    told = [f"{count} {{}}without {name}" for name, count in without.items() if count]
+    if not told:
+        return ""
+    named = "layer " if told[0].startswith("1 ") else "layers "
+    return ", ".join([told[0].format(named), *(one.format("") for one in told[1:])])
 
 
 def attention_forms(model: ModelParts) -> str:
@@ -87,4 +103,4 @@ def _kept(model: ModelParts) -> str:
 
 
 def _sizes(values: Sequence[int]) -> str:
-    return str(values[0]) if len(set(values)) == 1 else " ".join(map(str, values))
+    return str(values[0]) if len(set(values)) == 1 else " ".join(map(str, values)) or "none"

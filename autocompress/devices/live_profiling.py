@@ -163,18 +163,19 @@ class _Bench:
     def sizes(self) -> list[tuple[int, int]]:
         """Heads and channels: the smallest layer first, then larger ones by one of them."""
         layer = self.anatomy.layers[0]
-        heads = _sizes(layer.heads, self._shared, _SHARES[self.form])
-        channels = _sizes(layer.width, width_step(layer.width), _SHARES[self.form])
+        heads = _sizes(layer.of_attention.heads, self._shared, _SHARES[self.form])
+        channels = _sizes(layer.of_feed_forward.width, width_step(layer.of_feed_forward.width), _SHARES[self.form])
         few, narrow = heads[0], channels[0]
         return [(few, narrow), *((count, narrow) for count in heads[1:]), *((few, count) for count in channels[1:])]
 
     def ranked(self) -> Iterator[_Cut]:
         """Of one layer, either block in the smallest and the largest size and in several ranks, the other small."""
         layer, (few, narrow) = self.anatomy.layers[0], self.sizes()[0]
-        for rank in self._ranks(layer.output.linear.in_features):
-            yield from (_Cut(1, heads, narrow, attention_rank=rank) for heads in (few, layer.heads))
-        for rank in self._ranks(layer.width):
-            yield from (_Cut(1, few, channels, feed_forward_rank=rank) for channels in (narrow, layer.width))
+        attention, width = layer.of_attention, layer.of_feed_forward.width
+        for rank in self._ranks(attention.output.linear.in_features):
+            yield from (_Cut(1, heads, narrow, attention_rank=rank) for heads in (few, attention.heads))
+        for rank in self._ranks(width):
+            yield from (_Cut(1, few, channels, feed_forward_rank=rank) for channels in (narrow, width))
 
     def _ranks(self, inner: int) -> list[int]:
         """The ends alone where each takes a trace."""
@@ -355,9 +356,10 @@ def _drawn(bench: _Bench, draw: random.Random, held: Sequence[Storage], *, ranks
     few, shared = len(found.layers), bench._shared
     found.keep_layers([layer.index for layer in found.layers[: draw.randint(1, few)]])
     for layer in _own(found):
-        found.keep_heads(layer.index, range(shared * draw.randint(1, layer.heads // shared)))
-        step = width_step(layer.width)
-        found.keep_channels(layer.index, range(step * draw.randint(1, layer.width // step)))
+        found.keep_heads(layer.index, range(shared * draw.randint(1, layer.of_attention.heads // shared)))
+        channels = layer.of_feed_forward.width
+        step = width_step(channels)
+        found.keep_channels(layer.index, range(step * draw.randint(1, channels // step)))
     if widths and draw.random() < 0.5:
         found.keep_hidden(range(draw.choice(widths_to_measure(bench.shape.width))))
     width = found.shape().width
@@ -365,8 +367,8 @@ def _drawn(bench: _Bench, draw: random.Random, held: Sequence[Storage], *, ranks
         ranks = ranks and bench.form == "written"
         width = widths_to_measure(bench.shape.width)[0]  # in a rank that every measured width has
     for layer in _own(found) if ranks else ():
-        for slots, inner in ((layer.attention, layer.output), (layer.feed_forward, layer.down)):
-            rank = draw.randint(1, largest_rank(width, inner.linear.in_features))
+        for slots in (layer.attention, layer.feed_forward):
+            rank = draw.randint(1, largest_rank(width, slots[-1].linear.in_features))
             if draw.random() < 0.5:
                 found.factor(slots, _some_factors(rank))
     if bench.tables and draw.random() < 0.5:

@@ -56,7 +56,7 @@ def recorded(
     """Fills `Features` during the forward pass made inside, of the wanted `parts` and `layers` (all, by default): what
     is recorded stays in memory. Gradients flow through recorded tensors."""
     _refuse_unlike_layers(anatomy, parts)
-    features = Features(tuple(layer.head_size for layer in anatomy.layers))
+    features = Features(tuple(layer.mixes.head_size if layer.mixes else 0 for layer in anatomy.layers))
     wanted = range(len(anatomy.layers)) if layers is None else sorted(layers)
     with ExitStack() as stack:
         for place in wanted:
@@ -71,7 +71,8 @@ def recorded(
 def _refuse_unlike_layers(anatomy: Anatomy, parts: Collection[Part]) -> None:
     """Raises SpecError where what is to be recorded is not there for every layer by itself."""
     layers, name = anatomy.layers, anatomy.family.model_type
-    if not {"query", "key", "value"}.isdisjoint(parts) and layers[0].query == layers[0].key:
+    joined = [layer.mixes for layer in layers if layer.mixes and layer.mixes.query == layer.mixes.key]
+    if not {"query", "key", "value"}.isdisjoint(parts) and joined:
         raise SpecError(
             f"distillation: {name} computes queries, keys and values in one product, so `attention` and `relations` "
             "find none to compare (allowed: hidden, embeddings); leave them out"
@@ -84,12 +85,10 @@ def _refuse_unlike_layers(anatomy: Anatomy, parts: Collection[Part]) -> None:
 
 
 def _modules(layer: LayerParts) -> dict[Part, nn.Module]:
-    return {
-        "query": layer.query.module,
-        "key": layer.key.module,
-        "value": layer.value.module,
-        "hidden": layer.module,
-    }
+    hidden: dict[Part, nn.Module] = {"hidden": layer.module}
+    if (block := layer.mixes) is None:
+        return hidden
+    return hidden | {"query": block.query.module, "key": block.key.module, "value": block.value.module}
 
 
 def _hook_embedded(stack: ExitStack, anatomy: Anatomy, features: Features) -> None:

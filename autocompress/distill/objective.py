@@ -160,7 +160,12 @@ class Objective(nn.Module):
             "relations": self._relations,
             "hidden": self._hidden,
         }
-        losses = [compare[name](ours, theirs, place, layer, mask) for place, layer in self._pairs]
+        losses = [
+            compare[name](ours, theirs, place, layer, mask)
+            if name == "hidden" or self._student.layers[place].mixes
+            else mask.new_zeros((), dtype=torch.float32)  # of a layer without attention there are no maps
+            for place, layer in self._pairs
+        ]
         return (torch.stack(losses) * self._pair_weights()).sum()
 
     def _attention(self, ours: Features, theirs: Features, place: int, layer: int, mask: Tensor) -> Tensor:
@@ -179,7 +184,7 @@ class Objective(nn.Module):
     def _relation_heads(self, place: int, layer: int) -> int:
         """As many as the teacher has heads, or as many fewer as it takes to divide both widths."""
         assert self._teacher is not None
-        ours, theirs = self._student.layers[place], self._teacher.layers[layer]
+        ours, theirs = self._student.layers[place].of_attention, self._teacher.layers[layer].of_attention
         common = math.gcd(ours.heads * ours.head_size, theirs.heads * theirs.head_size)
         return max(heads for heads in range(1, theirs.heads + 1) if common % heads == 0)
 

@@ -238,7 +238,8 @@ def _attention(
     batch = sentence.batch
     indices = [layer.index for layer in teacher.anatomy.layers]
     theirs = dict(zip(indices, attention_maps(teacher.anatomy, batch), strict=True))
-    ours = dict(zip((layer.index for layer in student.layers), attention_maps(student, own), strict=True))
+    attending = (layer.index for layer in student.layers if layer.mixes)
+    ours = dict(zip(attending, attention_maps(student, own), strict=True))
     scores = importance.heads["combined"]
     return AttentionSection(
         sentence.text,

@@ -21,7 +21,7 @@ _TINY: Final = 1e-12
 
 
 def attention_maps(anatomy: Anatomy, batch: Batch) -> list[Tensor]:
-    """Attention probabilities of every layer that is left, each [texts, heads, length, length].
+    """Attention probabilities of every layer that attends, each [texts, heads, length, length].
 
     Only the eager implementation computes them; the default one returns none. Raises SpecError when it yields none.
     """
@@ -69,7 +69,8 @@ def _observe(anatomy: Anatomy, batch: Batch) -> tuple[list[Tensor], list[Tensor]
             f"importance: the eager attention implementation of this {anatomy.family.model_type} returns no maps, so "
             f"{', '.join(sorted(ATTENTION))} cannot be known; choose `importance: fisher`, `taylor` or `magnitude`"
         )
-    if not len(maps) == len(hidden) - 1 == len(anatomy.layers):
+    attending = sum(layer.mixes is not None for layer in anatomy.layers)
+    if len(maps) != attending or len(hidden) - 1 != len(anatomy.layers):
         raise RuntimeError(
             f"{anatomy.family.model_type}: {len(anatomy.layers)} layers returned {len(maps)} attention maps and "
             f"{len(hidden)} hidden states"

@@ -26,8 +26,9 @@ class _Gates:
 
     def __enter__(self) -> _Gates:
         for layer in self._anatomy.layers:
-            self._hook(("heads", layer.index), layer.output.module, layer.heads)
-            self._hook(("channels", layer.index), layer.down.module, layer.width)
+            attention, feed_forward = layer.of_attention, layer.of_feed_forward
+            self._hook(("heads", layer.index), attention.output.module, attention.heads)
+            self._hook(("channels", layer.index), feed_forward.down.module, feed_forward.width)
         return self
 
     def __exit__(self, *_: object) -> None:

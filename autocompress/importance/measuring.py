@@ -84,12 +84,14 @@ def _combined_layers(layers: Mapping[str, Mapping[int, float]]) -> dict[int, flo
 
 
 def _head_norms(layer: LayerParts) -> Scores:
-    by_head = _by_unit(layer.output, (layer.query, layer.key, layer.value), layer.heads)
+    *readers, output = layer.attention
+    by_head = _by_unit(output, readers, layer.of_attention.heads)
     return _norms(torch.cat(by_head, dim=1))
 
 
 def _channel_norms(layer: LayerParts) -> Scores:
-    return _norms(torch.cat(_by_unit(layer.down, (layer.up,), layer.width), dim=1))
+    up, down = layer.feed_forward
+    return _norms(torch.cat(_by_unit(down, (up,), layer.of_feed_forward.width), dim=1))
 
 
 def _by_unit(last: Slot, first: Sequence[Slot], units: int) -> list[Tensor]:

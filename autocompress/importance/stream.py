@@ -17,7 +17,7 @@ from autocompress.inputs.examples import Batch
 def by_stream(anatomy: Anatomy, data: Sequence[Batch]) -> Scores:
     """How much each channel varies over real tokens where a block reads it, as a share of all channels; the mean over
     blocks, [hidden]."""
-    read = [slot.module for layer in anatomy.layers for slot in (layer.query, layer.up)]
+    read = [slot.module for layer in anatomy.layers for slot in (layer.of_attention.query, layer.of_feed_forward.up)]
     places = {str(place): module for place, module in enumerate(dict.fromkeys(read))}
     sums: dict[str, Tensor] = {}
     count = dict.fromkeys(places, 0)

@@ -30,6 +30,7 @@ from autocompress.operators.prune_hidden import PruneHidden
 from autocompress.operators.prune_vocabulary import USED, PruneVocabulary, kept_rows, rows_of, too_few
 from autocompress.operators.prune_weights import PruneWeights
 from autocompress.operators.quantize import Quantize
+from autocompress.operators.remove_block import RemoveBlock, why_whole_layers
 from autocompress.operators.remove_layer import RemoveLayer
 from autocompress.operators.replace_attention import ReplaceAttention
 
@@ -39,6 +40,7 @@ if TYPE_CHECKING:
 
 _OURS: Final[tuple[LiveOperator, ...]] = (
     RemoveLayer(),
+    RemoveBlock(),
     PruneHeads(),
     PruneChannels(),
     PruneHidden(),
@@ -91,6 +93,8 @@ def bound(space: SearchSpace, model: ModelParts) -> SearchSpace:
         raise ValueError(f"{PruneHidden.name}: {why}")
     if any(step.operator == ReplaceAttention.name for step in space.steps) and (why := why_full(model.family)):
         raise ValueError(f"{ReplaceAttention.name}: {why}")
+    if any(step.operator == RemoveBlock.name for step in space.steps) and (why := why_whole_layers(model.family)):
+        raise ValueError(f"{RemoveBlock.name}: {why}")
     if cuts_words(space):
         space = _with_rows(space, model)
     return space.bind(model.names(), size_of, suits=suits, multiple_of=multiple_of)

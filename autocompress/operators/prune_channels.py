@@ -49,5 +49,5 @@ class PruneChannels(PartOperator):
 
     def apply(self, anatomy: Anatomy, step: Step, importance: Importance) -> None:
         index, channels = anatomy.layer_of(step.target), int(step.settings["channels"])
-        if channels < anatomy.layer(index).width:
+        if channels < anatomy.layer(index).of_feed_forward.width:
             anatomy.keep_channels(index, importance.best_channels(str(step.settings["importance"]), index, channels))

@@ -67,9 +67,9 @@ class PruneHeads(PartOperator):
 
     def apply(self, anatomy: Anatomy, step: Step, importance: Importance) -> None:
         index, heads = anatomy.layer_of(step.target), int(step.settings["heads"])
-        layer = anatomy.layer(index)
-        if heads < layer.heads:
-            anatomy.keep_heads(index, self.kept(step, index, importance, together=layer.queries_per_key))
+        block = anatomy.layer(index).of_attention
+        if heads < block.heads:
+            anatomy.keep_heads(index, self.kept(step, index, importance, together=block.queries_per_key))
 
     @staticmethod
     def kept(step: Step, layer: int, importance: Importance, *, together: int) -> list[int]:

@@ -37,8 +37,16 @@ class RemoveLayer:
             return None
         if len(model.layers(gone[0].stack)) == 1:
             raise CandidateError(f"{step.operator} on {step.target}: the last layer must stay")
-        return model.without(frozenset(part.name for part in gone))
+        left = model.without(frozenset(part.name for part in gone))
+        refuse_blind(left, step)
+        return left
 
     def apply(self, anatomy: Anatomy, step: Step, importance: Importance) -> None:
         gone = anatomy.layer_of(step.target)
         anatomy.keep_layers([layer.index for layer in anatomy.layers if layer.index != gone])
+
+
+def refuse_blind(left: ModelParts, step: Step) -> None:
+    """Raises CandidateError for a model of which no layer attends: what a head reads would know of one position."""
+    if all(part.mixing is None for part in left.blocks()):
+        raise CandidateError(f"{step.operator} on {step.target}: the last attention must stay")

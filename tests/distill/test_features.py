@@ -67,7 +67,7 @@ def test_gradients_flow_through_what_was_recorded(pruned: Anatomy, batch: Batch)
     with recorded(pruned) as features:
         run(pruned, batch)
     features.scores(1).sum().backward()  # type: ignore[no-untyped-call]
-    weight = pruned.layers[1].query.linear.weight
+    weight = pruned.layers[1].of_attention.query.linear.weight
     assert weight.grad is not None
     assert weight.grad.abs().sum() > 0
 

@@ -236,7 +236,7 @@ def test_a_loss_that_is_no_number_ends_the_training_with_its_cause(
     examples, student = make_examples(), small(bert)
     objective = objective_of(student, bert, examples, spec_of("everything", adaptive=True))
     with torch.no_grad():
-        student.layers[0].query.linear.weight.fill_(float("nan"))
+        student.layers[0].of_attention.query.linear.weight.fill_(float("nan"))
     with pytest.raises(CandidateError, match="the training loss became nan; lower `learning_rate`"):
         train(student.model, examples, objective, spec=TRAINING, score=lambda _: 0.0, seed=0)
 
@@ -333,7 +333,7 @@ def test_checkpointed_layers_compute_the_same_gradients_twice(
         student.word_embeddings.requires_grad_(False)
         objective = objective_of(student, anatomy, examples, spec_of(option))
         seen: list[int] = []
-        student.layers[0].up.module.register_forward_hook(lambda *_, seen=seen: seen.append(1))
+        student.layers[0].of_feed_forward.up.module.register_forward_hook(lambda *_, seen=seen: seen.append(1))
         how = replace(spec, gradient_checkpointing=checkpointing)
         train(student.model, examples, objective, spec=how, score=lambda _: 0.0, seed=0)
         found.append(student.model.state_dict())

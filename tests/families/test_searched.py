@@ -121,7 +121,7 @@ def test_a_narrower_stream_equals_a_masked_one(form: str) -> None:
 def first_read(anatomy: LiveAnatomy, given: Mapping[str, Tensor]) -> Tensor:
     """What the first product of the first layer makes of real positions."""
     found: list[Tensor] = []
-    module = anatomy.layers[0].query.module
+    module = anatomy.layers[0].of_attention.query.module
     module.register_forward_hook(lambda _, __, output: found.append(output))
     answers(anatomy.model, given)
     mask = given.get("attention_mask")

@@ -124,10 +124,13 @@ def test_gradients_of_a_linked_slice_are_those_of_its_own_tensors_in_their_place
     def gradient_of(student: Anatomy, tensors: list[torch.Tensor]) -> list[torch.Tensor]:
         operators.apply(BOTH, student, importance)
         logits = student.model(input_ids=ids, attention_mask=torch.ones_like(ids)).logits
-        wanted = tensors or [student.layer(0).query.linear.weight, student.layer(2).down.linear.weight]
+        wanted = tensors or [
+            student.layer(0).of_attention.query.linear.weight,
+            student.layer(2).of_feed_forward.down.linear.weight,
+        ]
         return list(torch.autograd.grad(logits.square().sum(), wanted))
 
-    whole = [anatomy.layer(0).query.linear.weight, anatomy.layer(2).down.linear.weight]
+    whole = [anatomy.layer(0).of_attention.query.linear.weight, anatomy.layer(2).of_feed_forward.down.linear.weight]
     query, down = gradient_of(anatomy.copy(linked=True), list(whole))
     own_query, own_down = gradient_of(anatomy.copy(), [])
     kept = torch.cat([torch.arange(16, 32), torch.arange(48, 64)])

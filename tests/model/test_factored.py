@@ -84,7 +84,7 @@ def test_two_factors_are_found_counted_stored_and_deployed(bits: int) -> None:
     assert difference(anatomy) < (1e-5 if bits == 32 else 1e-3)
     copied = anatomy.own_copy()
     assert copied.shape() == anatomy.shape()
-    assert isinstance(copied.layers[0].up.module, Factored)
+    assert isinstance(copied.layers[0].of_feed_forward.up.module, Factored)
 
 
 def test_ranges_between_factors_are_calibrated_too() -> None:

@@ -30,8 +30,8 @@ from autocompress.tasks import Batch, Examples, batches
 
 def test_a_head_that_is_never_listened_to_matters_least(bert: Anatomy, make_examples: Callable[..., Examples]) -> None:
     with torch.no_grad():
-        bert.layer(1).output.linear.weight[:, 32:48] = 0.0  # head 2 of layer 1
-        bert.layer(1).down.linear.weight[:, 7] = 0.0
+        bert.layer(1).of_attention.output.linear.weight[:, 32:48] = 0.0  # head 2 of layer 1
+        bert.layer(1).of_feed_forward.down.linear.weight[:, 7] = 0.0
     scores = measure_importance(bert, batches(make_examples(), 8), ["fisher", "taylor"])
     for criterion in ("fisher", "taylor"):
         assert scores.heads[criterion][1].argmin() == 2
@@ -63,7 +63,7 @@ def test_an_attention_that_yields_no_maps_is_refused_with_what_can_be_had_withou
     bert: Anatomy, make_examples: Callable[..., Examples]
 ) -> None:
     for layer in bert.layers:
-        layer.query.owner.__class__ = Fused
+        layer.of_attention.query.owner.__class__ = Fused
     data = batches(make_examples(6), 6)
     with pytest.raises(SpecError, match="this bert returns no maps.* choose `importance: fisher`, `taylor` or `magn"):
         attention_maps(bert, data[0])
@@ -97,7 +97,7 @@ def by_hand(anatomy: Anatomy, batch: Batch) -> list[Tensor]:
     handles = [
         slot.module.register_forward_hook(keep((layer.index, name)))
         for layer in anatomy.layers
-        for name, slot in (("q", layer.query), ("k", layer.key))
+        for name, slot in (("q", layer.of_attention.query), ("k", layer.of_attention.key))
     ]
     with torch.inference_mode():
         anatomy.model(**batch.inputs)
@@ -105,8 +105,8 @@ def by_hand(anatomy: Anatomy, batch: Batch) -> list[Tensor]:
         handle.remove()
     maps = []
     for layer in anatomy.layers:
-        q, k = (seen[layer.index, n].unflatten(-1, (layer.heads, -1)).transpose(1, 2) for n in ("q", "k"))
-        scores = q @ k.transpose(-1, -2) / layer.head_size**0.5
+        q, k = (seen[layer.index, n].unflatten(-1, (layer.of_attention.heads, -1)).transpose(1, 2) for n in ("q", "k"))
+        scores = q @ k.transpose(-1, -2) / layer.of_attention.head_size**0.5
         maps.append(scores.masked_fill(batch.mask[:, None, None] == 0, -torch.inf).softmax(-1))
     return maps
 
@@ -174,7 +174,7 @@ def test_redundancy_is_the_divergence_from_the_most_similar_head(
 
 def test_a_head_and_its_twin_are_the_most_redundant(bert: Anatomy, make_examples: Callable[..., Examples]) -> None:
     with torch.no_grad():
-        for slot in (bert.layer(1).query, bert.layer(1).key):
+        for slot in (bert.layer(1).of_attention.query, bert.layer(1).of_attention.key):
             slot.linear.weight[16:32] = slot.linear.weight[:16]
             slot.linear.bias[16:32] = slot.linear.bias[:16]
     scores = measure_importance(bert, batches(make_examples(), 8), ["redundancy"]).heads["redundancy"][1]
@@ -265,9 +265,9 @@ def test_a_head_that_looks_at_one_token_is_more_confident_than_one_that_looks_ev
     bert: Anatomy, make_examples: Callable[..., Examples]
 ) -> None:
     with torch.no_grad():
-        bert.layer(0).query.linear.weight[:16] *= 30  # head 0: sharp
-        bert.layer(0).query.linear.weight[16:32] = 0  # head 1: uniform
-        bert.layer(0).query.linear.bias[16:32] = 0
+        bert.layer(0).of_attention.query.linear.weight[:16] *= 30  # head 0: sharp
+        bert.layer(0).of_attention.query.linear.weight[16:32] = 0  # head 1: uniform
+        bert.layer(0).of_attention.query.linear.bias[16:32] = 0
     scores = measure_importance(bert, batches(make_examples(), 8), ["confidence", "entropy"])
     for criterion in ("confidence", "entropy"):
         assert scores.heads[criterion][0].argmax() == 0

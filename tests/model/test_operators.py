@@ -14,11 +14,16 @@ from autocompress.core.policy import CompressionPolicy, Step
 from autocompress.errors import CandidateError
 from autocompress.importance import Importance
 from autocompress.operators import OPERATORS, apply, effective
+from autocompress.operators.remove_block import why_whole_layers
 from autocompress.testing import operator_contract
 from tests.conftest import WRITTEN
 
 STEPS = {
     "remove_layer": [Step("remove_layer", f"layers.{i}") for i in range(3)],
+    "remove_block": [
+        Step("remove_block", target)
+        for target in ("layers.0.attention", "layers.1.feed_forward", "layers.2.attention", "layers.2.feed_forward")
+    ],
     "prune_heads": [
         Step("prune_heads", "layers.1.attention", {"heads": heads, "importance": criterion})
         for heads, criterion in (
@@ -130,7 +135,8 @@ def test_every_shipped_operator_is_tested_here() -> None:
 
 @pytest.mark.parametrize("name", sorted(STEPS))
 def test_every_operator_passes_the_contract(name: str, anatomy: Anatomy, importance: Importance) -> None:
-    if name == "replace_attention" and (why := why_full(anatomy.family.model_type)):
+    refusals = {"replace_attention": why_full, "remove_block": why_whole_layers}
+    if name in refusals and (why := refusals[name](anatomy.family.model_type)):
         with pytest.raises(CandidateError, match=re.escape(why)):
             OPERATORS[name].reshape(anatomy.shape(), STEPS[name][0])
         return
@@ -143,7 +149,7 @@ def test_sliced_heads_equal_masked_heads(step: Step, anatomy: Anatomy, importanc
     sliced, whole = anatomy.copy(), logits(anatomy)
     OPERATORS["prune_heads"].apply(sliced, step, importance)
     assert not torch.allclose(logits(sliced), whole, atol=1e-3), "the heads that went did nothing: no test"
-    anatomy.layer(1).output.module.register_forward_pre_hook(masking(kept, 16))
+    anatomy.layer(1).of_attention.output.module.register_forward_pre_hook(masking(kept, 16))
     assert torch.allclose(logits(sliced), logits(anatomy), atol=1e-5)
 
 
@@ -152,7 +158,7 @@ def test_sliced_channels_equal_masked_channels(step: Step, anatomy: Anatomy, imp
     kept = importance.best_channels(str(step.settings["importance"]), 2, int(step.settings["channels"]))
     sliced = anatomy.copy()
     OPERATORS["prune_channels"].apply(sliced, step, importance)
-    anatomy.layer(2).down.module.register_forward_pre_hook(masking(kept, 1))
+    anatomy.layer(2).of_feed_forward.down.module.register_forward_pre_hook(masking(kept, 1))
     assert torch.allclose(logits(sliced), logits(anatomy), atol=1e-5)
 
 
@@ -174,6 +180,41 @@ def test_a_removed_layer_passes_its_input_on(anatomy: Anatomy, importance: Impor
         lambda _, inputs, output: (inputs[0],) if isinstance(output, tuple) else inputs[0]
     )
     assert torch.allclose(logits(removed), logits(anatomy), atol=1e-5)
+
+
+@pytest.mark.parametrize("target", ["layers.1.attention", "layers.1.feed_forward"])
+def test_a_removed_block_passes_its_input_on(target: str, anatomy: Anatomy, importance: Importance) -> None:
+    if why_whole_layers(anatomy.family.model_type):
+        pytest.skip("whole layers go")
+    removed, whole = anatomy.copy(), logits(anatomy)
+    OPERATORS["remove_block"].apply(removed, Step("remove_block", target), importance)
+    layer, before = anatomy.layer(1), {}
+    block = layer.of_attention if target.endswith("attention") else layer.of_feed_forward
+    reader = block.products[0].module  # of what goes into the block
+    reader.register_forward_pre_hook(lambda _, given: before.update(seen=given[0]))
+    block.norm.register_forward_hook(lambda *_: before["seen"])
+    assert torch.allclose(logits(removed), logits(anatomy), atol=1e-5)
+    assert not torch.allclose(logits(removed), whole, atol=1e-3)
+    assert removed.shape() == OPERATORS["remove_block"].reshape(anatomy.shape(), Step("remove_block", target))
+
+
+def test_a_layer_without_blocks_is_gone_and_one_attention_stays(anatomy: Anatomy, importance: Importance) -> None:
+    if why_whole_layers(anatomy.family.model_type):
+        pytest.skip("whole layers go")
+    halves = [Step("remove_block", f"layers.1.{block}") for block in ("attention", "feed_forward")]
+    _, shape = effective(CompressionPolicy(tuple(halves)), anatomy.shape())
+    _, whole = effective(CompressionPolicy((Step("remove_layer", "layers.1"),)), anatomy.shape())
+    assert shape == whole
+    cut = anatomy.copy()
+    for step in halves:
+        OPERATORS["remove_block"].apply(cut, step, importance)
+    assert [layer.index for layer in cut.layers] == [0, 2]
+    assert cut.shape() == whole
+    blind = [Step("remove_block", f"layers.{i}.attention") for i in range(3)]
+    with pytest.raises(CandidateError, match="remove_block on layers.2.attention: the last attention must stay"):
+        effective(CompressionPolicy(tuple(blind)), anatomy.shape())
+    with pytest.raises(CandidateError, match="remove_layer on layers.2: the last attention must stay"):
+        effective(CompressionPolicy((*blind[:2], Step("remove_layer", "layers.2"))), anatomy.shape())
 
 
 @pytest.mark.parametrize("step", IDENTITY, ids=lambda step: step.operator)

@@ -139,7 +139,7 @@ def test_how_large_inputs_are_is_seen_of_real_positions() -> None:
     mask = torch.ones_like(ids)
     mask[1:, 6:] = 0
     anatomy = anatomy_of(build_model("bert"))
-    up, given = anatomy.layers[0].up.module, {"input_ids": ids, "attention_mask": mask}
+    up, given = anatomy.layers[0].of_feed_forward.up.module, {"input_ids": ids, "attention_mask": mask}
     seen: list[Tensor] = []
     watching = up.register_forward_hook(lambda _, inputs, __: seen.append(inputs[0][mask.bool()]))
     with torch.inference_mode():
