@@ -199,7 +199,7 @@ def test_what_layers_do_not_have_by_themselves_is_not_compared() -> None:
 
 def test_heads_that_share_a_key_stay_together() -> None:
     anatomy = opened("EuroBertForSequenceClassification")
-    assert {layer.queries_per_key for layer in anatomy.layers} == {2}
+    assert {layer.of_attention.queries_per_key for layer in anatomy.layers} == {2}
     scores = {layer: np.array([5.0, 0.0, 3.0, 4.0]) for layer in range(3)}
     found = Importance({"fisher": scores}, {})
     assert found.best_heads("fisher", 0, 2) == [0, 3]

@@ -100,7 +100,7 @@ def test_what_is_seen_of_a_product_is_its_mean_and_covariance_over_real_tokens()
     mask = torch.ones_like(ids)
     mask[1:, 6:] = 0
     anatomy = anatomy_of(build_model("bert"), texts=[{"input_ids": ids, "attention_mask": mask}])
-    inner, last = anatomy.layers[0], anatomy.layers[-1]
+    inner, last = anatomy.layers[0].of_feed_forward, anatomy.layers[-1].of_feed_forward
     seen: dict[str, Tensor] = {}
 
     def watch(name: str) -> Callable[..., None]:
