@@ -220,20 +220,10 @@ def _search(
 ) -> None:
     from autocompress.candidates.own import OwnEvaluator
     from autocompress.runners import InProcessRunner, RayPool
-    from autocompress.samplers import OptunaSampler, population_for
+    from autocompress.study.proposing import rebuilt_sampler
 
-    outcomes = {one.candidate.digest: one.outcome for one in store.records(spec.name)}
-    begun = store.study(spec.name).facts.get(POPULATION_FACT, spec.budget.trials)
-    sampler = OptunaSampler(
-        spec.sampler,
-        knobs=spec.space.knobs(),
-        objectives=spec.objectives,
-        constraints=spec.constraints,
-        seed=spec.seed,
-        worst={metric: _worst(metric, way) for metric, way in spec.objectives.items()},
-        population=population_for(begun),
-        history=[(proposal, outcomes[digest]) for proposal, digest in store.proposals(spec.name)],
-    )
+    worst = {metric: _worst(metric, way) for metric, way in spec.objectives.items()}
+    sampler = rebuilt_sampler(store, spec, spec.space, worst=worst)
     timeout = spec.budget.timeout_seconds
     runner = (
         InProcessRunner(OwnEvaluator(setup))

@@ -12,13 +12,13 @@ from autocompress.core.outcome import Record
 from autocompress.core.pareto import costs
 from autocompress.core.ports import Evaluate, Observer, Runner
 from autocompress.core.space import SearchSpace
-from autocompress.core.spec import POPULATION_FACT, StudySpec
+from autocompress.core.spec import StudySpec
 from autocompress.finalists.recovery import Recovery, Rehearsal, RehearsalEvaluator
 from autocompress.pricing import Pricing, cheapest_whole
 from autocompress.runners import InProcessRunner, RayPool
-from autocompress.samplers import OptunaSampler, population_for
 from autocompress.search import Search, Watch
 from autocompress.store import Lease, Store
+from autocompress.study.proposing import rebuilt_sampler
 
 
 class SearchStage:
@@ -55,7 +55,9 @@ class SearchStage:
             search = Search(
                 store=self._store,
                 lease=self._lease,
-                sampler=self._sampler(),
+                sampler=rebuilt_sampler(
+                    self._store, self._spec, self._space, worst={"quality": self._spec.task.scored.kind.worst}
+                ),
                 space=self._space,
                 price=self._pricing,
                 runner=runner,
@@ -86,18 +88,3 @@ class SearchStage:
         if self._ray is None:
             return InProcessRunner(build(needed))
         return RayPool(self._ray, build, needed, workers=self._workers, timeout_seconds=budget.timeout_seconds)
-
-    def _sampler(self) -> OptunaSampler:
-        """As the stored proposals left it."""
-        spec, outcomes = self._spec, {r.candidate.digest: r.outcome for r in self._store.records(self._spec.name)}
-        begun = self._store.study(spec.name).facts.get(POPULATION_FACT, spec.budget.trials)
-        return OptunaSampler(
-            spec.sampler,
-            knobs=self._space.knobs(),
-            objectives=spec.objectives,
-            constraints=spec.constraints,
-            seed=spec.seed,
-            worst={"quality": spec.task.scored.kind.worst},
-            population=population_for(begun),
-            history=[(proposal, outcomes[digest]) for proposal, digest in self._store.proposals(spec.name)],
-        )
