@@ -29,7 +29,6 @@ from numpy.typing import NDArray
 from safetensors import SafetensorError, safe_open
 from safetensors.numpy import load_file, save_file
 from torch import Tensor, nn
-from torch.nn.attention import SDPBackend, sdpa_kernel
 
 from autocompress import operators
 from autocompress.anatomy import Anatomy
@@ -43,7 +42,7 @@ from autocompress.core.space import SearchSpace
 from autocompress.core.spec import StudySpec
 from autocompress.core.training_spec import DistillationSpec, ElasticSpec, TransferSpec
 from autocompress.distill import Objective
-from autocompress.distill.training import autocast, compute_again, share_of
+from autocompress.distill.training import attention_kernel, autocast, compute_again, share_of
 from autocompress.errors import CandidateError
 from autocompress.inputs.examples import in_parts
 from autocompress.pricing import Known, Point, Pricing, draw, furthest
@@ -205,13 +204,14 @@ class ElasticTraining:
         torch.set_num_threads(1)  # one sub-network a core is faster than one after another on all cores
         started, before = time.monotonic(), self._seconds
         try:
-            # the choice of attention is the process's: made by each thread, one that ends would undo another's
-            with ThreadPoolExecutor(self._workers) as pool, sdpa_kernel(SDPBackend.MATH):
+            with ThreadPoolExecutor(self._workers) as pool:
                 for batch in self._batches():
                     share = self._share()
                     if share >= 1:
                         break
-                    loss = self._train_step(pool, batch, share)
+                    # the process's choice: made by each thread, one that ends would undo another's
+                    with attention_kernel(batch.mask.shape[1]):
+                        loss = self._train_step(pool, batch, share)
                     self._seconds = before + time.monotonic() - started
                     progress(self._share(), f"step {self._step} of {self._spec.steps}, loss {loss:.3f}")
                     if self._step % _CHECKPOINT_STEPS == 0:

@@ -15,7 +15,7 @@ from collections.abc import Callable, Sequence
 from contextlib import AbstractContextManager, nullcontext
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import Any, Final
 
 import numpy as np
 import torch
@@ -48,6 +48,10 @@ CHECKPOINT = "checkpoint.safetensors"
 AWARE = "aware.safetensors"
 """Beside a checkpoint: that of a training which went on from it with quantization, and was the better for it."""
 _BF16_MUST_GAIN = 1.3
+
+FUSED_FROM: Final = 512
+"""Positions. There the fused kernel takes half of the time of plain products, forwards and backwards, on an EPYC with
+AVX2 (with fewer it was 1.4 times as fast there, and slower on a Xeon: docs/experiments.md)."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -277,10 +281,9 @@ def compute_again(model: nn.Module, *, longest: int, asked: bool = False) -> Non
 
 
 def _step(run: _Run, batch: Batch, goal: Goal, spec: TrainingSpec) -> None:
-    # attention as plain products: on CPU the fused kernel's backward pass takes twice what its forward pass saves;
     # around the backward pass too, which computes checkpointed layers again and must do it the same way
     run.optimizer.zero_grad(set_to_none=True)
-    with sdpa_kernel(SDPBackend.MATH):
+    with attention_kernel(batch.mask.shape[1]):
         for some in in_parts(batch):
             with autocast(spec.precision):
                 value = goal(run.model, some) * share_of(some, batch)
@@ -296,6 +299,16 @@ def _step(run: _Run, batch: Batch, goal: Goal, spec: TrainingSpec) -> None:
     run.schedule.step()
     if run.averaged is not None:
         run.averaged.update_parameters(run.model)
+
+
+def attention_kernel(longest: int) -> AbstractContextManager[None]:
+    """How the process computes attention in training, forwards and backwards, where the longest row of a batch has so
+    many positions: in plain products, and from `FUSED_FROM` on in the fused kernel (Dao et al. 2022,
+    "FlashAttention"), which keeps no scores. That knows no dropout: where there is some, products are plain. The choice
+    depends on nothing that is measured: a training that goes on elsewhere must compute what it would have."""
+    fused = [SDPBackend.FLASH_ATTENTION, SDPBackend.MATH]
+    kernel: AbstractContextManager[None] = sdpa_kernel(fused if longest >= FUSED_FROM else SDPBackend.MATH)
+    return kernel
 
 
 def share_of(part: Batch, whole: Batch) -> float:

@@ -14,7 +14,6 @@ from typing import Final
 
 import numpy as np
 import torch
-from torch.nn.attention import SDPBackend, sdpa_kernel
 
 from autocompress.anatomy import Anatomy, anatomy_of
 from autocompress.core.cores import usable_cores
@@ -23,7 +22,7 @@ from autocompress.core.spec import StudySpec
 from autocompress.core.training_spec import DistillationSpec
 from autocompress.devices.profiles import seconds_to_profile
 from autocompress.distill import Objective, answers, predict, seconds_of_steps
-from autocompress.distill.training import autocast, compute_again
+from autocompress.distill.training import attention_kernel, autocast, compute_again
 from autocompress.errors import CandidateError, SpecError
 from autocompress.finalists.recovery import work_of
 from autocompress.inputs.examples import AREA, area, in_parts
@@ -142,10 +141,11 @@ def _beside_others(spec: StudySpec, look: FirstLook, anatomy: Anatomy, *, at_onc
         forward = pool.map(lambda _: _forward(spec, look), range(at_once))
         lone_forward = statistics.fmean(forward)
     # the choice of attention is the process's: it is made once, around all threads
-    with ThreadPoolExecutor(at_once) as pool, sdpa_kernel(SDPBackend.MATH):
+    longest = max(batch.mask.shape[1] for batch in data)
+    with ThreadPoolExecutor(at_once) as pool, attention_kernel(longest):
         look.model.train()
         step = functools.partial(_gradients, look.model, objective, spec.finalists.training.precision)
-        compute_again(look.model, longest=max(batch.mask.shape[1] for batch in data))
+        compute_again(look.model, longest=longest)
         step(data[0])
         steps = [one for taken in pool.map(lambda _: [step(batch) for batch in data], range(at_once)) for one in taken]
     return lone_forward, statistics.fmean(steps) * size / few
