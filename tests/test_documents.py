@@ -57,7 +57,8 @@ def test_the_study_it_shows_is_in_order(tmp_path: Path) -> None:
 
 
 def test_the_readme_shows_the_main_commands() -> None:
-    assert {"run", "resume", "pareto", "pick", "explain", "verify"} <= {name for name, _ in commands(README)}
+    shown = {name for name, _ in commands(README)}
+    assert {"run", "resume", "pareto", "report", "pick", "compare", "explain", "verify"} <= shown
 
 
 @pytest.mark.expectation(35)

@@ -22,7 +22,7 @@ _REASONED: Final[dict[Place, tuple[str, str]]] = {
     ("model",): ("model", "The model to compress: {}."),
     ("task",): ("task", "What the model is for: {}."),
     ("task", "max_length"): ("max length", "Where texts are cut: {}."),
-    ("task", "data"): ("splits", "Labelled rows. {}."),
+    ("task", "data"): ("splits", "Labelled rows ({})."),
     ("task", "data", "text"): ("text", "{}."),
     ("task", "data", "text_pair"): ("second text", "{}."),
     ("task", "data", "label"): ("label", "{}."),

@@ -50,6 +50,7 @@ def test_init_writes_a_study_that_check_finds_in_order(folder: Path, run: Run, m
     assert (ended.code, ended.out) == (0, ""), ended.err
     head = (folder / "study.yaml").read_text(encoding="utf-8")
     assert "#   autocompress pick my-reviews-2-tiny-model --max-quality-drop 2pt --minimize latency_ms" in head
+    assert "# Labelled rows (one source: training, validation and test are drawn from it)." in head
     tree = written(folder / "study.yaml")
     assert tree["name"] == "my-reviews-2-tiny-model"
     assert tree["task"] == {
