@@ -295,7 +295,7 @@ def test_all_mistakes_are_told_at_once_with_line_and_path(folder: Path, operator
     assert list(caught.value.problems) == [
         f"{mine}:2: version: must be a whole number, got '1'; remove the quotes",
         f"{mine}:3: model.pth: unknown key; did you mean 'path'? "
-        "(allowed: convert, hub, member, path, revision, sha256, wheel)",
+        "(allowed: convert, hub, member, path, positions, revision, sha256, wheel)",
         f"{mine}:4: task.data.format: got 'cvs'; did you mean 'csv'? (allowed: {FORMATS})",
         (
             f"{mine}:7: objectives.lateny_ms: unknown metric 'lateny_ms'; "
@@ -476,8 +476,8 @@ BITS = {"operator": "quantize", "target": "embeddings"}
         ),
         (FORMS, "knobs.form: is missing: 'replace_attention' needs it"),
         (
-            {**FORMS, "settings": {"form": "sparse"}},
-            "settings.form: 'sparse' is not offered (allowed: full, local",
+            {**FORMS, "settings": {"form": "banded"}},
+            "settings.form: 'banded' is not offered (allowed: full, local",
         ),
         (
             {**FORMS, "settings": {"form": "local"}, "knobs": {"window": {"low": 16, "high": 64}}},
