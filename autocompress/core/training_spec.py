@@ -61,9 +61,6 @@ class TrainingSpec:
     gradient_checkpointing: bool = False
     """Keeps no activations inside of layers but computes them again in the backward pass: slower, for machines short of
     memory."""
-    average: float = 0.0
-    """With 0.999, say, the weights that are judged and kept are moving averages over the last thousand steps or so:
-    what each step leaves of them. 0: the weights are those of the last step."""
     __pydantic_config__: ClassVar[dict[str, str]] = _FORBID
 
     def __post_init__(self) -> None:
@@ -75,16 +72,15 @@ class TrainingSpec:
         for name in ("learning_rate", "clip_norm"):
             if not getattr(self, name) > 0:
                 raise ValueError(f"`{name} > 0` must hold, got {getattr(self, name)}")
-        for name in ("weight_decay", "warmup", "label_smoothing", "dropout", "attention_dropout", "average"):
+        for name in ("weight_decay", "warmup", "label_smoothing", "dropout", "attention_dropout"):
             if not 0 <= (getattr(self, name) or 0.0) < 1:
                 raise ValueError(f"`0 <= {name} < 1` must hold, got {getattr(self, name)}")
 
     @property
     def identity(self) -> dict[str, Any]:
-        """What the trained weights depend on. A limit or an average that is not set is left out, so that models trained
-        before there was one are found."""
-        unset = {"steps": None, "average": 0.0}
-        return {name: value for name, value in asdict(self).items() if name not in unset or value != unset[name]}
+        """What the trained weights depend on. A limit that is not set is left out, so that models trained before there
+        was one are found."""
+        return {name: value for name, value in asdict(self).items() if not (name == "steps" and value is None)}
 
     def steps_an_epoch(self, rows: int) -> int:
         """Batches of an epoch over so many rows."""

@@ -24,7 +24,6 @@ from safetensors import SafetensorError, safe_open
 from safetensors.torch import load_file, save_file
 from torch import Tensor, nn
 from torch.nn.attention import SDPBackend, sdpa_kernel
-from torch.optim.swa_utils import AveragedModel, get_ema_multi_avg_fn
 from torch.utils.checkpoint import checkpoint as recomputed
 
 from autocompress.assets import new_file
@@ -40,9 +39,6 @@ Loss = Callable[[Tensor, Batch], Tensor]
 
 Goal = Callable[[nn.Module, Batch], Tensor]
 """(model, batch) -> scalar; runs the model itself. The parameters of one that is a module are trained along."""
-
-Choice = Callable[[nn.Module], NDArray[np.int64]]
-"""The rows that a model as it is learns from in its next epoch."""
 
 CHECKPOINT = "checkpoint.safetensors"
 AWARE = "aware.safetensors"
@@ -130,12 +126,10 @@ def predict(model: nn.Module, data: Sequence[Batch], *, precision: str = "auto")
 
 @dataclass(frozen=True, slots=True)
 class _Run:
-    """All that a training run changes. `along` is what the goal trains beside the model; often nothing. `averaged` are
-    the moving averages of the model's weights, where they are asked for."""
+    """All that a training run changes. `along` is what the goal trains beside the model; often nothing."""
 
     model: nn.Module
     along: nn.Module
-    averaged: AveragedModel | None
     optimizer: torch.optim.Optimizer
     schedule: torch.optim.lr_scheduler.LambdaLR
 
@@ -149,19 +143,7 @@ class _Run:
             fused=True,
         )
         slope = functools.partial(_slope, total=steps, warmup=spec.warmup)
-        averaged = None
-        if spec.average:
-            how = get_ema_multi_avg_fn(spec.average)  # type: ignore[no-untyped-call]
-            averaged = AveragedModel(model, multi_avg_fn=how)
-        return _Run(model, along, averaged, optimizer, torch.optim.lr_scheduler.LambdaLR(optimizer, slope))
-
-    @property
-    def judged(self) -> nn.Module:
-        """The model that an epoch leaves: with the averages of its weights, where there are any."""
-        if self.averaged is None:
-            return self.model
-        module: nn.Module = self.averaged.module
-        return module
+        return _Run(model, along, optimizer, torch.optim.lr_scheduler.LambdaLR(optimizer, slope))
 
 
 def train(
@@ -173,36 +155,33 @@ def train(
     score: Callable[[nn.Module], float],
     seed: int,
     keep: Keep = "best",
-    choose: Choice | None = None,
     checkpoint: Path | None = None,
     on_epoch: Callable[[int, float, float], None] | None = None,
     progress: Callable[[Progress], None] | None = None,
 ) -> Trained:
     """Trains in place and leaves the weights of the best epoch, or of the last, in the model.
 
-    `goal` is an `Objective`, or a loss on logits made into one by `answers`. An epoch goes over all rows, or over as
-    many as `choose` names of them, always the same number. With `checkpoint`, a folder, the state after each epoch is
-    kept there and found again; then `on_epoch(epoch, score, kept score)` is called. Raises CandidateError when the loss
-    or a gradient stops being a number, or when the model cannot be trained as `spec` says.
+    `goal` is an `Objective`, or a loss on logits made into one by `answers`. With `checkpoint`, a folder, the state
+    after each epoch is kept there and found again; then `on_epoch(epoch, score, kept score)` is called. Raises
+    CandidateError when the loss or a gradient stops being a number, or when the model cannot be trained as `spec` says.
     """
     _prepare(model, spec, longest=max(examples.lengths, default=0))
-    steps = spec.steps_an_epoch(len(examples) if choose is None else len(choose(model)))
+    steps = spec.steps_an_epoch(len(examples))
     total = steps * spec.epochs
     run = _Run.of(model, goal, spec, steps=total)
     state = _restore(checkpoint, run) if checkpoint else None
     scores, best = state or ((), None)
     for epoch in range(len(scores), spec.epochs):
-        chosen = None if choose is None else choose(run.judged)
         torch.manual_seed(seed * 10_007 + epoch)
         model.train()
-        shuffled = batches(examples, spec.batch_size, shuffle=seed * 10_007 + epoch, most=steps, only=chosen)
+        shuffled = batches(examples, spec.batch_size, shuffle=seed * 10_007 + epoch, most=steps)
         for step, batch in enumerate(shuffled):
             _step(run, batch, goal, spec)
             if progress:
                 progress(Progress(epoch * steps + step + 1, total, epoch, max(scores, default=0.0)))
-        scores = (*scores, score(run.judged))
+        scores = (*scores, score(model))
         if best is None or keep == "last" or scores[-1] > max(scores[:-1], default=-math.inf):
-            best = {name: tensor.detach().clone() for name, tensor in run.judged.state_dict().items()}
+            best = {name: tensor.detach().clone() for name, tensor in model.state_dict().items()}
         logger.info("epoch %d of %d: validation score %.4f", epoch + 1, spec.epochs, scores[-1])
         if checkpoint:
             _save(checkpoint, run, scores, best, keep)
@@ -297,8 +276,6 @@ def _step(run: _Run, batch: Batch, goal: Goal, spec: TrainingSpec) -> None:
                 raise CandidateError(f"the training's gradients became {norm.item()}; lower `learning_rate`")
     run.optimizer.step()
     run.schedule.step()
-    if run.averaged is not None:
-        run.averaged.update_parameters(run.model)
 
 
 def attention_kernel(longest: int) -> AbstractContextManager[None]:
@@ -335,8 +312,6 @@ def _save(folder: Path, run: _Run, scores: tuple[float, ...], best: dict[str, Te
     """One file an epoch."""
     tensors = {f"model.{name}": tensor for name, tensor in run.model.state_dict().items()}
     tensors |= {f"along.{name}": tensor for name, tensor in run.along.state_dict().items()}
-    if run.averaged is not None:
-        tensors |= {f"averaged.{name}": tensor for name, tensor in run.averaged.state_dict().items()}
     tensors |= {f"best.{name}": tensor for name, tensor in best.items()}
     for place, moments in run.optimizer.state_dict()["state"].items():
         tensors |= {f"optimizer.{place}.{name}": torch.as_tensor(value) for name, value in moments.items()}
@@ -367,8 +342,6 @@ def _restore(folder: Path, run: _Run) -> tuple[tuple[float, ...], dict[str, Tens
 
     run.model.load_state_dict(part("model."))
     run.along.load_state_dict(part("along."))
-    if run.averaged is not None:
-        run.averaged.load_state_dict(part("averaged."))
     state: dict[int, dict[str, Tensor]] = {}
     for name, tensor in part("optimizer.").items():
         place, _, moment = name.partition(".")

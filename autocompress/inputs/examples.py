@@ -179,29 +179,17 @@ def judging(rows: R, most: int | None) -> R:
     return rows.take(np.sort(np.random.default_rng(0).permutation(len(rows))[:most]))
 
 
-def batches(
-    examples: Rows,
-    size: int,
-    *,
-    shuffle: int | None = None,
-    most: int | None = None,
-    only: NDArray[np.int64] | None = None,
-) -> Sequence[Batch]:
-    """Batches padded to their own longest row, of all rows or of those at `only` these places. Rows of similar length
-    share a batch, which halves the work.
+def batches(examples: Rows, size: int, *, shuffle: int | None = None, most: int | None = None) -> Sequence[Batch]:
+    """Batches padded to their own longest row. Rows of similar length share a batch, which halves the work.
 
     With `shuffle`, a seed, lengths are perturbed before sorting and the batches come in random order, so that no epoch
     sees the same batches again; without it the order is fixed. No more than the first `most` batches are made.
     """
     lengths = np.array(examples.lengths, dtype=np.float64)
-    if only is not None:
-        lengths = lengths[only]
     generator = np.random.default_rng(shuffle)
     if shuffle is not None:
         lengths = lengths * generator.uniform(0.8, 1.25, len(lengths)) + generator.uniform(0, 1, len(lengths))
     order = np.argsort(lengths, kind="stable")
-    if only is not None:
-        order = only[order]
     groups = [order[start : start + size] for start in range(0, len(order), size)]
     if shuffle is not None:
         groups = [groups[i] for i in generator.permutation(len(groups))]

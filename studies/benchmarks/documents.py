@@ -43,6 +43,7 @@ TABLES = {
     "sparsity": "sparsity",
     "attention-forms": "attention_forms",
     "few-bits": "few_bits",
+    "effort": "effort",
 }
 """Parts of the documents that are a benchmark's own table, as it left it."""
 
@@ -65,6 +66,7 @@ UNDER: Mapping[str, tuple[str, ...]] = {
         "finalists/promotion.py",
         "exported/proof.py",
     ),
+    "effort": ("candidates", "distill", "finalists"),
     "few_bits": ("anatomy", "deploy", "operators", "finalists/recovery.py"),
     "forms_of_deployment": ("deploy", "anatomy", "families"),
     "hat": ("devices/fitting.py", "core/prediction.py"),

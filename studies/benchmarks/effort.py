@@ -1,13 +1,12 @@
-"""What ten times the steps, more teachers, averaged weights and mined texts make of small students.
+"""What ten times the steps, more teachers and averaged weights make of small students.
 
     python studies/benchmarks/effort.py [--seeds 0] [--only NAME ...] [--students NAME ...] [--print]
 
 Students of the quickstart's teacher, cut from its elastic model, each trained alone on one thread: by the quickstart's
 recipe; by about ten times its steps over ten variations and ten recombinations of each question; and by these with
-answers that are the mean of three teachers (of other seeds), with a moving average of the weights, and with only the
-half of the made-up questions, chosen before every epoch, on which the student is furthest from what the teacher is sure
-of. Judged with the numbers of the deployed file on validation and test questions together, beside the one teacher that
-the study has. Kept rows are replaced one by one.
+answers that are the mean of three teachers (of other seeds). Of the long ones the moving averages of their weights are
+judged too. Judged with the numbers of the deployed file on validation and test questions together, beside the one
+teacher that the study has. Kept rows are replaced one by one.
 """
 
 from __future__ import annotations
@@ -22,22 +21,22 @@ from typing import Any, Final
 
 import numpy as np
 import torch
-from numpy.typing import NDArray
 from prepared import LAYER_BY_LAYER, Prepared, prepare
 from record import RESULTS, keep, kept
-from scipy.special import log_softmax, softmax
+from scipy.special import softmax
 from students import SPLITS, THREE
+from torch.optim.swa_utils import AveragedModel, get_ema_multi_avg_fn
 
 from autocompress.candidates.evaluate import Setup
 from autocompress.candidates.lessons import Lessons
 from autocompress.core.cores import usable_cores
 from autocompress.core.policy import CompressionPolicy
 from autocompress.core.training_spec import FinalistSpec
-from autocompress.distill import Objective, predict, train
+from autocompress.distill import Objective, Progress, predict, train
 from autocompress.finalists.recovery import deployed_student, trainable_student
 from autocompress.tasks import Examples, batches
 
-QUICK, LONG, TEACHERS, MINED = "the recipe", "long", "long, three teachers", "long, three teachers, mined"
+QUICK, LONG, TEACHERS = "the recipe", "long", "long, three teachers"
 AVERAGED: Final = ", averaged"
 """The same training, of which the averages of its weights are kept."""
 
@@ -48,7 +47,6 @@ OTHERS: Final = (101, 102)
 """Seeds of further teachers."""
 
 DECAY: Final = 0.9995
-MINED_SHARE: Final = 0.5
 Row = dict[str, Any]
 
 
@@ -60,8 +58,6 @@ class Job:
     spec: FinalistSpec
     policy: CompressionPolicy
     seed: int
-    own: int
-    """Labelled questions, which the lessons begin with."""
 
     def __call__(self) -> list[Row]:
         """The row of the last weights, and that of their averages where there are any."""
@@ -70,10 +66,11 @@ class Job:
         objective = Objective.of(
             student, None, torch.from_numpy(self.lessons.logits), self.spec.distillation, task=self.setup.task
         )
-        found: dict[str, Mapping[str, torch.Tensor]] = {}
+        how = get_ema_multi_avg_fn(DECAY)  # type: ignore[no-untyped-call]
+        averages = AveragedModel(student.model, multi_avg_fn=how)
 
-        def note(_epoch: int, _score: float, _kept: float) -> None:
-            found[""] = {name: tensor.clone() for name, tensor in student.model.state_dict().items()}
+        def average(_: Progress) -> None:
+            averages.update_parameters(student.model)
 
         started = time.monotonic()
         train(
@@ -84,26 +81,16 @@ class Job:
             score=lambda _: 0.0,
             seed=self.seed,
             keep="last",
-            choose=self._furthest if self.about["variant"] == MINED else None,
-            on_epoch=note,
+            progress=None if self.about["variant"] == QUICK else average,
         )
         seconds = time.monotonic() - started
-        if self.spec.training.average:
-            found[AVERAGED] = student.model.state_dict()
+        found = {"": student.model.state_dict()}
+        if self.about["variant"] != QUICK:
+            found[AVERAGED] = averages.module.state_dict()
         return [
             {**self.about, "variant": self.about["variant"] + name, "seconds": seconds, **self._judged(weights)}
             for name, weights in found.items()
         ]
-
-    def _furthest(self, model: torch.nn.Module) -> NDArray[np.int64]:
-        """All labelled questions, and of the others those with the largest product of how sure the teacher is and how
-        far the student's answer is from its own."""
-        made = np.arange(self.own, len(self.lessons.examples))
-        theirs = softmax(self.lessons.logits[made], axis=-1)
-        ours = log_softmax(predict(model, batches(self.lessons.examples.take(made), 128)), axis=-1)
-        far = theirs.max(axis=-1) * (theirs * (np.log(theirs + 1e-12) - ours)).sum(axis=-1)
-        most = made[np.argsort(-far, kind="stable")[: int(MINED_SHARE * len(made))]]
-        return np.concatenate([np.arange(self.own), np.sort(most)])
 
     def _judged(self, weights: Mapping[str, torch.Tensor]) -> Row:
         model = deployed_student(self.setup, self.policy, weights).model
@@ -119,21 +106,20 @@ def right(model: torch.nn.Module, examples: Examples) -> str:
 def jobs(prepared: Prepared, seed: int, names: Sequence[str], students: Sequence[str]) -> list[Job]:
     """The longest first."""
     quick = prepared.spec.finalists
-    own = len(prepared.setup.task.examples("train"))
     lessons = {QUICK: Lessons.of(prepared.setup, quick.transfer, seed=seed)}
     if any(name != QUICK for name in names):
         wide = replace(quick.transfer, copies=MADE, recombined=MADE)
         lessons[LONG] = Lessons.of(prepared.setup, wide, seed=seed)
-    if any(name in (TEACHERS, MINED) for name in names):
-        lessons[TEACHERS] = lessons[MINED] = taught_by_all(lessons[LONG], own, quick.distillation.temperature)
+    if TEACHERS in names:
+        own = len(prepared.setup.task.examples("train"))
+        lessons[TEACHERS] = taught_by_all(lessons[LONG], own, quick.distillation.temperature)
     found = []
-    for name in (MINED, TEACHERS, LONG, QUICK):
-        epochs = {QUICK: quick.training.epochs, MINED: 8}.get(name, 4)
-        training = replace(quick.training, epochs=epochs, average=0.0 if name == QUICK else DECAY)
+    for name in (TEACHERS, LONG, QUICK):
+        training = quick.training if name == QUICK else replace(quick.training, epochs=4)
         for student in students if name in names else ():
             about = {"variant": name, "student": student, "seed": seed}
             spec = replace(quick, training=training)
-            found.append(Job(about, prepared.setup, lessons[name], spec, THREE[student], seed, own))
+            found.append(Job(about, prepared.setup, lessons[name], spec, THREE[student], seed))
     return found
 
 
@@ -183,7 +169,7 @@ def _run(job: Job) -> list[Row]:
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--seeds", type=int, nargs="+", default=[0])
-    parser.add_argument("--only", nargs="+", choices=[QUICK, LONG, TEACHERS, MINED], metavar="NAME")
+    parser.add_argument("--only", nargs="+", choices=[QUICK, LONG, TEACHERS], metavar="NAME")
     parser.add_argument("--students", nargs="+", choices=[*THREE], default=["2 layers", "3 layers"], metavar="NAME")
     parser.add_argument("--print", action="store_true", dest="only_print", help="the table of what is kept")
     asked = parser.parse_args()
@@ -192,7 +178,7 @@ def main() -> None:
         prepared = prepare(space=LAYER_BY_LAYER)
         task, model = prepared.setup.task, prepared.setup.teacher().model
         found["teacher"] = {split: right(model, task.examples(split)) for split in SPLITS}
-        names = asked.only or [QUICK, LONG, TEACHERS, MINED]
+        names = asked.only or [QUICK, LONG, TEACHERS]
         todo = [job for seed in asked.seeds for job in jobs(prepared, seed, names, asked.students)]
         with ProcessPoolExecutor(usable_cores(), mp_context=get_context("spawn")) as pool:
             for made in pool.map(_run, todo):
@@ -201,7 +187,7 @@ def main() -> None:
                     found["rows"] = [one for one in found["rows"] if not key.items() <= one.items()] + [row]
                     print({**key, "minutes": round(row["seconds"] / 60, 1)}, flush=True)
                 keep("effort", found)
-    order = [QUICK, LONG, LONG + AVERAGED, TEACHERS, TEACHERS + AVERAGED, MINED, MINED + AVERAGED]
+    order = [QUICK, LONG, LONG + AVERAGED, TEACHERS, TEACHERS + AVERAGED]
     rows = sorted(found["rows"], key=lambda row: (order.index(row["variant"]), row["student"], row["seed"]))
     told = table(rows, found["teacher"])
     (RESULTS / "effort.md").write_text(told, encoding="utf-8")

@@ -51,15 +51,13 @@ def test_training_learns_and_keeps_its_best_epoch(make_examples: Callable[..., E
     assert trained.score > before + 0.3
 
 
-@pytest.mark.parametrize("average", [0.0, 0.9])
 def test_interrupted_between_epochs_it_ends_with_the_same_weights(
-    average: float, make_examples: Callable[..., Examples], tmp_path: Path
+    make_examples: Callable[..., Examples], tmp_path: Path
 ) -> None:
     examples = make_examples(40)
     score = scorer(examples)
-    spec = replace(SPEC, average=average)
     whole: Any = build_model("bert")
-    first = train(whole, examples, answers(cross_entropy), spec=spec, score=score, seed=5)
+    first = train(whole, examples, answers(cross_entropy), spec=SPEC, score=score, seed=5)
 
     def interrupt(epoch: int, value: float, best: float) -> None:
         if epoch == 1:
@@ -70,62 +68,19 @@ def test_interrupted_between_epochs_it_ends_with_the_same_weights(
             build_model("bert"),
             examples,
             answers(cross_entropy),
-            spec=spec,
+            spec=SPEC,
             score=score,
             seed=5,
             checkpoint=tmp_path,
             on_epoch=interrupt,
         )
     resumed: Any = build_model("bert", seed=99)  # its weights come from the checkpoint
-    second = train(resumed, examples, answers(cross_entropy), spec=spec, score=score, seed=5, checkpoint=tmp_path)
+    second = train(resumed, examples, answers(cross_entropy), spec=SPEC, score=score, seed=5, checkpoint=tmp_path)
     assert second == first
     assert same(resumed, whole)
     weights, history = kept_weights(tmp_path / CHECKPOINT)
     assert history == first
     assert all(torch.equal(weights[name], tensor) for name, tensor in whole.state_dict().items())
-
-
-def test_averaged_weights_are_kept_and_judged_and_the_training_goes_on_from_the_last_ones(
-    make_examples: Callable[..., Examples],
-) -> None:
-    examples, last = make_examples(24), {}
-    model = build_model("bert")
-    steps: list[dict[str, torch.Tensor]] = [dict(build_model("bert").state_dict())]
-
-    def note(progress: Progress) -> None:
-        steps.append({name: tensor.clone() for name, tensor in model.state_dict().items()})
-
-    def judged(averaged: nn.Module) -> float:
-        last.update({name: tensor.clone() for name, tensor in averaged.state_dict().items()})
-        return 0.0
-
-    spec = replace(SPEC, epochs=2, average=0.75)
-    train(model, examples, answers(cross_entropy), spec=spec, score=judged, seed=0, keep="last", progress=note)
-    name = "classifier.weight"
-    expected = steps[1][name]  # the average begins as what the first step left
-    for step in steps[2:]:
-        expected = 0.75 * expected + 0.25 * step[name]
-    torch.testing.assert_close(last[name], expected)
-    assert torch.equal(model.state_dict()[name], last[name])
-    assert not torch.equal(steps[-1][name], last[name])
-
-
-def test_an_epoch_learns_from_the_rows_that_are_chosen_for_it(make_examples: Callable[..., Examples]) -> None:
-    examples, seen, asked = make_examples(40), [], []
-
-    def goal(model: nn.Module, batch: Batch) -> torch.Tensor:
-        seen.append(batch.rows)
-        return cross_entropy(model(**batch.inputs).logits, batch)
-
-    def choose(model: nn.Module) -> Any:
-        asked.append(model)
-        return np.arange(16) + 8 * min(len(asked), 3)
-
-    spec = replace(SPEC, epochs=2)
-    train(build_model("bert"), examples, goal, spec=spec, score=lambda _: 0.0, seed=0, choose=choose)
-    assert [len(rows) for rows in seen] == [8] * 4
-    assert sorted(np.concatenate(seen[:2])) == list(range(16, 32))
-    assert sorted(np.concatenate(seen[2:])) == list(range(24, 40))
 
 
 def test_interrupted_inside_an_epoch_it_ends_with_the_same_weights(
