@@ -537,6 +537,7 @@ class Impatient(SilentObserver):
             raise KeyboardInterrupt
 
 
+@pytest.mark.long
 def test_where_the_search_ranked_badly_more_finalists_are_trained_after_an_interruption_too(tmp_path: Path) -> None:
     """Everybody answers everything, before training and after it: there is no order to be trusted."""
     write_data(tmp_path / "texts.csv")
@@ -713,6 +714,7 @@ def test_a_study_is_retargeted_without_a_new_evaluation(study: autocompress.Stud
     there.store.delete_study(there.name)
 
 
+@pytest.mark.long
 def test_a_profile_that_was_wrong_is_measured_anew_when_it_is_asked_for(
     study: autocompress.Study, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:

@@ -112,6 +112,7 @@ NAMED = [
 ]  # fmt: skip
 
 
+@pytest.mark.long
 def test_nothing_is_lost_wherever_an_export_is_asked_for(digests: list[str], run: Run, folder: Path) -> None:
     commands = [("pick", "quickstart"), ("export", "quickstart", digests[0], "--force"), ("bundle", "quickstart"),
                 ("pick", "quickstart", "--force"), ("bundle", "quickstart", "--force")]  # fmt: skip

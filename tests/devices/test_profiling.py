@@ -118,6 +118,7 @@ def test_an_existing_profile_is_not_written_over(tmp_path: Path) -> None:
         profile_to(tmp_path / "mine.yaml", TOY, LOADS, effort=EFFORT)
 
 
+@pytest.mark.long
 def test_an_interrupted_profile_goes_on_with_the_tables_it_has(tmp_path: Path) -> None:
     path = tmp_path / "toy.yaml"
 

@@ -53,6 +53,7 @@ def test_every_task_of_ours_is_named_once_and_has_a_form_of_answers() -> None:
     assert all(task.answer in FORMS for task in TASKS.values())
 
 
+@pytest.mark.long
 def test_a_task_of_another_package_is_found_by_its_entry_point(tmp_path: Path) -> None:
     code = f"import sys; sys.path.insert(0, {str(installed(tmp_path))!r})\n{ASK}"
     done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)

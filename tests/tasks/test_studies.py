@@ -69,7 +69,12 @@ def check_row_scores(done: autocompress.Study, digest: str) -> None:
 @pytest.mark.slow
 @pytest.mark.parametrize(
     "kind",
-    [pytest.param(kind, marks=pytest.mark.long if kind in ("multi-label", "regression") else ()) for kind in KINDS],
+    [
+        pytest.param(
+            kind, marks=pytest.mark.long if kind in ("multi-label", "regression", "sentence-embeddings") else ()
+        )
+        for kind in KINDS
+    ],
 )
 def test_a_study_of_a_task_ends_in_a_folder_that_answers(kind: str, model: Path, tmp_path: Path) -> None:
     write_rows(tmp_path / "rows.jsonl", kind)
