@@ -87,7 +87,8 @@ def _host_path(name: str, spec: StudySpec, shape: ModelParts) -> Path:
     lengths = "-".join(str(one.length) for one in measured)
     sizes = f"h{shape.width}x{head_size}-b{load.batch}l{lengths}t{load.threads}"
     sizes += ("-static" if asked.static else "") + ("-ranks" if asked.ranks else "")
-    sizes += ("-of-all" if asked.ranks else "") + "-widths" if asked.widths else ""
+    if asked.widths:  # the narrower ones have ranks too, which they had not always
+        sizes += "-of-all-widths" if asked.ranks else "-widths"
     sizes += f"-forms-{content_digest(sorted(map(str, asked.forms)))[:8]}" if asked.forms else ""
     if not is_like_bert(shape.family):
         sizes += f"-{shape.family}-{content_digest([spec.export.form, parts_to_json(_one_layer(shape))])[:8]}"

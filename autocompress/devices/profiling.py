@@ -68,8 +68,7 @@ VOCABULARY: Final = 1000
 """A lookup costs the same in a small table as in a large one, and small ones are quick to make."""
 
 _FEW_SHARES: Final = (0.0, 0.25, 0.5, 1.0)
-"""Of the whole stream, and of the largest block on those that are narrower: what is measured, as work is linear in
-both."""
+"""Of the largest block on streams that are narrower: what is measured, as work is linear in it."""
 
 _FAR: Final = 2.5
 """Lengths further apart than this have a third one measured between them."""

@@ -52,3 +52,21 @@ def of_all(graph: Graph, query: str, key: str, value: str, mask: str) -> str:
         graph.node("Transpose", one, perm=order) for one, order in zip((query, key, value), orders, strict=True)
     )
     return graph.node("Transpose", weighed(graph, asking, asked, told, mask), perm=[0, 2, 1, 3])
+
+
+@dataclass(frozen=True, slots=True)
+class Filled:
+    """Names of what hangs on the length alone where a text is filled up to whole blocks of a window, so that its length
+    is free: the `length` [1], by how many positions it is `filled` [1], and the `count` [1] of blocks."""
+
+    length: str
+    filled: str
+    count: str
+
+    @staticmethod
+    def of(graph: Graph, mixed: Mixed) -> Filled:
+        """Written once for all layers of one window."""
+        tensor, axis = (mixed.mask, 3) if mixed.mask else (mixed.key, 1)
+        length, window = graph.once("Shape", tensor, start=axis, end=axis + 1), graph.ints([mixed.form.window])
+        filled = graph.once("Mod", graph.once("Neg", length), window)
+        return Filled(length, filled, graph.once("Div", graph.once("Add", length, filled), window))

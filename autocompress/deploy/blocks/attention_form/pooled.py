@@ -6,16 +6,15 @@ from __future__ import annotations
 from onnx import TensorProto
 
 from autocompress.anatomy.attention_form.pooled import NOTHING
-from autocompress.deploy.blocks.attention_form.mixed import MASKED, Mixed, of_all
+from autocompress.deploy.blocks.attention_form.mixed import MASKED, Filled, Mixed, of_all
 from autocompress.deploy.nodes import Graph
 
 
 def pooled(graph: Graph, mixed: Mixed) -> str:
     """As `Nodes`. How many positions of each block are there is found once for all layers."""
-    window = mixed.form.window
-    length, real = _there(graph, mixed)
-    filled = graph.once("Mod", graph.once("Neg", length), graph.ints([window]))
-    pads = graph.once("Concat", graph.ints([0, 0, 0, 0, 0]), filled, graph.ints([0, 0]), axis=0)
+    window, text = mixed.form.window, Filled.of(graph, mixed)
+    real = _there(graph, mixed, text)
+    pads = graph.once("Concat", graph.ints([0, 0, 0, 0, 0]), text.filled, graph.ints([0, 0]), axis=0)
     count = _by_block(graph, real, pads, [1, 1], window)
     least = graph.once("Max", count, graph.scalar(1.0))
 
@@ -28,14 +27,14 @@ def pooled(graph: Graph, mixed: Mixed) -> str:
     return of_all(graph, mixed.query, mean(mixed.key), mean(mixed.value), weight)
 
 
-def _there(graph: Graph, mixed: Mixed) -> tuple[str, str]:
-    """The length, and 1 where a position is there, 0 where it is padding: [batch, length, 1, 1]."""
+def _there(graph: Graph, mixed: Mixed, text: Filled) -> str:
+    """1 where a position is there, 0 where it is padding: [batch, length, 1, 1]."""
     if mixed.mask:
         real = graph.once("Cast", graph.once("Greater", mixed.mask, graph.scalar(MASKED / 2)), to=TensorProto.FLOAT)
-        return graph.once("Shape", mixed.mask, start=3, end=4), graph.once("Transpose", real, perm=[0, 3, 1, 2])
-    length, one = graph.once("Shape", mixed.key, start=1, end=2), graph.ints([1])
-    sizes = graph.once("Concat", one, length, one, one, axis=0)
-    return length, graph.once("Expand", graph.scalar(1.0), sizes)
+        return graph.once("Transpose", real, perm=[0, 3, 1, 2])
+    one = graph.ints([1])
+    sizes = graph.once("Concat", one, text.length, one, one, axis=0)
+    return graph.once("Expand", graph.scalar(1.0), sizes)
 
 
 def _by_block(graph: Graph, tensor: str, pads: str, sizes: list[int], window: int) -> str:

@@ -9,7 +9,7 @@ import numpy as np
 from onnx import TensorProto
 
 from autocompress.anatomy.attention_form.sparse import PRIME, factors
-from autocompress.deploy.blocks.attention_form.mixed import END, MASKED, Mixed, cut, of_all, weighed
+from autocompress.deploy.blocks.attention_form.mixed import END, MASKED, Filled, Mixed, cut, of_all, weighed
 from autocompress.deploy.nodes import Graph
 
 
@@ -28,12 +28,9 @@ class _Blocks:
 
     def __init__(self, graph: Graph, mixed: Mixed) -> None:
         self._graph, self._mixed, self._window = graph, mixed, mixed.form.window
-        shape, axis = (mixed.mask, 3) if mixed.mask else (mixed.query, 1)
-        self._length = graph.once("Shape", shape, start=axis, end=axis + 1)
-        self._filled = graph.once("Mod", graph.once("Neg", self._length), graph.ints([self._window]))
-        whole = graph.once("Add", self._length, self._filled)
-        self._count = graph.once("Div", whole, graph.ints([self._window]))
-        self._batch = graph.once("Shape", shape, start=0, end=1)
+        text = Filled.of(graph, mixed)
+        self._length, self._filled, self._count = text.length, text.filled, text.count
+        self._batch = graph.once("Shape", mixed.mask or mixed.query, start=0, end=1)
         self._added = mixed.mask or self._nothing()
         self._taken, self._fresh = self._choice()
 
