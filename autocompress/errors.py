@@ -9,7 +9,7 @@ AutocompressError (1)          something unexpected
 │   ├── DiskFullError (4)      no room for it: that is this machine's, not the database's fault
 │   └── SchemaError            the database belongs to another version
 ├── ExhaustedError (6)         the failure budget is spent, or nothing in the space is feasible
-├── IntegrityError (7)         a file is not what it was when it was written
+├── IntegrityError (7)         a file, or a score, is not what it was when it was written
 ├── CandidateError             this one candidate cannot be built or judged; the search goes on
 └── Interrupted (130)          stopped by the user; the study can be resumed
 

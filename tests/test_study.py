@@ -6,14 +6,17 @@ import os
 import random
 import shutil
 import signal
+import sqlite3
 import subprocess
 import sys
 import time
 from collections.abc import Iterator
+from contextlib import closing
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
+import jsonschema
 import numpy as np
 import pytest
 import torch
@@ -32,7 +35,8 @@ from autocompress.devices.profiles import device_profile, set_aside
 from autocompress.errors import ExhaustedError, IntegrityError, Interrupted, NotFoundError, SpecError
 from autocompress.exported.folder_check import verify_folder
 from autocompress.importance import CRITERIA
-from autocompress.operators import OPERATORS
+from autocompress.operators import OPERATORS, elastic
+from autocompress.report.json_forms import DOCUMENTS
 from autocompress.report.notes import notes
 from autocompress.report.prediction import PACE
 from autocompress.report.ties import PAIRS_FACT
@@ -227,6 +231,34 @@ def test_resuming_a_complete_study_does_nothing(study: autocompress.Study) -> No
     before = len(study.records())
     study.resume(workers=0)
     assert len(study.records()) == before
+
+
+@pytest.mark.expectation(31)
+def test_a_candidate_of_the_search_is_judged_again_and_comes_out_as_it_is_stored(
+    study: autocompress.Study, project: Path, tmp_path: Path
+) -> None:
+    records, facts = study.records(), study.row.facts
+    found = study.reproduce(study.pick(maximize="quality").digest)
+    assert (found.ok, found.remade) == (True, ())
+    assert found.told == "Reproduced."
+    assert {"quality", "latency_ms", "size_mb"} <= {one.metric for one in found.repeated if one.of == "searched"}
+    assert {"quality", "test_quality", "size_mb"} <= {one.metric for one in found.repeated if one.of == "exported"}
+    assert not [one for one in found.changed if not one.what.startswith("profile")], "the same machine and libraries"
+    jsonschema.validate(found.to_json(), DOCUMENTS["reproduction"])
+    assert (study.records(), study.row.facts) == (records, facts), "nothing is stored"
+
+    with (
+        closing(sqlite3.connect(project / "autocompress.db")) as here,
+        closing(sqlite3.connect(tmp_path / "own.db")) as there,
+    ):
+        here.backup(there)
+        there.execute("UPDATE measurements SET value = 0.01, low = 0.0, high = 0.02 WHERE metric = 'quality'")
+        there.execute("UPDATE measurements SET value = value + 1 WHERE metric = 'parameters'")
+        there.commit()
+    done = command(project, "repro", "mine", "0", "--storage", str(tmp_path / "own.db"))
+    assert done.returncode == IntegrityError.exit_code == 7
+    assert "Not reproduced: parameters and accuracy." in done.stdout
+    assert "its exported file is no longer there, so only the search is reproduced" in " ".join(done.stdout.split())
 
 
 @pytest.mark.expectation(13)
@@ -663,6 +695,10 @@ def test_a_teacher_that_is_gone_is_trained_again_only_when_asked(
         study.explain()
     after = study.explain(train_teacher=True).to_json()
     assert after["importance"]["kept_heads"] == before["importance"]["kept_heads"]
+    monkeypatch.setenv("AUTOCOMPRESS_CACHE", str(tmp_path / "empty"))
+    cut = next(one for one in study.records() if elastic(one.candidate.policy.steps))
+    found = study.reproduce(cut.candidate.number)
+    assert (found.ok, found.remade) == (True, ("teacher", "elastic model"))
 
 
 def test_a_study_without_a_member_is_explained_by_its_teacher_alone(study: autocompress.Study, tmp_path: Path) -> None:

@@ -348,23 +348,19 @@ def elastic_identity(spec: ElasticSpec) -> dict[str, Any]:
     return {name: value for name, value in identity.items() if name not in off}
 
 
-def prepare_elastic(
-    spec: StudySpec,
-    teacher: Teacher,
-    setup: Setup,
-    space: SearchSpace,
-    pricing: Pricing,
-    lessons: Callable[[], Lessons],
-    *,
-    texts: str = "",
-    workers: int,
-    progress: Callable[[float, str], None],
-) -> Weights | None:
-    """The elastic model of a study, or None when it wants none or has nothing to cut from it.
+@dataclass(frozen=True, slots=True)
+class ElasticPlan:
+    """What an elastic model is trained on, and the `digest` of all that decides over it, under which it is cached."""
 
-    Cached by content, so that studies of the same teacher that may choose the same policies train it once; interrupted
-    training goes on. `texts` is the digest of the unlabelled texts among the lessons.
-    """
+    taught: Curriculum
+    digest: str
+
+
+def elastic_plan(
+    spec: StudySpec, teacher: Teacher, space: SearchSpace, pricing: Pricing, *, texts: str = ""
+) -> ElasticPlan | None:
+    """Of a study; None where it wants no elastic model, or has nothing to cut from it. `texts` is the digest of the
+    unlabelled texts among the lessons."""
     wanted = spec.elastic
     if wanted.steps == 0 or not operators.elastic(space.steps):
         return None
@@ -380,15 +376,67 @@ def prepare_elastic(
         "recipe": _RECIPE_INSIDE if distillation.looks_inside else _RECIPE,
         **({} if spec.most_lessons is None else {"lessons": spec.most_lessons}),
     }
-    path = cache_folder() / "elastic" / f"{content_digest(asked)}.safetensors"
+    return ElasticPlan(taught, content_digest(asked))
+
+
+def cached_elastic(digest: str) -> Weights | None:
+    """The elastic model of a plan, where it was trained and is still there."""
+    path = _place(digest)
     if not find_entry(path):
-        checkpoint = path.with_suffix(".training")
-        training = ElasticTraining(
-            setup, lessons(), taught, wanted, distillation, seed=spec.seed, workers=max(1, workers)
-        )
-        weights = training.run(checkpoint, progress=progress)
-        with new_entry(path, needed=sum(array.nbytes for array in weights.values())) as part:
-            save_file(weights, part)
-        checkpoint.unlink(missing_ok=True)
+        return None
     found: Weights = load_file(path)
     return found
+
+
+def _place(digest: str) -> Path:
+    return cache_folder() / "elastic" / f"{digest}.safetensors"
+
+
+def trained_elastic(
+    plan: ElasticPlan,
+    spec: StudySpec,
+    setup: Setup,
+    lessons: Callable[[], Lessons],
+    *,
+    workers: int,
+    progress: Callable[[float, str], None],
+) -> Weights:
+    """The elastic model of a plan.
+
+    Cached by content, so that studies of the same teacher that may choose the same policies train it once; interrupted
+    training goes on. Raises CandidateError when it cannot be trained.
+    """
+    known = cached_elastic(plan.digest)
+    if known is not None:
+        return known
+    path = _place(plan.digest)
+    checkpoint, distillation = path.with_suffix(".training"), spec.finalists.distillation
+    training = ElasticTraining(
+        setup, lessons(), plan.taught, spec.elastic, distillation, seed=spec.seed, workers=max(1, workers)
+    )
+    weights = training.run(checkpoint, progress=progress)
+    with new_entry(path, needed=sum(array.nbytes for array in weights.values())) as part:
+        save_file(weights, part)
+    checkpoint.unlink(missing_ok=True)
+    found: Weights = load_file(path)
+    return found
+
+
+def prepare_elastic(
+    spec: StudySpec,
+    teacher: Teacher,
+    setup: Setup,
+    space: SearchSpace,
+    pricing: Pricing,
+    lessons: Callable[[], Lessons],
+    *,
+    texts: str = "",
+    workers: int,
+    progress: Callable[[float, str], None],
+) -> Weights | None:
+    """The elastic model of a study, or None when it wants none or has nothing to cut from it; see `elastic_plan` and
+    `trained_elastic`."""
+    plan = elastic_plan(spec, teacher, space, pricing, texts=texts)
+    if plan is None:
+        return None
+    return trained_elastic(plan, spec, setup, lessons, workers=workers, progress=progress)

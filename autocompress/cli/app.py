@@ -23,6 +23,7 @@ from autocompress.cli import (
     keeping,
     profile,
     report,
+    repro,
     retarget,
     runs,
     spaces,
@@ -35,7 +36,7 @@ from autocompress.core.versions import with_python
 
 _EPILOG = (
     "Exit codes: 0 all is well · 1 unexpected · 2 your input · 3 not found · 4 this machine · 5 the study database · "
-    "6 the search cannot go on · 7 a file is not what it was · 8 exported, but not sure to keep the bound · "
+    "6 the search cannot go on · 7 a file or a score is not what it was · 8 exported, but not sure to keep the bound · "
     "130 interrupted, `resume` goes on."
 )
 _COMMANDS: Final[tuple[Callable[..., None], ...]] = (
@@ -57,6 +58,7 @@ _COMMANDS: Final[tuple[Callable[..., None], ...]] = (
     trials.trials,
     trials.show,
     explain.explain,
+    repro.repro,
     keeping.rm,
     keeping.gc,
     files.check,

@@ -80,6 +80,15 @@ def device_profile(
     )
 
 
+def known_profile(spec: StudySpec, shape: ModelParts) -> DeviceProfile | None:
+    """The same as far as nothing has to be measured for it; None otherwise. Raises NotFoundError and SpecError for a
+    named one that is gone or cannot be read."""
+    here = spec.device == config.HOST
+    if here and not all(find_entry(_host_path(name, spec, shape)) for name in spec.runtimes):
+        return None
+    return device_profile(spec, shape, progress=lambda _, __: None)
+
+
 def _host_path(name: str, spec: StudySpec, shape: ModelParts) -> Path:
     """Where the profile of this machine in one runtime is kept."""
     here, load, head_size = fingerprint(), spec.workload, shape.head_size

@@ -21,6 +21,8 @@ from autocompress.report.front import Hypervolume, Relative, State
 from autocompress.report.picking import SCHEMA as PICK
 from autocompress.report.policies import LayerRow
 from autocompress.report.prediction import Prediction
+from autocompress.report.reproduction import SCHEMA as REPRODUCTION
+from autocompress.report.reproduction import Verdict
 from autocompress.report.ties import Tie
 from autocompress.store import Counts, StudyState
 
@@ -284,6 +286,18 @@ _FINALIST: Final = _object(
     }
 )
 
+_REPEATED: Final = _map(
+    _object(
+        {
+            "stored": _MEASURED,
+            "now": _maybe(_MEASURED),
+            "difference": _maybe(_number("now - stored")),
+            "verdict": _text("reproduced where it is equal, or within the stored interval", among=Verdict),
+        }
+    ),
+    "by metric",
+)
+
 DOCUMENTS: Final[Mapping[str, Schema]] = {
     "front": _document(
         FRONT,
@@ -368,6 +382,25 @@ DOCUMENTS: Final[Mapping[str, Schema]] = {
             "finalist": _maybe(_FINALIST, "of its exported file, where there is one"),
         },
         optional={name: one for name, one in _CANDIDATE["properties"].items() if name not in _CANDIDATE["required"]},
+    ),
+    "reproduction": _document(
+        REPRODUCTION,
+        "What `autocompress repro STUDY CANDIDATE --json` prints; exit code 7 where it is not reproduced.",
+        {
+            "study": _text(),
+            "number": _count("of the candidate"),
+            "digest": _DIGEST,
+            "policy": _text("in words"),
+            "reproduced": _flag("whether the same became of it, and every metric lies where it has to"),
+            "outcome": _object({"stored": _text(), "now": _text()}, "what became of it, without its numbers"),
+            "searched": _REPEATED,
+            "exported": _said(_REPEATED, "of the exported file of a verified finalist"),
+            "environment": _list(
+                _object({"what": _text(), "stored": _text(), "now": _text()}), "what is another one than it was"
+            ),
+            "remade": _list(_text(), "models that were gone from the cache, and were trained again"),
+            "notes": _list(_text()),
+        },
     ),
     "studies": _document(
         "autocompress.studies/1",

@@ -5,19 +5,19 @@ from __future__ import annotations
 from collections.abc import Callable, Mapping
 from typing import Any
 
-from autocompress.candidates.evaluate import Setup, SliceEvaluator
+from autocompress.candidates.evaluate import Setup
 from autocompress.candidates.lessons import Lessons
 from autocompress.core.interruption import Switch
 from autocompress.core.outcome import Record
 from autocompress.core.pareto import costs
-from autocompress.core.ports import Evaluate, Observer, Runner
+from autocompress.core.ports import Observer, Runner
 from autocompress.core.space import SearchSpace
 from autocompress.core.spec import StudySpec
-from autocompress.finalists.recovery import Recovery, Rehearsal, RehearsalEvaluator
 from autocompress.pricing import Pricing, cheapest_whole
 from autocompress.runners import InProcessRunner, RayPool
 from autocompress.search import Search, Watch
 from autocompress.store import Lease, Store
+from autocompress.study.preparing import evaluation
 from autocompress.study.proposing import rebuilt_sampler
 
 
@@ -78,13 +78,9 @@ class SearchStage:
             self._observer.note("the space has no more new candidates; the search ended before its budget")
 
     def _runner(self, setup: Setup, lessons: Callable[[], Lessons]) -> Runner:
-        """Candidates are judged as they are cut, or after a short recovery where the study asks for one."""
-        budget = self._spec.budget
-        build: Callable[[Any], Evaluate] = SliceEvaluator
-        needed: Any = setup
-        if budget.recovery_steps:
-            recovery = Recovery(setup, lessons(), self._spec.finalists, self._spec.seed)
-            build, needed = RehearsalEvaluator, Rehearsal(recovery, budget.recovery_steps)
+        build, needed = evaluation(self._spec, setup, lessons)
         if self._ray is None:
             return InProcessRunner(build(needed))
-        return RayPool(self._ray, build, needed, workers=self._workers, timeout_seconds=budget.timeout_seconds)
+        return RayPool(
+            self._ray, build, needed, workers=self._workers, timeout_seconds=self._spec.budget.timeout_seconds
+        )

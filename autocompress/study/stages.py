@@ -14,7 +14,7 @@ import torch
 
 from autocompress import config, operators
 from autocompress.anatomy import Anatomy
-from autocompress.candidates.elastic import prepare_elastic
+from autocompress.candidates.elastic import elastic_plan, trained_elastic
 from autocompress.candidates.evaluate import Setup
 from autocompress.candidates.lessons import Lessons
 from autocompress.core.cores import usable_cores
@@ -28,13 +28,12 @@ from autocompress.core.scores import least_quality
 from autocompress.core.space import SearchSpace
 from autocompress.core.spec import WORKLOAD_FACT, StudySpec
 from autocompress.core.stored_parts import parts_to_json
-from autocompress.core.task_kinds import NOUNS, form_of
+from autocompress.core.task_kinds import NOUNS
 from autocompress.core.trust import NO_ELASTIC_FACT
 from autocompress.core.versions import versions
 from autocompress.core.vocabulary import words_in_use
 from autocompress.devices.host import about, is_this_machine
 from autocompress.devices.profiles import device_profile, set_aside
-from autocompress.distill import Progress
 from autocompress.errors import CandidateError, SpecError
 from autocompress.exported.exporting import opset_note
 from autocompress.finalists.certification import Certification
@@ -51,20 +50,21 @@ from autocompress.store import PROFILE_FACT, Lease, Store
 from autocompress.study.environment import ENVIRONMENT_FACT, environment, take_over
 from autocompress.study.gathering import Inputs, unlabelled_texts
 from autocompress.study.pacing import Pacing
+from autocompress.study.preparing import (
+    JUDGED_WITH,
+    bound_space,
+    judged_with,
+    ready_lessons,
+    ready_teacher,
+    unlabelled_examples,
+)
 from autocompress.study.rehearsal import rehearse
 from autocompress.study.searching import SearchStage
-from autocompress.tasks import Examples, task_named
+from autocompress.tasks import Examples
 from autocompress.teacher.importance import counted, prepare_importance
-from autocompress.teacher.teacher import Teacher, prepare_teacher
+from autocompress.teacher.teacher import Teacher
 
 logger = logging.getLogger(__name__)
-
-
-def training_in_words(at: Progress, epochs: int) -> str:
-    """`epoch 2 of 5, batch 40 of 135, best so far 0.9312`; no score is told before there is one."""
-    each = max(1, at.total // epochs)
-    best = f", best so far {at.best:.4f}" if at.epoch else ""
-    return f"epoch {at.epoch + 1} of {epochs}, batch {at.done - at.epoch * each} of {each}{best}"
 
 
 class Conductor:
@@ -112,7 +112,7 @@ class Conductor:
             self._observer.note(note)
         self._serve_lengths(teacher)
         profile, pricing = self._device(shape, teacher.anatomy)
-        space = self._bound_space(shape)
+        space = bound_space(self._spec, shape)
         self._check_reach(space, pricing)
         setup = Setup.of(
             teacher.anatomy.model,
@@ -122,9 +122,19 @@ class Conductor:
             most_rows=self._spec.budget.search_rows,
         )
         self._spec = self._pacing.at(ELASTIC, self._spec)
-        lessons = functools.cache(functools.partial(self._lessons, self._spec, setup, texts))
-        setup = self._with_elastic(setup, teacher, space, pricing, lessons)
-        provenance = {"versions": dict(versions()), "teacher": teacher.digest, "device": dict(profile.fingerprint)}
+        asked, whole = self._spec, setup
+
+        @functools.cache
+        def lessons() -> Lessons:
+            return ready_lessons(asked, whole, unlabelled(), self._observer)
+
+        setup, elastic = self._with_elastic(setup, teacher, space, pricing, lessons)
+        provenance = {
+            "versions": dict(versions()),
+            "teacher": teacher.digest,
+            "device": dict(profile.fingerprint),
+            JUDGED_WITH: judged_with(self._spec, teacher, texts=self._texts_digest, elastic=elastic),
+        }
         torch.set_num_threads(1)  # from here on workers share the cores
         with ExitStack() as resources:
             ray = self._ray(resources)
@@ -234,7 +244,7 @@ class Conductor:
             space,
             pricing,
             unlabelled=functools.partial(self._unlabelled, texts),
-            texts=self._inputs.digests.get("texts", ""),
+            texts=self._texts_digest,
             elastic=setup.elastic is not None,
             workers=self._workers,
         )
@@ -248,8 +258,12 @@ class Conductor:
     def _made_of(self, teacher: Teacher) -> str:
         """What a finalist is trained from, its policy apart."""
         spec = self._spec
-        parts = {"teacher": teacher.digest, "texts": self._inputs.digests.get("texts", ""), "seed": spec.seed}
+        parts = {"teacher": teacher.digest, "texts": self._texts_digest, "seed": spec.seed}
         return content_digest({**parts, "elastic": asdict(spec.elastic), "finalists": spec.finalists.training.identity})
+
+    @property
+    def _texts_digest(self) -> str:
+        return self._inputs.digests.get("texts", "")
 
     # Before the search
 
@@ -263,20 +277,7 @@ class Conductor:
 
     def _teacher(self) -> Teacher:
         with self._stage("teacher"):
-            self._observer.progress(0, None, "reading the data, loading the model")
-            epochs = self._spec.teacher.epochs
-
-            def on_progress(at: Progress) -> None:
-                self._observer.progress(at.done, at.total, training_in_words(at, epochs))
-
-            teacher = prepare_teacher(
-                self._spec,
-                self._inputs.model,
-                self._inputs.data,
-                on_progress=on_progress,
-                on_note=self._observer.note,
-                scoring=self._inputs.scoring,
-            )
+            teacher = ready_teacher(self._spec, self._inputs, self._observer)
         task = teacher.task
         sizes = {name: len(task.examples(name)) for name in ("train", "validation", "test")}
         about = {"metric": task.metric, "labels": list(task.labels), "texts": sizes}
@@ -341,12 +342,6 @@ class Conductor:
             self._store.set_fact(self._lease, ENVIRONMENT_FACT, environment(spec))
         return profile
 
-    def _bound_space(self, shape: ModelParts) -> SearchSpace:
-        try:
-            return operators.bound(self._spec.policies, shape)
-        except ValueError as error:
-            raise SpecError(f"space {self._spec.space.name!r} does not fit the model: {error}") from error
-
     def _check_reach(self, space: SearchSpace, pricing: Pricing) -> None:
         """Raises SpecError when a constraint lies outside what the space can reach."""
         ranges = reachable(space, pricing, seed=self._spec.seed)
@@ -372,56 +367,36 @@ class Conductor:
     def _least_quality(self) -> float:
         return least_quality(self._spec.task.scored, self._store.study(self._spec.name).facts["task"].get("chance"))
 
-    def _lessons(self, spec: StudySpec, setup: Setup, texts: Sequence[str] | None) -> Lessons:
-        own = len(setup.task.examples("train"))
-        unlabelled = self._unlabelled(texts)
-        self._observer.progress(0, None, "asking the teacher for the answers that are learned from")
-        torch.set_num_threads(usable_cores())
-        try:
-            most = spec.most_lessons
-            lessons = Lessons.of(setup, spec.finalists.transfer, seed=spec.seed, unlabelled=unlabelled, most=most)
-        finally:
-            torch.set_num_threads(1)
-        if spec.finalists.transfer.recombined and (form_of(spec.task.kind).targets != "class" or setup.task.pairs):
-            self._observer.note(
-                f"finalists.transfer.recombined adds nothing: {spec.task.kind} has no single texts with one class each"
-            )
-        if most is not None and len(lessons.examples) == most:
-            self._observer.note(f"lessons: {most:,} random ones, no more than are looked at in so many steps")
-        elif more := len(lessons.examples) - own:
-            self._observer.note(f"lessons: {own} labelled texts, and {more} that the teacher labels")
-        return lessons
-
     def _unlabelled(self, texts: Sequence[str] | None) -> Examples | None:
-        spec = self._spec
-        return None if texts is None else task_named(spec.task.kind).unlabelled(spec.task, texts, self._inputs.model)
+        return unlabelled_examples(self._spec, self._inputs, texts)
 
     def _with_elastic(
         self, setup: Setup, teacher: Teacher, space: SearchSpace, pricing: Pricing, lessons: Callable[[], Lessons]
-    ) -> Setup:
-        """The setup with the elastic model that the study asks for. Where that cannot be trained the study does
-        without; resumed it does so again, as its candidates are not to be compared with those of an elastic model."""
+    ) -> tuple[Setup, str | None]:
+        """The setup with the elastic model that the study asks for, and that model's digest. Where it cannot be trained
+        the study does without; resumed it does so again, as its candidates are not to be compared with those of an
+        elastic model."""
         if NO_ELASTIC_FACT in self._store.study(self._spec.name).facts:
-            return setup
+            return setup, None
         with self._stage("elastic model"):
             self._observer.progress(0, None, "drawing sub-networks to train")
             try:
-                weights = prepare_elastic(
+                plan = elastic_plan(self._spec, teacher, space, pricing, texts=self._texts_digest)
+                if plan is None:
+                    return setup, None
+                weights = trained_elastic(
+                    plan,
                     self._spec,
-                    teacher,
                     setup,
-                    space,
-                    pricing,
                     lessons,
-                    texts=self._inputs.digests.get("texts", ""),
                     workers=self._workers,
                     progress=lambda share, text: self._observer.progress(share, 1.0, text),
                 )
             except CandidateError as error:
                 self._store.set_fact(self._lease, NO_ELASTIC_FACT, str(error))
                 self._observer.note(f"{error}; the study goes on with slices of the teacher as it is")
-                return setup
-        return replace(setup, elastic=weights)
+                return setup, None
+        return replace(setup, elastic=weights), plan.digest
 
     # Search
 

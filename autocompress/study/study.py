@@ -41,6 +41,7 @@ from autocompress.report.notebook import candidates_table, framed
 from autocompress.store import Store, StudyRow
 from autocompress.study.exports import export as export
 from autocompress.study.given import Given, settled
+from autocompress.study.judged import judged_record
 from autocompress.study.life import check_workers, conduct, extend, extended, make_room, never_begun, refuse_taken
 from autocompress.study.own import Functions, resume_own
 from autocompress.study.plans import SilentObserver as SilentObserver
@@ -51,6 +52,7 @@ if TYPE_CHECKING:
 
     from autocompress.exported.elsewhere import Imported
     from autocompress.report.explanation import Explanation
+    from autocompress.report.reproduction import Reproduction
     from autocompress.study.gathering import Inputs
 
 logger = logging.getLogger(__name__)
@@ -361,6 +363,26 @@ class Study:
         if out is not None:
             found.write(out)
         return found
+
+    def reproduce(
+        self, candidate: int | str, *, score: Function | str | None = None, observer: Observer | None = None
+    ) -> Reproduction:
+        """Judges one candidate again, by its number or the beginning of its digest, with the study's own spec, data,
+        models and device profile, and sets what is stored and what came now beside each other. Nothing is stored.
+        Models that are no longer in the cache are trained again, which takes minutes. A `score` as in `resume`.
+
+        Raises NotFoundError for a candidate that is not there or was not judged yet; SpecError when the model or the
+        data are no longer those of the study; IntegrityError when the files of a finalist changed.
+        """
+        record = judged_record(self.store, self.name, candidate)
+        watching, spec = observer or SilentObserver(), self.spec
+        scoring = _scoring(spec, score)
+        with shielded():
+            from autocompress.study.reproducing import reproduce
+
+        with private_files():
+            inputs = replace(self._inputs(watching), scoring=scoring)
+            return reproduce(self.store, record, spec, inputs, watching)
 
     def _inputs(self, observer: Observer) -> Inputs:
         """Raises SpecError when the model or the data are no longer those of the study."""

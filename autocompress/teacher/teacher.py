@@ -151,6 +151,12 @@ def cached_teacher(spec: StudySpec, model_folder: Path, data: Mapping[str, Path]
     return _trained(spec, checkpoint, data, digest, None)
 
 
+def is_at_hand(spec: StudySpec, model_folder: Path, data: Mapping[str, Path]) -> bool:
+    """Whether `prepare_teacher` has nothing to train."""
+    checkpoint = read_checkpoint(model_folder, _head(spec))
+    return _is_finished(spec, checkpoint) or find_entry(_place(_trained_digest(spec, model_folder, data)))
+
+
 def fold_teacher(
     spec: StudySpec,
     model_folder: Path,

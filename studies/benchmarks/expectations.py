@@ -80,11 +80,7 @@ EXPECTATIONS: Mapping[int, Expectation] = {
     28: Expectation("all candidates as CSV, JSON and parquet"),
     29: Expectation("numbers carry intervals and counts of readings; ties are called ties"),
     30: Expectation("errors say what, where, why and what to do; tracebacks only when asked for"),
-    31: Expectation(
-        "what was measured can be measured again",
-        "an exported model (`verify`), a device (`retarget`) and a whole study of the same seed; no command judges one "
-        "stored candidate of the search again",
-    ),
+    31: Expectation("what was measured can be measured again: an exported model, a candidate of the search, a device"),
     32: Expectation("studies are listed with their state; deleting asks; what lies around is listed first"),
     33: Expectation("Python does what the command line does, typed, and prints nothing"),
     34: Expectation("an old database is named with its version and upgraded on request, with a backup"),

@@ -4,10 +4,12 @@ from __future__ import annotations
 
 import json
 import os
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
 
+from autocompress.core.outcome import Proposal
 from autocompress.store import Store
 from tests.report import given
 
@@ -202,10 +204,30 @@ def test_the_list_counts_candidates_and_verified_models(store: Store, run: Run) 
 
 @pytest.mark.expectation(30)
 def test_an_unknown_study_ends_with_3_and_the_nearest_name(store: Store, run: Run) -> None:
-    for command in (("pareto",), ("pick",), ("trials",), ("explain",), ("resume",), ("rm", "--yes")):
+    for command in (("pareto",), ("pick",), ("trials",), ("explain",), ("repro", "1"), ("resume",), ("rm", "--yes")):
         ended = run(command[0], "quikstart", *command[1:])
         assert (ended.code, ended.out) == (3, "")
         assert "did you mean 'quickstart'" in ended.err
+
+
+@pytest.mark.expectation(31)
+def test_what_cannot_be_judged_again_is_refused_in_words(store: Store, run: Run) -> None:
+    ended = run("repro", "quickstart", "99")
+    assert (ended.code, ended.out) == (3, "")
+    assert "there is no candidate 99 in this study" in ended.err
+    with store.lease("quickstart") as lease:
+        store.propose(lease, Proposal(18, {}), given.policy(4, 4, bits=4))
+    ended = run("repro", "quickstart", "18")
+    assert (ended.code, ended.out) == (3, "")
+    assert "candidate 18 of 'quickstart' was not judged yet" in ended.err
+    given.study(store, "there")
+    with store.lease("there") as lease:
+        store.set_fact(lease, "retargeted", {"from": "quickstart"})
+        records = store.records("quickstart")[1:3]
+        store.adopt(lease, [replace(one, provenance={"adopted": one.candidate.number}) for one in records])
+    ended = run("repro", "there", "1")
+    assert (ended.code, ended.out) == (2, "")
+    assert "was judged by study 'quickstart', as its candidate 1; judge it there" in ended.err
 
 
 def test_without_a_database_nothing_is_made(run: Run, folder: Path) -> None:
