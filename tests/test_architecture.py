@@ -13,7 +13,7 @@ LINES = [
     {"config", "assets", "anatomy", "samplers", "runners", "store", "reading", "inputs"},
     {"operators", "tasks", "deploy", "distill", "importance", "search", "cascades", "guessing"},
     {"pricing", "devices", "teacher", "report"},
-    {"candidates", "exported"},
+    {"candidates", "exported", "loggers"},
     {"finalists", "explain"},
     {"study"},
     {"cli", "testing", "auto", "__init__", "__main__"},
@@ -36,6 +36,9 @@ HOMES = {
     "regex": {"reading"},
     "sklearn": {"tasks"},
     "huggingface_hub": {"assets"},
+    "tensorboardX": {"loggers"},
+    "mlflow": {"loggers"},
+    "wandb": {"loggers"},
     "transformers": {"tasks", "teacher", "anatomy", "exported"},
 }
 STANDARD_ONLY = {"errors", "core", "families"}

@@ -32,6 +32,14 @@ Workers = Annotated[
 RayAddress = Annotated[
     str | None, typer.Option("--ray-address", metavar="ADDRESS", help="An existing Ray cluster to use.")
 ]
+Log = Annotated[
+    list[str] | None,
+    typer.Option(
+        "--log",
+        metavar="LOGGER",
+        help="Keep it beside other runs too: tensorboard:FOLDER, mlflow:URI, wandb:PROJECT. May be given again.",
+    ),
+]
 
 
 def run(
@@ -43,6 +51,7 @@ def run(
     search_minutes: Annotated[float | None, typer.Option(metavar="M", help="Search so long instead.")] = None,
     workers: Workers = None,
     ray_address: RayAddress = None,
+    log: Log = None,
     dry_run: Annotated[bool, typer.Option("--dry-run", help="Say what would be done, and do nothing.")] = False,
     json: Json = False,
     storage: Storage = None,
@@ -65,12 +74,20 @@ def run(
     source: Path = config.locate("study", spec)
     given = {"file": str(source), "study": read_document(source).value, "overrides": overrides}
     from autocompress.cli.live import watching
+    from autocompress.loggers import named
     from autocompress.study import study as studies
 
+    loggers = [named(one) for one in log or ()]
     with resumable(session, loaded.name, storage=storage):
         with watching(session) as observer:
             studies.run(
-                loaded, storage=storage, workers=workers, ray_address=ray_address, observer=observer, given=given
+                loaded,
+                storage=storage,
+                workers=workers,
+                ray_address=ray_address,
+                observer=observer,
+                given=given,
+                loggers=loggers,
             ).close()
         _result(session, loaded.name, storage, json=json)
 
@@ -90,6 +107,7 @@ def resume(
     here: Annotated[
         bool, typer.Option("--here", help="Its device is this machine from now on: measure it, keep all qualities.")
     ] = False,
+    log: Log = None,
     json: Json = False,
     storage: Storage = None,
 ) -> None:
@@ -104,8 +122,10 @@ def resume(
     session = session_of(context)
     with Store.open(storage, create=False) as store:
         store.study(study)  # a wrong name is told before anything heavy is loaded
+    from autocompress.loggers import named
     from autocompress.study import study as studies
 
+    loggers = [named(one) for one in log or ()]
     with resumable(session, study, storage=storage):
         with watching(session) as observer:
             studies.resume(
@@ -120,6 +140,7 @@ def resume(
                 finalists=finalists,
                 takeover=takeover,
                 here=here,
+                loggers=loggers,
             ).close()
         _result(session, study, storage, json=json)
 

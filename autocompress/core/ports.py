@@ -206,6 +206,22 @@ class Observer(Protocol):
         """A line worth keeping, such as the range a metric can reach; several lines are a table."""
 
 
+class Logger(Protocol):
+    """Keeps what a study finds where people look at many runs (`loggers/`). Called from the driver's thread; what it
+    raises after `begin` is told, and it is told nothing more."""
+
+    def begin(self, study: str, settings: Mapping[str, Any]) -> None:
+        """A run of this study begins, or one that goes on with it: `settings` are the study as it was understood."""
+
+    def numbers(self, values: Mapping[str, float], step: int) -> None: ...
+
+    def words(self, name: str, text: str, step: int | None = None) -> None:
+        """Markdown; without a `step` it is of the whole study."""
+
+    def end(self, state: str) -> None:
+        """The run ends with the study in this state: complete, interrupted, failed."""
+
+
 class Meter(Protocol):
     """Milliseconds of one inference of several exported models, measured side by side."""
 

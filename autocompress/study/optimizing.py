@@ -6,12 +6,14 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
+from autocompress import config
 from autocompress.assets import private_files
 from autocompress.core.functions import Function
 from autocompress.core.metrics import Direction
-from autocompress.core.ports import Observer
+from autocompress.core.ports import Logger, Observer
 from autocompress.core.space import SearchSpace
 from autocompress.core.spec import Bound
+from autocompress.loggers import Journal
 from autocompress.store import Store
 from autocompress.study.own import Functions, own_spec, search_own
 from autocompress.study.study import Callback, SilentObserver, Study, called
@@ -38,6 +40,7 @@ def optimize(
     ray_address: str | None = None,
     observer: Observer | None = None,
     callbacks: Sequence[Callback] = (),
+    loggers: Sequence[Logger] = (),
 ) -> Study:
     """A search over an evaluation of your own, of any model: `evaluate(policy) -> {metric: number}` judges a policy out
     of `space`, a file, its name or a mapping. The `objectives` among the metrics make the front, `constraints` bound
@@ -64,15 +67,16 @@ def optimize(
     )
     store = Store.open(storage)
     try:
-        search_own(
-            spec,
-            given,
-            store,
-            workers=workers,
-            ray_address=ray_address,
-            observer=watching,
-            on_judged=lambda record: called(Study(store, name), callbacks)(record),
-        )
+        with Journal(loggers, watching, store, name, config.own_spec_to_json(spec)) as journal:
+            search_own(
+                spec,
+                given,
+                store,
+                workers=workers,
+                ray_address=ray_address,
+                observer=journal,
+                on_judged=lambda record: called(Study(store, name), [journal.judged, *callbacks])(record),
+            )
         return Study(store, name)
     except BaseException:
         store.close()

@@ -18,9 +18,10 @@ from autocompress.core.functions import Function, restored
 from autocompress.core.interruption import shielded
 from autocompress.core.outcome import Record
 from autocompress.core.own_spec import is_own
-from autocompress.core.ports import Observer
+from autocompress.core.ports import Logger, Observer
 from autocompress.core.spec import Bound, StudySpec
 from autocompress.errors import SpecError
+from autocompress.loggers import Journal
 from autocompress.operators import OPERATORS
 from autocompress.planning.stages import as_planned
 from autocompress.report import (
@@ -260,6 +261,7 @@ class Study:
         here: bool = False,
         score: Function | str | None = None,
         callbacks: Sequence[Callback] = (),
+        loggers: Sequence[Logger] = (),
         evaluate: Function | str | None = None,
         model: Any = None,
         operators: Sequence[Any] = (),
@@ -268,31 +270,34 @@ class Study:
         `trials`, `search_minutes` or `finalists` in all, or `minutes` of the whole study, where its file bounds these.
         With `takeover` it is taken from a process that runs it; with `here` its device is this machine from now on,
         whatever it was: see `environment.take_over`. A `score` that the study was given, and that no other process
-        finds by its name, is given again, and so are `evaluate`, `model` and `operators` of `optimize`; `callbacks` as
-        in `run`.
+        finds by its name, is given again, and so are `evaluate`, `model` and `operators` of `optimize`; `callbacks` and
+        `loggers` as in `run`: a logger begins with what was judged before, and keeps a study that is complete too.
 
         Raises SpecError when the model, the data or the machine are no longer those of the study, or when it is given
         less than it has done; StudyLockedError while another process runs it.
         """
         watching = observer or SilentObserver()
+        journal = Journal(loggers, watching, self.store, self.name, self.row.resolved)
+        on_judged = called(self, [journal.judged, *callbacks])
         if is_own(self.row.resolved):
             if here or minutes is not None or finalists is not None or score is not None:
                 raise SpecError(
                     "minutes, finalists, score, here: belong to studies with a model of ours; a search is given more "
                     "`trials` or `search_minutes`"
                 )
-            resume_own(
-                self.store,
-                self.name,
-                Functions(evaluate, model, operators),
-                workers=workers,
-                ray_address=ray_address,
-                observer=watching,
-                on_judged=called(self, callbacks),
-                trials=trials,
-                search_minutes=search_minutes,
-                takeover=takeover,
-            )
+            with journal:
+                resume_own(
+                    self.store,
+                    self.name,
+                    Functions(evaluate, model, operators),
+                    workers=workers,
+                    ray_address=ray_address,
+                    observer=journal,
+                    on_judged=on_judged,
+                    trials=trials,
+                    search_minutes=search_minutes,
+                    takeover=takeover,
+                )
             return self
         if evaluate is not None or model is not None or operators:
             raise SpecError(f"evaluate, model, operators: study {self.name!r} is no search over an evaluation of yours")
@@ -305,7 +310,8 @@ class Study:
         if here:
             longer = replace(longer, device=config.HOST)
         if self.row.state == "complete" and longer == spec and not here:
-            watching.note(f"study {self.name!r} is complete")
+            with journal:
+                watching.note(f"study {self.name!r} is complete")
             return self
         with shielded():
             from autocompress.study.environment import check_environment
@@ -317,7 +323,7 @@ class Study:
         check_workers(watching, workers=workers, ray_address=ray_address)
         scoring = _scoring(spec, score)
         inputs = replace(self._inputs(watching), scoring=scoring)
-        with self.store.lease(self.name, takeover=takeover) as lease:
+        with journal, self.store.lease(self.name, takeover=takeover) as lease:
             if longer != spec and not here:
                 extend(spec, longer, self.store, lease)
             conduct(
@@ -325,11 +331,11 @@ class Study:
                 inputs,
                 self.store,
                 lease,
-                watching,
+                journal,
                 workers=workers,
                 ray_address=ray_address,
                 here=here,
-                on_judged=called(self, callbacks),
+                on_judged=on_judged,
             )
         return self
 
@@ -457,6 +463,7 @@ def resume(
     here: bool = False,
     score: Function | str | None = None,
     callbacks: Sequence[Callback] = (),
+    loggers: Sequence[Logger] = (),
     evaluate: Function | str | None = None,
     model: Any = None,
     operators: Sequence[Any] = (),
@@ -476,6 +483,7 @@ def resume(
             here=here,
             score=score,
             callbacks=callbacks,
+            loggers=loggers,
             evaluate=evaluate,
             model=model,
             operators=operators,
@@ -500,6 +508,7 @@ def run(
     data: object = None,
     score: Function | str | None = None,
     callbacks: Sequence[Callback] = (),
+    loggers: Sequence[Logger] = (),
 ) -> Study:
     """Runs a new study: a spec, the name or path of a study file, or a mapping with the keys of one; of a mapping, or
     of nothing, that leaves out what a study needs, the rest is guessed from model and data as `autocompress compress`
@@ -513,7 +522,8 @@ def run(
       of dicts, or a mapping of train, validation and test to these;
     - `score`, a function `(outputs, targets) -> number`, larger where it is better, of arrays with a row each, or
       `module:name` of one. One that cannot be imported is given again to `resume`.
-    Each of `callbacks` is called with the study and a record once a candidate of the search is judged and stored.
+    Each of `callbacks` is called with the study and a record once a candidate of the search is judged and stored;
+    `loggers`, such as `autocompress.loggers.TensorBoard("runs")`, keep what the study finds beside other runs.
 
     Raises SpecError when the name is taken, with the differences if the stored spec is another.
     """
@@ -530,24 +540,28 @@ def run(
         check_runtimes(spec)
         check_workers(watching, workers=workers, ray_address=ray_address)
         inputs = replace(gather(spec, watching, kept=store.artifacts), scoring=scoring)
+        journal = Journal(loggers, watching, store, spec.name, resolved)
         make_room(store, spec.name, watching)
         try:
-            with store.new_study(
-                spec.name,
-                given=dict(given or resolved),
-                resolved=resolved,
-                fingerprint=dict(inputs.digests),
-                objectives=spec.objectives,
-            ) as lease:
+            with (
+                journal,
+                store.new_study(
+                    spec.name,
+                    given=dict(given or resolved),
+                    resolved=resolved,
+                    fingerprint=dict(inputs.digests),
+                    objectives=spec.objectives,
+                ) as lease,
+            ):
                 conduct(
                     spec,
                     inputs,
                     store,
                     lease,
-                    watching,
+                    journal,
                     workers=workers,
                     ray_address=ray_address,
-                    on_judged=called(Study(store, spec.name), callbacks),
+                    on_judged=called(Study(store, spec.name), [journal.judged, *callbacks]),
                 )
         except KeyboardInterrupt:  # between the study's making and its run
             never_begun(store, spec.name)
