@@ -34,8 +34,9 @@ from autocompress.store import Lease, Store
 logger = logging.getLogger(__name__)
 
 MAX_ATTEMPTS: Final = 2
-"""A candidate whose worker died is tried once more; then it counts as failed. A worker that died before it began, or a
-driver that was stopped, says nothing of the candidate and is no attempt."""
+"""A candidate whose worker died or was stopped is tried once more, by a worker that nothing was done in before; then it
+counts as failed. A worker that died before it began, or a driver that was stopped, says nothing of the candidate and is
+no attempt."""
 
 _LEAST_STARTS: Final = 5
 """So many workers in a row may die before they begin, and one for every slot: then it is no accident."""
@@ -235,7 +236,7 @@ class Search:
                 f"is free, and go on with `autocompress resume {self._lease.study}`, or with `--workers 0` without them"
             )
         if self._lost[job.number] >= MAX_ATTEMPTS:
-            self._record(job, Failed("worker", "WorkerLost", event.reason), 0.0)
+            self._record(job, Failed("worker", event.error, event.reason), 0.0)
             return
         logger.warning("candidate %d: %s; trying once more", job.number, event.reason)
         attempt = self._store.restart(self._lease, job.number)

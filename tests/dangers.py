@@ -39,6 +39,9 @@ class Dangerous:
                 os._exit(3)
             if step.operator == "hang":
                 time.sleep(600)
+            if step.operator == "hoard":
+                held = [b"x" * 50_000_000 for _ in range(40)]
+                time.sleep(0.1 * len(held))
         return arithmetic_evaluate(policy)
 
 

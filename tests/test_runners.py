@@ -1,6 +1,7 @@
 """Where evaluations run, with a real Ray: warm workers, lost workers, late workers."""
 
 import os
+import re
 import signal
 import time
 from collections.abc import Iterator
@@ -25,6 +26,7 @@ from autocompress.finalists.recovery import Recovery
 from autocompress.importance import no_preference
 from autocompress.runners import InProcessRunner, RayPool
 from autocompress.runners.cluster import cluster
+from autocompress.runners.pool import MEMORY_LIMIT
 from autocompress.runners.tune import CHECKPOINT, OnEpoch, Settings, tune_finalists
 from autocompress.tasks import TextClassification
 from autocompress.testing import arithmetic_evaluate, runner_contract
@@ -40,8 +42,8 @@ def ray() -> Iterator[Any]:
         yield started
 
 
-def pool(ray: Any, folder: Path, *, timeout: float = 60.0) -> RayPool:
-    return RayPool(ray, Dangerous, folder, workers=2, timeout_seconds=timeout)
+def pool(ray: Any, folder: Path, *, timeout: float = 60.0, memory_gb: float | None = None) -> RayPool:
+    return RayPool(ray, Dangerous, folder, workers=2, timeout_seconds=timeout, memory_gb=memory_gb)
 
 
 def drain(runner: RayPool, count: int) -> list[Done | Lost]:
@@ -103,19 +105,29 @@ def test_a_job_that_waits_behind_one_that_kills_the_worker_is_done_by_the_next(r
 
 
 @pytest.mark.expectation(16)
-def test_a_worker_that_hangs_is_stopped_at_its_timeout_and_replaced(ray: Any, tmp_path: Path) -> None:
-    runner = pool(ray, tmp_path, timeout=8.0)
+def test_a_worker_that_hangs_or_hoards_is_stopped_at_its_limit_and_replaced(ray: Any, tmp_path: Path) -> None:
+    runner = pool(ray, tmp_path, timeout=8.0, memory_gb=1.0)
     try:
         runner.submit(Job(0, CompressionPolicy(), 1))
-        drain(runner, 1)  # the workers are warm now
+        runner.warm()
+        drain(runner, 1)
         started = time.monotonic()
         runner.submit(Job(1, danger("hang"), 1))
-        (event,) = drain(runner, 1)
-        assert isinstance(event, Lost)
-        assert "took longer than timeout_seconds=8" in event.reason
+        runner.submit(Job(2, danger("hoard"), 1))
+        hung, hoarded = sorted(drain(runner, 2), key=lambda event: event.job.number)
+        assert isinstance(hung, Lost)
+        assert isinstance(hoarded, Lost)
+        assert "took longer than timeout_seconds=8" in hung.reason
         assert time.monotonic() - started < 8 + 5
-        runner.submit(Job(1, danger("hang"), 2))
-        assert isinstance(drain(runner, 1)[0], Done)
+        assert (hoarded.job.number, hoarded.error, hoarded.began) == (2, MEMORY_LIMIT, True)
+        assert re.fullmatch(
+            r"the worker held [12]\.\d\d GB of memory, more than budget.memory_gb=1, and was stopped; raise that key "
+            "or leave it out",
+            hoarded.reason,
+        )
+        for job in (Job(1, danger("hang"), 2), Job(2, danger("hoard"), 2)):
+            runner.submit(job)
+        assert all(isinstance(event, Done) for event in drain(runner, 2))
     finally:
         runner.close()
 

@@ -16,7 +16,7 @@ import pytest
 import autocompress
 from autocompress.candidates.own import measured
 from autocompress.core.outcome import Evaluated, Failed, Infeasible, values
-from autocompress.errors import CandidateError, ExhaustedError, NotFoundError, SpecError
+from autocompress.errors import CandidateError, ExhaustedError, Interrupted, NotFoundError, SpecError
 from autocompress.report import as_csv, as_html, as_markdown
 from tests import given_search
 from tests.commands import command as run
@@ -89,6 +89,36 @@ def test_killed_with_a_real_ray_and_resumed_by_the_command_line_it_has_the_candi
         assert found_in(study) == found_in(unbroken)
         assert [one.digest for one in study.pareto().verified] == [one.digest for one in unbroken.pareto().verified]
         assert study.store.check(CALLED) == []
+
+
+@pytest.mark.expectation(11)
+def test_a_first_ctrl_c_lets_a_candidate_end_a_second_leaves_at_once_and_nothing_is_lost(
+    study: autocompress.Study, tmp_path: Path
+) -> None:
+    passed: list[str] = []
+
+    def struck(policy: Any, model: Any) -> dict[str, Any]:
+        passed.append("judged")
+        if len(passed) == 6:
+            for often in ("once", "twice"):
+                signal.raise_signal(signal.SIGINT)
+                passed.append(often)
+        return judged(policy, model)
+
+    storage, bounds = tmp_path / "struck.db", {"weights": {"max": 200}}
+    with pytest.raises(Interrupted, match=r"stopped; go on with `autocompress resume toy`") as ended:
+        search(storage, struck, constraints=bounds)
+    assert ended.value.exit_code == 130
+    assert passed == [*["judged"] * 6, "once"], "the second one came out of the evaluation"
+    with autocompress.open_study(CALLED, storage=str(storage)) as left:
+        assert left.row.state == "interrupted"
+        kept = left.store.counts(CALLED)
+        assert kept.evaluated + kept.infeasible == 5
+        assert kept.failed == 0
+    with autocompress.resume(CALLED, storage=str(storage), workers=0, evaluate=judged) as resumed:
+        assert resumed.row.state == "complete"
+        assert found_in(resumed) == found_in(study)
+        assert resumed.store.check(CALLED) == []
 
 
 def test_its_front_is_shown_as_any_study_s(study: autocompress.Study, tmp_path: Path) -> None:

@@ -21,6 +21,7 @@ _RANGES: Final[dict[Place, tuple[float, float]]] = {
     ("budget", "minutes"): (0, 10**6),
     ("budget", "search_minutes"): (0, 10**6),
     ("budget", "timeout_seconds"): (0, 10**6),
+    ("budget", "memory_gb"): (0, 10**6),
     ("budget", "failure_share"): (0, 1),
     ("budget", "recovery_steps"): (0, 10**6),
     ("budget", "search_rows"): (1, 10**7),

@@ -61,6 +61,9 @@ def own_spec_of(tree: Mapping[str, Any]) -> OwnSpec:
 
 
 def own_spec_to_json(spec: OwnSpec) -> dict[str, Any]:
-    """Plain data that `own_spec_of` reads back as an equal spec."""
+    """Plain data that `own_spec_of` reads back as an equal spec. That there is no limit of memory is stored as before
+    there was such a key."""
     tree: dict[str, Any] = adapter(OwnSpec).dump_python(spec, mode="json")
+    if spec.budget.memory_gb is None:
+        del tree["budget"]["memory_gb"]
     return tree

@@ -102,13 +102,15 @@ def study_of(
 
 def spec_to_json(spec: StudySpec) -> dict[str, Any]:
     """Plain data that `study_from_json` reads back as an equal spec. What certifies nothing, what has an uncut finalist
-    as all do, and a metric of ours are stored as they were before there were such keys: a study of then has no
-    difference to tell."""
+    as all do, no limit of memory, and a metric of ours are stored as they were before there were such keys: a study of
+    then has no difference to tell."""
     tree: dict[str, Any] = adapter(StudySpec).dump_python(spec, mode="json")
     if spec.finalists.certify is None:
         del tree["finalists"]["certify"]
     if spec.finalists.uncut:
         del tree["finalists"]["uncut"]
+    if spec.budget.memory_gb is None:
+        del tree["budget"]["memory_gb"]
     metric = tree["task"]["metric"]
     if isinstance(metric, dict) and metric["function"] is None:
         del metric["function"]

@@ -142,11 +142,12 @@ class Done:
 @dataclass(frozen=True, slots=True)
 class Lost:
     """A job whose worker died, hung or ran out of memory; it may be tried again. Not `began`: the worker had not begun
-    with it, so the job is not to blame."""
+    with it, so the job is not to blame. `error` is what the failure is called where it is not tried again."""
 
     job: Job
     reason: str
     began: bool = True
+    error: str = "WorkerLost"
 
 
 Evaluate = Callable[[CompressionPolicy], Outcome]

@@ -59,6 +59,11 @@ class Budget:
     """The longest that the search alone takes."""
     timeout_seconds: float = 120.0
     """A candidate that takes longer is stopped."""
+    memory_gb: float | None = None
+    """The most memory, in gigabytes, that a worker may hold with what it started, beside what all workers share; one
+    that holds more is stopped, and its candidate fails once a fresh worker did so too. Looked at five times a second. A
+    worker takes half a gigabyte before it judges anything. `null`: no limit, and none with `--workers 0`, where no
+    process can be stopped alone."""
     failure_share: float = 0.5
     """The share of failed candidates above which the search stops."""
     recovery_steps: int = 0
@@ -76,7 +81,7 @@ class Budget:
             raise ValueError(f"`recovery_steps >= 0` must hold, got {self.recovery_steps}")
         if self.search_rows is not None and self.search_rows < 1:
             raise ValueError(f"`search_rows >= 1` must hold, got {self.search_rows}")
-        for name in ("minutes", "search_minutes", "timeout_seconds", "failure_share"):
+        for name in ("minutes", "search_minutes", "timeout_seconds", "memory_gb", "failure_share"):
             value = getattr(self, name)
             if value is not None and not value > 0:
                 raise ValueError(f"`{name} > 0` must hold, got {value}")

@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
+import functools
 import logging
 import os
 import re
 import time
+import uuid
 from collections import deque
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
@@ -22,9 +24,13 @@ logger = logging.getLogger(__name__)
 class _Worker:
     """Runs inside an actor. The setup arrives through the object store: its arrays are shared memory, read in place."""
 
-    def __init__(self, build: Callable[[Any], Evaluate], setup: Any) -> None:
+    def __init__(self, build: Callable[[Any], Evaluate], setup: Any, name: str, memory_gb: float | None) -> None:
         import torch
 
+        if memory_gb is not None:
+            from autocompress.runners.memory import watch_memory
+
+            watch_memory(memory_gb, functools.partial(_leave_word, name))
         torch.set_num_threads(1)
         os.nice(10)  # the driver goes first: while it waits for a core, so do all workers
         self._evaluate = build(setup)
@@ -37,6 +43,9 @@ class _Worker:
     def ready(self) -> int:
         return os.getpid()
 
+
+MEMORY_LIMIT: Final = "MemoryLimit"
+"""What the failure of a candidate is called whose workers held more than they may."""
 
 _DEPTH: Final = 2
 """Jobs a worker has at a time: one it works on, and one that waits, so that it never waits for the driver."""
@@ -53,6 +62,29 @@ _START_SECONDS: Final = 60.0
 as on a machine that others keep busy none would ever stand."""
 
 
+_WORDS: Final = "autocompress-workers"
+"""Where workers leave word before they end themselves, in what all machines of a cluster read: Ray tells nothing of how
+an actor ended but that it did."""
+
+
+def _leave_word(name: str, words: str) -> None:
+    """Runs inside an actor."""
+    from ray.experimental.internal_kv import _internal_kv_put
+
+    _internal_kv_put(name, words, namespace=_WORDS)
+
+
+def _word_left(name: str) -> str:
+    """What a worker of that name left, once; empty where it had no time to."""
+    from ray.experimental.internal_kv import _internal_kv_del, _internal_kv_get
+
+    found = _internal_kv_get(name, namespace=_WORDS)
+    if found is None:
+        return ""
+    _internal_kv_del(name, namespace=_WORDS)
+    return bytes(found).decode()
+
+
 @dataclass(slots=True)
 class _Flight:
     """A job on its way. Its clock starts when it is the next of its worker; without a reference it waits for the worker
@@ -66,8 +98,9 @@ class _Flight:
 @dataclass(slots=True, eq=False)
 class _Seat:
     """A worker and its jobs, in the order in which it does them. `ready` is pending while the worker starts; after it
-    its process has a number."""
+    its process has a number. `name` is nobody else's in the cluster."""
 
+    name: str
     worker: Any
     ready: Any
     pid: int | None = None
@@ -76,8 +109,8 @@ class _Seat:
 
 @final
 class RayPool:
-    """A `Runner` over `workers` actors. A job that outlives `timeout_seconds` loses its worker; jobs that waited behind
-    it go to the next one as if nothing had been."""
+    """A `Runner` over `workers` actors. A job that outlives `timeout_seconds`, or whose worker comes to hold more than
+    `memory_gb` gigabytes, loses its worker; jobs that waited behind it go to the next one as if nothing had been."""
 
     def __init__(
         self,
@@ -87,8 +120,9 @@ class RayPool:
         *,
         workers: int,
         timeout_seconds: float,
+        memory_gb: float | None = None,
     ) -> None:
-        self._ray, self._build, self._timeout = ray, build, timeout_seconds
+        self._ray, self._build, self._timeout, self._memory = ray, build, timeout_seconds, memory_gb
         self._setup = ray.put(setup)
         self._start_seconds = _START_SECONDS
         self._actor = ray.remote(_Worker)
@@ -126,8 +160,9 @@ class RayPool:
             seat.queue.clear()
 
     def _seat(self) -> _Seat:
-        worker = self._actor.options(num_cpus=1, max_restarts=0).remote(self._build, self._setup)
-        return _Seat(worker, worker.ready.remote())
+        name = uuid.uuid4().hex
+        worker = self._actor.options(num_cpus=1, max_restarts=0).remote(self._build, self._setup, name, self._memory)
+        return _Seat(name, worker, worker.ready.remote())
 
     def _send(self, seat: _Seat, job: Job) -> None:
         seat.queue.append(_Flight(job, time.monotonic()))
@@ -140,7 +175,7 @@ class RayPool:
         try:
             seat.pid, seat.ready = self._ray.get(seat.ready), None
         except self._ray.exceptions.RayError as error:
-            lost = [Lost(seat.queue.popleft().job, _reason(error, ""), began=False)] if seat.queue else []
+            lost = [self._lost(seat, error, began=False)] if seat.queue else []
             self._replace(seat)
             return lost
         for flight in seat.queue:
@@ -149,15 +184,24 @@ class RayPool:
         return []
 
     def _collect(self, seat: _Seat) -> Done | Lost:
-        flight = seat.queue.popleft()
+        flight = seat.queue[0]
         try:
             outcome, seconds = self._ray.get(flight.reference)
         except (self._ray.exceptions.RayActorError, self._ray.exceptions.OutOfMemoryError) as error:
+            lost = self._lost(seat, error, began=True)
             self._replace(seat)
-            return Lost(flight.job, _reason(error, last_words(self._ray, seat.pid)))
+            return lost
+        seat.queue.popleft()
         if seat.queue:
             seat.queue[0].started = time.monotonic()
         return Done(flight.job, outcome, seconds)
+
+    def _lost(self, seat: _Seat, error: Exception, *, began: bool) -> Lost:
+        """The first of the jobs of a worker that ended."""
+        job = seat.queue.popleft().job
+        if self._memory is not None and (word := _word_left(seat.name)):
+            return Lost(job, word, began, MEMORY_LIMIT)
+        return Lost(job, _reason(error, last_words(self._ray, seat.pid) if began else ""), began)
 
     def _replace(self, seat: _Seat) -> None:
         """A new worker, which gets the jobs that the old one had not begun. It is the last to be asked for more: it

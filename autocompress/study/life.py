@@ -14,7 +14,7 @@ from autocompress.core.interruption import Switch, interruptible, shielded
 from autocompress.core.outcome import Record
 from autocompress.core.ports import Observer, Tally
 from autocompress.core.refusals import host_error
-from autocompress.core.spec import POPULATION_FACT, RENOMINATE_FACT, StudySpec
+from autocompress.core.spec import POPULATION_FACT, RENOMINATE_FACT, Budget, StudySpec
 from autocompress.errors import AutocompressError, HostError, Interrupted, SpecError, StoreError
 from autocompress.finalists.promotion import places_taken
 from autocompress.planning.stages import PLAN_FACT, reopened
@@ -134,8 +134,9 @@ def _leave(store: Store, lease: Lease, state: StudyState) -> None:
             logger.warning("study %s: its state could not be stored: %s", lease.study, error)
 
 
-def check_workers(observer: Observer, *, workers: int | None, ray_address: str | None) -> None:
-    """Says which Ray a study is going to use. Raises HostError when that cannot be joined."""
+def check_workers(observer: Observer, budget: Budget, *, workers: int | None, ray_address: str | None) -> None:
+    """Says which Ray a study is going to use, and what it is not held to without. Raises HostError when that cannot be
+    joined."""
     from autocompress.runners.cluster import ADDRESS, address_of, check_cluster
 
     address = address_of(ray_address)
@@ -146,6 +147,11 @@ def check_workers(observer: Observer, *, workers: int | None, ray_address: str |
         observer.note(f"Ray cluster at {address}{named}: {told}")
     elif address is not None:
         observer.note(f"without Ray: the cluster at {address} is not used")
+    if workers == 0 and budget.memory_gb is not None:
+        observer.note(
+            f"budget.memory_gb: {budget.memory_gb:g} is no limit with `--workers 0`: candidates are judged in this "
+            "process, which is not stopped; `--workers 1` keeps to it"
+        )
 
 
 def refuse_taken(store: Store, name: str, resolved: Mapping[str, Any]) -> None:

@@ -32,6 +32,7 @@ def optimize(
     trials: int = 100,
     minutes: float | None = None,
     timeout_seconds: float = 120.0,
+    memory_gb: float | None = None,
     sampler: str = "nsga2",
     seed: int = 0,
     description: str = "",
@@ -44,7 +45,8 @@ def optimize(
 ) -> Study:
     """A search over an evaluation of your own, of any model: `evaluate(policy) -> {metric: number}` judges a policy out
     of `space`, a file, its name or a mapping. The `objectives` among the metrics make the front, `constraints` bound
-    others, further ones are kept. The uncompressed model, the policy without steps, is judged first.
+    others, further ones are kept. The uncompressed model, the policy without steps, is judged first. A worker that
+    takes longer than `timeout_seconds` for a candidate, or holds more than `memory_gb`, is stopped.
 
     With a `model`, a torch.nn.Module or a function that makes one, targets are patterns of its modules' names, and
     `evaluate(policy, model)` is given a copy that the `operators` were applied to, classes below `ModuleOperator`;
@@ -60,7 +62,12 @@ def optimize(
         name=name,
         objectives=objectives,
         constraints=constraints or {},
-        budget={"trials": trials, "search_minutes": minutes, "timeout_seconds": timeout_seconds},
+        budget={
+            "trials": trials,
+            "search_minutes": minutes,
+            "timeout_seconds": timeout_seconds,
+            "memory_gb": memory_gb,
+        },
         sampler=sampler,
         seed=seed,
         description=description,

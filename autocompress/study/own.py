@@ -129,7 +129,7 @@ def search_own(
     resolved = config.own_spec_to_json(spec)
     refuse_taken(store, spec.name, resolved)
     setup = setup_of(spec, given)
-    check_workers(observer, workers=workers, ray_address=ray_address)
+    check_workers(observer, spec.budget, workers=workers, ray_address=ray_address)
     make_room(store, spec.name, observer)
     try:
         with store.new_study(
@@ -168,7 +168,7 @@ def resume_own(
         observer.note(f"study {name!r} is complete")
         return
     setup = setup_of(spec, given)
-    check_workers(observer, workers=workers, ray_address=ray_address)
+    check_workers(observer, spec.budget, workers=workers, ray_address=ray_address)
     with store.lease(name, takeover=takeover) as lease:
         if longer != spec:
             begun = row.facts.get(POPULATION_FACT, spec.budget.trials)
@@ -224,11 +224,11 @@ def _search(
 
     worst = {metric: _worst(metric, way) for metric, way in spec.objectives.items()}
     sampler = rebuilt_sampler(store, spec, spec.space, worst=worst)
-    timeout = spec.budget.timeout_seconds
+    timeout, memory = spec.budget.timeout_seconds, spec.budget.memory_gb
     runner = (
         InProcessRunner(OwnEvaluator(setup))
         if ray is None
-        else RayPool(ray, OwnEvaluator, setup, workers=workers, timeout_seconds=timeout)
+        else RayPool(ray, OwnEvaluator, setup, workers=workers, timeout_seconds=timeout, memory_gb=memory)
     )
     store.set_state(lease, "searching")
     try:

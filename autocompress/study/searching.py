@@ -79,8 +79,14 @@ class SearchStage:
 
     def _runner(self, setup: Setup, lessons: Callable[[], Lessons]) -> Runner:
         build, needed = evaluation(self._spec, setup, lessons)
+        budget = self._spec.budget
         if self._ray is None:
             return InProcessRunner(build(needed))
         return RayPool(
-            self._ray, build, needed, workers=self._workers, timeout_seconds=self._spec.budget.timeout_seconds
+            self._ray,
+            build,
+            needed,
+            workers=self._workers,
+            timeout_seconds=budget.timeout_seconds,
+            memory_gb=budget.memory_gb,
         )

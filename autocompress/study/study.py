@@ -320,7 +320,7 @@ class Study:
         check_runtimes(spec)
         if not here:
             check_environment(self.row, spec, watching)
-        check_workers(watching, workers=workers, ray_address=ray_address)
+        check_workers(watching, spec.budget, workers=workers, ray_address=ray_address)
         scoring = _scoring(spec, score)
         inputs = replace(self._inputs(watching), scoring=scoring)
         with journal, self.store.lease(self.name, takeover=takeover) as lease:
@@ -538,7 +538,7 @@ def run(
             from autocompress.study.gathering import check_runtimes, gather
 
         check_runtimes(spec)
-        check_workers(watching, workers=workers, ray_address=ray_address)
+        check_workers(watching, spec.budget, workers=workers, ray_address=ray_address)
         inputs = replace(gather(spec, watching, kept=store.artifacts), scoring=scoring)
         journal = Journal(loggers, watching, store, spec.name, resolved)
         make_room(store, spec.name, watching)

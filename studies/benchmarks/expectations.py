@@ -48,10 +48,7 @@ EXPECTATIONS: Mapping[int, Expectation] = {
         "results go to stdout, the rest to stderr; reading commands have JSON with a version and a document"
     ),
     10: Expectation("exit codes mean something, and stand in the help"),
-    11: Expectation(
-        "Ctrl-C ends what runs and says how to go on; a second one leaves at once, and nothing is lost",
-        "the second one is tried by `python -m tests.interruptions --twice` alone, not by `make test`",
-    ),
+    11: Expectation("Ctrl-C ends what runs and says how to go on; a second one leaves at once, and nothing is lost"),
     12: Expectation("a stopped study goes on by its name alone"),
     13: Expectation(
         "a taken name, or a changed space under it, is refused and the difference shown",
@@ -59,10 +56,7 @@ EXPECTATIONS: Mapping[int, Expectation] = {
     ),
     14: Expectation("failures are counted by cause, a line each; the traceback is one command away"),
     15: Expectation("too many failures end a search, and its commonest cause is named"),
-    16: Expectation(
-        "a candidate has a limit of time and of memory",
-        "of time alone (`budget.timeout_seconds`); memory is the system's matter; a worker that it kills is retried",
-    ),
+    16: Expectation("a candidate has a limit of time and of memory"),
     17: Expectation("nothing is sent to anybody"),
     18: Expectation("a budget may be candidates or time"),
     19: Expectation("the uncompressed model is candidate 0, and in every table and picture"),

@@ -8,6 +8,7 @@ import sys
 import time
 from collections import deque
 from collections.abc import Sequence
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
@@ -181,8 +182,28 @@ def test_a_candidate_that_always_kills_its_worker_fails_and_the_others_go_on(dat
     with Store.open(str(database)) as store:
         outcome = store.record(STUDY, 4).outcome
     assert isinstance(outcome, Failed)
-    assert outcome.stage == "worker"
+    assert (outcome.stage, outcome.error) == ("worker", "WorkerLost")
     assert "signal 9" in outcome.message
+
+
+class HoardingRunner(LossyRunner):
+    """One of whose candidates takes more memory than it may, whatever worker it is given."""
+
+    def wait(self, seconds: float) -> Sequence[Done | Lost]:
+        return [
+            replace(event, reason="held 3 GB", error="MemoryLimit") if isinstance(event, Lost) else event
+            for event in super().wait(seconds)
+        ]
+
+
+@pytest.mark.expectation(16)
+def test_a_candidate_that_takes_too_much_memory_twice_fails_by_that_name(database: Path) -> None:
+    tally = run_search(database, runner=HoardingRunner(poison=4), budget=Budget(12, memory_gb=2.0))
+    assert (tally.evaluated, tally.failed) == (11, 1)
+    assert list(tally.causes) == ["worker: MemoryLimit: held 3 GB"]
+    with Store.open(str(database)) as store:
+        record = store.record(STUDY, 4)
+    assert (record.outcome, record.attempt) == (Failed("worker", "MemoryLimit", "held 3 GB"), 2)
 
 
 class StillbornRunner:
