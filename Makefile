@@ -15,17 +15,20 @@ demo: $(VENV)/.installed
 	|| $(BIN)/autocompress pick quickstart --max-quality-drop 2% --minimize latency_ms --as-seen --out picked/
 	$(BIN)/python picked/example.py "How far is it from Denver to Aspen ?"
 
-# Which tests go together to a worker, and which need what, stands in tests/conftest.py.
+# Which tests go together to a worker, and which need what, stands in tests/conftest.py. A worker that dies ends the run
+# and fails it: replaced, pytest-xdist 3.8 waits for ever for the groups that the dead one held.
+PARALLEL := -n $(WORKERS) --dist loadgroup --max-worker-restart 0
+
 test: $(VENV)/.installed
-	$(BIN)/python -m pytest -n $(WORKERS) --dist loadgroup -m "not long"
+	$(BIN)/python -m pytest $(PARALLEL) -m "not long"
 
 # With all forms of what `make test` tries in one or a few: every family traced by torch's exporter, for one.
 test-all: $(VENV)/.installed
-	$(BIN)/python -m pytest -n $(WORKERS) --dist loadgroup
+	$(BIN)/python -m pytest $(PARALLEL)
 
 # Without Ray, PostgreSQL and whole studies.
 test-fast: $(VENV)/.installed
-	$(BIN)/python -m pytest -n $(WORKERS) --dist loadgroup -m "not ray and not postgres and not slow and not long"
+	$(BIN)/python -m pytest $(PARALLEL) -m "not ray and not postgres and not slow and not long"
 
 check: $(VENV)/.installed
 	$(BIN)/ruff check .

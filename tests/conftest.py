@@ -141,7 +141,11 @@ WRITTEN = sorted(name for name, family in FAMILIES.items() if family.like_bert)
 """Families whose graph is written node by node; those that are traced have tests of their own (`tests/families/`)."""
 
 
-@pytest.fixture(params=["bert", "distilbert", "electra", "roberta"])
+DIFFERENT = ("bert", "distilbert", "electra", "roberta")
+"""Those of them that differ in form."""
+
+
+@pytest.fixture(params=DIFFERENT)
 def family(request: pytest.FixtureRequest) -> str:
     """Those that differ in form; where all must pass, a test says so."""
     return str(request.param)

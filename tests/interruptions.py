@@ -11,7 +11,6 @@ from __future__ import annotations
 
 import argparse
 import contextlib
-import multiprocessing
 import os
 import random
 import shutil
@@ -30,6 +29,7 @@ import psutil
 import autocompress
 from autocompress.errors import AutocompressError
 from autocompress.store import Store
+from tests.fresh import FRESH
 from tests.given_study import BOARD, write_data, write_model, write_study
 
 NAME: Final = "mine"
@@ -148,9 +148,7 @@ class Forked:
 
     @staticmethod
     def start(folder: Path, arguments: Sequence[str]) -> Forked:
-        context = multiprocessing.get_context("forkserver")
-        context.set_forkserver_preload(["autocompress.study.stages", "autocompress.cli.app"])
-        process = context.Process(target=_program, args=(folder, list(arguments)))
+        process = FRESH.Process(target=_program, args=(folder, list(arguments)))
         process.start()
         return Forked(process)
 

@@ -34,6 +34,7 @@ def row() -> Iterator[Row]:
     assert row.is_clean, row
 
 
+@pytest.mark.long
 @pytest.mark.timeout(900)
 def test_a_study_of_rivals_kills_signals_and_a_sleeper_ends_as_one_that_is_left_alone(one: Project, row: Row) -> None:
     whole, _ = left_alone(forked, sampler=SAMPLER)

@@ -118,6 +118,30 @@ def test_what_a_stage_took_too_long_is_taken_from_those_that_follow(held: tuple[
     assert " of 8 minutes are left: search " in watching.notes[-1]
 
 
+def test_a_training_slower_than_planned_makes_those_after_it_longer(held: tuple[Store, Lease]) -> None:
+    """Of a machine that had nothing else to do when its steps were timed."""
+
+    def steps(slower: float) -> int:
+        store, lease = held
+        store.set_fact(lease, "plan", {})
+        timings: dict[str, float] = {}
+        pacing, spec = begun(held, 8, timings), study(8)
+        pacing.at(TEACHER, spec)
+        timings["teacher"] = store.study("mine").facts["plan"]["foreseen"][TEACHER]
+        pacing.at(ELASTIC, spec)
+        foreseen = store.study("mine").facts["plan"]["foreseen"][ELASTIC]
+        timings["elastic model"] = slower * foreseen
+        timings["pause"] = (3.0 - slower) * foreseen  # the same minutes are left whatever it took
+        pacing.at(SEARCH, spec)
+        counted = pacing.at(FINALISTS, spec)
+        steps = pacing.at_training([0.3] * counted.finalists.count, counted).finalists.training.steps
+        assert steps is not None
+        return steps * counted.finalists.count
+
+    assert steps(2.0) == pytest.approx(steps(1.0) / 2, rel=0.3)
+    assert steps(0.1) == steps(1.0), "answered by the cache"
+
+
 def test_finalists_have_steps_by_the_work_of_those_that_were_chosen(held: tuple[Store, Lease]) -> None:
     pacing, spec = begun(held, 8, {"teacher": 200.0}), study(8)
     for stage in (TEACHER, ELASTIC, SEARCH):

@@ -547,7 +547,7 @@ def test_killed_with_real_ray_workers_and_resumed_it_ends_complete(project: Path
     assert running.poll() is None, "it ended before it could be killed"
     running.send_signal(signal.SIGKILL)
     running.wait()
-    resume = [sys.executable, "-m", "autocompress.cli", "resume", "mine", "--workers", "2"]
+    resume = [sys.executable, "-m", "autocompress.cli", "resume", "mine", "--workers", "1"]
     done = subprocess.run(resume, cwd=tmp_path, capture_output=True, text=True, check=False)
     assert done.returncode == 0, done.stderr
     with autocompress.open_study("mine", storage=database) as study:

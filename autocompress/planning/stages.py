@@ -43,10 +43,10 @@ _START_SECONDS: Final = 8.0
 """Of Ray, and again of its workers, which load the model before they judge anything."""
 _CANDIDATE_SECONDS: Final = 0.1
 """Of a candidate beside its answers: cutting it, handing it to a worker."""
-_BASELINE_SECONDS: Final = 20.0
+_BASELINE_SECONDS: Final = 25.0
 """Of exporting and timing the uncompressed model."""
-_FILE_SECONDS: Final = 5.0
-"""The same of a finalist."""
+_FILE_SECONDS: Final = 15.0
+"""The same of a finalist, whose graph is written and traced."""
 _INSIDE: Final = 4 / 3
 """A step that looks inside of the teacher beside one that knows its answers: one more forward pass for three."""
 
@@ -88,6 +88,16 @@ class Measured:
         rows, most = self.validation, spec.budget.search_rows
         judged = (rows if most is None else min(rows, most)) * self.lone_forward
         return _CANDIDATE_SECONDS + self.share * (judged + spec.budget.recovery_steps * self.lone_step)
+
+    def slower(self, *, all_cores: float, one_core: float) -> Measured:
+        """Where what runs on all cores, and on one beside others, takes so many times as long."""
+        return replace(
+            self,
+            step=self.step * all_cores,
+            forward=self.forward * all_cores,
+            lone_step=self.lone_step * one_core,
+            lone_forward=self.lone_forward * one_core,
+        )
 
     def to_json(self) -> dict[str, Any]:
         return asdict(self)

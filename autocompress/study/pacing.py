@@ -13,6 +13,7 @@ from autocompress.errors import SpecError
 from autocompress.finalists.promotion import places_taken
 from autocompress.planning.stages import (
     CERTIFICATION,
+    ELASTIC,
     FINALIST_COUNT,
     FINALIST_STEPS,
     FINALISTS,
@@ -34,6 +35,12 @@ from autocompress.store import Lease, Store
 
 _TOLD: Final = 3.0
 """Seconds below which a stage is not worth a word."""
+
+_FORESEEN: Final = "foreseen"
+"""Of the plan's fact: the seconds of a training as they were planned when it began."""
+
+_MOST_SLOWER: Final = 4.0
+"""Times that a training which took longer than planned makes those after it longer: more was a pause of the machine."""
 
 
 def ahead(spec: StudySpec, measured: Measured) -> Ahead:
@@ -85,6 +92,8 @@ class Pacing:
         if not made_at(stage) & self._known["decided"].keys():
             whole = stage == TEACHER  # as it was told; what reading and timing took is little
             plan = drawn_up(self._asked, self._measured, self._whole()) if whole else self._drawn_up(stage)
+            if stage in (TEACHER, ELASTIC) and (part := plan.part(stage)) is not None:
+                self._known[_FORESEEN] = {**self._known.get(_FORESEEN, {}), stage: round(part.seconds, 1)}
             self._decide(decided_at(stage, plan, self._asked))
             if stage not in (TEACHER, FINALISTS):  # told already, or told when these are known
                 self._tell(plan)
@@ -126,7 +135,17 @@ class Pacing:
 
     @property
     def _measured(self) -> Measured:
-        return Measured.from_json(self._known["measured"])
+        """As it was before the first minute, and slower by what the trainings since took beyond their plan: of a few
+        steps on a machine that had nothing else to do, many are longer."""
+        measured = Measured.from_json(self._known["measured"])
+        return measured.slower(all_cores=self._slowness(TEACHER), one_core=self._slowness(ELASTIC))
+
+    def _slowness(self, stage: str) -> float:
+        """At least 1: a training that took less may have been answered by the cache."""
+        foreseen = self._known.get(_FORESEEN, {}).get(stage)
+        if not foreseen or foreseen < _TOLD:
+            return 1.0
+        return min(_MOST_SLOWER, max(1.0, self._timings.get(stage, 0.0) / foreseen))
 
     def _whole(self) -> float:
         assert self._asked.budget.minutes is not None

@@ -4,7 +4,6 @@ message; nothing is lost, executed or trained. The count is printed at the end o
 from __future__ import annotations
 
 import importlib
-import multiprocessing
 import os
 import shlex
 import shutil
@@ -24,6 +23,7 @@ from autocompress.cli import main
 from tests.broken import arguments, checkpoints, data, databases, environments, exports, profiles, studies, tasks
 from tests.broken.given import exported, project, stored
 from tests.broken.table import Broken, Ended, Given, faults, snapshot
+from tests.fresh import FRESH
 
 KINDS = {
     "studies": studies.ROWS,
@@ -39,9 +39,6 @@ KINDS = {
 ROWS = [pytest.param(row, id=f"{kind}: {row.name}") for kind, rows in KINDS.items() for row in rows]
 LEAST = 60
 FORGOTTEN = ("AUTOCOMPRESS_STORAGE", "AUTOCOMPRESS_ARTIFACTS", "COLUMNS", "FORCE_COLOR", "RAY_ADDRESS")
-FRESH = multiprocessing.get_context("forkserver")
-"""Its processes begin with this file and what it imports, as those that start anew do after some seconds."""
-FRESH.set_forkserver_preload([__name__, "autocompress.study.stages"])
 
 Make = Callable[[Given], Path]
 

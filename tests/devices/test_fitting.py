@@ -122,7 +122,14 @@ def test_rows_from_a_slow_minute_do_not_move_the_fit() -> None:
     assert accuracy(fitted(unseen.features), unseen.milliseconds, "").median < 0.01
 
 
-@pytest.mark.parametrize(("count", "draws", "least"), [(10, 12, 0.85), (60, 6, 0.91), (300, 1, 0.92)])
+@pytest.mark.parametrize(
+    ("count", "draws", "least"),
+    [
+        pytest.param(10, 12, 0.85, marks=pytest.mark.long),
+        pytest.param(60, 6, 0.91, marks=pytest.mark.long),
+        (300, 1, 0.92),
+    ],
+)
 def test_the_spread_covers_what_it_says(count: int, draws: int, least: float) -> None:
     covered, unseen = [], law(1000, seed=99, noise=0.05)
     for seed in range(draws):

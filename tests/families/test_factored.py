@@ -21,7 +21,7 @@ from autocompress.deploy.graph import write_graph
 from autocompress.deploy.traced import fill, trace
 from tests.families.given import answers, inputs, telling
 from tests.families.test_contracts import ATTENTION, FEED_FORWARD, TRIED, cut, own
-from tests.families.test_traced import OFTEN, TRACED, axes, quantized, ran
+from tests.families.test_traced import TRACED, axes, quantized, ran
 from tests.families.test_written import FURTHER, WRITTEN, live_of
 
 RANK: Final = 3
@@ -96,9 +96,8 @@ def test_every_way_to_write_factors_gives_the_same_answers(name: str) -> None:
         assert (ran(graph, given) - known).abs().max() < 1e-5
 
 
-@pytest.mark.parametrize(
-    "form", [pytest.param(form, marks=() if form in OFTEN[:1] else pytest.mark.long) for form in TRACED]
-)
+@pytest.mark.long
+@pytest.mark.parametrize("form", TRACED)
 def test_a_trace_has_both_factors_in_every_precision(form: str) -> None:
     live = LiveModel(telling(form, **TRACED[form]).float())
     factor(live)

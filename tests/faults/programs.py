@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import contextlib
-import multiprocessing
 import os
 import signal
 import subprocess
@@ -17,6 +16,7 @@ from typing import Any, Final
 import psutil
 
 import autocompress
+from tests.fresh import FRESH
 
 ROOT: Final = Path(autocompress.__path__[0]).parent
 PATIENCE: Final = 600.0
@@ -37,20 +37,6 @@ STAGES: Final = (
     "done",
 )
 """Of a study, in their order, as the program calls them."""
-
-_PRELOADED: Final = (
-    "autocompress.study.stages",
-    "autocompress.cli.app",
-    "transformers.models.bert.modeling_bert",
-    "torch.onnx._internal.exporter._core",
-    "onnxscript._framework_apis.torch_2_5",
-    "onnx.reference",
-    "networkx",
-    "pandas",
-    "onnxruntime",
-    "optuna",
-    "psycopg",
-)
 
 
 @dataclass(frozen=True, slots=True)
@@ -160,10 +146,8 @@ def spawned(command: Command) -> Program:
 def forked(command: Command) -> Program:
     """The same from a process that has imported everything already: no seconds of imports, at the price of neither
     seeing what a signal does in them nor in the interpreter's own end."""
-    context = multiprocessing.get_context("forkserver")
-    context.set_forkserver_preload(list(_PRELOADED))
     command.err.unlink(missing_ok=True)
-    process: Any = context.Process(target=_program, args=(command,))
+    process: Any = FRESH.Process(target=_program, args=(command,))
     process.start()
 
     def wait(seconds: float) -> int | None:

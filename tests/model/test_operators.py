@@ -16,7 +16,7 @@ from autocompress.importance import Importance
 from autocompress.operators import OPERATORS, apply, effective
 from autocompress.operators.remove_block import why_whole_layers
 from autocompress.testing import operator_contract
-from tests.conftest import WRITTEN
+from tests.conftest import DIFFERENT, WRITTEN
 
 STEPS = {
     "remove_layer": [Step("remove_layer", f"layers.{i}") for i in range(3)],
@@ -87,7 +87,7 @@ IDENTITY = [
 ]
 
 
-@pytest.fixture(params=WRITTEN)
+@pytest.fixture(params=[pytest.param(name, marks=() if name in DIFFERENT else pytest.mark.long) for name in WRITTEN])
 def family(request: pytest.FixtureRequest) -> str:
     """Every family that there is: each has masks and slices of its own."""
     return str(request.param)

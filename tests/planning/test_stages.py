@@ -93,7 +93,7 @@ def test_a_study_that_fits_gets_what_it_asks_for(spec: StudySpec) -> None:
     assert seconds(plan)[SEARCH] == 8 + 90, "its workers begin in its time"
     # the last of five on two cores ends after three: 800 steps, four judgements
     assert seconds(plan)[FINALISTS] == 0.75 * (800 * 0.5 + 4 * 400 * 0.008)
-    assert seconds(plan)[VERIFICATION] == pytest.approx(20 + 6 * 5 + 800 * 0.008 * 3.25), "the uncut model too"
+    assert seconds(plan)[VERIFICATION] == pytest.approx(25 + 6 * 15 + 800 * 0.008 * 3.25), "the uncut model too"
     decided = decided_at(TEACHER, plan, spec) | decided_at(ELASTIC, plan, spec) | decided_at(FINALISTS, plan, spec)
     assert set(decided.values()) == {None}
     assert as_decided(spec, decided) == spec
@@ -133,12 +133,12 @@ def test_what_is_left_is_planned_again_by_the_work_of_those_that_were_chosen(spe
     large = drawn_up(spec, FAST, 200, shares=[0.9, 0.9], since=FINALISTS, finalists=2)
     assert list(seconds(small)) == [FINALISTS, VERIFICATION]
     assert units(small)[FINALISTS] == 800
-    assert units(large)[FINALISTS] == int((200 - 35 - 800 * 0.008 * 3.8) / 0.9 / 0.5 - 4 * 400 * 0.008 / 0.5)
+    assert units(large)[FINALISTS] == int((200 - 70 - 800 * 0.008 * 3.8) / 0.9 / 0.5 - 4 * 400 * 0.008 / 0.5)
 
 
 def test_a_longer_study_keeps_the_steps_of_those_that_are_trained(spec: StudySpec) -> None:
     longer = replace(spec, finalists=replace(spec.finalists, count=7))
-    plan = drawn_up(longer, FAST, 100, since=FINALISTS, steps=300, trained=5)
+    plan = drawn_up(longer, FAST, 250, since=FINALISTS, steps=300, trained=5)
     assert (plan.finalists, units(plan)[FINALISTS]) == (7, 300)
     assert drawn_up(longer, FAST, 1, since=FINALISTS, steps=300, trained=5).finalists == 5
     stored = {"decided": {"teacher.steps": 9, "finalists.steps": 300, "finalists.count": 5, "search.minutes": 1.0}}

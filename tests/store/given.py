@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import logging
-import multiprocessing
 from pathlib import Path
 
 from autocompress.core.metrics import Direction
@@ -12,10 +11,6 @@ from autocompress.core.policy import CompressionPolicy, Step
 from autocompress.store import Lease, Store
 
 OBJECTIVES: dict[str, Direction] = {"quality": "maximize", "latency_ms": "minimize"}
-
-# A fresh interpreter that has imported the store once: children start in milliseconds and share no connection with us.
-FRESH = multiprocessing.get_context("forkserver")
-FRESH.set_forkserver_preload(["autocompress.store"])
 
 
 def study(store: Store, name: str = "trec") -> str:

@@ -17,6 +17,7 @@ from sqlalchemy import event
 
 from autocompress.core.outcome import Evaluated, values
 from autocompress.store import Store
+from tests.fresh import FRESH
 
 from . import given
 from .conftest import Server
@@ -33,7 +34,7 @@ def test_a_writer_killed_at_any_moment_loses_nothing_it_acknowledged(
     moments = random.Random(seed)
     for _ in range(KILLS):
         before = acknowledged.stat().st_size
-        writer = given.FRESH.Process(target=given.write_until_killed, args=(address, acknowledged), daemon=True)
+        writer = FRESH.Process(target=given.write_until_killed, args=(address, acknowledged), daemon=True)
         writer.start()
         deadline = time.monotonic() + 20
         while acknowledged.stat().st_size == before and time.monotonic() < deadline:

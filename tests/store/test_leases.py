@@ -20,6 +20,7 @@ from autocompress.core.outcome import RUNG_FINALIST, RUNG_SLICED
 from autocompress.core.process import Process
 from autocompress.errors import SpecError, StudyLockedError
 from autocompress.store import Lease, Store, database
+from tests.fresh import FRESH
 
 from . import given
 
@@ -40,8 +41,8 @@ def _hold(address: str, seconds: float, pipe: Connection) -> None:
 
 @contextmanager
 def another_controller(address: str, *, seconds: float = 60) -> Iterator[tuple[BaseProcess, Connection]]:
-    ours, theirs = given.FRESH.Pipe()
-    process = given.FRESH.Process(target=_hold, args=(address, seconds, theirs), daemon=True)
+    ours, theirs = FRESH.Pipe()
+    process = FRESH.Process(target=_hold, args=(address, seconds, theirs), daemon=True)
     process.start()
     try:
         yield process, ours
