@@ -96,6 +96,17 @@ def test_a_damaged_model_is_refused_by_openvino_too(tmp_path: Path) -> None:
         Session(path, runtime="openvino")
 
 
+@pytest.mark.expectation(17)
+def test_openvino_tells_nobody_that_it_is_imported() -> None:
+    code = (
+        "import sys; from autocompress.deploy.runtimes import open_vino as ours; ours._core('openvino')\n"
+        "from openvino.tools.ovc import telemetry\n"
+        "print(type(telemetry).__module__, [name for name in sys.modules if 'openvino_telemetry' in name])"
+    )
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
+    assert done.stdout.split() == ["openvino.tools.ovc.telemetry_stub", "[]"]
+
+
 def test_a_runtime_that_is_not_installed_is_named_with_its_extra() -> None:
     code = (
         "import sys; sys.modules['openvino'] = None\n"

@@ -12,6 +12,7 @@ from __future__ import annotations
 
 import argparse
 import contextlib
+import functools
 import hashlib
 import json
 import os
@@ -391,10 +392,19 @@ def _in_onnxruntime(
     return _Opened(f"{name} {onnxruntime.__version__}", inputs, lambda feed: session.run(None, feed))
 
 
-def _in_openvino(path: pathlib.Path, name: str, given: Mapping[str, Any], threads: int) -> _Opened:
+@functools.cache
+def _openvino() -> tuple[Any, Any]:
+    """The library, without its telemetry, and one registry of plug-ins for all models: the process would die of a
+    signal after two of them had ended."""
+    if "openvino_telemetry" not in sys.modules:
+        sys.modules["openvino_telemetry"] = None  # type: ignore[assignment]  # OpenVINO has a stub for where it is not
     import openvino
 
-    core = openvino.Core()
+    return openvino, openvino.Core()
+
+
+def _in_openvino(path: pathlib.Path, name: str, given: Mapping[str, Any], threads: int) -> _Opened:
+    openvino, core = _openvino()
     try:
         compiled = core.compile_model(core.read_model(path), "CPU", {**given, "INFERENCE_NUM_THREADS": threads})
     except RuntimeError as error:

@@ -145,7 +145,7 @@ class Pacing:
         foreseen = self._known.get(_FORESEEN, {}).get(stage)
         if not foreseen or foreseen < _TOLD:
             return 1.0
-        return min(_MOST_SLOWER, max(1.0, self._timings.get(stage, 0.0) / foreseen))
+        return float(min(_MOST_SLOWER, max(1.0, self._timings.get(stage, 0.0) / foreseen)))
 
     def _whole(self) -> float:
         assert self._asked.budget.minutes is not None

@@ -34,11 +34,16 @@ def shown(heading: str, language: str = "python") -> list[str]:
     return blocks
 
 
+_KEPT: list[Any] = []
+"""Cores of OpenVINO, which must not end before the process does."""
+
+
 def run(heading: str) -> dict[str, Any]:
     """The names that the only block of a recipe leaves."""
     (block,) = shown(heading)
     names: dict[str, Any] = {"__name__": "recipe"}
     exec(compile(block, f"{RECIPES}: {heading}", "exec"), names)
+    _KEPT.append(names.get("core"))
     return names
 
 

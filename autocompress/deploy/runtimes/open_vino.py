@@ -1,7 +1,7 @@
 """OpenVINO on the CPU, with the precision named.
 
-OpenVINO computes in bf16 by itself where the CPU has AMX; here that has to be asked for. It reads the file as it is and
-sends nothing anywhere (only its converters, which are not used, have telemetry).
+OpenVINO computes in bf16 by itself where the CPU has AMX; here that has to be asked for. It reads the file as it is.
+Its telemetry, which would tell Google Analytics of every import, is kept out.
 
 The nodes of our dynamic int8 graph it executes one by one, which is right and about four times as slow as ONNX
 Runtime's fused kernel; CONTRIBUTING.md says what it is good for.
@@ -10,7 +10,9 @@ Runtime's fused kernel; CONTRIBUTING.md says what it is good for.
 from __future__ import annotations
 
 import functools
-from collections.abc import Mapping
+import sys
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
 from pathlib import Path
 from typing import Any, Final, Literal
 
@@ -88,12 +90,31 @@ def _last_line(error: Exception) -> str:
 
 @functools.cache
 def _core(name: RuntimeName) -> tuple[Any, Any]:
-    """The library, and its one plug-in registry. Raises HostError when it is not installed."""
+    """The library, and its one plug-in registry. Raises HostError when it is not installed.
+
+    A process has one and keeps it: each brings a stack for signals, and when two end in the order of their beginnings,
+    the process is left with the first one's, which is gone, and dies of the next Ctrl-C (2026.4).
+    """
     try:
-        import openvino
+        with _nothing_told():
+            import openvino
     except ImportError as error:
         raise HostError(f"runtime {name!r}: {error.name} is not installed; {RUNTIMES[name].fix}") from error
     return openvino, openvino.Core()
+
+
+@contextmanager
+def _nothing_told() -> Iterator[None]:
+    """While it lasts, OpenVINO's telemetry cannot be imported, and OpenVINO puts a stub into its place."""
+    name = "openvino_telemetry"
+    if name in sys.modules:  # by others: their process, their choice
+        yield
+        return
+    sys.modules[name] = None  # type: ignore[assignment]  # as the import system is told that there is none
+    try:
+        yield
+    finally:
+        del sys.modules[name]
 
 
 def _require(name: RuntimeName, precision: Precision) -> None:
