@@ -10,7 +10,7 @@ import collections
 import logging
 import math
 import time
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any, Final
 
@@ -79,10 +79,10 @@ class Search:
         budget: Budget,
         provenance: Mapping[str, Any],
         watch: Watch | None = None,
-        first: Mapping[str, Setting] | None = None,
+        first: Sequence[Mapping[str, Setting]] = (),
     ) -> None:
-        """`first` is a point that is proposed before the sampler is asked for any."""
-        self._first = first
+        """`first` are points that are proposed, in their order, before the sampler is asked for any."""
+        self._first = collections.deque(first)
         self._store, self._lease = store, lease
         self._sampler, self._space, self._price, self._runner = sampler, space, price, runner
         self._budget, self._provenance, self._watch = budget, dict(provenance), watch or Watch()
@@ -172,8 +172,8 @@ class Search:
         digests: dict[str, list[int]] = collections.defaultdict(list)
         for proposal, digest in self._store.proposals(self._lease.study):
             digests[digest].append(proposal.number)
-        if digests:
-            self._first = None  # it was proposed by the driver before
+            if "adopted" not in proposal.attributes and self._first:
+                self._first.popleft()  # it was proposed by the driver before
         for record in self._store.records(self._lease.study):
             if record.outcome is not None:
                 continue
@@ -183,8 +183,7 @@ class Search:
             self._backlog.append((Job(candidate.number, candidate.policy, attempt), self._price(candidate.policy)))
 
     def _propose(self) -> None:
-        first, self._first = self._first, None
-        proposal = self._sampler.ask() if first is None else self._sampler.ask(first)
+        proposal = self._sampler.ask(self._first.popleft()) if self._first else self._sampler.ask()
         priced = self._price(self._space.policy(lambda name, _: proposal.parameters[name]))
         rejected = _rejected(priced)
         proposed = self._store.propose(

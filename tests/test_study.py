@@ -72,6 +72,16 @@ def study(project: Path, storage: str) -> Iterator[autocompress.Study]:
         yield done
 
 
+def copied_database(project: Path, folder: Path) -> str:
+    """Of the study above, without its files."""
+    with (
+        closing(sqlite3.connect(project / "autocompress.db")) as here,
+        closing(sqlite3.connect(folder / "own.db")) as there,
+    ):
+        here.backup(there)
+    return str(folder / "own.db")
+
+
 def finalist(study: autocompress.Study, digest: str) -> Finalist:
     return next(one for one in study.store.finalists(study.name) if one.candidate.digest == digest)
 
@@ -247,15 +257,12 @@ def test_a_candidate_of_the_search_is_judged_again_and_comes_out_as_it_is_stored
     jsonschema.validate(found.to_json(), DOCUMENTS["reproduction"])
     assert (study.records(), study.row.facts) == (records, facts), "nothing is stored"
 
-    with (
-        closing(sqlite3.connect(project / "autocompress.db")) as here,
-        closing(sqlite3.connect(tmp_path / "own.db")) as there,
-    ):
-        here.backup(there)
+    copy = copied_database(project, tmp_path)
+    with closing(sqlite3.connect(copy)) as there:
         there.execute("UPDATE measurements SET value = 0.01, low = 0.0, high = 0.02 WHERE metric = 'quality'")
         there.execute("UPDATE measurements SET value = value + 1 WHERE metric = 'parameters'")
         there.commit()
-    done = command(project, "repro", "mine", "0", "--storage", str(tmp_path / "own.db"))
+    done = command(project, "repro", "mine", "0", "--storage", copy)
     assert done.returncode == IntegrityError.exit_code == 7
     assert "Not reproduced: parameters and accuracy." in done.stdout
     assert "its exported file is no longer there, so only the search is reproduced" in " ".join(done.stdout.split())
@@ -270,7 +277,7 @@ def test_a_taken_name_is_refused_and_a_changed_spec_shown(
     other = project / "changed"
     other.mkdir(exist_ok=True)
     path = write_study(other, budget={"trials": 99}, model={"path": "../model"})
-    with pytest.raises(SpecError, match=r"budget\.trials: 14 -> 99"):
+    with pytest.raises(SpecError, match=r"with `--fork mine` that one takes over(.|\n)*budget\.trials: 14 -> 99"):
         autocompress.run(path, storage=storage, workers=0)
 
 
@@ -459,8 +466,12 @@ class StopsAt(SilentObserver):
             raise KeyboardInterrupt
 
 
-def test_a_study_goes_on_without_what_cannot_be_trained_and_says_why(project: Path, tmp_path: Path) -> None:
-    """Neither its elastic model nor any finalist: both diverge, as in two steps of this rate fp32 overflows."""
+@pytest.mark.expectation(13)
+def test_a_study_goes_on_without_what_cannot_be_trained_and_says_why(
+    study: autocompress.Study, project: Path, tmp_path: Path
+) -> None:
+    """Neither its elastic model nor any finalist: both diverge, as in two steps of this rate fp32 overflows. It is
+    begun from the study above, which has another space, and interrupted before it takes anything over."""
     asked = write_study(
         project,
         name="diverging",
@@ -475,21 +486,28 @@ def test_a_study_goes_on_without_what_cannot_be_trained_and_says_why(project: Pa
         elastic=replace(spec.elastic, learning_rate=OVERFLOWS),
         finalists=replace(spec.finalists, training=replace(spec.finalists.training, learning_rate=OVERFLOWS)),
     )
-    storage, observer = str(tmp_path / "own.db"), StopsAt("slices of the teacher")
+    storage, observer = copied_database(project, tmp_path), StopsAt("slices of the teacher")
     with pytest.raises(Interrupted):
-        autocompress.run(spec, storage=storage, workers=0, observer=observer)
+        autocompress.run(spec, storage=storage, workers=0, observer=observer, fork=study.name)
     assert "elastic model's loss became nan; lower `elastic.learning_rate`; the study goes on" in observer.notes[-1]
-    with autocompress.open_study("diverging", storage=storage) as study:
-        why = study.row.facts["no_elastic_model"]
-        study.resume(workers=0, observer=observer)
-        assert study.row.state == "complete"
-        assert study.row.facts["no_elastic_model"] == why
-        judged = [record.outcome for record in study.records() if record.outcome is not None]
+    with autocompress.open_study("diverging", storage=storage) as own:
+        why = own.row.facts["no_elastic_model"]
+        own.resume(workers=0, observer=observer)
+        assert own.row.state == "complete"
+        assert own.row.facts["no_elastic_model"] == why
+        judged = [record.outcome for record in own.records() if record.outcome is not None]
         assert len([outcome for outcome in judged if isinstance(outcome, Evaluated)]) == 6
-        (rejected,) = (one for one in study.store.finalists("diverging") if one.candidate.number)
+        (rejected,) = (one for one in own.store.finalists("diverging") if one.candidate.number)
         assert rejected.state == "rejected"
         assert "training failed: the training loss became nan; lower `learning_rate`" in rejected.reason
-        assert [line for line in notes(study.pareto()) if line.startswith("There is no elastic model (the elastic mod")]
+        assert [line for line in notes(own.pareto()) if line.startswith("There is no elastic model (the elastic mod")]
+        fork, (baseline, *_) = own.row.facts["fork"], own.records()
+        assert baseline.provenance["forked"] == {"from": "mine", "as": 0}, "it is that of the same teacher"
+        assert len([note for note in observer.notes if note.startswith("from study 'mine': ")]) == 1
+        asked = [one.parameters for one, _ in own.store.proposals("diverging") if "adopted" not in one.attributes]
+        assert fork["taken"] + len(asked) == len(own.store.proposals("diverging"))
+        assert all(given == point for given, point in zip(asked, fork["first"], strict=False))
+        assert own.store.check("diverging") == []
 
 
 def test_a_teacher_that_cannot_be_trained_is_named(project: Path, tmp_path: Path) -> None:

@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, Annotated, Any, Final
 
 import typer
 
+from autocompress.cli.completion import stored_studies
 from autocompress.cli.options import Json, Storage, StudyName
 from autocompress.cli.session import Session, session_of
 from autocompress.core.interruption import interruptible, shielded
@@ -49,6 +50,12 @@ def run(
     trials: Annotated[int | None, typer.Option(metavar="N", help="Judge so many candidates instead.")] = None,
     minutes: Annotated[float | None, typer.Option(metavar="M", help="Take so long for the whole study.")] = None,
     search_minutes: Annotated[float | None, typer.Option(metavar="M", help="Search so long instead.")] = None,
+    fork: Annotated[
+        str | None,
+        typer.Option(
+            metavar="STUDY", help="Take over from this study what still holds.", autocompletion=stored_studies
+        ),
+    ] = None,
     workers: Workers = None,
     ray_address: RayAddress = None,
     log: Log = None,
@@ -58,7 +65,10 @@ def run(
 ) -> None:
     """Launch the search of a study.
 
-    Candidates are searched; the best are trained, exported and verified.
+    Candidates are searched; the best are trained, exported and verified. With --fork what another study judged with
+    the same teacher, data and elastic model, and this space has, is not judged again; what else of that study's front
+    this space has is proposed first. An elastic model is trained for one space and its bounds: where these changed,
+    only candidates from which nothing is cut keep their scores, or all where the study has no elastic model.
     """
     from autocompress import config
     from autocompress.config.document import read_document
@@ -68,6 +78,8 @@ def run(
     asked = {"name": name, "trials": trials, "minutes": minutes, "search_minutes": search_minutes}
     overrides = {key: value for key, value in asked.items() if value is not None}
     loaded = _overridden(config.load_study(spec, operators=OPERATORS), overrides)
+    if fork is not None:
+        _check_fork(fork, storage)
     if dry_run:
         _dry_run(session, loaded, json=json, workers=workers)
         return
@@ -88,8 +100,18 @@ def run(
                 observer=observer,
                 given=given,
                 loggers=loggers,
+                fork=fork,
             ).close()
         _result(session, loaded.name, storage, json=json)
+
+
+def _check_fork(origin: str, storage: str | None) -> None:
+    """A wrong name is told before anything heavy is loaded."""
+    from autocompress.store import Store
+    from autocompress.study.forking import check_origin
+
+    with Store.open(storage, create=False) as store:
+        check_origin(store, origin)
 
 
 def resume(

@@ -83,17 +83,39 @@ def propose(
 
 def adopt(connection: Connection, study_id: int, generation: int, found: Iterable[Record], *, rung: int) -> None:
     """Take over candidates that another study judged, with the outcomes they have here."""
-    for number, one in enumerate(found):
-        proposal = Proposal(number, {}, {"adopted": one.candidate.number})
+    proposed = ((Proposal(number, {}, {"adopted": one.candidate.number}), one) for number, one in enumerate(found))
+    inherit(connection, study_id, generation, None, proposed, rung=rung)
+
+
+def inherit(
+    connection: Connection,
+    study_id: int,
+    generation: int,
+    baseline: Record | None,
+    found: Iterable[tuple[Proposal, Record]],
+    *,
+    rung: int,
+) -> None:
+    """The same where each is proposed as it says, after the baseline, which nobody proposes."""
+
+    def concluded(number: int, one: Record) -> None:
+        if one.outcome is not None:
+            finish(
+                connection, study_id, number=number, attempt=1, outcome=one.outcome, rung=rung, seconds=one.seconds,
+                provenance=one.provenance,
+            )  # fmt: skip
+
+    if baseline is not None:
+        insert_baseline(connection, study_id, generation)
+        restart(connection, study_id, generation, number=0)
+        concluded(0, baseline)
+    for proposal, one in found:
         proposed = propose(
             connection, study_id, generation, proposal=proposal, policy=one.candidate.policy,
             rejected=None, rung=rung, provenance={},
         )  # fmt: skip
-        if proposed.is_new and one.outcome is not None:
-            finish(
-                connection, study_id, number=proposed.candidate.number, attempt=1, outcome=one.outcome, rung=rung,
-                seconds=one.seconds, provenance=one.provenance,
-            )  # fmt: skip
+        if proposed.is_new:
+            concluded(proposed.candidate.number, one)
 
 
 def insert_baseline(connection: Connection, study_id: int, generation: int) -> Candidate:

@@ -122,14 +122,21 @@ class Store:
         resolved: Mapping[str, Any],
         fingerprint: Mapping[str, Any],
         objectives: Mapping[str, Direction],
+        facts: Mapping[str, Any] | None = None,
         seconds: float = 60.0,
     ) -> AbstractContextManager[Lease]:
-        """A study that is held from its first moment: nobody else can take it for one that never began. Raises
-        SpecError as `create_study` does."""
+        """A study that is held from its first moment: nobody else can take it for one that never began. It begins with
+        these `facts`. Raises SpecError as `create_study` does."""
 
         def made(connection: Connection) -> int:
             studies.create(
-                connection, name, given=given, resolved=resolved, fingerprint=fingerprint, objectives=objectives
+                connection,
+                name,
+                given=given,
+                resolved=resolved,
+                fingerprint=fingerprint,
+                objectives=objectives,
+                known=facts,
             )
             return studies.find(connection, name)
 
@@ -233,6 +240,25 @@ class Store:
             lease,
             lambda connection: candidates.adopt(connection, lease.study_id, lease.generation, found, rung=rung),
         )
+
+    def inherit(
+        self,
+        lease: Lease,
+        baseline: Record | None,
+        found: Iterable[tuple[Proposal, Record]],
+        *,
+        facts: Mapping[str, Any],
+        rung: int = RUNG_SLICED,
+    ) -> None:
+        """Begin with candidates that another study judged, each as it is proposed here, with the baseline if there is
+        one, and with facts that go with them: all of it or, when that fails, nothing."""
+
+        def work(connection: Connection) -> None:
+            candidates.inherit(connection, lease.study_id, lease.generation, baseline, found, rung=rung)
+            for key, value in facts.items():
+                studies.set_fact(connection, lease.study_id, key, value)
+
+        self._write(lease, work)
 
     def insert_baseline(self, lease: Lease) -> Candidate:
         """Candidate 0, pending until `restart` runs it. Nothing happens when it is there."""

@@ -35,8 +35,10 @@ def create(
     resolved: Mapping[str, Any],
     fingerprint: Mapping[str, Any],
     objectives: Mapping[str, Direction],
+    known: Mapping[str, Any] | None = None,
 ) -> None:
-    """A new study with its lease row. Raises SpecError when the name is taken or is none."""
+    """A new study with its lease row, and with facts that are `known` of it. Raises SpecError when the name is taken or
+    is none."""
     try:
         check_study_name(name)
     except ValueError as error:
@@ -61,7 +63,8 @@ def create(
             "one another name"
         ) from error
     connection.execute(insert(leases).values(study_id=study_id, generation=0, writes=0))
-    set_fact(connection, study_id, IDENTITY_FACT, uuid.uuid4().hex)
+    for key, value in {**(known or {}), IDENTITY_FACT: uuid.uuid4().hex}.items():
+        set_fact(connection, study_id, key, value)
 
 
 def find(connection: Connection, name: str) -> int:

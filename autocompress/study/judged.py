@@ -1,11 +1,19 @@
-"""Which stored candidates can be judged again."""
+"""How stored candidates were judged: which can be judged again, and which would come out the same in another study."""
 
 from __future__ import annotations
 
+from collections.abc import Mapping
+from typing import Any, Final
+
+from autocompress import operators
 from autocompress.core.outcome import Record
 from autocompress.core.own_spec import is_own
+from autocompress.core.policy import CompressionPolicy
 from autocompress.errors import NotFoundError, SpecError
 from autocompress.store import Store
+
+JUDGED_WITH: Final = "judged_with"
+"""In the provenance of a candidate of the search: digests of all that its quality follows from, its policy apart."""
 
 
 def judged_record(store: Store, name: str, ref: int | str) -> Record:
@@ -29,3 +37,10 @@ def judged_record(store: Store, name: str, ref: int | str) -> Record:
             f"{number}; judge it there: `autocompress repro {origin['from']} {number}`"
         )
     return record
+
+
+def is_judged_alike(policy: CompressionPolicy, a: Mapping[str, Any] | None, b: Mapping[str, Any]) -> bool:
+    """Whether two such digests give one policy the same quality. Of candidates of before they were kept nobody
+    knows."""
+    cut = operators.elastic(policy.steps)
+    return a is not None and a.get("model") == b["model"] and (not cut or a.get("elastic") == b["elastic"])

@@ -162,9 +162,10 @@ def refuse_taken(store: Store, name: str, resolved: Mapping[str, Any]) -> None:
         return
     changes = config.changes_since(store.study(name).resolved, resolved)
     differs = ["its stored spec differs from this one:", *(f"  {line}" for line in changes)] if changes else []
+    more = f"; with `--fork {name}` that one takes over what still holds" if changes else ""
     raise SpecError(
         f"a study named {name!r} exists already ({stored.state}); go on with `autocompress resume {name}`, "
-        f"or start another one with `--name`",
+        f"or start another one with `--name`{more}",
         *differs,
     )
 

@@ -2,10 +2,10 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import asdict
-from typing import Any, Final
+from typing import Any
 
 import torch
 
@@ -14,7 +14,7 @@ from autocompress.candidates.evaluate import Setup, SliceEvaluator
 from autocompress.candidates.lessons import Lessons
 from autocompress.core.cores import usable_cores
 from autocompress.core.parts import ModelParts
-from autocompress.core.policy import CompressionPolicy, content_digest
+from autocompress.core.policy import content_digest
 from autocompress.core.ports import Evaluate, Observer
 from autocompress.core.space import SearchSpace
 from autocompress.core.spec import StudySpec
@@ -25,9 +25,6 @@ from autocompress.finalists.recovery import Recovery, Rehearsal, RehearsalEvalua
 from autocompress.study.gathering import Inputs
 from autocompress.tasks import Examples, task_named
 from autocompress.teacher.teacher import Teacher, prepare_teacher
-
-JUDGED_WITH: Final = "judged_with"
-"""In the provenance of a candidate of the search: digests of all that its quality follows from, its policy apart."""
 
 
 @contextmanager
@@ -116,9 +113,3 @@ def judged_with(spec: StudySpec, teacher: Teacher, *, texts: str, elastic: str |
         "recovery": recovery and {**recovery, "steps": spec.budget.recovery_steps, "lessons": spec.most_lessons},
     }
     return {"model": content_digest(model), "elastic": elastic}
-
-
-def is_judged_alike(policy: CompressionPolicy, a: Mapping[str, Any], b: Mapping[str, Any]) -> bool:
-    """Whether two such digests give one policy the same quality."""
-    cut = operators.elastic(policy.steps)
-    return a.get("model") == b.get("model") and (not cut or a.get("elastic") == b.get("elastic"))

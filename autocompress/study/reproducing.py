@@ -34,8 +34,8 @@ from autocompress.report.reproduction import Changed, Repeated, Reproduction, re
 from autocompress.store import PROFILE_FACT, Finalist, Store
 from autocompress.study.environment import ENVIRONMENT_FACT
 from autocompress.study.gathering import Inputs, unlabelled_texts
+from autocompress.study.judged import JUDGED_WITH
 from autocompress.study.preparing import (
-    JUDGED_WITH,
     bound_space,
     evaluation,
     ready_lessons,

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from typing import Any
 
 from autocompress.candidates.evaluate import Setup
@@ -13,7 +13,7 @@ from autocompress.core.pareto import costs
 from autocompress.core.ports import Observer, Runner
 from autocompress.core.space import SearchSpace
 from autocompress.core.spec import StudySpec
-from autocompress.pricing import Pricing, cheapest_whole
+from autocompress.pricing import Point, Pricing, cheapest_whole
 from autocompress.runners import InProcessRunner, RayPool
 from autocompress.search import Search, Watch
 from autocompress.store import Lease, Store
@@ -44,12 +44,21 @@ class SearchStage:
         self._workers, self._ray = workers, ray
         self._observer, self._switch, self._on_judged = observer, switch, on_judged
 
-    def run(self, setup: Setup, lessons: Callable[[], Lessons], provenance: Mapping[str, Any]) -> None:
-        """Until the budget is spent; at once where it is."""
+    def run(
+        self,
+        setup: Setup,
+        lessons: Callable[[], Lessons],
+        provenance: Mapping[str, Any],
+        *,
+        first: Sequence[Point] = (),
+    ) -> None:
+        """Until the budget is spent; at once where it is. What anybody would try is proposed before the sampler is
+        asked, and then the `first` points."""
         spec, counts = self._spec, self._store.counts(self._spec.name)
         if counts.evaluated + counts.failed >= spec.budget.trials and not counts.running and not counts.pending:
             return
         self._store.set_state(self._lease, "searching")
+        plain = cheapest_whole(self._space, self._pricing, costs(spec.objectives), seed=spec.seed)
         runner = self._runner(setup, lessons)
         try:
             search = Search(
@@ -68,7 +77,7 @@ class SearchStage:
                     stopped=lambda: self._switch.thrown is not None,
                     on_judged=self._on_judged,
                 ),
-                first=cheapest_whole(self._space, self._pricing, costs(spec.objectives), seed=spec.seed),
+                first=[*([] if plain is None else [plain]), *first],
             )
             tally = search.run()
         finally:

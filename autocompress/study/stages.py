@@ -48,10 +48,11 @@ from autocompress.report.wording import label, many, number, split_sizes, with_u
 from autocompress.runners.cluster import address_of, cluster
 from autocompress.store import PROFILE_FACT, Lease, Store
 from autocompress.study.environment import ENVIRONMENT_FACT, environment, take_over
+from autocompress.study.forking import take_over_from
 from autocompress.study.gathering import Inputs, unlabelled_texts
+from autocompress.study.judged import JUDGED_WITH
 from autocompress.study.pacing import Pacing
 from autocompress.study.preparing import (
-    JUDGED_WITH,
     bound_space,
     judged_with,
     ready_lessons,
@@ -129,17 +130,27 @@ class Conductor:
             return ready_lessons(asked, whole, unlabelled(), self._observer)
 
         setup, elastic = self._with_elastic(setup, teacher, space, pricing, lessons)
+        judged = judged_with(self._spec, teacher, texts=self._texts_digest, elastic=elastic)
         provenance = {
             "versions": dict(versions()),
             "teacher": teacher.digest,
             "device": dict(profile.fingerprint),
-            JUDGED_WITH: judged_with(self._spec, teacher, texts=self._texts_digest, elastic=elastic),
+            JUDGED_WITH: judged,
         }
         torch.set_num_threads(1)  # from here on workers share the cores
         with ExitStack() as resources:
             ray = self._ray(resources)
             self._spec = self._pacing.at(SEARCH, self._spec)
             with self._stage("search"), self._switch.patient():
+                first = take_over_from(
+                    self._store,
+                    self._lease,
+                    space,
+                    pricing,
+                    judged,
+                    self._observer,
+                    trials=self._spec.budget.trials,
+                )
                 search = SearchStage(
                     self._spec,
                     self._store,
@@ -152,7 +163,7 @@ class Conductor:
                     switch=self._switch,
                     on_judged=self._on_judged,
                 )
-                search.run(setup, lessons, provenance)
+                search.run(setup, lessons, provenance, first=first)
             self._switch.check()
             self._store.set_state(self._lease, "verifying")
             with self._stage("finalists"):

@@ -41,6 +41,7 @@ from autocompress.report.files import FormName, check_files, write_files
 from autocompress.report.notebook import candidates_table, framed
 from autocompress.store import Store, StudyRow
 from autocompress.study.exports import export as export
+from autocompress.study.forking import check_origin, forked
 from autocompress.study.given import Given, settled
 from autocompress.study.judged import judged_record
 from autocompress.study.life import check_workers, conduct, extend, extended, make_room, never_begun, refuse_taken
@@ -509,6 +510,7 @@ def run(
     score: Function | str | None = None,
     callbacks: Sequence[Callback] = (),
     loggers: Sequence[Logger] = (),
+    fork: str | None = None,
 ) -> Study:
     """Runs a new study: a spec, the name or path of a study file, or a mapping with the keys of one; of a mapping, or
     of nothing, that leaves out what a study needs, the rest is guessed from model and data as `autocompress compress`
@@ -525,7 +527,12 @@ def run(
     Each of `callbacks` is called with the study and a record once a candidate of the search is judged and stored;
     `loggers`, such as `autocompress.loggers.TensorBoard("runs")`, keep what the study finds beside other runs.
 
-    Raises SpecError when the name is taken, with the differences if the stored spec is another.
+    `fork` names a stored study of the same database, with another space, budget or bounds, to take over from: what was
+    judged there with the same teacher, data and elastic model and is a point of this space is not judged again, and
+    what else of its front is one is proposed first; see `study.forking`.
+
+    Raises SpecError when the name is taken, with the differences if the stored spec is another; NotFoundError where
+    there is no study to fork.
     """
     watching = observer or SilentObserver()
     store = Store.open(storage)
@@ -534,6 +541,8 @@ def run(
         scoring = _scoring(spec, found.score)
         resolved = config.spec_to_json(spec)
         refuse_taken(store, spec.name, resolved)
+        if fork is not None:
+            check_origin(store, fork)
         with shielded():  # a library that is torn apart while it is imported fails in ways of its own
             from autocompress.study.gathering import check_runtimes, gather
 
@@ -541,6 +550,8 @@ def run(
         check_workers(watching, spec.budget, workers=workers, ray_address=ray_address)
         inputs = replace(gather(spec, watching, kept=store.artifacts), scoring=scoring)
         journal = Journal(loggers, watching, store, spec.name, resolved)
+        minutes = spec.budget.minutes
+        began = forked(store, fork, fingerprint=inputs.digests, minutes=minutes) if fork is not None else {}
         make_room(store, spec.name, watching)
         try:
             with (
@@ -551,6 +562,7 @@ def run(
                     resolved=resolved,
                     fingerprint=dict(inputs.digests),
                     objectives=spec.objectives,
+                    facts=began,
                 ) as lease,
             ):
                 conduct(

@@ -51,8 +51,8 @@ EXPECTATIONS: Mapping[int, Expectation] = {
     11: Expectation("Ctrl-C ends what runs and says how to go on; a second one leaves at once, and nothing is lost"),
     12: Expectation("a stopped study goes on by its name alone"),
     13: Expectation(
-        "a taken name, or a changed space under it, is refused and the difference shown",
-        "a changed study is run under another `--name`; there is no `--fork` that takes over what was judged",
+        "a taken name, or a changed space under it, is refused and the difference shown; a changed study takes over "
+        "what still holds"
     ),
     14: Expectation("failures are counted by cause, a line each; the traceback is one command away"),
     15: Expectation("too many failures end a search, and its commonest cause is named"),

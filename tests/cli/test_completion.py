@@ -38,6 +38,8 @@ def test_commands_studies_and_candidates_are_offered(store: Store, offered: Offe
     assert sorted(found) == sorted(digests)
     assert found[:4] == digests[1:5]  # the verified ones
     assert offered("show", "quickstart", digests[2][:4]) == [digests[2]]
+    assert offered("repro", "quickstart", digests[2][:4]) == [digests[2]]
+    assert offered("run", "mine.yaml", "--fork", "qu") == ["quickstart"]
 
 
 @pytest.mark.expectation(6)

@@ -210,6 +210,14 @@ def test_an_unknown_study_ends_with_3_and_the_nearest_name(store: Store, run: Ru
         assert "did you mean 'quickstart'" in ended.err
 
 
+def test_a_study_that_cannot_be_forked_is_refused_before_anything_is_run(store: Store, run: Run) -> None:
+    given.study(store, "empty")
+    for origin, code, said in (("quikstart", 3, "did you mean 'quickstart'"), ("empty", 2, "has judged nothing yet")):
+        ended = run("run", "quickstart", "--name", "other", "--fork", origin)
+        assert (ended.code, ended.out) == (code, "")
+        assert said in ended.err
+
+
 @pytest.mark.expectation(31)
 def test_what_cannot_be_judged_again_is_refused_in_words(store: Store, run: Run) -> None:
     ended = run("repro", "quickstart", "99")

@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import sys
 import time
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 
 from autocompress.core.outcome import Outcome
@@ -47,7 +47,7 @@ def run_search(
     space: SearchSpace | None = None,
     constraints: dict[str, Bound] | None = None,
     watch: Watch | None = None,
-    first: Mapping[str, Setting] | None = None,
+    first: Sequence[Mapping[str, Setting]] = (),
 ) -> Tally:
     """Begins the study in a database, or goes on with it."""
     budget, space = budget or Budget(30), space or arithmetic_space()
@@ -92,5 +92,5 @@ if __name__ == "__main__":
         sampler=sys.argv[2],
         budget=Budget(int(sys.argv[3])),
         evaluate=slow_evaluate,
-        first=whole_in_8_bits(),
+        first=[whole_in_8_bits()],
     )

@@ -86,12 +86,22 @@ def test_a_larger_budget_goes_on_where_the_smaller_ended(database: Path) -> None
 def test_a_first_point_is_proposed_once_and_before_all_others(database: Path, sampler: str) -> None:
     first = whole_in_8_bits()
     for budget in (Budget(10), Budget(20)):
-        run_search(database, sampler=sampler, budget=budget, first=first)
+        run_search(database, sampler=sampler, budget=budget, first=[first])
     with Store.open(str(database)) as store:
         proposals = [dict(proposal.parameters) for proposal, _ in store.proposals(STUDY)]
     assert proposals[0] == first
     assert len(proposals) >= 19
     assert proposals.count(first) == 1
+
+
+def test_several_first_points_are_proposed_in_their_order_whenever_the_driver_died(database: Path) -> None:
+    first = [whole_in_8_bits() | {name: size} for size, name in enumerate(whole_in_8_bits(), start=3)][:3]
+    for trials in (2, 3, 8):  # the baseline is one of them
+        run_search(database, budget=Budget(trials), first=first)
+    with Store.open(str(database)) as store:
+        proposals = [dict(proposal.parameters) for proposal, _ in store.proposals(STUDY)]
+    assert proposals[:3] == first
+    assert [proposals.count(point) for point in first] == [1, 1, 1]
 
 
 def test_outcomes_hold_what_was_known_before_and_what_was_found(database: Path) -> None:
@@ -347,7 +357,7 @@ def test_killed_at_any_moment_it_ends_where_the_uninterrupted_search_does(
     sampler: str, kills: int, tmp_path: Path
 ) -> None:
     whole, broken = tmp_path / "whole.db", tmp_path / "broken.db"
-    run_search(whole, sampler=sampler, budget=Budget(TRIALS), first=whole_in_8_bits())
+    run_search(whole, sampler=sampler, budget=Budget(TRIALS), first=[whole_in_8_bits()])
     seed = int(os.environ.get("AUTOCOMPRESS_TEST_SEED", "1"))
     generator = random.Random(f"{seed}/{sampler}")
     for _ in range(kills):
