@@ -119,6 +119,8 @@ class OptunaSampler:
             self._live[proposal.number] = self._study.ask(self._space)
             if outcome is not None:
                 self.tell(proposal.number, outcome)
+        elif not proposal.parameters and self._space:
+            pass  # a candidate of another study whose point nobody kept
         elif outcome is None:
             self._running[proposal.number] = proposal  # Optuna hears of it once there is something to tell
         else:

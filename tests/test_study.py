@@ -752,6 +752,10 @@ def test_a_study_is_retargeted_without_a_new_evaluation(study: autocompress.Stud
     board.write_text(ELSEWHERE)
     there = study.retarget(str(board))
     assert there.name == f"{study.name}-tiny-board"
+    points = {digest: one.parameters for one, digest in study.store.proposals(study.name)}
+    moved_points = {digest: one.parameters for one, digest in there.store.proposals(there.name) if one.parameters}
+    assert moved_points.items() <= points.items(), "so that its search can go on from them"
+    assert len(moved_points) >= len(there.records()) - 1, "all but the uncompressed model"
     here = {r.candidate.digest: values(r.outcome.measurements) for r in study.records() if fits(r)}
     moved = {r.candidate.digest: r.outcome.measurements for r in there.records() if fits(r)}
     assert moved.keys() == here.keys()

@@ -21,7 +21,7 @@ from autocompress.core.outcome import (
     Record,
     values,
 )
-from autocompress.core.policy import BASELINE, CompressionPolicy
+from autocompress.core.policy import BASELINE, CompressionPolicy, Setting
 from autocompress.errors import NotFoundError, SpecError, StoreError
 from autocompress.store import front
 from autocompress.store.outcomes import (
@@ -81,10 +81,24 @@ def propose(
     return proposed
 
 
-def adopt(connection: Connection, study_id: int, generation: int, found: Iterable[Record], *, rung: int) -> None:
-    """Take over candidates that another study judged, with the outcomes they have here."""
-    proposed = ((Proposal(number, {}, {"adopted": one.candidate.number}), one) for number, one in enumerate(found))
-    inherit(connection, study_id, generation, None, proposed, rung=rung)
+def adopt(
+    connection: Connection,
+    study_id: int,
+    generation: int,
+    found: Iterable[Record],
+    *,
+    points: Mapping[str, Mapping[str, Setting]],
+    rung: int,
+) -> None:
+    """Take over candidates that another study judged, with the outcomes they have here, and the `points` of the space
+    at which they lie, by digest: to a sampler of generations these are the first one."""
+
+    def proposed(number: int, one: Record) -> Proposal:
+        point, known = points.get(one.candidate.digest), {"adopted": one.candidate.number}
+        return Proposal(number, {}, known) if point is None else Proposal(number, point, {**known, "generation": 0})
+
+    taken = ((proposed(number, one), one) for number, one in enumerate(found))
+    inherit(connection, study_id, generation, None, taken, rung=rung)
 
 
 def inherit(

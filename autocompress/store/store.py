@@ -13,7 +13,7 @@ from sqlalchemy import Connection
 
 from autocompress.core.metrics import Direction
 from autocompress.core.outcome import RUNG_SLICED, Candidate, Infeasible, Measurements, Outcome, Proposal, Record
-from autocompress.core.policy import CompressionPolicy
+from autocompress.core.policy import CompressionPolicy, Setting
 from autocompress.errors import StoreError
 from autocompress.store import candidates, exports, finalists, front, integrity, lease, studies, versions
 from autocompress.store.address import artifact_folder, database_file, is_sqlite, parse_address, shown
@@ -234,11 +234,21 @@ class Store:
             ),
         )
 
-    def adopt(self, lease: Lease, found: Iterable[Record], *, rung: int = RUNG_SLICED) -> None:
-        """Take over candidates that another study judged, all of them or, when that fails, none."""
+    def adopt(
+        self,
+        lease: Lease,
+        found: Iterable[Record],
+        *,
+        points: Mapping[str, Mapping[str, Setting]] | None = None,
+        rung: int = RUNG_SLICED,
+    ) -> None:
+        """Take over candidates that another study judged, all of them or, when that fails, none; with the points of the
+        space at which they lie, by digest, as far as these are known."""
         self._write(
             lease,
-            lambda connection: candidates.adopt(connection, lease.study_id, lease.generation, found, rung=rung),
+            lambda connection: candidates.adopt(
+                connection, lease.study_id, lease.generation, found, points=points or {}, rung=rung
+            ),
         )
 
     def inherit(

@@ -109,7 +109,7 @@ def retarget(
     with store.new_study(
         target.name, given=resolved, resolved=resolved, fingerprint=row.fingerprint, objectives=target.objectives
     ) as lease:
-        store.adopt(lease, found)
+        store.adopt(lease, found, points={digest: one.parameters for one, digest in store.proposals(name)})
         for key, value in _facts(row.facts, profile, pricing, target, result.to_json(name)).items():
             store.set_fact(lease, key, value)
         store.set_state(lease, "searching")

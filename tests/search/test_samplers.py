@@ -2,10 +2,19 @@ from dataclasses import replace
 
 import pytest
 
+from autocompress.core.outcome import Proposal
+from autocompress.core.policy import CompressionPolicy
 from autocompress.core.space import Choice, Integer, Real, SearchSpace, StepSpace
 from autocompress.errors import SpecError
 from autocompress.samplers import SAMPLERS, OptunaSampler, population_for
-from autocompress.testing import OBJECTIVES, SamplerCase, arithmetic_space, sampler_contract, sampler_survives_contract
+from autocompress.testing import (
+    OBJECTIVES,
+    SamplerCase,
+    arithmetic_evaluate,
+    arithmetic_space,
+    sampler_contract,
+    sampler_survives_contract,
+)
 
 MIXED = SearchSpace(
     "mixed",
@@ -46,6 +55,13 @@ def test_every_kind_of_knob_is_sampled(name: str) -> None:
         assert 1e-4 <= float(point["shrink/a/rate"]) <= 1.0
         assert point["paint/a/colour"] in ("red", "blue")
         assert point["paint/a/one"] == 1
+
+
+@pytest.mark.parametrize("name", ["nsga2", "qmc", "tpe"])
+def test_a_candidate_of_another_study_without_a_point_is_passed_over(name: str) -> None:
+    outcome = arithmetic_evaluate(CompressionPolicy())
+    sampler = case(name, MIXED, 5).make(0, [(Proposal(0, {}, {"adopted": 3}), outcome)])
+    assert sampler.ask().number == 1
 
 
 def test_an_unknown_sampler_is_refused_with_the_nearest_name() -> None:
