@@ -16,6 +16,7 @@ import typer
 
 from autocompress.cli.options import Json, Storage
 from autocompress.cli.session import session_of
+from autocompress.core.refusals import WHOLE
 from autocompress.core.versions import PACKAGES, installed
 from autocompress.errors import AutocompressError, HostError
 
@@ -25,6 +26,7 @@ if TYPE_CHECKING:
 SCHEMA: Final = "autocompress.doctor/1"
 _PYTHON: Final = (3, 11)
 _FREE_GB: Final = 4.0  # a study keeps its teacher, checkpoints and exported models
+_LIGHT: Final = "studies are read and models run without it, and `pip install autocompress` brings what runs studies"
 _OPTIONAL: Final = {"matplotlib": "plots", "optuna-dashboard": "dashboard", "psycopg": "postgres"}
 
 
@@ -90,8 +92,11 @@ def _packages() -> list[Finding]:
     found = []
     for name in (*PACKAGES[1:], "onnx", "sqlalchemy", "tokenizers", "safetensors"):
         version = installed(name)
-        missing = "not installed; run `pip install autocompress`"
-        found.append(Finding(name, "ok" if version else "bad", version or missing))
+        if version or name not in WHOLE:
+            missing = "not installed; run `pip install autocompress`"
+            found.append(Finding(name, "ok" if version else "bad", version or missing))
+        else:
+            found.append(Finding(name, "note", f"not installed; {_LIGHT}"))
     for name, extra in _OPTIONAL.items():
         version = installed(name)
         missing = f"not installed; `pip install 'autocompress[{extra}]'` brings it"

@@ -12,6 +12,9 @@ from autocompress.cli.options import Candidate, Force, Json, Out, Storage, Study
 from autocompress.cli.session import session_of
 
 if TYPE_CHECKING:
+    from autocompress.exported.cascade_check import CascadeReport
+    from autocompress.exported.folder_check import FolderReport
+    from autocompress.exported.fresh_data import Fresh
     from autocompress.exported.proof import Proof
 
 
@@ -53,13 +56,13 @@ def verify(
     """
     from autocompress.deploy.cascade_folder import is_cascade
     from autocompress.errors import IntegrityError, SpecError
-    from autocompress.exported.cascade_check import CascadeReport, verify_cascade
-    from autocompress.exported.folder_check import FolderReport, verify_folder
-    from autocompress.exported.fresh_data import measure_fresh
+    from autocompress.exported.folder_check import verify_folder
 
     session = session_of(context)
     found: CascadeReport | FolderReport
     if is_cascade(folder):
+        from autocompress.exported.cascade_check import verify_cascade  # needs torch
+
         proof = _proof_of_both(folder, storage)
         found = verify_cascade(folder)
     else:
@@ -67,7 +70,7 @@ def verify(
             raise SpecError(f"--data: {folder} holds no cascade, and a single model hands nothing on")
         proof = _proof(folder, storage)
         found = verify_folder(folder)
-    fresh = measure_fresh(folder, data) if data is not None else None
+    fresh = _fresh(folder, data) if data is not None else None
     if json:
         told = {"data": fresh.to_json()} if fresh else {}
         session.json({**found.to_json(), **told, "proved": proof.proved, "proof": proof.words})
@@ -75,6 +78,12 @@ def verify(
         session.text("\n".join([*found.lines, *(fresh.lines if fresh else []), proof.words]))
     if not found.ok:
         raise IntegrityError(f"{folder}: not what it was when it was exported; export it again")
+
+
+def _fresh(folder: Path, data: Path) -> Fresh:
+    from autocompress.exported.fresh_data import measure_fresh
+
+    return measure_fresh(folder, data)
 
 
 def _proof_of_both(folder: Path, storage: str | None) -> Proof:

@@ -4,11 +4,12 @@ from __future__ import annotations
 
 import contextlib
 import errno
+import importlib.util
 import os
 import re
 import shutil
 import sys
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from pathlib import Path
 from typing import Final
 
@@ -62,12 +63,33 @@ def host_error(error: BaseException) -> HostError | None:
     return None
 
 
+WHOLE: Final = ("torch", "transformers", "onnx", "onnxscript", "optuna", "ray", "scipy", "sklearn", "sentencepiece")
+"""Modules that a light installation leaves out (docs/light.md): whatever needs one asks for all."""
+
+
+def check_whole(what: str, *, ray: bool = True) -> None:
+    """Raises HostError where any of them is not installed; Ray is needed unless a study runs without workers."""
+    missing = [name for name in WHOLE if (ray or name != "ray") and importlib.util.find_spec(name) is None]
+    if missing:
+        raise _not_whole(what, missing)
+
+
+def _not_whole(what: str, missing: Sequence[str]) -> HostError:
+    return HostError(
+        f"{what} needs {', '.join(missing)}, which this light installation has not; `pip install autocompress` brings "
+        "all that is needed"
+    )
+
+
 def not_loaded(error: BaseException) -> HostError | None:
     """Which library could not be loaded among the causes of an error, which others may have made something else of;
     None where all could, or where it is a module of ours, which is our fault."""
     found = [one for one in _causes(error) if isinstance(one, ImportError) and one.name]
     if not found or str(found[-1].name).partition(".")[0] == "autocompress":
         return None
+    missing = str(found[-1].name).partition(".")[0]
+    if missing in WHOLE and importlib.util.find_spec(missing) is None:
+        return _not_whole("this", [missing])
     return HostError(
         f"a library cannot be loaded: {found[-1]}; install autocompress again in a fresh environment, and see whether "
         f"you may read all of Python ({sys.base_prefix}) and of its packages ({sys.prefix})"

@@ -263,3 +263,20 @@ def _turn(run: Run, count: int) -> list[float]:
     """Milliseconds of inferences in a row, after one that is not counted."""
     run()
     return [1e3 * seconds_of(run) for _ in range(count)]
+
+
+def time_sessions(
+    sessions: Sequence[Session],
+    workload: Workload,
+    rows: int,
+    *,
+    rounds: int = 40,
+    seconds: float = 30,
+    beside: Run | None = None,
+) -> list[Timed]:
+    """Milliseconds of a batch; where batches differ in length, their mean over one of each. What is run `beside`, in
+    turns with them, comes last, as it is."""
+    runs = [workload_run(session, workload, rows=rows) for session in sessions]
+    with timing_lane():
+        timed = time_side_by_side([*runs, *([beside] if beside else [])], rounds=rounds, seconds=seconds)
+    return [one.for_each(len(workload.batches)) for one in timed[: len(runs)]] + timed[len(runs) :]

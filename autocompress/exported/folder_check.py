@@ -1,14 +1,15 @@
-"""Is an exported folder what it was, and as fast as promised beside the uncompressed model? Asked at any time."""
+"""Is an exported folder what it was, and as fast as promised beside the uncompressed model? Asked at any time, and on a
+device that has no torch too: what that is needed for is left out there, and said to be."""
 
 from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass, field
+from importlib.util import find_spec
 from pathlib import Path
-from typing import Any, Final
+from typing import TYPE_CHECKING, Any, Final
 
 import numpy as np
-import torch
 from numpy.typing import NDArray
 from safetensors import SafetensorError
 
@@ -33,12 +34,12 @@ from autocompress.deploy.folder import (
 from autocompress.deploy.loader import ExportedModel
 from autocompress.deploy.serving import predict_as_served, serve
 from autocompress.deploy.session import Session
+from autocompress.devices.timing import time_sessions
 from autocompress.errors import IntegrityError
-from autocompress.exported.rebuild import load_torch, uncompressed
-from autocompress.exported.stock import stock_to_time
-from autocompress.exported.verification import time_sessions
 from autocompress.inputs.outputs import apart, stacked
-from autocompress.tasks import Examples, Task, can_score, of_tokens, served_task
+
+if TYPE_CHECKING:
+    from autocompress.tasks import Task
 
 _LOGIT_TOLERANCE: Final = 0.05
 """int8 kernels of another CPU round differently; fp32 ones stay far below."""
@@ -91,19 +92,17 @@ class FolderReport:
     @property
     def lines(self) -> list[str]:
         found = [f"{self.files} files match their SHA-256"]
-        if self.largest_difference is not None and self.agreement is not None:
+        if self.largest_difference is not None:
             given = f"{self.texts} {self.rows} put in" if self.texts else "token ids put in, the folder holds no texts"
-            found.append(
-                f"outputs: largest difference {self.largest_difference:.2g}, {self.agreement:.1%} of answers the same "
-                f"({given})"
-            )
-            if self.quality is None:
-                found.append(f"{self.metric} is a function of yours, and is not asked here")
-            else:
+            same = "" if self.agreement is None else f", {self.agreement:.1%} of answers the same"
+            found.append(f"outputs: largest difference {self.largest_difference:.2g}{same} ({given})")
+            if self.quality is not None:
                 found.append(
                     f"{self.metric} on the folder's check {self.rows}: {self.quality:.4f} (was "
                     f"{self.promised_quality:.4f})"
                 )
+            elif self.agreement is not None:
+                found.append(f"{self.metric} is a function of yours, and is not asked here")
         if self.parity is not None:
             found.append(
                 f"parity: outputs of the file and of the folder's torch form differ by at most {self.parity:.2g}"
@@ -135,6 +134,8 @@ class _Answers:
 
     def scored(self, task: Task, logits: NDArray[np.float32]) -> float | None:
         """None where that is a function of somebody's own."""
+        from autocompress.tasks import Examples, can_score
+
         if not can_score(task):
             return None
         checked = self.checked
@@ -147,8 +148,11 @@ def verify_folder(folder: str | Path, *, rounds: int = 20, seconds: float = 10) 
     beside the uncompressed model: its stock export is made anew, with random weights, which take as long as any.
 
     What was added to the folder and what was left behind is said, not refused, unless the model cannot answer without;
-    so is a latency that differs: it is this machine's, now. Raises NotFoundError or IntegrityError when a file that the
-    model needs is not there, or any but the card is not what it was, and HostError when it cannot be checked here.
+    so is a latency that differs: it is this machine's, now. Without torch the torch form is not compared, answers are
+    not scored and the uncompressed model is not timed.
+
+    Raises NotFoundError or IntegrityError when a file that the model needs is not there, or any but the card is not
+    what it was, and HostError when it cannot be checked here.
     """
     try:
         return _verified(Path(folder), rounds, seconds)
@@ -167,15 +171,15 @@ def _verified(folder: Path, rounds: int, seconds: float) -> FolderReport:
     if damaged := [line for name, line in files.changed.items() if name != CARD]:
         raise IntegrityError("\n".join(damaged))
     exported = ExportedModel(folder)
-    task, workload = served_task(manifest.task), Workload.of(manifest.workload)
+    task, workload = _task(manifest), Workload.of(manifest.workload)
     answers = None if CHECK in files.missing else _answers(folder, manifest, exported, workload)
     tokens = () if answers is None else answers.tokens
     rows = 1 + max((int(ids.max(initial=1)) for ids in tokens), default=1)
-    by_itself = CONFIG in files.missing
+    by_itself = CONFIG in files.missing or task is None
     whole, timed = _times(folder, exported, workload, rows=rows, rounds=rounds, seconds=seconds, alone=by_itself)
     problems = [] if answers is None else list(answers.problems)
     differ = None
-    if answers is not None and not set(TORCH_FORM) & set(files.missing):
+    if answers is not None and task is not None and not set(TORCH_FORM) & set(files.missing):
         # one text after another: texts of one batch share the scale of its int8 activations
         alone, torch_form = _alone(folder, exported, answers)
         differ = apart(alone, torch_form)
@@ -188,19 +192,28 @@ def _verified(folder: Path, rounds: int, seconds: float) -> FolderReport:
         files=len(manifest.files) - len(files.missing) - len(files.changed),
         texts=0 if answers is None else len(answers.checked.texts),
         largest_difference=None if answers is None else answers.difference,
-        agreement=None if answers is None else task.agreed(answers.logits, answers.checked.logits),
+        agreement=None if answers is None or task is None else task.agreed(answers.logits, answers.checked.logits),
         parity=differ,
-        metric=task.metric,
-        quality=None if answers is None else answers.scored(task, answers.logits),
-        promised_quality=None if answers is None else answers.scored(task, answers.checked.logits),
+        metric=str(manifest.task["metric"]),
+        quality=None if answers is None or task is None else answers.scored(task, answers.logits),
+        promised_quality=None if answers is None or task is None else answers.scored(task, answers.checked.logits),
         latency_ms=timed,
         promised_latency_ms=promised_ms,
         baseline_latency_ms=whole,
         promised_speedup=float(manifest.baseline["latency_ms"]["value"]) / promised_ms,
         problems=tuple(problems),
-        remarks=tuple(_remarks(files)),
+        remarks=(*_remarks(files), *([_LIGHT] if task is None else [])),
         rows=NOUNS[manifest.modality],
     )
+
+
+def _task(manifest: Manifest) -> Task | None:
+    """What the folder's model does; None where torch, which tasks are written with, is not installed."""
+    if find_spec("torch") is None:
+        return None
+    from autocompress.tasks import served_task
+
+    return served_task(manifest.task)
 
 
 def unlike(outputs: NDArray[np.float32], torch_form: NDArray[np.float32], *, vectors: bool) -> str:
@@ -254,6 +267,9 @@ def _times(
     if alone:
         (timed,) = time_sessions([exported.session], workload, rows, rounds=rounds, seconds=seconds)
         return None, timed.median
+    from autocompress.exported.rebuild import uncompressed
+    from autocompress.exported.stock import stock_to_time
+
     with stock_to_time(uncompressed(folder)) as path:
         stock = Session(path, threads=workload.threads)
         whole, timed = time_sessions([stock, exported.session], workload, rows, rounds=rounds, seconds=seconds)
@@ -274,6 +290,10 @@ def _remarks(files: Comparison) -> list[str]:
     return found
 
 
+_LIGHT: Final = (
+    "torch is not installed here: the model's torch form is not compared, answers are not scored, and the uncompressed "
+    "model is not timed"
+)
 _TORCH_LOST: Final = "the torch form cannot be loaded or compared"
 _LOST: Final = {
     CHECK: "no answer could be compared with those of the export",
@@ -288,6 +308,10 @@ def _alone(folder: Path, exported: ExportedModel, answers: _Answers) -> tuple[ND
     if answers.tokens:
         types = answers.checked.types
         return exported.session.predict(answers.tokens, types), _torch_logits(folder, answers.tokens, types)
+    import torch
+
+    from autocompress.exported.rebuild import load_torch
+
     read = exported.reader.read(answers.checked.texts)
     model, session = load_torch(folder), exported.session
     with torch.inference_mode():
@@ -299,6 +323,11 @@ def _torch_logits(
     folder: Path, tokens: Sequence[NDArray[np.int64]], types: Sequence[NDArray[np.int64]] | None
 ) -> NDArray[np.float32]:
     """Of the folder's torch form, text by text."""
+    import torch
+
+    from autocompress.exported.rebuild import load_torch
+    from autocompress.tasks import of_tokens
+
     model = load_torch(folder)
     with torch.inference_mode():
         kinds = [None] * len(tokens) if types is None else list(types)

@@ -24,9 +24,8 @@ from autocompress.deploy.forms import GraphMaker, forms_of
 from autocompress.deploy.session import Session
 from autocompress.devices.host import is_this_machine
 from autocompress.devices.lowering import PAYS
-from autocompress.devices.timing import Timed
+from autocompress.devices.timing import Timed, time_sessions
 from autocompress.errors import SpecError
-from autocompress.exported.verification import time_sessions
 from autocompress.families import FAMILIES as TRACED
 from autocompress.operators.replace_attention import forms_in
 

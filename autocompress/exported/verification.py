@@ -31,7 +31,7 @@ from autocompress.deploy.forms import GraphMaker, forms_of
 from autocompress.deploy.loader import ExportedModel
 from autocompress.deploy.serving import predict_as_served, serve
 from autocompress.deploy.session import Session
-from autocompress.devices.timing import Run, Timed, time_side_by_side, timing_lane, workload_run
+from autocompress.devices.timing import Timed, time_sessions
 from autocompress.errors import SpecError
 from autocompress.inputs.outputs import blank
 from autocompress.tasks import Examples, Outputs, Rows, Task, batches
@@ -225,23 +225,6 @@ def time_models(
         for model, (runtime, switches) in zip(models, ways, strict=True)
     ]
     return time_sessions(sessions, workload, rows)
-
-
-def time_sessions(
-    sessions: Sequence[Session],
-    workload: Workload,
-    rows: int,
-    *,
-    rounds: int = 40,
-    seconds: float = 30,
-    beside: Run | None = None,
-) -> list[Timed]:
-    """Milliseconds of a batch; where batches differ in length, their mean over one of each. What is run `beside`, in
-    turns with them, comes last, as it is."""
-    runs = [workload_run(session, workload, rows=rows) for session in sessions]
-    with timing_lane():
-        timed = time_side_by_side([*runs, *([beside] if beside else [])], rounds=rounds, seconds=seconds)
-    return [one.for_each(len(workload.batches)) for one in timed[: len(runs)]] + timed[len(runs) :]
 
 
 def latencies(timed: Timed, device: str) -> Measurements:

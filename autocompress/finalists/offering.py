@@ -30,7 +30,7 @@ from autocompress.devices.energy import energy_of, find_meter
 from autocompress.devices.host import fingerprint_digest, is_this_machine
 from autocompress.devices.memory import peak_memory_mib
 from autocompress.devices.pace import reference_of
-from autocompress.devices.timing import Timed, timing_lane, workload_run
+from autocompress.devices.timing import Timed, time_sessions, timing_lane, workload_run
 from autocompress.distill import kept_weights
 from autocompress.errors import HostError
 from autocompress.exported.elsewhere import ENERGY_FACT, consequences, device_label, latency_of
@@ -47,7 +47,6 @@ from autocompress.exported.verification import (
     objections,
     parity,
     time_models,
-    time_sessions,
 )
 from autocompress.finalists.keeping import expected_drops, exported_files, keep_row_scores
 from autocompress.finalists.recovery import Endings, deployed_student, trainable_student

@@ -16,7 +16,6 @@ from autocompress.core.ports import Observer, Tally
 from autocompress.core.refusals import host_error
 from autocompress.core.spec import POPULATION_FACT, RENOMINATE_FACT, Budget, StudySpec
 from autocompress.errors import AutocompressError, HostError, Interrupted, SpecError, StoreError
-from autocompress.finalists.promotion import places_taken
 from autocompress.planning.stages import PLAN_FACT, reopened
 from autocompress.store import Lease, Store, StudyRow, StudyState, StudySummary
 
@@ -232,7 +231,7 @@ def extended(
     elif search_minutes is not None and search_minutes <= spent and row.state == "complete":
         told = f"{spent:.3g} were spent already; give all that there shall be"
         problems.append(f"--search-minutes {search_minutes:g}: {told}")
-    trained = places_taken(spec, store)
+    trained = _places_taken(spec, store)
     if finalists is not None and finalists < trained:
         problems.append(f"--finalists {finalists}: there are {trained} already; give all that there shall be")
     if problems:
@@ -251,6 +250,12 @@ def extended(
         )
     except ValueError as error:
         raise SpecError(f"resume: {error}") from error
+
+
+def _places_taken(spec: StudySpec, store: Store) -> int:
+    from autocompress.finalists.promotion import places_taken  # needs torch, and reading a study does not
+
+    return places_taken(spec, store)
 
 
 def _of_minutes(spec: StudySpec, row: StudyRow, minutes: float | None, more: Sequence[str]) -> list[str]:

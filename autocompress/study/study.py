@@ -19,6 +19,7 @@ from autocompress.core.interruption import shielded
 from autocompress.core.outcome import Record
 from autocompress.core.own_spec import is_own
 from autocompress.core.ports import Logger, Observer
+from autocompress.core.refusals import check_whole
 from autocompress.core.spec import Bound, StudySpec
 from autocompress.errors import SpecError
 from autocompress.loggers import Journal
@@ -314,6 +315,7 @@ class Study:
             with journal:
                 watching.note(f"study {self.name!r} is complete")
             return self
+        check_whole("running a study", ray=workers != 0)
         with shielded():
             from autocompress.study.environment import check_environment
             from autocompress.study.gathering import check_runtimes
@@ -534,6 +536,7 @@ def run(
     Raises SpecError when the name is taken, with the differences if the stored spec is another; NotFoundError where
     there is no study to fork.
     """
+    check_whole("running a study", ray=workers != 0)
     watching = observer or SilentObserver()
     store = Store.open(storage)
     try:

@@ -5,10 +5,12 @@ from __future__ import annotations
 import hashlib
 import json
 import os
+import re
 import shutil
 import stat
 import subprocess
 import sys
+import tomllib
 from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass, replace
@@ -27,6 +29,7 @@ from autocompress.core.opsets import ExportSpec
 from autocompress.core.outcome import Measurement
 from autocompress.core.policy import CompressionPolicy, Step
 from autocompress.core.ports import Phase
+from autocompress.core.refusals import WHOLE
 from autocompress.deploy.answers import Answer
 from autocompress.deploy.folder import read_check
 from autocompress.deploy.forms import GraphMaker
@@ -41,6 +44,7 @@ from autocompress.study.study import SilentObserver
 from autocompress.tasks import HARD_TEXTS
 from autocompress.teacher.teacher import Teacher, prepare_teacher
 from tests.given_study import WORDS, write_data, write_model, write_study
+from tests.report import given
 
 TEXTS = ["we saw the oven and some soup", "THE team", "", "goal " * 40]
 ASKED = FormChoice("written", "as the study asks", {"written": 1.0, "traced": 1.25})
@@ -84,6 +88,68 @@ def made_in(place: Path, **changes: Any) -> Exported:
 def folder(made: Exported, tmp_path: Path) -> Path:
     """A copy to be spoiled."""
     return Path(shutil.copytree(made.folder, tmp_path / "picked"))
+
+
+ROOT = Path(__file__).parents[2]
+MODULES = {"huggingface-hub": "huggingface_hub", "pillow": "PIL", "pyyaml": "yaml", "scikit-learn": "sklearn"}
+"""Of packages that are imported by another name."""
+
+LIGHT = """
+import contextlib, io, json, sys
+sys.modules.update(dict.fromkeys(sys.argv[1].split(",")))  # as if they were not installed
+import autocompress
+from autocompress.cli.entry import main
+
+found = {}
+for line in sys.argv[3:]:
+    out, err = io.StringIO(), io.StringIO()
+    with contextlib.redirect_stdout(out), contextlib.redirect_stderr(err):
+        code = main(line.split())
+    found[line] = [code, out.getvalue() + err.getvalue()]
+found["verified"] = autocompress.verify_folder(sys.argv[2], rounds=2, seconds=0.1).lines
+found["load"] = [answer.label for answer in autocompress.load(sys.argv[2])(["we saw the oven", "THE team"])]
+with autocompress.open_study("quickstart") as study:
+    found["python"] = [len(study.to_pandas()), study.best.digest, study.pick().digest]
+print(json.dumps(found))
+"""
+
+
+def test_a_light_installation_reads_studies_verifies_and_answers_and_asks_for_the_rest_by_name(
+    folder: Path, tmp_path: Path
+) -> None:
+    """Without torch, transformers, Ray and Optuna: with no more than docs/light.md says is needed."""
+    (line,) = re.findall(r"^pip install (alembic .*)$", (ROOT / "docs" / "light.md").read_text("utf-8"), re.MULTILINE)
+    declared = tomllib.loads((ROOT / "pyproject.toml").read_text("utf-8"))["project"]["dependencies"]
+    packages = {re.split(r"[^\w-]", one)[0].lower().replace("_", "-") for one in declared}
+    assert set(line.split()) <= packages
+    absent = sorted(MODULES.get(one, one) for one in packages - set(line.split()))
+    assert {"torch", "transformers", "ray", "optuna"} <= set(absent)
+    given.write_finished(tmp_path / "autocompress.db")
+    lines = [
+        "studies",
+        "trials quickstart --parquet trials.parquet",
+        "report quickstart --html front.html --csv front.csv",
+        "compare quickstart 1 2",
+        f"check {ROOT / 'studies' / 'quickstart.yaml'}",
+        "run quickstart",
+        "explain quickstart",
+    ]
+    environment = {**os.environ, "PYTHONPATH": str(ROOT)}
+    command = [sys.executable, "-c", LIGHT, ",".join(absent), str(folder), *lines]
+    done = subprocess.run(command, cwd=tmp_path, env=environment, capture_output=True, text=True, check=False)
+    assert done.returncode == 0, done.stderr
+    found = json.loads(done.stdout)
+    for one in lines[:-2]:
+        assert found[one][0] == 0, (one, found[one])
+    told = "\n".join(found["verified"])
+    assert re.search(r"outputs: largest difference \S+ \(\d+ texts put in\)", told)
+    assert "torch is not installed here: the model's torch form is not compared" in told
+    refused = f"running a study needs {', '.join(WHOLE)}, which this light installation has not; `pip install"
+    assert refused in found["run quickstart"][1]
+    assert "`pip install autocompress` brings all that is needed" in found["explain quickstart"][1]
+    assert found["run quickstart"][0] == HostError.exit_code
+    assert found["load"] == [answer.label for answer in autocompress.load(folder)(["we saw the oven", "THE team"])]
+    assert found["python"][1] == found["python"][2]
 
 
 @contextmanager
