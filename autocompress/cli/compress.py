@@ -77,7 +77,7 @@ def compress(
     from autocompress.study.beginning import begin
 
     session = session_of(context)
-    _check_out(out, storage)
+    check_out(out, storage)
     asked = asked_of(
         model=model,
         data=data,
@@ -96,15 +96,19 @@ def compress(
     tell(session, begun.reasons)
     session.say(f"{'study':<12}  {begun.spec.name}: kept in the database; the same command goes on with it")
     with resumable(session, begun.spec.name, storage=storage):
-        _run(session, begun, storage=storage, workers=workers, ray_address=ray_address)
+        run_begun(session, begun, storage=storage, workers=workers, ray_address=ray_address)
         bounds = PickBounds(max_quality_drop=drop, max_latency_ms=asked.max_latency_ms)
-        settled, report = _taken(session, begun.spec.name, bounds, out, storage)
-    _show(session, settled, report, out, json=json)
+        settled, report = taken(session, begun.spec.name, bounds, out, storage)
+    if json:
+        told = settled.to_json()
+        session.json({**told, "schema": SCHEMA, "folder": str(out), "verification": report.to_json()})
+    else:
+        show_taken(session, settled, report, out)
     if settled.promise != "sure" and max_drop is not None:
         raise typer.Exit(UNSURE)
 
 
-def _check_out(out: Path, storage: str | None) -> None:
+def check_out(out: Path, storage: str | None) -> None:
     """Before minutes are spent on what could not be written. Raises SpecError."""
     from autocompress.assets import earlier_export
     from autocompress.store import Store
@@ -113,7 +117,9 @@ def _check_out(out: Path, storage: str | None) -> None:
         earlier_export(out, keep=store.places)
 
 
-def _run(session: Session, begun: Begun, *, storage: str | None, workers: int | None, ray_address: str | None) -> None:
+def run_begun(
+    session: Session, begun: Begun, *, storage: str | None, workers: int | None, ray_address: str | None
+) -> None:
     """A new study, or the stored one of the same settings: it goes on, and is at its end where it was."""
     from autocompress.cli.live import watching
     from autocompress.store import Store
@@ -139,7 +145,7 @@ def _run(session: Session, begun: Begun, *, storage: str | None, workers: int | 
         ).close()
 
 
-def _taken(
+def taken(
     session: Session, name: str, bounds: PickBounds, out: Path, storage: str | None
 ) -> tuple[Settled, FolderReport]:
     """What was chosen, in its folder, and what became of that when it was verified. Raises IntegrityError where it does
@@ -159,14 +165,12 @@ def _taken(
     return settled, report
 
 
-def _show(session: Session, settled: Settled, report: FolderReport, out: Path, *, json: bool) -> None:
+def show_taken(session: Session, settled: Settled, report: FolderReport, out: Path, *, example: str = "...") -> None:
+    """What was chosen, beside what it was chosen from, and what to do with it; `example` is something to ask it."""
     from autocompress.report import as_picked
 
-    if json:
-        session.json({**settled.to_json(), "schema": SCHEMA, "folder": str(out), "verification": report.to_json()})
-        return
     session.data(as_picked(settled.picked))
     session.text("\n".join(["", f"verified in {out}:", *report.lines]))
     name = settled.picked.study
-    session.say(f"\nanswer with it:   python {shown(out / 'example.py')} ...", style="dim")
+    session.say(f"\nanswer with it:   python {shown(out / 'example.py')} {example}", style="dim")
     session.say(f"see the others:   autocompress pareto {name}", style="dim")

@@ -32,10 +32,7 @@ GROUPS: Mapping[str, range] = {
 
 EXPECTATIONS: Mapping[int, Expectation] = {
     1: Expectation("help comes at once, without loading torch; the versions of all libraries at work are told"),
-    2: Expectation(
-        "few commands from install to a first result",
-        "one command does it with data of one's own; there is no `demo` that ends in two minutes without a network",
-    ),
+    2: Expectation("few commands from install to a first result"),
     3: Expectation("a first study file, with comments, is written; editors get a JSON Schema"),
     4: Expectation(
         "a file is checked without loading much: all mistakes at once, with line, path and the nearest name"
