@@ -16,9 +16,9 @@ from autocompress.store import Finalist
 
 
 def candidate_view(
-    record: Record, explained: Explained, finalist: Finalist | None, *, own: bool = False
+    record: Record, explained: Explained, finalist: Finalist | None, steps: RenderableType, *, own: bool = False
 ) -> RenderableType:
-    """What it is, what was measured, what is left of each layer, where its files are."""
+    """What it is, what was measured, what is left of each layer, what each of its steps did, where its files are."""
     candidate, outcome = record.candidate, record.outcome
     title = Text(candidate.digest, style="bold")
     title.append(f"  candidate {candidate.number}  {explained.summary}", style="not bold")
@@ -46,6 +46,8 @@ def candidate_view(
             parts.append(_measurements(heading, measurements))
     if explained.layers:
         parts.append(_layers(explained))
+    if not candidate.policy.is_baseline:
+        parts.append(steps)
     if finalist is not None and finalist.artifacts:
         parts += [Text(f"{one.path}  {one.bytes:,} bytes  sha256 {one.sha256[:16]}…") for one in finalist.artifacts]
     return Group(*parts)

@@ -41,7 +41,10 @@ def explain(
     json: Json = False,
     storage: Storage = None,
 ) -> None:
-    """Show what matters, what was kept, and its time.
+    """Show what each step did, what matters, and the time.
+
+    What every step of a finalist's policy took, matrix by matrix, what that is worth on the device and what it cost in
+    quality, as far as the study tells (`show` tells it of any candidate).
 
     Writes importance.png, heads and layers ranked by what the model does on data; attention.png, the attention of a
     finalist beside its teacher's; and parts.png, the measured time of each of its parts beside the machine's ceiling

@@ -72,16 +72,26 @@ def _write_parquet(session: Session, store: Store, study: str, path: Path, state
 
 
 def show(
-    context: typer.Context, study: StudyName, candidate: Candidate, json: Json = False, storage: Storage = None
+    context: typer.Context,
+    study: StudyName,
+    candidate: Candidate,
+    matrices: Annotated[
+        bool, typer.Option("--matrices", help="Also what each step did to which matrix: shape, rank, zeros, bits.")
+    ] = False,
+    json: Json = False,
+    storage: Storage = None,
 ) -> None:
-    """Show one candidate, layer by layer.
+    """Show one candidate, layer by layer and step by step.
 
-    Its policy, what was measured in the search and of the exported file, how it failed.
+    Its policy, what was measured in the search and of the exported file, how it failed; what each step took, what that
+    is worth on the device, alone and as the last one, and what it cost in quality as far as judged candidates tell.
     """
     from autocompress.cli.candidate_view import candidate_view
     from autocompress.core.own_spec import is_own
     from autocompress.core.stored_parts import parts_from_json
+    from autocompress.explain.steps import explain_steps
     from autocompress.report import explain_policy
+    from autocompress.report.steps import as_steps
     from autocompress.store import Store
 
     session = session_of(context)
@@ -91,9 +101,11 @@ def show(
         shape = parts_from_json(row.facts.get("shape"))
         number = record.candidate.number
         finalist = next((one for one in store.finalists(study) if one.candidate.number == number), None)
+        steps = explain_steps(store, study, number)
     explained = explain_policy(record.candidate.policy, shape)
     if not json:
-        session.data(candidate_view(record, explained, finalist, own=is_own(row.resolved)))
+        told = as_steps(steps, matrices=matrices)
+        session.data(candidate_view(record, explained, finalist, told, own=is_own(row.resolved)))
         return
     session.json(
         {
@@ -102,6 +114,7 @@ def show(
             **_as_json(record, shape),
             "policy": record.candidate.policy.to_json(),
             "explained": explained.to_json(),
+            "steps": steps.to_json(),
             "provenance": dict(record.provenance),
             "finalist": _finalist_json(finalist) if finalist else None,
         }

@@ -16,6 +16,7 @@ from rich.text import Text
 from autocompress.assets import PICTURE, check_file
 from autocompress.errors import HostError
 from autocompress.report.plain_text import one_line
+from autocompress.report.steps import Steps, as_steps
 
 SCHEMA: Final = "autocompress.explanation/1"
 
@@ -43,13 +44,14 @@ class Section(Protocol):
 @dataclass(frozen=True, slots=True)
 class Explanation:
     """`member` is the digest of the verified model that is explained, empty while a study has none; `summary` says what
-    is left of it."""
+    is left of it, `steps` what each of its steps did. These need no picture."""
 
     study: str
     member: str
     summary: str
     sections: tuple[Section, ...]
     notes: tuple[str, ...] = ()
+    steps: Steps | None = None
 
     def to_json(self) -> dict[str, Any]:
         return {
@@ -58,13 +60,15 @@ class Explanation:
             "candidate": self.member or None,
             "summary": self.summary,
             "notes": list(self.notes),
+            **({"steps": self.steps.to_json()} if self.steps else {}),
             **{section.name: section.to_json() for section in self.sections},
         }
 
     def table(self) -> RenderableType:
         """Every section, as a terminal shows it."""
         title = Text.assemble((one_line(self.study), "bold"), f"  {one_line(self._about())}")
-        return Group(title, *(section.table() for section in self.sections))
+        steps = [as_steps(self.steps, matrices=True)] if self.steps else []
+        return Group(title, *steps, *(section.table() for section in self.sections))
 
     def write(self, folder: str | Path) -> list[Path]:
         """A picture a section, NAME.png each. Raises HostError when it cannot be drawn or written."""

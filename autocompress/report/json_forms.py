@@ -23,6 +23,7 @@ from autocompress.report.policies import LayerRow
 from autocompress.report.prediction import Prediction
 from autocompress.report.reproduction import SCHEMA as REPRODUCTION
 from autocompress.report.reproduction import Verdict
+from autocompress.report.steps import Steps
 from autocompress.report.ties import Tie
 from autocompress.store import Counts, StudyState
 
@@ -91,6 +92,7 @@ def _of(kind: type) -> Schema:
 
 
 _PLAIN: Final[Mapping[object, Schema]] = {
+    Any: {},
     str: {"type": "string"},
     int: {"type": "integer"},
     float: {"type": "number"},
@@ -105,6 +107,10 @@ def _of_type(hint: object) -> Schema:
     if origin in (typing.Union, types.UnionType):
         (one,) = (part for part in inside if part is not type(None))
         return _maybe(_of_type(one))
+    if isinstance(hint, type) and dataclasses.is_dataclass(hint):
+        return _of(hint)
+    if origin is typing.Literal:
+        return {"type": "string", "enum": list(inside)}
     if origin is tuple:
         of = _of_type(inside[0])
         return _list(of) if Ellipsis in inside else {"type": "array", "items": of, "minItems": 2, "maxItems": 2}
@@ -377,6 +383,11 @@ DOCUMENTS: Final[Mapping[str, Schema]] = {
             "policy": _STEPS,
             "explained": _object(
                 {"summary": _text(), "embedding_bits": {}, "layers": _list(_LAYER)}, "what is left of each layer"
+            ),
+            "steps": _said(
+                _of(Steps),
+                "what each step took, from what those before it left; what that is worth alone and in this policy; "
+                "what judged candidates tell of its cost",
             ),
             "provenance": _map({}, "with what it was judged"),
             "finalist": _maybe(_FINALIST, "of its exported file, where there is one"),

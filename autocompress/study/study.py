@@ -351,15 +351,16 @@ class Study:
         train_teacher: bool = False,
         observer: Observer | None = None,
     ) -> Explanation:
-        """What matters in the uncompressed model, what a verified finalist kept of it, what both attend to in a `text`,
-        two where the task reads pairs, and, on the study's device, the time of its parts beside the machine's ceiling;
-        the one that `pick` would take, and a text of the validation split, where none is given. With `out`, pictures
-        are written to that folder.
+        """What matters in the uncompressed model, what a verified finalist kept of it, what each of its steps took and
+        gave, what both attend to in a `text`, two where the task reads pairs, and, on the study's device, the time of
+        its parts beside the machine's ceiling; the one that `pick` would take, and a text of the validation split,
+        where none is given. With `out`, pictures are written to that folder.
 
         Raises NotFoundError for a candidate that was not verified, and when the teacher is no longer in the cache;
         with `train_teacher` it is trained again.
         """
         from autocompress.explain.explanation import explain, found_teacher, verified_member
+        from autocompress.explain.steps import explain_steps
 
         watching, spec = observer or SilentObserver(), as_planned(self.spec, self.row.facts)
         member = verified_member(self.store, self.name, candidate)
@@ -369,6 +370,8 @@ class Study:
                 self.store, spec, inputs.model, inputs.data, may_train=train_teacher, observer=watching
             )
             found = explain(spec, self.row.facts, teacher, member, text=text, observer=watching)
+        if member is not None:
+            found = replace(found, steps=explain_steps(self.store, self.name, member.digest))
         if out is not None:
             found.write(out)
         return found

@@ -60,10 +60,7 @@ EXPECTATIONS: Mapping[int, Expectation] = {
     20: Expectation("nothing is judged twice"),
     21: Expectation("the front is a sorted table with its knee, bounds, differences and where each number is from"),
     22: Expectation("a model is picked by bounds and a rule, and the choice explained"),
-    23: Expectation(
-        "a candidate is told layer by layer, with what each step bought",
-        "layers, precision and the time of each part are told; what a single step gained or cost is not",
-    ),
+    23: Expectation("a candidate is told layer by layer, with what each step bought"),
     24: Expectation("two candidates, or two studies, stand beside each other, fronts inside one reference point"),
     25: Expectation("an export is checked against torch, measured again, listed by digests, and whole or not there"),
     26: Expectation("the exported folder has a model card and a short example that runs"),

@@ -103,7 +103,7 @@ def _delta(metric: str, a: Rated, b: Rated, facts: Mapping[str, Any] | None) -> 
     paired = _paired(metric, a, b, facts)
     if paired is not None:
         return Delta(metric, one, other, difference, ratio, paired, "paired")
-    apart = _difference_of(one, other) if metric in QUALITIES else _ratio_of(one, other) if ratio else None
+    apart = difference_interval(one, other) if metric in QUALITIES else _ratio_of(one, other) if ratio else None
     return Delta(metric, one, other, difference, ratio, apart, "two intervals" if apart else "none")
 
 
@@ -150,7 +150,8 @@ def _beside_baseline(metric: str, a: Rated, b: Rated) -> Ends | None:
     return (-drop[1], -drop[0]) if a.is_baseline else drop
 
 
-def _difference_of(a: Measurement, b: Measurement) -> Ends | None:
+def difference_interval(a: Measurement, b: Measurement) -> Ends | None:
+    """Of b - a, from their own intervals; None where either has none."""
     if a.interval is None or b.interval is None:
         return None
     apart = b.value - a.value
