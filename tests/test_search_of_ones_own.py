@@ -17,6 +17,8 @@ import autocompress
 from autocompress.candidates.own import measured
 from autocompress.core.outcome import Evaluated, Failed, Infeasible, values
 from autocompress.errors import CandidateError, ExhaustedError, Interrupted, NotFoundError, SpecError
+from autocompress.explain.steps import explain_steps
+from autocompress.explain.steps.finding import NO_PARTS
 from autocompress.report import as_csv, as_html, as_markdown
 from tests import given_search
 from tests.commands import command as run
@@ -152,6 +154,38 @@ def test_commands_show_it(command: list[str], told: str, study: autocompress.Stu
     done = run(tmp_path, *command, "--storage", study.store.url)
     assert done.returncode == 0, done.stderr
     assert told in done.stdout + done.stderr
+
+
+@pytest.mark.expectation(23)
+def test_of_its_steps_is_told_what_judged_candidates_tell_and_no_more(
+    study: autocompress.Study, tmp_path: Path
+) -> None:
+    """The weights of this network are 9 a unit of each layer, whatever else is done to it."""
+    records = [
+        one for one in study.records() if isinstance(one.outcome, Evaluated) and not one.candidate.policy.is_baseline
+    ]
+    widths: dict[str, list[float]] = {"hidden.0": [], "hidden.1": []}
+    for record in records:
+        for taken in record.candidate.policy.steps:
+            widths[taken.target].append(float(taken.settings["width"]))
+    seen = 0
+    for record in records:
+        found = explain_steps(study.store, CALLED, record.candidate.number)
+        assert found.notes == (NO_PARTS,)
+        for step in found.steps:
+            (loss, weights), width = step.judged, float(step.settings["width"])
+            assert (step.taken, step.last, loss.metric, weights.metric) == (None, None, "loss", "weights")
+            if weights.how == "pairs" and weights.beside == "other settings":
+                others = [float(one.instead.removeprefix("width ")) for one in weights.neighbours]
+                apart = [9 * (width - other) for other in others]
+                assert [one.difference for one in weights.neighbours] == pytest.approx(apart)
+            if weights.how == "main effect" and weights.beside == "the mean":
+                mean = sum(widths[step.target]) / len(widths[step.target])
+                assert weights.value == pytest.approx(9 * (width - mean))
+                seen += 1
+    assert seen
+    done = run(tmp_path, "show", CALLED, str(records[0].candidate.number), "--storage", study.store.url)
+    assert "the parts of this model are not known" in " ".join(done.stdout.split())
 
 
 @pytest.mark.parametrize("command", [["pick", CALLED], ["explain", CALLED], ["retarget", CALLED, "--device", "host"]])

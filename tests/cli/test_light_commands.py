@@ -51,6 +51,7 @@ def test_help_check_pareto_pick_and_retarget_load_neither_torch_nor_ray(storage:
         f"studies --storage {storage}",
         f"pareto quickstart --storage {storage}",
         f"pick quickstart --storage {storage}",
+        f"show quickstart 2 --storage {storage}",
         f"compare quickstart 1 2 --storage {storage}",
         f"retarget quickstart --device raspberry-pi-5 --storage {storage}",
     ]

@@ -16,7 +16,7 @@ from autocompress import config
 from autocompress.core.device import CostModel, DeviceProfile
 from autocompress.core.encoders import encoder, encoder_layer
 from autocompress.core.outcome import Evaluated, Measurement
-from autocompress.core.policy import CompressionPolicy, Step
+from autocompress.core.policy import CompressionPolicy, Setting, Step
 from autocompress.core.spec import StudySpec
 from autocompress.core.stored_parts import parts_to_json
 from autocompress.core.workload import Workload
@@ -123,7 +123,7 @@ def made(heads: int, *, removed: bool, int8: bool) -> CompressionPolicy:
     """As `bert-uniform` makes it: one number of heads and one precision for all layers that stay."""
     layers = [layer for layer in range(6) if not (removed and layer == 2)]
     steps = [Step("remove_layer", "layers.2")] if removed else []
-    kept = {"heads": heads, "importance": "fisher"}
+    kept: dict[str, Setting] = {"heads": heads, "importance": "fisher"}
     steps += [Step("prune_heads", f"layers.{layer}.attention", kept) for layer in layers if heads < 12]
     steps += [Step("quantize", f"layers.{layer}", {"bits": 8}) for layer in layers if int8]
     return CompressionPolicy(tuple(steps))

@@ -86,8 +86,12 @@ def matrix_changes(before: ModelParts, after: ModelParts) -> Iterator[MatrixChan
 
 
 def _held(model: ModelParts) -> dict[tuple[str, str], Held]:
-    own = (part for part in model.parts if part.owner is None)
-    return {(part.name, one.name): Held.of(one) for part in own for one in (*part.tables, *part.matrices)}
+    found: dict[tuple[str, str], Held] = {}
+    for part in model.parts:
+        if part.owner is None:
+            found |= {(part.name, table.name): Held.of(table) for table in part.tables}
+            found |= {(part.name, matrix.name): Held.of(matrix) for matrix in part.matrices}
+    return found
 
 
 def _together(all_taken: Sequence[Taken]) -> Taken:

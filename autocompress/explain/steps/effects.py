@@ -107,22 +107,24 @@ class _Fitted:
     freedom: int
 
     def effect(self, levels: Mapping[str, Mapping[str, Setting]]) -> Effect | str:
-        """Of the levels of some factors beside none of them; beside the mean candidate where all have them."""
+        """Of the levels of some factors beside none of them; where (nearly) all candidates have these, beside the mean
+        of those that do."""
         contrast = np.zeros(self.design.shape[1])
-        columns: list[int] = []
+        means = np.zeros(self.design.shape[1])
         for name, settings in levels.items():
             if name not in self.factors:
                 return "no judged candidate has this step"
             factor, start = self.factors[name], self.starts[name]
-            columns += range(start, start + factor.size)
-            contrast[start : start + factor.size] = factor.row(settings)
+            columns = slice(start, start + factor.size)
+            contrast[columns] = factor.row(settings)
+            means[columns] = self.design[self.design[:, start] == 1, columns].mean(axis=0)
         if self._is_determined(contrast):
             return self._told(contrast, "without")
-        contrast[columns] -= self.design[:, columns].mean(axis=0)
+        contrast -= means
         if not np.any(np.abs(contrast) > _ESTIMABLE):
-            return "every judged candidate has this step, with these settings"
+            return "all judged candidates that tell of this step have it with the same settings"
         if self._is_determined(contrast):
-            return self._told(contrast, "all judged")
+            return self._told(contrast, "the mean")
         return "no two judged candidates tell this step from others"
 
     def _is_determined(self, contrast: Array) -> bool:
@@ -152,7 +154,7 @@ def _fit(policies: Sequence[CompressionPolicy], scores: Array, decisions: Decisi
         [1.0, *(value for name, factor in factors.items() for value in factor.row(one.get(name)))] for one in levels
     ]
     design = np.array(rows, dtype=np.float64)
-    inverse = np.linalg.pinv(design, rcond=1e-10)
+    inverse: Array = np.asarray(np.linalg.pinv(design, rcond=1e-10), dtype=np.float64)
     freedom = len(policies) - int(np.linalg.matrix_rank(design))
     if freedom < _LEAST:
         values = len(policies) - freedom

@@ -104,7 +104,7 @@ def _judged(one: Judged) -> str:
     lines = [_score(one.metric, one.value, one.unit)]
     lines += [f"{_bare(one.metric, ends[0], one.unit)} to {_bare(one.metric, ends[1], one.unit)}"] if ends else []
     if one.how == "main effect":
-        lines.append("main effect" if one.beside == "without" else "effect beside the mean")
+        lines += ["main effect"] if one.beside == "without" else ["main effect", "of its settings"]
     elif one.beside == "without":
         lines.append(f"{one.count} without it")
     else:
@@ -119,7 +119,7 @@ def _instead(one: Judged) -> list[str]:
 
 
 def _called(metric: str, of: str) -> str:
-    return (of if metric in _SCORES and of not in ("", "share") else label(metric, {})) or metric
+    return one_line((of if metric in _SCORES and of not in ("", "share") else label(metric, {})) or metric, width=30)
 
 
 def _score(metric: str, value: float, of: str) -> str:
@@ -201,6 +201,8 @@ def _legend(found: Steps, *, has_parts: bool, scores: bool) -> Iterator[str]:
                 f"main effect: a mean over all {found.judged} judged candidates by least squares, with its 95 % "
                 "interval; it was not measured of this model."
             )
+        if any(one.beside == "the mean" for one in every):
+            yield "main effect of its settings: beside the mean of the candidates that have the step with any settings."
         whys = dict.fromkeys(one.why for one in every if one.how == "not known" and one.why)
         yield from (f"not known: {why}." for why in whys)
     lacks = dict.fromkeys(

@@ -21,9 +21,9 @@ How = Literal["pairs", "main effect", "not known"]
 """Where the cost in a metric comes from: judged candidates that differ in this step alone, the mean effect over all
 judged candidates, or nowhere."""
 
-Beside = Literal["without", "other settings", "all judged", "nothing"]
-"""What a step is held against: the same policy without it, or with other settings of it; or the mean candidate, where
-none is without it."""
+Beside = Literal["without", "other settings", "the mean", "nothing"]
+"""What a step is held against: the same policy without it, or with other settings of it; or the mean of the candidates
+that have it with any settings, where too few are without it."""
 
 _PLACE: Final = re.compile(r"(?P<stack>.+?)\.(?P<layer>\d+)(?P<rest>\..+)?")
 
