@@ -26,6 +26,7 @@ from autocompress import config
 from autocompress.anatomy import FAMILIES, Anatomy
 from autocompress.assets import cache_folder
 from autocompress.core.cores import usable_cores
+from autocompress.core.cost import weight_bytes
 from autocompress.core.outcome import RUNG_FINALIST, Evaluated, values
 from autocompress.core.spec import Bound
 from autocompress.core.stored_parts import parts_from_json
@@ -653,6 +654,11 @@ def test_a_study_explains_what_matters_and_what_a_member_kept(study: autocompres
     measured = {one.metric: one.value for one in finalist(study, found.member).measurements}
     assert tree["parts"]["whole"]["macs"] == measured["macs"]
     assert tree["parts"]["workload"] == {"batch": 1, "length": 16, "threads": 1}
+    whole = parts_from_json(study.row.facts["shape"])
+    assert whole is not None
+    taken = sum(step["taken"]["bytes"] for step in tree["steps"]["steps"])
+    graph = 1e6 * measured["size_mb"] - weight_bytes(whole) - taken
+    assert 0 < graph < 30_000 < -taken, "the exported file holds what steps have left, and its graph"
 
 
 @pytest.mark.long
