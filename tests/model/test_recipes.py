@@ -29,7 +29,9 @@ Told = list[tuple[str, float]]
 
 def shown(heading: str, language: str = "python") -> list[str]:
     """The blocks of a recipe."""
-    (recipe,) = re.findall(rf"^## {heading}.*?(?=^## |\Z)", RECIPES.read_text("utf-8"), re.DOTALL | re.MULTILINE)
+    (recipe,) = re.findall(
+        rf"^## {re.escape(heading)}(?![\w.]).*?(?=^## |\Z)", RECIPES.read_text("utf-8"), re.DOTALL | re.MULTILINE
+    )
     blocks: list[str] = re.findall(rf"```{language}\n(.*?)```", recipe, re.DOTALL)
     return blocks
 
@@ -49,7 +51,9 @@ def run(heading: str) -> dict[str, Any]:
 
 @pytest.fixture(scope="module")
 def texts(made: Exported) -> list[str]:
-    return [*made.teacher.task.examples("train").texts[: 20 - len(HARD)], *HARD]
+    """A hundred."""
+    known = [text for split in ("train", "validation", "test") for text in made.teacher.task.examples(split).texts]
+    return [*known[: 100 - len(HARD)], *HARD]
 
 
 @pytest.fixture(scope="module")
@@ -120,7 +124,8 @@ def test_the_service_answers_together_what_waits_together(here: Path, texts: lis
 
     service["answers"] = watched
     assert apart(asyncio.run(asked()), 2 * expected(here / "small", texts)) < 1e-6
-    assert batches == [32, 8]
+    assert sum(batches) == 200
+    assert max(batches) == batches[0] == 32
 
 
 @pytest.mark.parametrize("folder", ["fp32"], indirect=True)
@@ -164,6 +169,31 @@ def test_node_answers_as_python(here: Path, texts: list[str]) -> None:
     done = subprocess.run([node, "ask.mjs", *texts], capture_output=True, text=True, check=True)
     found = [line.split("\t") for line in done.stdout.splitlines()]
     assert apart([(label, float(share)) for label, share in found], expected(here / "small", texts)) < 0.02
+
+
+@pytest.mark.parametrize("folder", ["fp32"], indirect=True)
+def test_transformers_js_answers_as_python(here: Path, texts: list[str]) -> None:
+    """Where `npm install @huggingface/transformers` was run; it cuts long texts its own way."""
+    installed = [
+        place / "node_modules"
+        for place in RECIPES.parents
+        if (place / "node_modules" / "@huggingface" / "transformers").exists()
+    ]
+    node = shutil.which("node")
+    if node is None or not installed:
+        pytest.skip("node or its package @huggingface/transformers is not installed")
+    (here / "node_modules").symlink_to(installed[0])
+    (here / "classify.mjs").write_text(shown("transformers.js", "javascript")[0])
+    asked = [text for text in texts if text and len(text) < 100]
+    done = subprocess.run([node, "classify.mjs", *asked], capture_output=True, text=True, check=True)
+    found = [line.split("\t") for line in done.stdout.splitlines()]
+    assert apart([(label, float(share)) for label, share in found], expected(here / "small", asked)) < 1e-3
+
+
+@pytest.mark.parametrize("folder", ["fp32"], indirect=True)
+def test_optimum_answers_as_the_loader(here: Path, texts: list[str]) -> None:
+    pytest.importorskip("optimum.onnxruntime")
+    assert apart(run("Optimum")["answers"](texts), expected(here / "small", texts)) < 1e-5
 
 
 @pytest.mark.parametrize("folder", ["fp32"], indirect=True)
