@@ -67,7 +67,11 @@ th { font-size: 12px; font-weight: 600; color: var(--muted); text-align: right; 
   white-space: nowrap; vertical-align: bottom; }
 td { text-align: right; padding: 9px 12px 9px 0; border-top: 1px solid var(--rule); white-space: nowrap; }
 th:first-child, td:first-child, th:last-child, td:last-child { text-align: left; }
-td:last-child { white-space: normal; min-width: 170px; color: var(--muted); font-size: 13px; padding-right: 0; }
+td:last-child, tr.cascade td:nth-last-child(2) { text-align: left; white-space: normal; min-width: 170px;
+  color: var(--muted); font-size: 13px; }
+td:last-child { padding-right: 0; }
+tr.cascade td:nth-last-child(-n+2) { min-width: 110px; }
+table:has(tr.cascade) th:nth-last-child(2) { text-align: left; }
 td small { display: block; color: var(--muted); font-size: 12px; }
 tr.knee td:first-child code { color: var(--knee); font-weight: 700; }
 tr.baseline td:first-child { color: var(--baseline); font-weight: 600; }
