@@ -12,6 +12,7 @@ import pytest
 
 from autocompress.config import check_file
 from autocompress.operators import OPERATORS
+from tests.commands import command
 
 ROOT = Path(__file__).parents[1]
 README = ROOT / "README.md"
@@ -26,16 +27,14 @@ def blocks(path: Path, language: str) -> list[str]:
 def commands(path: Path) -> Iterator[tuple[str, list[str]]]:
     """(command, its options), as blocks and the text itself show them."""
     shown = "\n".join([*blocks(path, "console"), *re.findall(r"`([^`\n]+)`", path.read_text(encoding="utf-8"))])
-    for name, rest in re.findall(r"(?:^|[ /])autocompress ([a-z][a-z-]*[a-z])([^\n#`|]*)", shown, re.MULTILINE):
+    for name, rest in re.findall(r"(?:^|[ /])autocompress ((?:db )?[a-z][a-z-]*[a-z])([^\n#`|]*)", shown, re.MULTILINE):
         yield name, re.findall(r"--[a-z][a-z-]*", rest)
 
 
 @cache
 def usage(name: str) -> str:
     """What `--help` says of a command; nothing where there is none."""
-    done = subprocess.run(
-        [sys.executable, "-m", "autocompress", name, "--help"], capture_output=True, text=True, check=False
-    )
+    done = command(ROOT, *name.split(), "--help")
     return done.stdout if done.returncode == 0 else ""
 
 
@@ -64,10 +63,10 @@ def test_the_readme_shows_the_main_commands() -> None:
 @pytest.mark.expectation(35)
 @pytest.mark.parametrize("name", NAMES)
 def test_every_command_that_is_shown_exists_with_its_options(name: str) -> None:
-    for command, options in commands(ROOT / name):
-        assert usage(command), f"{name} shows `autocompress {command}`, which is none"
+    for called, options in commands(ROOT / name):
+        assert usage(called), f"{name} shows `autocompress {called}`, which is none"
         for option in options:
-            assert option in usage(command), f"{name}: `autocompress {command}` has no {option}"
+            assert option in usage(called), f"{name}: `autocompress {called}` has no {option}"
 
 
 @pytest.mark.expectation(35)

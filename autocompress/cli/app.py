@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+import functools
+from collections.abc import Callable, Mapping
 from typing import Annotated, Any, Final
 
 import typer
@@ -35,11 +36,19 @@ from autocompress.cli.options import narrated
 from autocompress.cli.session import session_of
 from autocompress.core.versions import with_python
 
-_EPILOG = (
-    "Exit codes: 0 all is well · 1 unexpected · 2 your input · 3 not found · 4 this machine · 5 the study database · "
-    "6 the search cannot go on · 7 a file or a score is not what it was · 8 exported, but not sure to keep the bound · "
-    "130 interrupted, `resume` goes on."
-)
+EXIT_CODES: Final[Mapping[int, str]] = {
+    0: "all is well",
+    1: "unexpected",
+    2: "your input",
+    3: "not found",
+    4: "this machine",
+    5: "the study database",
+    6: "the search cannot go on",
+    7: "a file or a score is not what it was",
+    8: "exported, but not sure to keep the bound",
+    130: "interrupted, `resume` goes on",
+}
+_EPILOG: Final = f"Exit codes: {' · '.join(f'{code} {what}' for code, what in EXIT_CODES.items())}."
 _COMMANDS: Final[tuple[Callable[..., None], ...]] = (
     runs.run,
     runs.resume,
@@ -73,6 +82,7 @@ _COMMANDS: Final[tuple[Callable[..., None], ...]] = (
 )
 
 
+@functools.cache
 def command() -> Any:
     """The whole command line, as a click command."""
     return typer.main.get_command(_app())

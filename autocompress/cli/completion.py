@@ -22,8 +22,13 @@ def stored_studies(context: typer.Context, incomplete: str) -> list[str]:
 
 
 def stored_candidates(context: typer.Context, incomplete: str) -> list[tuple[str, str]]:
-    """Digests of a study's candidates, with what they are: the verified first, then others by their numbers."""
-    return _candidates(context, str(context.params.get("study") or ""), incomplete)
+    """Numbers and digests of a study's candidates, with what they are: the verified first, then the others."""
+    return _candidates(context, _named_study(context), incomplete)
+
+
+def verified_candidates(context: typer.Context, incomplete: str) -> list[tuple[str, str]]:
+    """Numbers and digests of a study's verified finalists."""
+    return _candidates(context, _named_study(context), incomplete, verified=True)
 
 
 def studies_or_candidates(context: typer.Context, incomplete: str) -> list[str] | list[tuple[str, str]]:
@@ -57,7 +62,14 @@ def _metrics(way: str, incomplete: str) -> list[tuple[str, str]]:
     ]
 
 
-def _candidates(context: typer.Context, study: str, incomplete: str) -> list[tuple[str, str]]:
+def _named_study(context: typer.Context) -> str:
+    """Behind an option whose value is to come, click has read no argument yet."""
+    return str(context.params.get("study") or next(iter(context.args), ""))
+
+
+def _candidates(
+    context: typer.Context, study: str, incomplete: str, *, verified: bool = False
+) -> list[tuple[str, str]]:
     from autocompress.errors import AutocompressError
     from autocompress.store import Store
 
@@ -70,5 +82,12 @@ def _candidates(context: typer.Context, study: str, incomplete: str) -> list[tup
     found = sorted(
         (one.candidate for one in records), key=lambda one: (states.get(one.number) != "verified", one.number)
     )
-    begun = [one for one in found if one.digest.startswith(incomplete)][:_CANDIDATES_SHOWN]
-    return [(one.digest[:8], f"candidate {one.number}, {states.get(one.number, 'of the search')}") for one in begun]
+    if verified:
+        found = [one for one in found if states.get(one.number) == "verified"]
+    told = {one.number: states.get(one.number, "of the search") for one in found if not one.policy.is_baseline}
+    by_number = [one for one in found if str(one.number).startswith(incomplete)][:_CANDIDATES_SHOWN]
+    by_digest = [one for one in found if one.digest.startswith(incomplete)][:_CANDIDATES_SHOWN]
+    return [
+        *((str(one.number), f"candidate {one.digest[:8]}, {told.get(one.number, 'baseline')}") for one in by_number),
+        *((one.digest[:8], f"candidate {one.number}, {told.get(one.number, 'baseline')}") for one in by_digest),
+    ]

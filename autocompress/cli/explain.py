@@ -7,8 +7,8 @@ from typing import Annotated
 
 import typer
 
-from autocompress.cli.completion import stored_candidates
-from autocompress.cli.options import Json, Storage, StudyName, reference
+from autocompress.cli.completion import verified_candidates
+from autocompress.cli.options import VERIFIED, Json, Storage, StudyName, reference
 from autocompress.cli.session import session_of
 from autocompress.errors import SpecError
 
@@ -20,8 +20,8 @@ def explain(
         str | None,
         typer.Argument(
             metavar="CANDIDATE",
-            help="A verified finalist: its number, or how its digest begins. [default: the one that `pick` takes]",
-            autocompletion=stored_candidates,
+            help=f"{VERIFIED} [default: the one that `pick` takes]",
+            autocompletion=verified_candidates,
         ),
     ] = None,
     text: Annotated[

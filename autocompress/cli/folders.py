@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from autocompress.cli.options import Candidate, Force, Json, Out, Storage, StudyName, note_force, reference
+from autocompress.cli.options import Finalist, Force, Json, Out, Storage, StudyName, note_force, reference
 from autocompress.cli.session import session_of
 
 if TYPE_CHECKING:
@@ -21,7 +21,7 @@ if TYPE_CHECKING:
 def export(
     context: typer.Context,
     study: StudyName,
-    candidate: Candidate,
+    candidate: Finalist,
     out: Out,
     force: Force = False,
     storage: Storage = None,

@@ -7,8 +7,8 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from autocompress.cli.completion import maximized, minimized
-from autocompress.cli.options import Force, Json, Storage, StudyName, note_force
+from autocompress.cli.completion import maximized, minimized, verified_candidates
+from autocompress.cli.options import Force, Json, Storage, StudyName, note_force, reference
 from autocompress.cli.session import Session, session_of
 
 if TYPE_CHECKING:
@@ -81,7 +81,14 @@ def pick(
         str | None, typer.Option(metavar="METRIC", help="Take the highest, e.g. quality.", autocompletion=maximized)
     ] = None,
     knee: Annotated[bool, typer.Option("--knee", help="Take the knee of the front (the default).")] = False,
-    candidate: Annotated[str | None, typer.Option(metavar="DIGEST", help="Take this one, if it fits.")] = None,
+    candidate: Annotated[
+        str | None,
+        typer.Option(
+            metavar="CANDIDATE",
+            help="Take this one, if it fits: its number, or how its digest begins.",
+            autocompletion=verified_candidates,
+        ),
+    ] = None,
     runtime: Annotated[str | None, typer.Option(metavar="NAME", help="Only models that run in this runtime.")] = None,
     cascade: Annotated[
         bool,
@@ -132,7 +139,7 @@ def pick(
             minimize=minimize,
             maximize=maximize,
             knee=knee,
-            candidate=candidate,
+            candidate=None if candidate is None else reference(candidate),
             runtime=runtime,
         )
         if out:

@@ -10,7 +10,7 @@ from typing import Annotated, Any
 
 import typer
 
-from autocompress.cli.completion import stored_candidates, stored_studies
+from autocompress.cli.completion import stored_candidates, stored_studies, verified_candidates
 from autocompress.cli.session import Session, session_of
 
 StudyName = Annotated[str, typer.Argument(metavar="STUDY", help="A stored study.", autocompletion=stored_studies)]
@@ -22,6 +22,8 @@ Candidate = Annotated[
         autocompletion=stored_candidates,
     ),
 ]
+VERIFIED = "A verified finalist: its number, or how its digest begins."
+Finalist = Annotated[str, typer.Argument(metavar="CANDIDATE", help=VERIFIED, autocompletion=verified_candidates)]
 Storage = Annotated[
     str | None,
     typer.Option(

@@ -82,11 +82,11 @@ def pick(
     minimize: str | None = None,
     maximize: str | None = None,
     knee: bool = False,
-    candidate: str | None = None,
+    candidate: int | str | None = None,
     runtime: str | None = None,
 ) -> Picked:
     """The best verified finalist within the bounds, and in a runtime where one is named, by one rule; without any, the
-    knee of the front.
+    knee of the front. A `candidate` is named by its number, or by the beginning of its digest.
 
     Raises SpecError for two rules, an unknown metric or an unknown runtime, NotFoundError when nothing is verified or
     nothing fits, naming the nearest member and what it breaks.
@@ -186,7 +186,7 @@ def _knee(report: FrontReport) -> _Rule:
 def _given() -> _Rule:
     return _Rule(
         best=lambda members: members[0],
-        said=lambda _, among: f"You asked for it by its digest; it is one of {among}.",
+        said=lambda _, among: f"You asked for it; it is one of {among}.",
         shown=lambda _: "",
     )
 
@@ -240,15 +240,18 @@ def _only_counted(chosen: Member) -> str:
     return "Its peak memory was counted (weights and activations), not measured: a process takes more."
 
 
-def _named(report: FrontReport, ref: str) -> Member:
-    found = [member for member in report.members if member.digest.startswith(ref)] if ref else []
+def _named(report: FrontReport, ref: int | str) -> Member:
+    def is_meant(number: int, digest: str) -> bool:
+        return number == ref if isinstance(ref, int) else bool(ref) and digest.startswith(ref)
+
+    found = [member for member in report.members if is_meant(member.number, member.digest)]
     verified = [member for member in found if member.verified]
     if len(verified) == 1:
         return verified[0]
     if len(verified) > 1:
         raise SpecError(f"--candidate {ref!r} fits {listed([m.digest for m in verified])}; write more of the digest")
     offered = ", ".join(member.digest for member in report.verified)
-    if report.baseline is not None and ref and report.baseline.digest.startswith(ref):
+    if report.baseline is not None and is_meant(0, report.baseline.digest):
         raise NotFoundError(
             f"candidate {report.baseline.digest} is the baseline, the uncompressed model; verified are: {offered}"
         )

@@ -151,7 +151,7 @@ class Study:
         minimize: str | None = None,
         maximize: str | None = None,
         knee: bool = False,
-        candidate: str | None = None,
+        candidate: int | str | None = None,
         runtime: str | None = None,
         out: str | Path | None = None,
     ) -> Picked:

@@ -1,5 +1,5 @@
 """Puts what is generated into README.md and docs/, between its markers: the kept figures, the keys of a study, and the
-models and tasks there are, the JSON documents, and what tests are about.
+models and tasks there are, the commands, the JSON documents, and what tests are about.
 
     python studies/benchmarks/documents.py [--check]
 
@@ -18,6 +18,7 @@ from functools import partial
 from pathlib import Path
 from typing import Any
 
+import command_docs
 import expectations
 import json_docs
 import study_keys
@@ -299,6 +300,10 @@ def parts() -> dict[str, Callable[[], str]]:
         "json": json_docs.tables,
         "json-others": json_docs.others,
         "expectations": expectations.table,
+        "commands": command_docs.listed,
+        "command-options": command_docs.of_all,
+        "command-sections": command_docs.sections,
+        "exit-codes": command_docs.exit_codes,
     }
 
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from pathlib import Path
 
 from autocompress.assets import file_digest
@@ -21,9 +22,9 @@ FILES = (
 )
 
 
-def with_folders(store: Store, name: str = "quickstart") -> list[str]:
-    """Writes the folders of the first two finalists and the baseline's file; the digests of the two. The study is made
-    where it is not there yet."""
+def with_folders(store: Store, name: str = "quickstart", *, numbers: Sequence[int] = (1, 2)) -> list[str]:
+    """Writes the folders of the first two finalists, or of those with these numbers, and the baseline's file; the
+    digests of the former. The study is made where it is not there yet."""
     if name not in [study.name for study in store.studies()]:
         given.finished(store, name)
     baseline = store.folder(name) / "baseline" / "model.onnx"
@@ -32,7 +33,7 @@ def with_folders(store: Store, name: str = "quickstart") -> list[str]:
     digests = []
     with store.lease(name) as lease:
         for one in store.finalists(name):
-            if one.candidate.number not in (1, 2):
+            if one.candidate.number not in numbers:
                 continue
             digest = one.candidate.digest
             folder = store.folder(name) / digest

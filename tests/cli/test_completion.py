@@ -31,24 +31,35 @@ def offered(run: Run, monkeypatch: pytest.MonkeyPatch) -> Offered:
 
 @pytest.mark.expectation(6)
 def test_commands_studies_and_candidates_are_offered(store: Store, offered: Offered) -> None:
-    digests = [one.candidate.digest[:8] for one in store.records("quickstart")]
+    digests = {str(one.candidate.number): one.candidate.digest[:8] for one in store.records("quickstart")}
     assert set(offered("comp")) == {"compare", "compress"}
     assert offered("pareto", "qu") == ["quickstart"]
     found = offered("show", "quickstart", "")
-    assert sorted(found) == sorted(digests)
-    assert found[:4] == digests[1:5]  # the verified ones
-    assert offered("show", "quickstart", digests[2][:4]) == [digests[2]]
-    assert offered("repro", "quickstart", digests[2][:4]) == [digests[2]]
+    assert sorted(found) == sorted([*digests, *digests.values()])
+    assert found[:4] == ["1", "2", "3", "4"], "the verified ones"
+    assert found[len(digests) :][:4] == [digests[number] for number in found[:4]]
+    assert offered("show", "quickstart", digests["2"][:4]) == [digests["2"]]
+    assert {"1", "10", "17"} <= set(offered("show", "quickstart", "1"))
+    assert offered("repro", "quickstart", digests["2"][:4]) == [digests["2"]]
     assert offered("run", "mine.yaml", "--fork", "qu") == ["quickstart"]
+
+
+@pytest.mark.expectation(6)
+def test_verified_finalists_alone_are_offered_where_no_other_will_do(store: Store, offered: Offered) -> None:
+    verified = [one.candidate for one in store.finalists("quickstart") if one.state == "verified"]
+    names = [*(str(one.number) for one in verified), *(one.digest[:8] for one in verified)]
+    for line in (("pick", "quickstart", "--candidate"), ("explain", "quickstart"), ("export", "quickstart")):
+        assert offered(*line, "") == names, line
 
 
 @pytest.mark.expectation(6)
 def test_two_studies_or_a_study_and_its_candidates_are_offered_to_compare(store: Store, offered: Offered) -> None:
     given.study(store, "other")
-    digests = {one.candidate.digest[:8] for one in store.records("quickstart")}
+    found = [one.candidate for one in store.records("quickstart")]
+    names = {name for one in found for name in (str(one.number), one.digest[:8])}
     assert set(offered("compare", "")) == {"other", "quickstart"}
-    assert {*digests, "other"} <= set(offered("compare", "quickstart", ""))
-    assert set(offered("compare", "quickstart", "2", "")) == digests
+    assert {*names, "other"} <= set(offered("compare", "quickstart", ""))
+    assert set(offered("compare", "quickstart", "2", "")) == names
 
 
 @pytest.mark.expectation(6)

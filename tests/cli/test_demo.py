@@ -98,6 +98,6 @@ def test_all_of_it_ends_in_a_folder_that_answers_and_the_same_command_finds_it(t
     answers = autocompress.load(tmp_path / "demo" / "picked")(images)
     right = sum(one.label == path.parent.name for one, path in zip(answers, images, strict=True))
     assert right > 0.9 * len(images)
-    again = command(tmp_path, "demo")
+    again = command(tmp_path, "demo", "--out", "demo", "--name", "demo", "--workers", "0")
     assert again.returncode == 0, again.stderr
     assert "study 'demo' is complete already: nothing is run again" in again.stderr

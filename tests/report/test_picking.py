@@ -151,9 +151,10 @@ def test_a_drop_that_nobody_keeps_is_told_as_a_drop(store: Store) -> None:
         pick(store, "quickstart", bounds=PickBounds(max_quality_drop=-0.01))
 
 
-def test_a_named_candidate_is_picked_by_the_beginning_of_its_digest(store: Store) -> None:
+def test_a_named_candidate_is_picked_by_its_number_or_the_beginning_of_its_digest(store: Store) -> None:
     digest = store.record("quickstart", 4).candidate.digest
     assert pick(store, "quickstart", candidate=digest[:6]).digest == digest
+    assert pick(store, "quickstart", candidate=4).digest == digest
 
 
 def test_a_candidate_that_was_not_verified_is_refused_with_its_state(store: Store) -> None:
@@ -166,6 +167,9 @@ def test_a_candidate_that_was_not_verified_is_refused_with_its_state(store: Stor
         pick(store, "quickstart", candidate=store.record("quickstart", 0).candidate.digest)
     with pytest.raises(NotFoundError, match="has no verified finalist 'zz'"):
         pick(store, "quickstart", candidate="zz")
+    for number, said in ((0, "is the baseline"), (5, "is rejected"), (6, "was never trained"), (99, "finalist 99")):
+        with pytest.raises(NotFoundError, match=said):
+            pick(store, "quickstart", candidate=number)
 
 
 def test_a_study_without_verified_members_says_where_it_is_and_how_to_go_on(empty: Store) -> None:
