@@ -36,7 +36,7 @@ def framed(report: FrontReport) -> str:
 
 def printed(renderable: RenderableType) -> str:
     """What a terminal would show, as HTML with the styles in it."""
-    console = Console(record=True, width=_WIDTH, file=io.StringIO())
+    console = Console(record=True, width=_WIDTH, file=io.StringIO(), force_jupyter=False)  # else it shows itself twice
     console.print(renderable)
     return console.export_html(inline_styles=True, code_format=_TEXT)
 
