@@ -17,6 +17,8 @@ from autocompress.report.wording import drop, label, number, points_unit, unit
 _MINUS: Final = "\N{MINUS SIGN}"
 _SCORES: Final = ("quality", "test_quality")
 _ESTIMATES: Final = ("predicted", "modelled")
+_TARGET: Final = 18
+"""Columns of the terminal for a step's target; longer ones are told in two lines."""
 
 
 def as_steps(found: Steps, *, matrices: bool = False) -> RenderableType:
@@ -37,13 +39,13 @@ class _Steps:
         scores = list(dict.fromkeys(one.metric for step in found.steps for one in step.judged))
         units = {one.metric: one.unit for step in found.steps for one in step.judged}
         table = _table()
-        table.add_column("step", overflow="fold")
+        table.add_column("step", overflow="fold", min_width=_TARGET)
         if has_parts:
             table.add_column("took", no_wrap=True, justify="right")
             table.add_column("alone", no_wrap=True, justify="right")
             table.add_column("last", no_wrap=True, justify="right")
         for metric in scores:
-            table.add_column(_called(metric, units[metric]), overflow="fold", justify="right", max_width=16)
+            table.add_column(_called(metric, units[metric]), overflow="fold", justify="right", max_width=13)
         for place, step in enumerate(found.steps, start=1):
             cells = [_named(place, step)]
             if has_parts:
@@ -63,7 +65,9 @@ def _table() -> Table:
 
 
 def _named(place: int, step: StepTold) -> str:
-    lines = [f"{place} {step.operator}", "" if step.target == "*" else step.target, settings_told(step.settings)]
+    stack, dot, part = step.target.rpartition(".")
+    target = [f"{stack}{dot}", part] if len(step.target) > _TARGET else [step.target]
+    lines = [f"{place} {step.operator}", *(target if step.target != "*" else ()), settings_told(step.settings)]
     if step.void:
         by = ", ".join(map(str, step.void_by))
         lines.append(f"does nothing beside step {by}" if by else "does nothing here")
