@@ -22,7 +22,7 @@ if TYPE_CHECKING:
 
 _HEIGHT: Final = 760
 _WIDTH: Final = 110
-_TEXT: Final = '<pre style="line-height:1.25;overflow-x:auto">{code}</pre>'
+_TEXT: Final = '<pre style="font-family:monospace;line-height:1.25;overflow-x:auto">{code}</pre>'
 
 
 def framed(report: FrontReport) -> str:
