@@ -6,14 +6,17 @@ of pytest that would end the whole suite, with no name of a test and no reason.
 
 from __future__ import annotations
 
+import contextlib
 import multiprocessing
 import os
 import secrets
 import signal
+import socket
 import subprocess
 import sys
+import time
 import traceback
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from multiprocessing.connection import Connection
 from typing import Any, Final
@@ -69,39 +72,58 @@ def cluster_with_a_device(name: str) -> Iterator[str]:
 
 
 @contextmanager
-def cluster_with_disks_apart() -> Iterator[str]:
-    """The address of a real cluster of two nodes with one CPU each, the second of which has temporary files of its own,
-    and sees none of this process's: a mount namespace, so only the superuser may have it."""
+def cluster_with_disks_apart(first: Sequence[str], second: Sequence[str]) -> Iterator[str]:
+    """The address of a real cluster of two nodes, the second of which has temporary files of its own, and sees none of
+    this process's: a mount namespace, so only the superuser may have it. The nodes are started by the program `ray`
+    with these arguments, in which `ADDRESS` and `PORT` stand for those of the first."""
     os.environ.setdefault("RAY_AUTH_MODE", "token")
     os.environ.setdefault("RAY_AUTH_TOKEN", secrets.token_hex(32))
-    here, there = _SPAWN.Pipe()
-    process = _SPAWN.Process(target=_nodes, args=(there, ""), daemon=True)
-    process.start()
-    there.close()
-    try:
-        address = here.recv()
-        second = subprocess.Popen(
-            ["unshare", "--mount", "sh", "-c", _APART, sys.executable, address],
-            cwd="/",
-            stdout=subprocess.DEVNULL,
-            stderr=subprocess.DEVNULL,
-            start_new_session=True,
-        )
+    from ray.util import get_node_ip_address
+
+    with socket.create_server(("", 0)) as taken:
+        port = taken.getsockname()[1]
+    host = get_node_ip_address()
+    arguments = [
+        [one.replace("ADDRESS", f"{host}:{port}").replace("PORT", str(port)) for one in given]
+        for given in (first, second)
+    ]
+    with contextlib.ExitStack() as nodes:
+        nodes.enter_context(_node(*_RAY, *arguments[0]))
+        deadline = time.monotonic() + 60
+        while not _listens(host, port):
+            assert time.monotonic() < deadline, "the first node does not stand"
+            time.sleep(0.2)
+        nodes.enter_context(_node(*_APART, *_RAY, *arguments[1]))
+        yield f"{host}:{port}"
+
+
+_RAY: Final = (sys.executable, "-c", "import sys; from ray.scripts.scripts import main; sys.exit(main())")
+_APART: Final = ("unshare", "--mount", "sh", "-c", 'mount -t tmpfs tmpfs /tmp && exec "$@"', "sh")
+
+
+@contextmanager
+def _node(*command: str) -> Iterator[None]:
+    quiet = subprocess.DEVNULL
+    with subprocess.Popen(command, cwd="/", stdout=quiet, stderr=quiet, start_new_session=True) as process:
         try:
-            yield address
+            yield
         finally:
-            os.killpg(second.pid, signal.SIGTERM)
-            second.wait(30)
-            here.send("end")
-    finally:
-        process.join(30)
-        process.kill()
+            _end(process, signal.SIGTERM)
+            try:
+                process.wait(30)
+            except subprocess.TimeoutExpired:  # its children are gone, and it waits for one on a busy machine
+                _end(process, signal.SIGKILL)
 
 
-_APART: Final = (
-    "mount -t tmpfs tmpfs /tmp && exec $0 -c 'import sys; from ray.scripts.scripts import main; sys.exit(main())' "
-    "start --address=$1 --num-cpus=1 --disable-usage-stats --block"
-)
+def _end(process: subprocess.Popen[bytes], number: signal.Signals) -> None:
+    with contextlib.suppress(ProcessLookupError):
+        os.killpg(process.pid, number)
+
+
+def _listens(host: str, port: int) -> bool:
+    with contextlib.suppress(OSError), socket.create_connection((host, port), timeout=1):
+        return True
+    return False
 
 
 def _nodes(connection: Connection, name: str) -> None:
@@ -109,8 +131,7 @@ def _nodes(connection: Connection, name: str) -> None:
 
     nodes = Cluster(initialize_head=True, head_node_args={"num_cpus": 1, "include_dashboard": False})
     try:
-        if name:
-            nodes.add_node(num_cpus=0, resources={name: 1})
+        nodes.add_node(num_cpus=0, resources={name: 1})
         connection.send(nodes.address)
         connection.recv()
     finally:
