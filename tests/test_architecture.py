@@ -19,6 +19,7 @@ LINES = [
     {"cli", "testing", "auto", "__init__", "__main__"},
 ]
 HOMES = {
+    "IPython": {"report"},
     "optuna": {"samplers", "report"},
     "ray": {"runners"},
     "sqlalchemy": {"store"},

@@ -16,7 +16,8 @@ from autocompress.core.spec import Bound
 from autocompress.loggers import Journal
 from autocompress.store import Store
 from autocompress.study.own import Functions, own_spec, search_own
-from autocompress.study.study import Callback, SilentObserver, Study, called
+from autocompress.study.plans import watcher
+from autocompress.study.study import Callback, Study, called
 
 
 @private_files()
@@ -55,7 +56,7 @@ def optimize(
     The study is stored, shown and resumed as any other. What is imported by a name is found by it; what is not, as in a
     notebook, is given again to `resume`. Raises SpecError with all that is wrong, and when the name is taken.
     """
-    watching, given = observer or SilentObserver(), Functions(evaluate, model, operators)
+    watching, given = watcher(observer, name), Functions(evaluate, model, operators)
     spec = own_spec(
         space,
         given,

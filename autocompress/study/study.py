@@ -49,6 +49,7 @@ from autocompress.study.life import check_workers, conduct, extend, extended, ma
 from autocompress.study.own import Functions, resume_own
 from autocompress.study.plans import SilentObserver as SilentObserver
 from autocompress.study.plans import plan as plan
+from autocompress.study.plans import watcher
 
 if TYPE_CHECKING:
     from pandas import DataFrame
@@ -278,7 +279,7 @@ class Study:
         Raises SpecError when the model, the data or the machine are no longer those of the study, or when it is given
         less than it has done; StudyLockedError while another process runs it.
         """
-        watching = observer or SilentObserver()
+        watching = watcher(observer, self.name)
         journal = Journal(loggers, watching, self.store, self.name, self.row.resolved)
         on_judged = called(self, [journal.judged, *callbacks])
         if is_own(self.row.resolved):
@@ -362,7 +363,7 @@ class Study:
         from autocompress.explain.explanation import explain, found_teacher, verified_member
         from autocompress.explain.steps import explain_steps
 
-        watching, spec = observer or SilentObserver(), as_planned(self.spec, self.row.facts)
+        watching, spec = watcher(observer, self.name), as_planned(self.spec, self.row.facts)
         member = verified_member(self.store, self.name, candidate)
         with private_files():
             inputs = self._inputs(watching)
@@ -387,7 +388,7 @@ class Study:
         data are no longer those of the study; IntegrityError when the files of a finalist changed.
         """
         record = judged_record(self.store, self.name, candidate)
-        watching, spec = observer or SilentObserver(), self.spec
+        watching, spec = watcher(observer, self.name), self.spec
         scoring = _scoring(spec, score)
         with shielded():
             from autocompress.study.reproducing import reproduce
@@ -540,7 +541,7 @@ def run(
     there is no study to fork.
     """
     check_whole("running a study", ray=workers != 0)
-    watching = observer or SilentObserver()
+    watching = watcher(observer, name or spec)
     store = Store.open(storage)
     try:
         spec, found = settled(spec, Given(model, tokenizer, data, score), store, name=name, note=watching.note)

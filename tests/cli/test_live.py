@@ -9,9 +9,10 @@ from dataclasses import replace
 import pytest
 from rich.console import Console
 
-from autocompress.cli.live import LiveView, TimedLines, tally_in_words, watching
+from autocompress.cli.live import LiveView, TimedLines, watching
 from autocompress.cli.session import Session
 from autocompress.core.ports import Tally
+from autocompress.report.progress import tally_in_words
 
 TALLY = Tally(target=120, evaluated=66, failed=1, infeasible=12, repeated=9, running=2, front=14, seconds=60.0)
 
