@@ -21,6 +21,7 @@ if TYPE_CHECKING:
     from autocompress.errors import AutocompressError as AutocompressError
     from autocompress.exported.cascade_check import verify_cascade as verify_cascade
     from autocompress.exported.folder_check import verify_folder as verify_folder
+    from autocompress.exported.hub import push_to_hub as push_to_hub
     from autocompress.exported.rebuild import load_torch as load_torch
     from autocompress.operators.own import ModuleOperator as ModuleOperator
     from autocompress.study.optimizing import optimize as optimize
@@ -47,6 +48,7 @@ _HOMES = {
     "load_torch": "autocompress.exported.rebuild",
     "optimize": "autocompress.study.optimizing",
     "open_study": "autocompress.study.study",
+    "push_to_hub": "autocompress.exported.hub",
     "resume": "autocompress.study.study",
     "run": "autocompress.study.study",
     "verify_cascade": "autocompress.exported.cascade_check",

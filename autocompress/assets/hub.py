@@ -1,16 +1,16 @@
-"""Models and data from the Hugging Face hub, at a pinned revision and without code."""
+"""Models and data from the Hugging Face hub, at a pinned revision and without code; and exported folders to it."""
 
 from __future__ import annotations
 
 import contextlib
 import re
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from pathlib import Path
-from typing import Final, Literal
+from typing import Any, Final, Literal
 
 from autocompress.assets.conversion import PICKLED
 from autocompress.core.data_spec import Asset, ModelAsset
-from autocompress.errors import HostError, NotFoundError
+from autocompress.errors import HostError, NotFoundError, SpecError
 
 Kind = Literal["model", "dataset"]
 
@@ -99,3 +99,43 @@ def _fetched(asset: Asset, kind: Kind, patterns: Sequence[str]) -> Path:
     if not found.exists():
         raise NotFoundError(f"{asset}: holds no {asset.member!r}")
     return found
+
+
+def card_block(known: Mapping[str, Any], results: Sequence[Mapping[str, Any]]) -> str:
+    """What the hub reads from the head of a model's card: fields of `ModelCardData` and of an `EvalResult` each."""
+    from huggingface_hub import EvalResult, ModelCardData
+
+    told = ModelCardData(**known, eval_results=[EvalResult(**one) for one in results] or None)
+    return f"---\n{told.to_yaml()}\n---\n\n"
+
+
+def upload(folder: Path, repository: str, *, private: bool, without: Sequence[str]) -> str:
+    """Makes the repository unless it is there, and puts the folder's files into it as one commit, `without` those of
+    some names; returns its address.
+
+    Raises SpecError for what is no name of a repository, HostError when the hub is out of reach or refuses.
+    """
+    from huggingface_hub import HfApi, errors
+
+    hub = HfApi()
+    try:
+        made = hub.create_repo(repository, private=private, exist_ok=True)
+        hub.upload_folder(
+            repo_id=made.repo_id,
+            folder_path=folder,
+            ignore_patterns=list(without),
+            commit_message="Exported by autocompress",
+        )
+    except errors.HFValidationError as error:
+        raise SpecError(f"{repository!r}: {str(error).splitlines()[0]} (expected owner/name)") from error
+    except errors.HfHubHTTPError as error:
+        reason = str(error).splitlines()[0]
+        raise HostError(
+            f"{repository}: the hub refuses it ({reason}); `hf auth login` with a token that may write"
+        ) from error
+    except (OSError, errors.LocalTokenNotFoundError) as error:
+        raise HostError(
+            f"{repository}: the Hugging Face hub is out of reach, or nobody is logged in ({error}); check the network "
+            "and HF_HUB_OFFLINE, and log in with `hf auth login`"
+        ) from error
+    return str(made)

@@ -62,6 +62,7 @@ _COMMANDS: Final[tuple[Callable[..., None], ...]] = (
     dashboard.dashboard,
     folders.export,
     folders.verify,
+    folders.push,
     elsewhere.bundle,
     elsewhere.measure,
     elsewhere.import_measurements,

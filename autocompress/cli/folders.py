@@ -39,6 +39,27 @@ def export(
     session.say(f"check it with `autocompress verify {folder}`", style="dim")
 
 
+def push(
+    context: typer.Context,
+    folder: Annotated[Path, typer.Argument(metavar="FOLDER", help="A folder written by `pick --out` or `export`.")],
+    repository: Annotated[
+        str, typer.Argument(metavar="OWNER/NAME", help="Of the Hugging Face hub; made if it is new.")
+    ],
+    public: Annotated[bool, typer.Option("--public", help="A new repository is for everybody to see.")] = False,
+    texts: Annotated[
+        bool, typer.Option("--texts", help="With `check.json`: rows of your data by which others can verify it.")
+    ] = False,
+) -> None:
+    """Upload an exported folder to the Hugging Face hub.
+
+    Nothing else sends anything there. Every file is held against its digest first. A new repository is private, and
+    rows of your data stay here, unless you say otherwise. The card and `manifest.json` name where model and data were.
+    """
+    from autocompress.exported.hub import push_to_hub
+
+    session_of(context).text(push_to_hub(folder, repository, private=not public, texts=texts))
+
+
 def verify(
     context: typer.Context,
     folder: Annotated[Path, typer.Argument(metavar="FOLDER", help="A folder written by `pick --out` or `export`.")],

@@ -42,6 +42,7 @@ from autocompress.deploy.forms import GraphMaker
 from autocompress.deploy.loader import ExportedModel
 from autocompress.deploy.session import runtime
 from autocompress.exported.adapter import cut_config
+from autocompress.exported.hub import metadata
 from autocompress.exported.plain_form import plain_config, write_index
 from autocompress.exported.verification import deploy, required
 from autocompress.inputs.vocabulary import Coverage, Vocabulary
@@ -160,7 +161,7 @@ class Exporting:
                 write_index(draft, held)
             steps = [step_line(step) for step in policy.steps]
             card = model_card(manifest, summary=describe(shape), steps=steps, plain=plain is not None)
-            (draft / CARD).write_text(card, encoding="utf-8")
+            (draft / CARD).write_text(metadata(manifest, plain=plain is not None) + card, encoding="utf-8")
             write_manifest(draft, replace(manifest, files=file_digests(draft)))
             readable_alike(draft)
 
@@ -222,7 +223,7 @@ def retell(folder: Path, policy: CompressionPolicy, shape: ModelParts, found: Me
         shutil.copytree(folder, draft, dirs_exist_ok=True)
         steps, plain = [step_line(step) for step in policy.steps], (draft / INDEX).is_file()
         card = model_card(manifest, summary=describe(shape), steps=steps, plain=plain)
-        (draft / CARD).write_text(card, encoding="utf-8")
+        (draft / CARD).write_text(metadata(manifest, plain=plain) + card, encoding="utf-8")
         write_manifest(draft, replace(manifest, files=file_digests(draft)))
         readable_alike(draft)
 

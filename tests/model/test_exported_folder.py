@@ -24,6 +24,7 @@ import torch
 import autocompress
 from autocompress import config
 from autocompress.anatomy import FAMILIES, Anatomy
+from autocompress.cli import main
 from autocompress.core.lowering import FormChoice, Lowering
 from autocompress.core.opsets import ExportSpec
 from autocompress.core.outcome import Measurement
@@ -31,11 +32,12 @@ from autocompress.core.policy import CompressionPolicy, Step
 from autocompress.core.ports import Phase
 from autocompress.core.refusals import WHOLE
 from autocompress.deploy.answers import Answer
-from autocompress.deploy.folder import read_check
+from autocompress.deploy.folder import read_check, read_manifest
 from autocompress.deploy.forms import GraphMaker
 from autocompress.errors import HostError, IntegrityError, NotFoundError, SpecError
 from autocompress.exported.exporting import Exporting, Known, opset_note
 from autocompress.exported.folder_check import verify_folder
+from autocompress.exported.hub import metadata
 from autocompress.exported.verification import judge_folder
 from autocompress.importance import no_preference
 from autocompress.operators import OPERATORS, apply
@@ -44,6 +46,7 @@ from autocompress.study.study import SilentObserver
 from autocompress.tasks import HARD_TEXTS
 from autocompress.teacher.teacher import Teacher, prepare_teacher
 from tests.given_study import WORDS, write_data, write_model, write_study
+from tests.model.hub_server import running_hub
 from tests.report import given
 
 TEXTS = ["we saw the oven and some soup", "THE team", "", "goal " * 40]
@@ -475,3 +478,47 @@ def test_two_factors_or_zeros_and_a_narrower_stream_are_in_the_file_and_in_the_t
         ids = torch.from_numpy(model.tokens([text])[0])[None]
         with torch.inference_mode():
             assert np.abs(torch_form(input_ids=ids).logits.numpy() - model.logits(text)).max() < 1e-4
+
+
+def test_a_pushed_folder_is_on_the_hub_without_rows_of_ones_data(
+    folder: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    from huggingface_hub import ModelCard, constants
+
+    with running_hub() as hub:
+        monkeypatch.setattr(constants, "ENDPOINT", hub.address)
+        monkeypatch.setattr(constants, "HF_HUB_OFFLINE", False)
+        monkeypatch.setenv("HF_TOKEN", "hf_reads")
+        with pytest.raises(HostError, match=r"me/small: the hub refuses it .*hf auth login"):
+            autocompress.push_to_hub(folder, "me/small")
+        monkeypatch.setenv("HF_TOKEN", "hf_writes")
+        assert autocompress.push_to_hub(folder, "me/small") == f"{hub.address}/me/small"
+        listed = {one.name for one in folder.iterdir()}
+        assert set(hub.files["me/small"]) == listed - {"check.json"}
+        assert hub.files["me/small"]["model.onnx"] == (folder / "model.onnx").read_bytes()
+        assert main(["push", str(folder), "me/open", "--public", "--texts"]) == 0
+        assert capsys.readouterr().out.split() == [f"{hub.address}/me/open"]
+        assert set(hub.files["me/open"]) == listed
+        assert hub.private == {"me/small": True, "me/open": False}
+        with pytest.raises(SpecError, match=r"'a/b/c': .*expected owner/name"):
+            autocompress.push_to_hub(folder, "a/b/c")
+        (folder / "model.onnx").write_bytes(b"")
+        with pytest.raises(IntegrityError, match=r"model\.onnx"):
+            autocompress.push_to_hub(folder, "me/small")
+    told = ModelCard(hub.files["me/small"]["README.md"].decode()).data
+    assert (told.pipeline_tag, told.license, told.base_model) == ("text-classification", "other", None)
+    assert told.eval_results is None, "it was judged on nothing yet"
+
+
+def test_a_card_tells_the_hub_what_was_measured_and_names_repositories_alone(folder: Path) -> None:
+    from huggingface_hub import ModelCard
+
+    manifest = read_manifest(folder)
+    known = {"value": 0.9, "unit": "accuracy", "source": "measured", "interval": [0.85, 0.95]}
+    commit = "0" * 40
+    about = {**manifest.provenance, "model": f"me/large@{commit}", "data": "/home/me/rows.csv"}
+    told = ModelCard(metadata(replace(manifest, metrics={"test_quality": known}, provenance=about), plain=True)).data
+    assert (told.base_model, told.library_name, told.datasets) == ("me/large", "transformers", None)
+    (result,) = told.eval_results
+    assert (result.dataset_name, result.dataset_split, result.metric_value) == ("rows.csv", "test", 0.9)
+    assert result.metric_name == "accuracy (95 % interval 0.85 to 0.95)"

@@ -1,0 +1,81 @@
+"""An exported folder on the Hugging Face hub: what its card tells the hub, and how it gets there."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any, Final
+
+from autocompress.assets.hub import card_block, upload
+from autocompress.deploy.cascade_folder import PLACES, is_cascade
+from autocompress.deploy.folder import CHECK, Manifest, verify_files
+
+_ON_HUB: Final = re.compile(r"^([\w.-]+/[\w.-]+)@[0-9a-f]{40}$")
+"""How a repository of the hub is written where a manifest says what a model was made from."""
+
+_PIPELINES: Final[Mapping[str, str]] = {
+    "share": "text-classification",
+    "labels": "text-classification",
+    "amount": "text-classification",
+    "vector": "sentence-similarity",
+    "spans": "token-classification",
+}
+_OF_MODALITY: Final[Mapping[str, str]] = {"image": "image-classification", "audio": "audio-classification"}
+_SPLITS: Final = {"test_quality": "test", "quality": "validation"}
+
+
+def metadata(manifest: Manifest, *, plain: bool) -> str:
+    """The block in YAML that the hub reads from the head of a card: what the model is for, what it was made from and
+    how good it is, with intervals. `plain` where transformers loads its torch form. Only repositories of the hub are
+    named as what it was made from; the licence is that of the base model, which we do not know."""
+    about, task = manifest.provenance, manifest.task
+    pipeline = _OF_MODALITY.get(manifest.modality, _PIPELINES.get(str(task.get("answer", "share")), "other"))
+    base, data = _ON_HUB.match(str(about["model"])), _ON_HUB.match(str(about["data"]))
+    dataset = data[1] if data else Path(str(about["data"])).name
+    results = [
+        {
+            "task_type": pipeline,
+            "dataset_type": dataset,
+            "dataset_name": dataset,
+            "dataset_split": split,
+            "metric_type": str(task["metric"]),
+            "metric_value": manifest.metrics[name]["value"],
+            "metric_name": str(task["metric"]) + _interval(manifest.metrics[name]),
+        }
+        for name, split in _SPLITS.items()
+        if name in manifest.metrics
+    ]
+    return card_block(
+        {
+            "model_name": f"{manifest.study}-{manifest.digest[:8]}",
+            "pipeline_tag": pipeline,
+            "library_name": "transformers" if plain else "onnx",
+            "tags": ["onnx", manifest.runtime_name, "model-compression", "autocompress"],
+            "license": "other",
+            "license_name": "as-the-base-model",
+            **({"base_model": base[1]} if base else {}),
+            **({"datasets": [data[1]]} if data else {}),
+        },
+        results,
+    )
+
+
+def push_to_hub(folder: str | Path, repository: str, *, private: bool = True, texts: bool = False) -> str:
+    """Uploads an exported folder to `owner/name`, which is made where it is not there, as one commit; returns its
+    address. Rows of your data, which travel with a folder so that it can be verified (`check.json`), stay here unless
+    `texts`.
+
+    Raises NotFoundError or IntegrityError when the folder is not whole or not what was verified, SpecError for what is
+    no name of a repository, HostError when the hub is out of reach, or does not let you (`hf auth login`).
+    """
+    place = Path(folder)
+    for part in [place / name for name in PLACES] if is_cascade(place) else [place]:
+        verify_files(part)
+    without = () if texts else (CHECK, f"*/{CHECK}")
+    return upload(place, repository, private=private, without=without)
+
+
+def _interval(metric: Mapping[str, Any]) -> str:
+    interval = metric.get("interval")
+    return f" (95 % interval {interval[0]:.4g} to {interval[1]:.4g})" if interval else ""
