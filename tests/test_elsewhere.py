@@ -221,6 +221,7 @@ def _measured_there(path: Path, database: str, address: str) -> None:
         assert study.store.check(study.name) == []
 
 
+@pytest.mark.long
 @pytest.mark.ray
 def test_a_device_is_known_by_its_resource_and_a_node_that_fails_is_an_error_with_a_way_out(address: str) -> None:
     in_a_driver(_known_by_its_resource, address)

@@ -43,6 +43,7 @@ def with_other_labels(path: Path) -> None:
         writer.writerows((row["text"], turned[row["label"]]) for row in rows)
 
 
+@pytest.mark.long
 def test_a_study_made_anew_under_an_old_name_is_what_a_fresh_folder_gives(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:

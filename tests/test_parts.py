@@ -219,6 +219,7 @@ def test_the_parts_of_a_measured_model_add_up_to_the_inference(tmp_path: Path) -
     assert OTHER not in {part.part for part in section.parts}
 
 
+@pytest.mark.long
 def test_ceilings_are_those_of_a_profile_made_here_and_else_measured(tmp_path: Path) -> None:
     made_here = replace(load_device("xeon-2core"), name="mine", fingerprint=fingerprint(), ceilings=ROUND)
     (tmp_path / "mine.yaml").write_text(dump_device(made_here))

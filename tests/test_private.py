@@ -170,6 +170,7 @@ def as_somebody_else(user: int) -> Iterator[None]:
         os.seteuid(0)
 
 
+@pytest.mark.long
 def test_two_users_of_one_machine_measure_side_by_side_and_none_gets_at_the_other_s(
     kept: Kept, capsys: pytest.CaptureFixture[str]
 ) -> None:

@@ -62,6 +62,7 @@ def _environment() -> dict[str, str]:
     return {**os.environ, "PYTHONPATH": str(ROOT), "COLUMNS": "80"}
 
 
+@pytest.mark.long
 @pytest.mark.ray
 def test_killed_with_a_real_ray_and_resumed_by_the_command_line_it_has_the_candidates_of_an_unbroken_one(
     tmp_path: Path,

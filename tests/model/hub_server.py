@@ -28,8 +28,10 @@ class Hub:
         if path == "/api/repos/create":
             asked = json.loads(body)
             name = f"{asked['organization']}/{asked['name']}" if asked.get("organization") else asked["name"]
-            self.private.setdefault(name, bool(asked.get("private")))
+            self.private.setdefault(name, asked.get("visibility") == "private")
             return 200, {"url": f"{self.address}/{name}", "name": name}
+        if path == "/api/validate-yaml":
+            return 200, {"errors": [], "warnings": []}
         if found := re.fullmatch(r"/api/models/([^/]+/[^/]+)/preupload/main", path):
             files = [{"path": one["path"], "uploadMode": "regular", "shouldIgnore": False, "oid": None}
                      for one in json.loads(body)["files"]]  # fmt: skip

@@ -49,6 +49,7 @@ def asking(spec: StudySpec, form: Literal["fastest", "written", "traced"]) -> St
     return replace(spec, export=ExportSpec(form=form))
 
 
+@pytest.mark.long
 def test_both_forms_are_measured_once_for_a_kind_of_model_and_give_the_same_answers(
     bert: Anatomy, spec: StudySpec, here: DeviceProfile, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
