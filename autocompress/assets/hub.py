@@ -109,9 +109,9 @@ def card_block(known: Mapping[str, Any], results: Sequence[Mapping[str, Any]]) -
     return f"---\n{told.to_yaml()}\n---\n\n"
 
 
-def upload(folder: Path, repository: str, *, private: bool, without: Sequence[str]) -> str:
-    """Makes the repository unless it is there, and puts the folder's files into it as one commit, `without` those of
-    some names; returns its address.
+def upload(folder: Path, repository: str, *, private: bool, files: Sequence[str]) -> str:
+    """Makes the repository unless it is there, and puts these files of the folder into it as one commit; returns its
+    address.
 
     Raises SpecError for what is no name of a repository, HostError when the hub is out of reach or refuses.
     """
@@ -123,7 +123,7 @@ def upload(folder: Path, repository: str, *, private: bool, without: Sequence[st
         hub.upload_folder(
             repo_id=made.repo_id,
             folder_path=folder,
-            ignore_patterns=list(without),
+            allow_patterns=list(files),
             commit_message="Exported by autocompress",
         )
     except errors.HFValidationError as error:

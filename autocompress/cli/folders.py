@@ -52,8 +52,9 @@ def push(
 ) -> None:
     """Upload an exported folder to the Hugging Face hub.
 
-    Nothing else sends anything there. Every file is held against its digest first. A new repository is private, and
-    rows of your data stay here, unless you say otherwise. The card and `manifest.json` name where model and data were.
+    Nothing else sends anything there. Every file but the card is held against its digest first. A new repository is
+    private, and rows of your data stay here, unless you say otherwise; what you added to the folder stays in any case.
+    The card and `manifest.json` name where model and data were.
     """
     from autocompress.exported.hub import push_to_hub
 

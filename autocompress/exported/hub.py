@@ -4,12 +4,13 @@ from __future__ import annotations
 
 import re
 from collections.abc import Mapping
-from pathlib import Path
+from pathlib import Path, PurePosixPath
 from typing import Any, Final
 
 from autocompress.assets.hub import card_block, upload
-from autocompress.deploy.cascade_folder import PLACES, is_cascade
-from autocompress.deploy.folder import CHECK, Manifest, verify_files
+from autocompress.deploy.cascade_folder import is_cascade, read_cascade
+from autocompress.deploy.folder import CARD, CHECK, MANIFEST, Listing, Manifest, compared, read_manifest
+from autocompress.errors import IntegrityError
 
 _ON_HUB: Final = re.compile(r"^([\w.-]+/[\w.-]+)@[0-9a-f]{40}$")
 """How a repository of the hub is written where a manifest says what a model was made from."""
@@ -63,17 +64,21 @@ def metadata(manifest: Manifest, *, plain: bool) -> str:
 
 def push_to_hub(folder: str | Path, repository: str, *, private: bool = True, texts: bool = False) -> str:
     """Uploads an exported folder to `owner/name`, which is made where it is not there, as one commit; returns its
-    address. Rows of your data, which travel with a folder so that it can be verified (`check.json`), stay here unless
-    `texts`.
+    address. The files of the export alone: what you added to the folder stays here, and so do rows of your data, which
+    travel with it so that it can be verified (`check.json`), unless `texts`. The card may be changed.
 
-    Raises NotFoundError or IntegrityError when the folder is not whole or not what was verified, SpecError for what is
-    no name of a repository, HostError when the hub is out of reach, or does not let you (`hf auth login`).
+    Raises NotFoundError where there is no exported folder, IntegrityError where another of its files is not what it
+    was, SpecError for what is no name of a repository, HostError when the hub is out of reach, or does not let you
+    (`hf auth login`).
     """
     place = Path(folder)
-    for part in [place / name for name in PLACES] if is_cascade(place) else [place]:
-        verify_files(part)
-    without = () if texts else (CHECK, f"*/{CHECK}")
-    return upload(place, repository, private=private, without=without)
+    listing: Listing = read_cascade(place) if is_cascade(place) else read_manifest(place)
+    found = compared(place, listing)
+    if damaged := [line for name, line in found.changed.items() if PurePosixPath(name).name != CARD]:
+        raise IntegrityError("\n".join(damaged))
+    files = {MANIFEST, *listing.files} - set(found.missing)
+    kept = sorted(name for name in files if texts or PurePosixPath(name).name != CHECK)
+    return upload(place, repository, private=private, files=kept)
 
 
 def _interval(metric: Mapping[str, Any]) -> str:

@@ -14,7 +14,7 @@ from autocompress.core.parts import ModelParts
 from autocompress.core.policy import CompressionPolicy
 from autocompress.core.prediction import Predictor, predictor_of
 from autocompress.core.runtimes import DEFAULT_RUNTIME
-from autocompress.core.spec import Bound
+from autocompress.core.spec import Bound, StudySpec
 from autocompress.core.workload import Workload
 from autocompress.errors import CandidateError, SpecError
 
@@ -58,6 +58,18 @@ class Pricing:
         except ValueError as error:
             raise SpecError(f"{error}; {_to_measure(workload, runtimes)}, or write `device: host`") from error
         return Pricing(shape, workload, predictor, constraints, profile.energy, wanted)
+
+    @staticmethod
+    def for_study(spec: StudySpec, profile: DeviceProfile, shape: ModelParts) -> Pricing:
+        """What its candidates cost on a device, and which of its bounds they break. Raises SpecError as `of` does."""
+        return Pricing.of(
+            profile,
+            shape,
+            workload=spec.workload,
+            objectives=spec.objectives,
+            constraints=spec.constraints,
+            runtimes=spec.runtimes,
+        )
 
     def __call__(self, policy: CompressionPolicy) -> Priced:
         try:

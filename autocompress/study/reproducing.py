@@ -129,14 +129,7 @@ class _Again:
             self._notes.append("the study keeps no device profile, so costs are predicted from the one there is now")
         else:
             profile = config.device_from_json(known)
-        pricing = Pricing.of(
-            profile,
-            shape,
-            workload=spec.workload,
-            objectives=spec.objectives,
-            constraints=spec.constraints,
-            runtimes=spec.runtimes,
-        )
+        pricing = Pricing.for_study(spec, profile, shape)
         return profile, pricing
 
     def _outcome(

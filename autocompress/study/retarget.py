@@ -83,14 +83,7 @@ def retarget(
             f"a study named {target.name!r} exists already; give another one with --name, or remove it with "
             f"`autocompress rm {target.name}`"
         )
-    pricing = Pricing.of(
-        profile,
-        shape,
-        workload=target.workload,
-        objectives=target.objectives,
-        constraints=target.constraints,
-        runtimes=target.runtimes,
-    )
+    pricing = Pricing.for_study(target, profile, shape)
     judged = [record for record in store.records(name) if isinstance(record.outcome, Evaluated)]
     found = list(repriced(judged, pricing))
     kept = sum(isinstance(record.outcome, Evaluated) for record in found)

@@ -314,14 +314,7 @@ class Conductor:
         spec = self._spec
         with self._stage("device"):
             profile = self._profile(shape, anatomy)
-        pricing = Pricing.of(
-            profile,
-            shape,
-            workload=spec.workload,
-            objectives=spec.objectives,
-            constraints=spec.constraints,
-            runtimes=spec.runtimes,
-        )
+        pricing = Pricing.for_study(spec, profile, shape)
         if not is_this_machine(profile):
             self._observer.note(
                 f"device {profile.name!r} is another machine than this one: latency is predicted, until finalists are "

@@ -22,7 +22,7 @@ from autocompress.tasks.loading import Loaded, Numbers
 from autocompress.tasks.splitting import Pool, split
 
 _SHOWN: Final = 5
-_PLAIN: Final[Mapping[str, Any]] = {
+PLAIN: Final[Mapping[str, Any]] = {
     "image_processor_type": "ViTImageProcessor",
     "do_resize": True,
     "resample": 2,
@@ -105,12 +105,12 @@ def image_files(folder: Path, config: Any, asked: int | None) -> tuple[ImageFile
 def _settings(folder: Path, height: int, width: int) -> tuple[dict[str, Any], tuple[str, ...]]:
     path = folder / SETTINGS
     if not path.is_file():
-        mean = _PLAIN["image_mean"][0]
+        mean = PLAIN["image_mean"][0]
         note = (
             f"{folder}: no {SETTINGS}; images are resized to {width} x {height} and normalised with mean and deviation "
             f"{mean}, as transformers does where nothing is said"
         )
-        return {**_PLAIN, "size": {"height": height, "width": width}}, (note,)
+        return {**PLAIN, "size": {"height": height, "width": width}}, (note,)
     try:
         found = json.loads(path.read_text(encoding="utf-8"))
     except (OSError, ValueError) as error:

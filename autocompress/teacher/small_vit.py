@@ -19,6 +19,7 @@ from torch.nn import functional
 
 from autocompress.assets import readable_alike
 from autocompress.inputs.image_reading import SETTINGS, preprocessing_in, preprocessing_of, read
+from autocompress.tasks.image_loading import PLAIN
 
 LAYERS: Final = 6
 _SIZES: Final = {
@@ -81,17 +82,7 @@ def answered(folder: Path, images: Sequence[Path]) -> list[str]:
 
 
 def _processor(side: int) -> dict[str, Any]:
-    return {
-        "image_processor_type": "ViTImageProcessor",
-        "do_resize": True,
-        "size": {"height": side, "width": side},
-        "resample": 2,
-        "do_rescale": True,
-        "rescale_factor": 1 / 255,
-        "do_normalize": True,
-        "image_mean": [0.5, 0.5, 0.5],
-        "image_std": [0.5, 0.5, 0.5],
-    }
+    return {**PLAIN, "size": {"height": side, "width": side}}
 
 
 def _fresh(side: int, names: Sequence[str]) -> Any:

@@ -492,8 +492,12 @@ def test_a_pushed_folder_is_on_the_hub_without_rows_of_ones_data(
         with pytest.raises(HostError, match=r"me/small: the hub refuses it .*hf auth login"):
             autocompress.push_to_hub(folder, "me/small")
         monkeypatch.setenv("HF_TOKEN", "hf_writes")
-        assert autocompress.push_to_hub(folder, "me/small") == f"{hub.address}/me/small"
         listed = {one.name for one in folder.iterdir()}
+        (folder / "notes.txt").write_text("mine")
+        with (folder / "README.md").open("a") as card:
+            card.write("\nMy licence.\n")
+        assert autocompress.push_to_hub(folder, "me/small") == f"{hub.address}/me/small"
+        assert hub.files["me/small"]["README.md"].endswith(b"My licence.\n")
         assert set(hub.files["me/small"]) == listed - {"check.json"}
         assert hub.files["me/small"]["model.onnx"] == (folder / "model.onnx").read_bytes()
         assert main(["push", str(folder), "me/open", "--public", "--texts"]) == 0

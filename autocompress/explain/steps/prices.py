@@ -46,14 +46,7 @@ class Prices:
         load = spec.workload
         try:
             profile = _profile(store, name, spec)
-            pricing = Pricing.of(
-                profile,
-                shape,
-                workload=load,
-                objectives=spec.objectives,
-                constraints=spec.constraints,
-                runtimes=spec.runtimes,
-            )
+            pricing = Pricing.for_study(spec, profile, shape)
         except (AutocompressError, ValueError) as error:
             return Prices(load, None, f"nothing can be predicted: {error}")
         return Prices(load, pricing)
