@@ -45,6 +45,7 @@ TABLES = {
     "attention-forms": "attention_forms",
     "few-bits": "few_bits",
     "effort": "effort",
+    "seeds": "seeds",
 }
 """Parts of the documents that are a benchmark's own table, as it left it."""
 
