@@ -11,7 +11,7 @@ import torch
 from torch import Tensor, nn
 
 from autocompress.anatomy.arrays import array_of, bits_of, linears_of
-from autocompress.anatomy.attention_form import put_form
+from autocompress.anatomy.attention_form import put_form, put_kept
 from autocompress.anatomy.calibration import Batches, Inputs, Product, limits, observe, relief
 from autocompress.anatomy.factored import Factored, Factoring, factored
 from autocompress.anatomy.family import Family
@@ -34,8 +34,9 @@ from autocompress.anatomy.weights import (
     Linear,
     Norm,
 )
-from autocompress.core.attention_form import AttentionForm
+from autocompress.core.attention_form import FULL_ATTENTION, AttentionForm
 from autocompress.core.encoders import STACK
+from autocompress.core.kept_tokens import KeptTokens, why_all_positions
 from autocompress.core.parts import Matrix, Mixing, ModelParts, Part, Place, Table
 from autocompress.core.runtimes import DEFAULT_RUNTIME
 from autocompress.core.sparsity import Sparsity
@@ -224,6 +225,20 @@ class Anatomy:
     def take_form(self, index: int, form: AttentionForm) -> None:
         """The attention of a layer has this form from now on."""
         put_form(self.layer(index).of_attention.query.owner, form)
+
+    def keep_tokens(self, index: int, kept: KeptTokens) -> None:
+        """Behind the attention of a layer these of its tokens go on alone, from now on. Raises SpecError for a model
+        that needs all of them, and where the attention has another form than the full one."""
+        if why := why_all_positions(self.shape()):
+            raise SpecError(f"model: {why}")
+        mixes = self.layer(index).of_attention
+        if mixes.form != FULL_ATTENTION:
+            raise SpecError(
+                f"model: the attention of layer {index} is {mixes.form}, which has no map to rank tokens by (allowed: "
+                f"{FULL_ATTENTION}); let another layer keep tokens"
+            )
+        layers = [layer.module for layer in self.layers if layer.index >= index]
+        put_kept(mixes.query.owner, mixes.norm, layers, kept)
 
     def keep_channels(self, index: int, channels: Sequence[int]) -> None:
         """Only these feed-forward channels of a layer stay, in the given order."""
@@ -462,7 +477,7 @@ def _layer_parts(layer: LayerParts) -> Iterator[Part]:
             _matrix(role, slot, "sources" if role in ("key", "value") else "targets")
             for role, slot in zip(("query", "key", "value", "output"), block.products, strict=True)
         )
-        mixing = Mixing(block.heads, block.head_size, block.heads, block.form)
+        mixing = Mixing(block.heads, block.head_size, block.heads, block.form, block.keeps)
         yield Part(f"{name}.attention", "attention", matrices, _numbers(block.norm), mixing=mixing, **where)
     if layer.feeds is not None:
         matrices = tuple(
@@ -490,7 +505,8 @@ def _layer_weights(parts: LayerParts) -> LayerWeights:
     if block := parts.mixes:
         query, key, value, output = map(_linear, block.products)
         norm, bits = _norm(block.norm), bits_of(block.products)
-        attention = AttentionWeights(query, key, value, output, norm, block.heads, bits, form=block.form)
+        forms: dict[str, Any] = {"form": block.form, "keeps": block.keeps}
+        attention = AttentionWeights(query, key, value, output, norm, block.heads, bits, **forms)
     if wide := parts.feeds:
         up, down = map(_linear, wide.products)
         feed_forward = FeedForwardWeights(up, down, _norm(wide.norm), bits_of(wide.products))

@@ -16,6 +16,7 @@ from torch import Tensor, nn
 from autocompress.anatomy.attention_form import form_of
 from autocompress.anatomy.factored import Factored
 from autocompress.anatomy.int8 import Int8Embedding, Int8Linear
+from autocompress.anatomy.kept_tokens import keeps_of
 from autocompress.anatomy.narrowing import kept_hidden
 from autocompress.anatomy.sparse import sparsity_of
 from autocompress.core.parts import PLAIN, Matrix, Mixing, ModelParts, Part, Place, Storage, Table
@@ -210,8 +211,8 @@ class _Reading:
         if block.kind in ("attention", "cross_attention"):
             outputs = {matrix.name: matrix.outputs for matrix in matrices}
             query = next(path for roles, path in block.products.items() if "query" in roles.split("+"))
-            form = form_of(layer.get_submodule(query.rpartition(".")[0]))
-            mixing = Mixing(outputs["query"] // size, size, outputs["key"] // size, form)
+            owner = layer.get_submodule(query.rpartition(".")[0])
+            mixing = Mixing(outputs["query"] // size, size, outputs["key"] // size, form_of(owner), keeps_of(owner))
             # What leaves the block is computed last, whatever a config adds
             matrices.sort(key=lambda matrix: matrix.name == "output")
         return Part(

@@ -16,8 +16,10 @@ from torch import nn
 
 from autocompress.anatomy.attention_form import form_of
 from autocompress.anatomy.factored import Factored
+from autocompress.anatomy.kept_tokens import keeps_of
 from autocompress.anatomy.passing import Nothing
 from autocompress.core.attention_form import AttentionForm
+from autocompress.core.kept_tokens import KeptTokens
 from autocompress.errors import SpecError
 
 _ROLES = {
@@ -78,6 +80,11 @@ class AttentionSlots:
     @property
     def form(self) -> AttentionForm:
         return form_of(self.query.owner)
+
+    @property
+    def keeps(self) -> KeptTokens | None:
+        """What of its positions goes on; None where all do."""
+        return keeps_of(self.query.owner)
 
 
 @dataclass(frozen=True, slots=True)

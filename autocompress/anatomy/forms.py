@@ -14,6 +14,7 @@ from torch import Tensor, nn
 from autocompress.anatomy.attention_form import form_of
 from autocompress.anatomy.blueprint import Layers, at, base_of, blocks_of, products_of, stacks_of
 from autocompress.anatomy.int8 import SharedEmbedding
+from autocompress.anatomy.kept_tokens import left_of
 from autocompress.core.attention_form import FULL_ATTENTION
 from autocompress.errors import SpecError
 from autocompress.families import Block, Family, Stack
@@ -102,7 +103,7 @@ def _attend_openly(model: nn.Module) -> None:
         setattr(model, USUAL_ATTENTION, chosen)
     for module in model.modules():
         config = getattr(module, "config", None)
-        if hasattr(config, "_attn_implementation") and form_of(module) == FULL_ATTENTION:
+        if hasattr(config, "_attn_implementation") and form_of(module) == FULL_ATTENTION and left_of(module) is None:
             config._attn_implementation = "eager"  # type: ignore[union-attr]
 
 

@@ -3,13 +3,14 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import Literal
+from typing import Any, Literal
 
 import numpy as np
 from numpy.typing import NDArray
 
 from autocompress.core.attention_form import FULL_ATTENTION, AttentionForm
 from autocompress.core.encoders import STACK
+from autocompress.core.kept_tokens import KeptTokens
 from autocompress.core.parts import Matrix, ModelParts, Part
 from autocompress.core.sparsity import Sparsity
 from autocompress.core.storage import Bits
@@ -72,7 +73,7 @@ class AttentionWeights:
     """q [hidden, heads * head size], k and v [hidden, keys * head size], output [heads * head size, hidden], and the
     block's norm, which some first layers lack. As many queries share each of fewer `keys`, side by side; None is one
     for each. With a `window`, a position attends to those at most so far away, in scores of all that are masked; in
-    another `form` such scores are not computed."""
+    another `form` such scores are not computed. Behind one that `keeps` some positions the others go no further."""
 
     query: Linear
     key: Linear
@@ -85,6 +86,7 @@ class AttentionWeights:
     window: int | None = None
     keys: int | None = None
     form: AttentionForm = FULL_ATTENTION
+    keeps: KeptTokens | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -202,8 +204,9 @@ def random_weights(shape: ModelParts, *, positions: int, seed: int) -> EncoderWe
         if part is None or part.mixing is None:
             return None
         query, key, value, output = map(linear, part.matrices)
-        heads, bits, form = part.mixing.heads, part.storages[0].bits, part.mixing.form
-        return AttentionWeights(query, key, value, output, norm(), heads, bits, form=form)
+        mixing, bits = part.mixing, part.storages[0].bits
+        forms: dict[str, Any] = {"form": mixing.form, "keeps": mixing.keeps}
+        return AttentionWeights(query, key, value, output, norm(), mixing.heads, bits, **forms)
 
     def feed_forward(part: Part | None) -> FeedForwardWeights | None:
         if part is None:

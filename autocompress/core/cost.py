@@ -9,6 +9,7 @@ from __future__ import annotations
 from collections.abc import Iterable
 from dataclasses import replace
 
+from autocompress.core.kept_tokens import KeptTokens
 from autocompress.core.parts import Matrix, ModelParts, Part, Pass, Table
 from autocompress.core.sparsity import Sparsity
 from autocompress.core.storage import BLOCK, IN_BYTE, Arithmetic, Bits, arithmetic
@@ -160,19 +161,32 @@ def activation_bytes(model: ModelParts, one: Pass) -> int:
 
 def placed(model: ModelParts, one: Pass) -> list[tuple[Part, Pass]]:
     """The parts that a pass walks through, each with the positions that it computes: those of the stack, or before its
-    first and behind its last layer. The last layer and the head compute what is `read`, the head alone in a `whole`
-    pass."""
+    first and behind its last layer. Behind an attention that keeps some of them, these. The last layer and the head
+    compute what is `read`, the head alone in a `whole` pass."""
     walked = [part for part in model.parts if part.stack in (one.stack, "")]
     last = max((part.layer for part in walked if part.layer is not None), default=None)
-    ends = one if one.read is None else replace(one, targets=one.read, read=None)
-    above = one if one.whole else ends
+    left, ends = one, _ends(one)
+    found = []
+    for part in walked:
+        is_last = part.layer == last is not None
+        found.append((part, ends if part.kind == "head" or (is_last and not one.whole) else left))
+        if part.mixing is not None and (kept := part.mixing.keeps) is not None and not is_last:
+            left = _narrowed(left, kept)
+            ends = _ends(left)
+    return found
 
-    def at(part: Part) -> Pass:
-        if part.kind == "head":
-            return ends
-        return above if part.layer == last is not None else one
 
-    return [(part, at(part)) for part in walked]
+def _ends(one: Pass) -> Pass:
+    """What is read alone."""
+    return one if one.read is None else replace(one, targets=one.read, read=None)
+
+
+def _narrowed(one: Pass, kept: KeptTokens) -> Pass:
+    """Behind a layer that keeps so many positions."""
+    positions = kept.of(one.sources)
+    read = None if one.read is None else min(one.read, positions)
+    cached = min(one.cached, positions)
+    return replace(one, sources=positions, targets=min(one.targets, positions), read=read, cached=cached)
 
 
 def _rows(part: Part, matrix: Matrix, at: Pass) -> int:

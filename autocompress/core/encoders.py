@@ -7,6 +7,7 @@ from dataclasses import replace
 from typing import Final
 
 from autocompress.core.attention_form import AttentionForm
+from autocompress.core.kept_tokens import KeptTokens
 from autocompress.core.parts import Matrix, Mixing, ModelParts, Part, Table
 from autocompress.core.runtimes import DEFAULT_RUNTIME
 from autocompress.core.storage import PLAIN, Storage
@@ -54,6 +55,11 @@ def in_rank(part: Part, rank: int | None) -> Part:
 def in_form(part: Part, form: AttentionForm) -> Part:
     """With attention of another form; what has none is as it was."""
     return part if part.mixing is None else replace(part, mixing=replace(part.mixing, form=form))
+
+
+def keeping(part: Part, kept: KeptTokens | None) -> Part:
+    """With so many of its tokens that go on behind it; what has no attention is as it was."""
+    return part if part.mixing is None else replace(part, mixing=replace(part.mixing, keeps=kept))
 
 
 def largest_rank(width: int, inner: int) -> int:

@@ -16,6 +16,7 @@ from dataclasses import dataclass, field, replace
 from typing import Final, Literal
 
 from autocompress.core.attention_form import FULL_ATTENTION, AttentionForm
+from autocompress.core.kept_tokens import KeptTokens
 from autocompress.core.runtimes import DEFAULT_RUNTIME
 from autocompress.core.sparsity import Sparsity
 from autocompress.core.storage import PLAIN as PLAIN
@@ -109,19 +110,31 @@ class Table:
 class Mixing:
     """What flows between positions: `heads` queries of `head_size` channels over `key_value_heads` keys and values,
     which several queries share where there are fewer (Ainslie et al. 2023, "GQA"); which of them see which its `form`
-    says."""
+    says. Where it `keeps` some positions, the others go no further than this block: of full attention alone, as other
+    forms have no map that would rank them. What a last layer keeps means nothing: it computes what is read."""
 
     heads: int
     head_size: int
     key_value_heads: int
     form: AttentionForm = FULL_ATTENTION
+    keeps: KeptTokens | None = None
 
     def __post_init__(self) -> None:
+        if self.keeps is not None and self.form != FULL_ATTENTION:
+            raise ValueError(
+                f"tokens are kept by the map of full attention, and {self.form} attention has none; give the layer "
+                "full attention, or let another one keep tokens"
+            )
         if not 1 <= self.key_value_heads <= self.heads or self.heads % self.key_value_heads:
             raise ValueError(
                 f"`key_value_heads` must divide `heads`, got {self.key_value_heads} of {self.heads}; each key is "
                 "shared by equally many queries"
             )
+
+    @property
+    def is_usual(self) -> bool:
+        """Whether every position sees all, and all go on."""
+        return self.form == FULL_ATTENTION and self.keeps is None
 
 
 @dataclass(frozen=True, slots=True)

@@ -259,7 +259,11 @@ class RooflinePredictor:
         self._known: dict[tuple[int, tuple[Part, ...], bool], float] = {}
 
     def __call__(self, shape: ModelParts) -> Estimate:
-        """Raises ValueError for another runtime than the default: a cost model tells none from another."""
+        """Raises ValueError for another runtime than the default: a cost model tells none from another; and for models
+        that keep some of their tokens, whose layers have numbers of rows of their own."""
+        for part in shape.blocks():
+            if part.mixing is not None and part.mixing.keeps is not None:
+                raise ValueError(f"{part.name}: an attention that keeps {part.mixing.keeps} was not measured")
         if shape.runtime != DEFAULT_RUNTIME:
             raise ValueError(
                 f"runtime {shape.runtime!r} was not measured there: a cost model knows {DEFAULT_RUNTIME!r} alone"

@@ -8,13 +8,14 @@ from typing import Any
 
 from autocompress.core.attention_form import AttentionForm
 from autocompress.core.encoders import encoder, encoder_layer
+from autocompress.core.kept_tokens import KeptTokens
 from autocompress.core.parts import Matrix, Mixing, ModelParts, Part, Table
 from autocompress.core.sparsity import Sparsity
 from autocompress.core.storage import Storage
 
 Tree = Mapping[str, Any]
 
-_HELD = ModelParts | Part | Matrix | Table | Mixing | Storage | Sparsity | AttentionForm
+_HELD = ModelParts | Part | Matrix | Table | Mixing | Storage | Sparsity | AttentionForm | KeptTokens
 
 
 def parts_to_json(model: ModelParts) -> dict[str, Any]:
@@ -64,7 +65,8 @@ def _part(tree: Tree) -> Part:
 
 
 def _mixing(tree: Tree) -> Mixing:
-    return Mixing(**{**tree, "form": AttentionForm(**tree.get("form", {}))})
+    kept = KeptTokens(**tree["keeps"]) if tree.get("keeps") else None
+    return Mixing(**{**tree, "form": AttentionForm(**tree.get("form", {})), "keeps": kept})
 
 
 def _matrix(tree: Tree) -> Matrix:

@@ -33,7 +33,8 @@ def describe(model: ModelParts) -> str:
     table = "" if {table_bits(model)} == bits else f", {PRECISION[table_bits(model)]} embeddings"
     runtime = "" if model.runtime == DEFAULT_RUNTIME else f", in {model.runtime}"
     heads, channels = (_sizes(units(model, axis)) for axis in ("heads", "channels"))
-    more = "".join(f", {told}" for told in (halves(model), attention_forms(model), ranks(model), zeros(model)) if told)
+    said = halves(model), attention_forms(model), kept_tokens(model), ranks(model), zeros(model)
+    more = "".join(f", {told}" for told in said if told)
     return f"{_kept(model)}, heads {heads}, feed-forward {channels}{more}, {layers}{table}{runtime}"
 
 
@@ -64,6 +65,12 @@ def attention_forms(model: ModelParts) -> str:
     counted = collections.Counter(str(form) for form in blocks if form != FULL_ATTENTION)
     told = (f"{form} in {times} of {len(blocks)} layers" for form, times in sorted(counted.items()))
     return f"attention {'; '.join(told)}" if counted else ""
+
+
+def kept_tokens(model: ModelParts) -> str:
+    """`50 % of tokens kept behind layers.2, 8 tokens kept behind layers.4`; empty where all go on."""
+    kept = ((part.layer_name, part.mixing.keeps) for part in model.blocks() if part.mixing is not None)
+    return ", ".join(f"{one} kept behind {layer}" for layer, one in kept if one is not None)
 
 
 def ranks(model: ModelParts) -> str:

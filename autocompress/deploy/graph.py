@@ -24,6 +24,7 @@ from autocompress.deploy.blocks.attention import Masks, Turns, attend, write_mas
 from autocompress.deploy.blocks.feed_forward import feed
 from autocompress.deploy.blocks.fronts import inputs_of, write_front
 from autocompress.deploy.blocks.head import write_head
+from autocompress.deploy.blocks.kept_tokens import keep_most_attended
 from autocompress.deploy.nodes import BY_SQUARE, NORM, Graph
 
 
@@ -54,7 +55,7 @@ def write_graph(
     for place, layer in enumerate(weights.layers):
         last = place == len(weights.layers) - 1 and not every_token
         with graph.within(f"layers.{place}"):
-            hidden = _layer(graph, layer, hidden, masks, turns, weights, last=last)
+            hidden, masks = _layer(graph, layer, hidden, masks, turns, weights, last=last)
     with graph.within("head"):
         hidden = hidden if weights.last_norm is None else graph.norm(hidden, weights.last_norm, "last_norm")
         write_head(graph, weights, hidden)
@@ -69,16 +70,20 @@ def write_graph(
 
 def _layer(
     graph: Graph, layer: LayerWeights, hidden: str, masks: Masks, turns: Turns, weights: EncoderWeights, *, last: bool
-) -> str:
-    """[batch, length, hidden] -> the same, or [batch, 1, hidden] after the `last` layer."""
+) -> tuple[str, Masks]:
+    """[batch, length, hidden] -> the same, or [batch, 1, hidden] after the `last` layer; and the masks of what is left
+    of the positions."""
     is_pre = weights.order == "pre"
     if block := layer.attention:
         with graph.within("attention"):
             seen = graph.norm(hidden, block.norm) if is_pre and block.norm else hidden
-            attended = attend(graph, block, seen, masks, turns, last=last)
+            attended, probabilities = attend(graph, block, seen, masks, turns, last=last)
             hidden = graph.first(hidden) if last else hidden
             hidden = graph.node("Add", attended, hidden)
             hidden = graph.norm(hidden, block.norm) if block.norm and not is_pre else hidden
+        if block.keeps is not None and not last:
+            with graph.within("kept_tokens"):
+                hidden, masks = keep_most_attended(graph, block.keeps, probabilities, hidden, masks)
     elif last:
         hidden = graph.first(hidden)
     if wide := layer.feed_forward:
@@ -86,7 +91,7 @@ def _layer(
             seen = graph.norm(hidden, wide.norm) if is_pre else hidden
             hidden = graph.node("Add", feed(graph, wide, seen, weights.activation), hidden)
             hidden = hidden if is_pre else graph.norm(hidden, wide.norm)
-    return hidden
+    return hidden, masks
 
 
 class Place(NamedTuple):

@@ -8,8 +8,8 @@ before it was rounded to 8 bits or fewer: its answers are those of the file up t
 Whether a config can say it is tried: a model of the changed config must have these very tensors. None has them where
 layers differ, or matrices are two factors. What tensors do not show is asked for: heads, which must be all there and of
 their old size, as most configs derive one from the other; words, whose special ones are renumbered; kinds of layers;
-and attention of another form, which no config can say. Where it cannot, the config stays that of the uncompressed
-model, and tells `exported.adapter` how it was cut.
+attention of another form, and tokens that go no further, which no config can say. Where it cannot, the config stays
+that of the uncompressed model, and tells `exported.adapter` how it was cut.
 """
 
 from __future__ import annotations
@@ -25,7 +25,6 @@ import torch
 from torch import Tensor
 
 from autocompress.anatomy.heads import EMBEDDING, empty_model
-from autocompress.core.attention_form import FULL_ATTENTION
 from autocompress.core.parts import ModelParts
 from autocompress.deploy.folder import INDEX, WEIGHTS
 from autocompress.exported.adapter import KEY, is_cut
@@ -54,7 +53,7 @@ def plain_config(
 ) -> Any | None:
     """A config of the uncompressed model's family that says what is left of it, with the names of its answers; None
     where none can. `task` is what the manifest says of it."""
-    if head == EMBEDDING or any(part.mixing and part.mixing.form != FULL_ATTENTION for part in shape.blocks()):
+    if head == EMBEDDING or any(part.mixing and not part.mixing.is_usual for part in shape.blocks()):
         return None
     sizes = dict(_sizes(config, shape))
     found = copy.deepcopy(config)

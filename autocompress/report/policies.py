@@ -12,7 +12,7 @@ from autocompress.core.parts import WHOLE, ModelParts, Part
 from autocompress.core.policy import CompressionPolicy, Step
 from autocompress.core.runtimes import DEFAULT_RUNTIME
 from autocompress.core.storage import PRECISION, Bits, width
-from autocompress.core.wording import attention_forms, halves, ranks, table_bits, units, zeros
+from autocompress.core.wording import attention_forms, halves, kept_tokens, ranks, table_bits, units, zeros
 from autocompress.errors import CandidateError
 from autocompress.operators import OPERATORS, effective
 
@@ -77,7 +77,8 @@ def _summary(model: ModelParts, *, before: ModelParts) -> str:
     narrow = [] if model.width == before.width else [f"hidden {model.width}"]
     words = [] if model.vocabulary == before.vocabulary else [f"{model.vocabulary:,} words"]
     sizes = [layers, *narrow, f"heads {heads}", f"ffn {channels}", *words]
-    more = [told for told in (halves(model), attention_forms(model), ranks(model), zeros(model)) if told]
+    said = halves(model), attention_forms(model), kept_tokens(model), ranks(model), zeros(model)
+    more = [told for told in said if told]
     return " · ".join([*sizes, *more, _precision(model), *runtime])
 
 

@@ -102,12 +102,16 @@ class Turns:
         return graph.node("Add", graph.node("Mul", by_head, cosine), graph.node("Mul", swapped, sine))
 
 
-def attend(graph: Graph, block: AttentionWeights, hidden: str, masks: Masks, turns: Turns, *, last: bool) -> str:
-    """[batch, length, hidden] -> the same, or that of the first token alone."""
+def attend(
+    graph: Graph, block: AttentionWeights, hidden: str, masks: Masks, turns: Turns, *, last: bool
+) -> tuple[str, str]:
+    """[batch, length, hidden] -> the same, or that of the first token alone; and the probabilities that it is mixed by
+    [batch, heads, length, length], where the block keeps some of its positions: else nothing."""
+    probabilities = ""
     parts, rules = _projections(graph, block, hidden, turns, last=last), graph.lowering.rules(block.bits)
     if block.form != FULL_ATTENTION:
         context = _of_form(graph, parts, block, masks.for_one, last=last)
-    elif "attention_node" in rules:
+    elif "attention_node" in rules and (block.keeps is None or last):
         flat = parts[:2]
         if block.rotary is not None:
             sizes = (graph.ints([0, 0, one.outputs]) for one in (block.query, block.key))
@@ -116,8 +120,9 @@ def attend(graph: Graph, block: AttentionWeights, hidden: str, masks: Masks, tur
         heads = {"q_num_heads": block.heads, "kv_num_heads": _keys(block)}
         context = graph.node("Attention", *flat, parts[2], *added, **heads, scale=1.0)
     else:
-        context = _opened(graph, parts, block, masks.of(block, last=last, node=False))
-    return graph.linear("output", context, block.output, block.bits)
+        context, found = _opened(graph, parts, block, masks.of(block, last=last, node=False))
+        probabilities = "" if block.keeps is None or last else found
+    return graph.linear("output", context, block.output, block.bits), probabilities
 
 
 def _inner(block: AttentionWeights) -> int:
@@ -182,8 +187,8 @@ def _of_form(graph: Graph, parts: list[str], block: AttentionWeights, mask: str,
     return graph.node("Reshape", FORMS[block.form.name](graph, mixed), graph.ints([0, 0, _inner(block)]))
 
 
-def _opened(graph: Graph, parts: list[str], block: AttentionWeights, mask: str) -> str:
-    """Operator by operator: [batch, length, heads * head size]."""
+def _opened(graph: Graph, parts: list[str], block: AttentionWeights, mask: str) -> tuple[str, str]:
+    """Operator by operator: [batch, length, heads * head size], and probabilities [batch, heads, length, length]."""
     inner = _inner(block)
     query_heads, key_heads, value_heads = (
         graph.node("Transpose", _by_head(graph, part, block, count), perm=order)
@@ -196,8 +201,9 @@ def _opened(graph: Graph, parts: list[str], block: AttentionWeights, mask: str) 
     )
     scores = graph.node("MatMul", query_heads, key_heads)
     scores = graph.node("Add", scores, mask) if mask else scores
-    context = graph.node("MatMul", graph.node("Softmax", scores, axis=-1), value_heads)
-    return graph.node("Reshape", graph.node("Transpose", context, perm=[0, 2, 1, 3]), graph.ints([0, 0, inner]))
+    probabilities = graph.node("Softmax", scores, axis=-1)
+    context = graph.node("Transpose", graph.node("MatMul", probabilities, value_heads), perm=[0, 2, 1, 3])
+    return graph.node("Reshape", context, graph.ints([0, 0, inner])), probabilities
 
 
 def _by_head(graph: Graph, part: str, block: AttentionWeights, count: int) -> str:
