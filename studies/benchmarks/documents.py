@@ -79,6 +79,7 @@ UNDER: Mapping[str, tuple[str, ...]] = {
     "profiles-others": ("devices", "deploy", "core/prediction.py"),
     "promise": ("certainty", "report/expectation.py", "report/bounds.py", "report/picking.py"),
     "sampling": ("search.py", "samplers.py", "core/nomination.py"),
+    "seeds_by_solver": ("samplers.py", "pricing/solver.py"),
     "sparsity": ("anatomy", "deploy", "operators"),
     "vocabulary": ("anatomy", "core/cost.py", "deploy", "inputs", "operators"),
     "throughput": ("search.py", "samplers.py", "store", "runners", "candidates/evaluate.py"),
