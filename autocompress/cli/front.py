@@ -47,6 +47,10 @@ def pareto(
     with Store.open(storage, create=False) as store:
         check_files(files, keep=store.places)
         front = reports.with_cascades(store, reports.front_report(store, study))
+        if html is not None:
+            from autocompress.explain.steps import with_steps  # which reads what operators and devices are
+
+            front = with_steps(store, front)
     for path in write_files(front, files):
         session.wrote(path)
     for form in (form for form, asked in texts.items() if asked):

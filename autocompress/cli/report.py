@@ -34,6 +34,7 @@ def report(
     """
     from autocompress import report as reports
     from autocompress.errors import SpecError
+    from autocompress.explain.steps import with_steps
     from autocompress.report.files import FORMS, check_files, write_files
     from autocompress.store import Store
 
@@ -55,5 +56,7 @@ def report(
     with Store.open(storage, create=False) as store:
         check_files(files, keep=store.places)
         found = reports.with_cascades(store, reports.front_report(store, study))
+        if html is not None:
+            found = with_steps(store, found)
     for path in write_files(found, files):
         session.wrote(path)

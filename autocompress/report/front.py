@@ -29,6 +29,7 @@ from autocompress.operators.choose_runtime import runtime_of
 from autocompress.report.expectation import Expectations, Expected, expectations
 from autocompress.report.policies import explain_policy
 from autocompress.report.prediction import PACE, Pace, Prediction, common_pace, compare
+from autocompress.report.steps.told import Steps
 from autocompress.report.ties import Tie, ties
 from autocompress.store import Counts, Finalist, Store, StudyRow
 
@@ -170,6 +171,9 @@ class FrontReport:
     pace: Pace | None = None
     expectations: Expectations = field(default_factory=Expectations)
     cascades: tuple[Cascade, ...] = ()
+    steps: Mapping[str, Steps] = field(default_factory=dict)
+    """By digest, what each step of a verified member took and gave, where somebody asked for it
+    (`explain.steps.with_steps`)."""
     own: bool = False
     """Whether this is a search over an evaluation of the user's own."""
 

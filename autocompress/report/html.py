@@ -22,6 +22,7 @@ from autocompress.report.notes import notes
 from autocompress.report.own_table import own_headings, own_metrics
 from autocompress.report.page_data import told_to_script
 from autocompress.report.plot import BASELINE, Plot, id_of, plots_of
+from autocompress.report.steps import StepCells, cells_of
 from autocompress.report.style import STYLE
 from autocompress.report.svg import as_svg
 from autocompress.report.templating import TEMPLATES, rendered
@@ -94,11 +95,12 @@ def page(report: FrontReport, *, made: str = "") -> str:
         estimates=estimates,
         cascades=_cascades(report),
         about_cascades=ABOUT,
+        steps=_steps(report),
         notes=notes(report),
         blocks=_blocks(report),
         data=told_to_script(report, estimates=ESTIMATES_SHOWN),
         version=versions()["autocompress"],
-        command=f"autocompress pareto {shlex.quote(report.study)} --html FILE",
+        command=f"autocompress report {shlex.quote(report.study)} --html FILE",
         made=made,
     )
     return str(text)
@@ -241,6 +243,12 @@ def _cascades(report: FrontReport) -> _Table:
     return _Table([*heads(report.cascades), "small", "large"], rows)
 
 
+def _steps(report: FrontReport) -> list[tuple[Member, StepCells]]:
+    """What the steps of each member did, where that is known of some."""
+    told = [(one, cells_of(report.steps[one.digest])) for one in report.members if one.digest in report.steps]
+    return [(one, cells) for one, cells in told if cells.rows]
+
+
 def _interval_of(metric: str, metrics: Metrics) -> str:
     return interval(metric, metrics[metric]) if metric in metrics else ""
 
@@ -300,13 +308,18 @@ def _scalars(facts: object) -> dict[str, Any]:
     for key, value in facts.items() if isinstance(facts, Mapping) else ():
         if isinstance(value, Mapping):
             found |= {
-                str(inner): _plain(deep) for inner, deep in value.items() if not isinstance(deep, (Mapping, list))
+                _words(inner): _plain(deep) for inner, deep in value.items() if not isinstance(deep, (Mapping, list))
             }
         elif isinstance(value, (list, tuple)):
-            found |= {str(key): ", ".join(map(str, value))} if value else {}
+            found |= {_words(key): ", ".join(map(str, value))} if value else {}
         else:
-            found[str(key)] = _plain(value)
+            found[_words(key)] = _plain(value)
     return found
+
+
+def _words(key: object) -> str:
+    """`memory, GiB` for `memory_gib`."""
+    return str(key).replace("_gib", ", GiB").replace("_", " ")
 
 
 def _plain(value: object) -> object:

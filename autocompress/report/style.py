@@ -80,6 +80,9 @@ code { font: 13px ui-monospace, SFMono-Regular, Menlo, Consolas, monospace; }
 details { margin-top: 18px; }
 summary { cursor: pointer; color: var(--muted); font-size: 13px; }
 details .scroll { margin-top: 16px; }
+table.steps td { vertical-align: top; }
+table.steps :is(th, td):last-child { text-align: right; white-space: nowrap; min-width: 0; }
+table.steps td:last-child { color: inherit; font-size: inherit; }
 .notes { margin: 18px 0 0; padding: 0; list-style: none; color: var(--muted); font-size: 13px; }
 .notes li { padding: 2px 0; max-width: 90ch; overflow-wrap: anywhere; }
 .facts { display: grid; grid-template-columns: repeat(auto-fit, minmax(260px, 1fr)); gap: 28px 40px; }

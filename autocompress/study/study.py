@@ -127,7 +127,12 @@ class Study:
         }
         files: dict[FormName, Path] = {form: Path(path) for form, path in given.items() if path is not None}
         check_files(files, keep=self.store.places)
-        return write_files(with_cascades(self.store, self.pareto()), files)
+        found = with_cascades(self.store, self.pareto())
+        if "html" in files:
+            from autocompress.explain.steps import with_steps
+
+            found = with_steps(self.store, found)
+        return write_files(found, files)
 
     def compare(self, a: int | str, b: int | str) -> ComparedCandidates:
         """Two candidates of the study, each by its number or the beginning of its digest: where their policies part,

@@ -22,6 +22,7 @@ from rich.console import Console
 from autocompress.core.metrics import Direction
 from autocompress.core.outcome import Measurement, Measurements
 from autocompress.errors import HostError, NotFoundError
+from autocompress.explain.steps import with_steps
 from autocompress.report import (
     FrontReport,
     PickBounds,
@@ -34,9 +35,11 @@ from autocompress.report import (
     front_report,
     pick,
 )
+from autocompress.report.html import page as page_text
 from autocompress.report.plain_text import one_line, plain, spreadsheet_cell
 from autocompress.report.plot import plots_of
 from autocompress.report.prediction import PACE
+from autocompress.report.steps import as_steps, cells_of
 from autocompress.store import Store
 
 from . import given
@@ -104,6 +107,23 @@ def test_the_page_tells_facts_as_people_read_them(empty: Store, tmp_path: Path) 
     page = (tmp_path / "front.html").read_text(encoding="utf-8")
     assert "<dt>chance</dt><dd>0.2361</dd>" in page
     assert "<dt>here</dt><dd>yes</dd>" in page
+
+
+@pytest.mark.expectation(23)
+def test_the_page_tells_what_the_steps_of_verified_members_did(store: Store, tmp_path: Path) -> None:
+    """The words of `show`, folded away under each member."""
+    front = with_steps(store, front_report(store, "quickstart"))
+    assert set(front.steps) == {one.digest for one in front.verified}
+    as_html(front, tmp_path / "front.html")
+    page = (tmp_path / "front.html").read_text(encoding="utf-8")
+    for one in front.verified:
+        assert f"<details><summary><code>{one.digest[:8]}</code> {one.summary}</summary>" in page
+        for step in cells_of(front.steps[one.digest]).rows:
+            assert f"<td>{step[0][0]}<small>{step[0][1]}</small>" in page
+            assert step[0][0] in printed(as_steps(front.steps[one.digest]))
+    assert '<th scope="col">took</th>' in page
+    assert "do not add up" in page
+    assert "<h2>Steps</h2>" not in page_text(front_report(store, "quickstart")), "nobody asked for them"
 
 
 def test_a_narrow_terminal_gets_fewer_columns_and_whole_words(store: Store) -> None:

@@ -5,9 +5,9 @@
 `prices`     what a shape costs on the study's device
 `judged`     candidates that differ in one step alone
 `effects`    the main effect of a step over all judged candidates
-`finding`    all of it, of one candidate
+`finding`    all of it, of one candidate or of all verified ones
 """
 
-from autocompress.explain.steps.finding import explain_steps
+from autocompress.explain.steps.finding import explain_steps, with_steps
 
-__all__ = ["explain_steps"]
+__all__ = ["explain_steps", "with_steps"]

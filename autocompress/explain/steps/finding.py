@@ -21,6 +21,7 @@ from autocompress.explain.steps.groups import Decisions, Group
 from autocompress.explain.steps.judged import judged, scored
 from autocompress.explain.steps.prices import Prices
 from autocompress.operators import OPERATORS, bound
+from autocompress.report.front import FrontReport
 from autocompress.report.steps import Judged, Steps, StepTold, places_of
 from autocompress.store import Store, StudyRow
 
@@ -33,25 +34,53 @@ _ALWAYS: Final = ("size_mb", "latency_ms")
 def explain_steps(store: Store, name: str, ref: int | str) -> Steps:
     """What each step of a candidate took and gave. Raises NotFoundError for a study or a candidate that is not
     there."""
-    record, row = store.record(name, ref), store.study(name)
-    policy, shape = record.candidate.policy, parts_from_json(row.facts.get("shape"))
-    if policy.is_baseline:
-        return Steps((), {}, (), 0)
-    spec = _spec(row)
-    decisions = Decisions(_space(row, spec, shape))
-    groups = decisions.groups(policy)
-    known = _parts(policy, groups, shape, Prices.of_study(store, name, spec, shape)) if shape is not None else None
-    judgements, count = _judged(store.records(name), policy, row, groups, known, decisions)
-    found: Sequence[Found | None] = known.found if known else [None] * len(groups)
-    sources = known.sources if known else {}
-    asked = dict.fromkeys((*_ALWAYS, *row.objectives, *(spec.constraints if spec else ())))
-    return Steps(
-        tuple(map(_step, groups, found, judgements)),
-        sources,
-        tuple(metric for metric in asked if metric in sources),
-        count,
-        () if known else (NO_PARTS,),
-    )
+    policy = store.record(name, ref).candidate.policy
+    return _Study.of(store, name).steps(policy)
+
+
+def with_steps(store: Store, report: FrontReport) -> FrontReport:
+    """The report, with what each step of every verified member took and gave. Raises NotFoundError for a study that is
+    not there."""
+    if not report.verified:
+        return report
+    study = _Study.of(store, report.study)
+    return replace(report, steps={one.digest: study.steps(one.policy) for one in report.verified})
+
+
+@dataclass(frozen=True, slots=True)
+class _Study:
+    """What is read once for all of its candidates."""
+
+    row: StudyRow
+    records: Sequence[Record]
+    spec: StudySpec | None
+    shape: ModelParts | None
+    prices: Prices | None
+    decisions: Decisions
+
+    @staticmethod
+    def of(store: Store, name: str) -> _Study:
+        row = store.study(name)
+        shape, spec = parts_from_json(row.facts.get("shape")), _spec(row)
+        prices = Prices.of_study(store, name, spec, shape) if shape is not None else None
+        return _Study(row, store.records(name), spec, shape, prices, Decisions(_space(row, spec, shape)))
+
+    def steps(self, policy: CompressionPolicy) -> Steps:
+        if policy.is_baseline:
+            return Steps((), {}, (), 0)
+        groups = self.decisions.groups(policy)
+        known = _parts(policy, groups, self.shape, self.prices) if self.shape and self.prices else None
+        judgements, count = _judged(self.records, policy, self.row, groups, known, self.decisions)
+        found: Sequence[Found | None] = known.found if known else [None] * len(groups)
+        sources = known.sources if known else {}
+        asked = dict.fromkeys((*_ALWAYS, *self.row.objectives, *(self.spec.constraints if self.spec else ())))
+        return Steps(
+            tuple(map(_step, groups, found, judgements)),
+            sources,
+            tuple(metric for metric in asked if metric in sources),
+            count,
+            () if known else (NO_PARTS,),
+        )
 
 
 def _spec(row: StudyRow) -> StudySpec | None:

@@ -1,9 +1,11 @@
 """What each step of a policy took from a model, what that is worth, and what it cost in quality.
 
 `told`     the values, which `autocompress.explain.steps` finds
-`tables`   the same for a terminal
+`cells`    the same as cells of a table
+`tables`   for a terminal
 """
 
+from autocompress.report.steps.cells import StepCells, cells_of
 from autocompress.report.steps.tables import as_steps
 from autocompress.report.steps.told import (
     Costs,
@@ -24,10 +26,12 @@ __all__ = [
     "Judged",
     "MatrixChange",
     "Neighbour",
+    "StepCells",
     "StepTold",
     "Steps",
     "Taken",
     "Worth",
     "as_steps",
+    "cells_of",
     "places_of",
 ]
