@@ -5,6 +5,7 @@ And which tests need what (`ray`, `postgres`, `slow`: see `make test-fast`), and
 
 from __future__ import annotations
 
+import gc
 import os
 import sqlite3
 from collections.abc import Callable, Iterator
@@ -23,6 +24,7 @@ from autocompress.inputs.tokenizer import TokenizerFiles
 from autocompress.tasks import Examples, TextClassification, batches
 
 torch.set_num_threads(1)
+gc.disable()  # until all tests are collected: what is imported stays
 settings.register_profile("patient", deadline=None)  # how long an example takes is the machine's matter, not a test's
 settings.load_profile("patient")
 os.environ.setdefault("RAY_worker_niceness", "0")  # niced, Ray's workers starve beside the tests of the other worker
@@ -56,7 +58,14 @@ def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
 
 
 def pytest_collection_finish(session: pytest.Session) -> None:
-    """Raises UsageError where xdist did not put the groups into the ids, by which it sends tests to workers."""
+    """Raises UsageError where xdist did not put the groups into the ids, by which it sends tests to workers.
+
+    The half a million objects of what was imported are left out of the search for garbage from here on: going through
+    them takes most of a second, again and again.
+    """
+    gc.collect()
+    gc.freeze()
+    gc.enable()
     if getattr(session.config.option, "loadgroup", False) and any("@" not in item.nodeid for item in session.items):
         raise pytest.UsageError("pytest-xdist does not see the groups of tests; which pytest is installed?")
 

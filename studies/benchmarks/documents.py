@@ -14,7 +14,7 @@ import re
 import subprocess
 import sys
 from collections.abc import Callable, Mapping
-from functools import partial
+from functools import cache, partial
 from pathlib import Path
 from typing import Any
 
@@ -172,6 +172,7 @@ def machine(about: Mapping[str, Any]) -> str:
     return f"{found['cpu']}, {found['cores']} cores" + (f" ({', '.join(told)})" if told else "")
 
 
+@cache
 def is_old(name: str) -> bool:
     """Whether the code that figures come from is another one than when they were taken, or cannot be compared."""
     about = json.loads((RESULTS / f"{name}.json").read_text(encoding="utf-8"))

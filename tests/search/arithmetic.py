@@ -1,11 +1,7 @@
-"""A whole search over arithmetic instead of models. Run as a program, it can be killed at any moment:
-
-python -m tests.search.arithmetic DATABASE SAMPLER TRIALS
-"""
+"""A whole search over arithmetic instead of models; in a process of its own, it can be killed at any moment."""
 
 from __future__ import annotations
 
-import sys
 import time
 from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
@@ -80,17 +76,12 @@ def run_search(
             return search.run()
 
 
+def search_slowly(database: Path, sampler: str, trials: int) -> None:
+    """All of it, as long as a kill needs to hit it somewhere."""
+    run_search(database, sampler=sampler, budget=Budget(trials), evaluate=slow_evaluate, first=[whole_in_8_bits()])
+
+
 def digests(database: Path) -> list[str]:
     """The candidates' digests, in order."""
     with Store.open(str(database)) as store:
         return [record.candidate.digest for record in store.records(STUDY)]
-
-
-if __name__ == "__main__":
-    run_search(
-        Path(sys.argv[1]),
-        sampler=sys.argv[2],
-        budget=Budget(int(sys.argv[3])),
-        evaluate=slow_evaluate,
-        first=[whole_in_8_bits()],
-    )

@@ -2,14 +2,12 @@
 
 import os
 import random
-import signal
-import subprocess
-import sys
 import time
 from collections import deque
 from collections.abc import Sequence
 from dataclasses import replace
 from pathlib import Path
+from typing import Any
 
 import pytest
 
@@ -22,9 +20,9 @@ from autocompress.errors import ExhaustedError, HostError
 from autocompress.search import Watch
 from autocompress.store import Store
 from autocompress.testing import arithmetic_evaluate, arithmetic_price, arithmetic_space
-from tests.search.arithmetic import STUDY, digests, run_search, whole_in_8_bits
+from tests.fresh import FRESH
+from tests.search.arithmetic import STUDY, digests, run_search, search_slowly, whole_in_8_bits
 
-ROOT = Path(__file__).parents[2]
 TRIALS = 60
 
 
@@ -323,10 +321,10 @@ def test_minutes_pass_while_nothing_new_is_proposed(tmp_path: Path) -> None:
     assert done.repeated < 60
 
 
-def start(database: Path, sampler: str) -> subprocess.Popen[bytes]:
-    return subprocess.Popen(
-        [sys.executable, "-m", "tests.search.arithmetic", str(database), sampler, str(TRIALS)], cwd=ROOT
-    )
+def start(database: Path, sampler: str) -> Any:
+    process = FRESH.Process(target=search_slowly, args=(database, sampler, TRIALS), daemon=True)
+    process.start()
+    return process
 
 
 def judged(database: Path) -> int:
@@ -338,12 +336,12 @@ def kill_while_searching(database: Path, sampler: str, generator: random.Random)
     """SIGKILL at a random moment after the process has finished at least one candidate more."""
     before = judged(database)
     process = start(database, sampler)
-    while judged(database) == before and process.poll() is None:
+    while judged(database) == before and process.is_alive():
         time.sleep(0.005)
     time.sleep(generator.uniform(0, 0.06))
-    assert process.poll() is None, "the process ended before it could be killed"
-    process.send_signal(signal.SIGKILL)
-    process.wait()
+    assert process.is_alive(), "the process ended before it could be killed"
+    process.kill()
+    process.join()
 
 
 @pytest.mark.parametrize(
@@ -362,7 +360,9 @@ def test_killed_at_any_moment_it_ends_where_the_uninterrupted_search_does(
     generator = random.Random(f"{seed}/{sampler}")
     for _ in range(kills):
         kill_while_searching(broken, sampler, generator)
-    assert start(broken, sampler).wait(60) == 0
+    last = start(broken, sampler)
+    last.join(60)
+    assert last.exitcode == 0
     with Store.open(str(broken)) as store:
         assert store.check(STUDY) == []
         counts = store.counts(STUDY)
