@@ -15,10 +15,9 @@ from typing import Any, Final
 
 import numpy as np
 from numpy.typing import NDArray
-from scipy import stats
-from sklearn import metrics
 
 from autocompress.certainty import RowScores, resampled
+from autocompress.core.interruption import shielded
 from autocompress.core.scores import SCORES, MetricSpec
 from autocompress.errors import SpecError, did_you_mean
 from autocompress.tasks.task import Score
@@ -29,6 +28,21 @@ Scoring = Callable[[Any, Any], float]
 """(predictions, truth), rows first -> a score."""
 ByRow = Callable[[Any, Any], RowScores]
 """(predictions, truth), rows first -> what each row adds to the same score."""
+
+
+def _scikit_learn() -> Any:
+    """Its scores; imported where one is asked for: accuracy needs none, and the import takes more than a second of
+    every process that evaluates."""
+    with shielded():
+        from sklearn import metrics
+    return metrics
+
+
+def _scipy() -> Any:
+    """Its correlations; the same."""
+    with shielded():
+        from scipy import stats
+    return stats
 
 
 @dataclass(frozen=True, slots=True)
@@ -72,23 +86,25 @@ def of_classes(spec: MetricSpec, labels: Sequence[str]) -> Metric:
         case "macro-f1":
             return Metric(
                 spec,
-                lambda predicted, truth: metrics.f1_score(truth, predicted, average="macro"),
+                lambda predicted, truth: _scikit_learn().f1_score(truth, predicted, average="macro"),
                 functools.partial(_columns, "macro-f1"),
             )
         case "micro-f1":
             return Metric(
-                spec, lambda predicted, truth: metrics.f1_score(truth, predicted, average="micro"), _right_answers
+                spec,
+                lambda predicted, truth: _scikit_learn().f1_score(truth, predicted, average="micro"),
+                _right_answers,
             )
         case "f1":
             return Metric(
                 spec,
-                lambda predicted, truth: metrics.f1_score(truth == one, predicted == one, zero_division=0.0),
+                lambda predicted, truth: _scikit_learn().f1_score(truth == one, predicted == one, zero_division=0.0),
                 lambda predicted, truth: _decisions(predicted == one, truth == one),
             )
         case "mcc":
             return Metric(
                 spec,
-                lambda predicted, truth: metrics.matthews_corrcoef(truth, predicted),
+                lambda predicted, truth: _scikit_learn().matthews_corrcoef(truth, predicted),
                 functools.partial(_columns, "mcc"),
             )
         case "roc-auc":
@@ -100,14 +116,16 @@ def of_classes(spec: MetricSpec, labels: Sequence[str]) -> Metric:
                 from_shares=True,
             )
         case "accuracy":
-            return Metric(spec, lambda predicted, truth: metrics.accuracy_score(truth, predicted), _right_answers)
+            return Metric(
+                spec, lambda predicted, truth: _scikit_learn().accuracy_score(truth, predicted), _right_answers
+            )
     raise SpecError(f"task.metric: {spec.name} does not score classes")
 
 
 def _area(shares: NDArray[np.float32], truth: Rows, classes: Sequence[int]) -> float:
     """Of each class against the rest, a mean over those that some rows have and some have not."""
     areas = [
-        metrics.roc_auc_score(truth == label, shares[:, label])
+        _scikit_learn().roc_auc_score(truth == label, shares[:, label])
         for label in classes
         if 0 < (truth == label).sum() < len(truth)
     ]
@@ -173,7 +191,9 @@ def of_decisions(spec: MetricSpec) -> Metric:
         if not known.any():
             return 1.0
         average = averages[spec.name]
-        return float(metrics.f1_score(truth[:, known] > 0, predicted[:, known], average=average, zero_division=0.0))
+        return float(
+            _scikit_learn().f1_score(truth[:, known] > 0, predicted[:, known], average=average, zero_division=0.0)
+        )
 
     def by_label(predicted: Any, truth: Any) -> RowScores:
         return _columns("label-macro-f1", predicted, truth > 0)
@@ -198,9 +218,9 @@ def of_ranks(spec: MetricSpec) -> Metric:
 def of_amounts(spec: MetricSpec) -> Metric:
     """Of predicted amounts [rows] beside the true ones."""
     scorings: dict[str, Scoring] = {
-        "spearman": lambda predicted, truth: stats.spearmanr(predicted, truth).statistic,
-        "pearson": lambda predicted, truth: stats.pearsonr(predicted, truth).statistic,
-        "rmse": lambda predicted, truth: metrics.root_mean_squared_error(truth, predicted),
+        "spearman": lambda predicted, truth: _scipy().spearmanr(predicted, truth).statistic,
+        "pearson": lambda predicted, truth: _scipy().pearsonr(predicted, truth).statistic,
+        "rmse": lambda predicted, truth: _scikit_learn().root_mean_squared_error(truth, predicted),
     }
     if spec.name not in scorings:
         raise SpecError(f"task.metric: {spec.name} does not score amounts")
