@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import re
 import signal
 import subprocess
 import sys
@@ -137,6 +138,8 @@ def test_its_front_is_shown_as_any_study_s(study: autocompress.Study, tmp_path: 
     page = (tmp_path / "front.html").read_text()
     assert ">loss<" in page
     assert "<svg" in page
+    assert re.search(r'class="key baseline">baseline, uncompressed<', page), "it was evaluated as all others were"
+    assert "before training" not in page
     assert {"loss", "at.narrow/hidden.1/width"} <= set(study.to_pandas().columns)
     assert (front.to_json()["members"][0]["state"], front.to_json()["members"][0]["verified"]) == ("measured", False)
 

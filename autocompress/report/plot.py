@@ -165,7 +165,7 @@ def _front(
 def _dots(report: FrontReport, x: str, y: str) -> list[Dot]:
     dots = []
     if report.baseline and {x, y} <= report.baseline.metrics.keys():
-        kind: Kind = "baseline" if report.baseline.measured else "estimate"
+        kind: Kind = "baseline" if report.baseline.measured or report.own else "estimate"
         dots.append(_dot(report.baseline.metrics, x, y, kind, "baseline", knee=False, of=BASELINE))
     for member in report.members:
         if {x, y} <= member.metrics.keys():

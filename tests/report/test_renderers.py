@@ -123,7 +123,7 @@ def test_the_page_tells_what_the_steps_of_verified_members_did(store: Store, tmp
             assert step[0][0] in printed(as_steps(front.steps[one.digest]))
     assert '<th scope="col">took</th>' in page
     assert "do not add up" in page
-    assert "<h2>Steps</h2>" not in page_text(front_report(store, "quickstart")), "nobody asked for them"
+    assert "<h2>What each step" not in page_text(front_report(store, "quickstart")), "nobody asked for them"
 
 
 def test_a_narrow_terminal_gets_fewer_columns_and_whole_words(store: Store) -> None:
