@@ -41,7 +41,6 @@ def test_what_it_keeps_is_of_one_run_without_errors_and_names_no_place_of_a_mach
 
 
 @pytest.mark.slow
-@pytest.mark.long
 def test_a_fresh_kernel_puts_out_what_it_shows(kept: Any, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.syspath_prepend(str(ROOT / "studies" / "benchmarks"))
     monkeypatch.setenv("PYTHONPATH", str(ROOT))
