@@ -12,7 +12,7 @@ from pathlib import Path
 
 import pytest
 
-from autocompress.config.names import FOLDERS
+from autocompress.core.names import FOLDERS
 
 ROOT = Path(__file__).parents[1]
 

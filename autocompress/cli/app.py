@@ -32,7 +32,7 @@ from autocompress.cli import (
     studies,
     trials,
 )
-from autocompress.cli.options import narrated
+from autocompress.cli.lazy import LazyCommand, LazyGroup
 from autocompress.cli.session import session_of
 from autocompress.core.versions import with_python
 
@@ -86,10 +86,23 @@ _COMMANDS: Final[tuple[Callable[..., None], ...]] = (
 @functools.cache
 def command() -> Any:
     """The whole command line, as a click command."""
-    return typer.main.get_command(_app())
+    program = typer.main.get_command(_app())
+    assert isinstance(program, LazyGroup), "it has commands"
+    for function in _COMMANDS:
+        program.add_command(_lazy(function))
+    program.add_command(LazyCommand("list", studies.studies, help="The same as `studies`."))
+    database_commands = LazyGroup(name="db", help="The study database.", no_args_is_help=True, rich_markup_mode=None)
+    database_commands.add_command(_lazy(database.upgrade))
+    program.add_command(database_commands)
+    return program
+
+
+def _lazy(function: Callable[..., None]) -> LazyCommand:
+    return LazyCommand(function.__name__.replace("_", "-"), function)
 
 
 def _app() -> typer.Typer:
+    """The program without its commands."""
     app = typer.Typer(
         name="autocompress",
         help="Search smaller, faster versions of a transformer for your device, and verify what you get.",
@@ -99,13 +112,7 @@ def _app() -> typer.Typer:
         pretty_exceptions_enable=False,
         context_settings={"help_option_names": ["-h", "--help"], "max_content_width": 120},
     )
-    app.callback()(_root)
-    for function in _COMMANDS:
-        app.command()(narrated(function))
-    app.command("list", help="The same as `studies`.")(narrated(studies.studies))
-    sub = typer.Typer(help="The study database.", no_args_is_help=True, rich_markup_mode=None)
-    sub.command()(narrated(database.upgrade))
-    app.add_typer(sub, name="db")
+    app.callback(cls=LazyGroup)(_root)
     return app
 
 

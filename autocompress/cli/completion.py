@@ -11,14 +11,9 @@ _CANDIDATES_SHOWN: Final = 50
 
 def stored_studies(context: typer.Context, incomplete: str) -> list[str]:
     """Names of studies."""
-    from autocompress.errors import AutocompressError
-    from autocompress.store import Store
+    from autocompress.cli.stored_names import studies
 
-    try:
-        with Store.open(context.params.get("storage"), create=False) as store:
-            return [study.name for study in store.studies() if study.name.startswith(incomplete)]
-    except AutocompressError:
-        return []
+    return [name for name in studies(context.params.get("storage")) if name.startswith(incomplete)]
 
 
 def stored_candidates(context: typer.Context, incomplete: str) -> list[tuple[str, str]]:
@@ -41,7 +36,7 @@ def studies_or_candidates(context: typer.Context, incomplete: str) -> list[str] 
 
 
 def named_devices(incomplete: str) -> list[str]:
-    from autocompress.config import named
+    from autocompress.core.names import named
 
     return [name for name in ("host", *named("device")) if name.startswith(incomplete)]
 
@@ -70,24 +65,12 @@ def _named_study(context: typer.Context) -> str:
 def _candidates(
     context: typer.Context, study: str, incomplete: str, *, verified: bool = False
 ) -> list[tuple[str, str]]:
-    from autocompress.errors import AutocompressError
-    from autocompress.store import Store
+    from autocompress.cli.stored_names import candidates
 
-    try:
-        with Store.open(context.params.get("storage"), create=False) as store:
-            states = {one.candidate.number: one.state for one in store.finalists(study)}
-            records = store.records(study)
-    except AutocompressError:
-        return []
-    found = sorted(
-        (one.candidate for one in records), key=lambda one: (states.get(one.number) != "verified", one.number)
-    )
-    if verified:
-        found = [one for one in found if states.get(one.number) == "verified"]
-    told = {one.number: states.get(one.number, "of the search") for one in found if not one.policy.is_baseline}
+    found = [one for one in candidates(context.params.get("storage"), study) if one.state == "verified" or not verified]
     by_number = [one for one in found if str(one.number).startswith(incomplete)][:_CANDIDATES_SHOWN]
     by_digest = [one for one in found if one.digest.startswith(incomplete)][:_CANDIDATES_SHOWN]
     return [
-        *((str(one.number), f"candidate {one.digest[:8]}, {told.get(one.number, 'baseline')}") for one in by_number),
-        *((one.digest[:8], f"candidate {one.number}, {told.get(one.number, 'baseline')}") for one in by_digest),
+        *((str(one.number), f"candidate {one.digest[:8]}, {one.told}") for one in by_number),
+        *((one.digest[:8], f"candidate {one.number}, {one.told}") for one in by_digest),
     ]

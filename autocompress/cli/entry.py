@@ -9,7 +9,7 @@ import os
 import sys
 import tempfile
 import traceback
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from typing import TYPE_CHECKING
 
 from autocompress.cli.command_line import hide_secrets
@@ -27,6 +27,8 @@ UNEXPECTED = 1
 INTERRUPTED = Interrupted.exit_code
 _UNPRINTED = (errno.ENOSPC, errno.EDQUOT, errno.EIO, errno.EBADF)
 """What a write to stdout ends with; whoever writes files names them."""
+_COMPLETING = "_AUTOCOMPRESS_COMPLETE"
+"""Set by the shell that asks what to offer."""
 _STOPPED = "stopped before anything was done. Run it again."
 _QUIET = {
     "HF_HUB_DISABLE_PROGRESS_BARS": "1",
@@ -71,7 +73,8 @@ def _ended(session: Session, arguments: Sequence[str] | None, secrets: set[str])
     from autocompress.cli.app import command
 
     try:
-        command().main(arguments, prog_name="autocompress", obj=session)
+        with _plain_offers():
+            command().main(arguments, prog_name="autocompress", obj=session)
     except SystemExit as ended:  # typer's way out, after success, a usage error (2), Ctrl-C (130) or `| head` (1)
         code = ended.code if isinstance(ended.code, int) else int(bool(ended.code))
         if code == INTERRUPTED and not session.warned:  # before the command began
@@ -90,6 +93,23 @@ def _ended(session: Session, arguments: Sequence[str] | None, secrets: set[str])
             return _known(session, missing)
         return _unexpected(session, error, secrets)
     return 0
+
+
+@contextlib.contextmanager
+def _plain_offers() -> Iterator[None]:
+    """While the shell asks how a line may go on, rich is not to be found. Typer would load it, for longer than all the
+    rest takes, to take its markup out of help texts; ours have none, and `[default: 1]` is to stay."""
+    if _COMPLETING not in os.environ:
+        yield
+        return
+    before = sys.modules.get("rich")
+    sys.modules["rich"] = None  # type: ignore[assignment] # what the import system takes for absent
+    try:
+        yield
+    finally:
+        del sys.modules["rich"]
+        if before is not None:
+            sys.modules["rich"] = before
 
 
 def _flushed(session: Session) -> int:

@@ -64,7 +64,8 @@ def schema(
 
     Of the files that you write, or of the documents that commands print with --json (docs/json.md).
     """
-    from autocompress.config import json_schema, names
+    from autocompress.config import json_schema
+    from autocompress.core import names
     from autocompress.errors import SpecError, did_you_mean
 
     kinds: tuple[Kind, ...] = get_args(names.Kind)

@@ -4,7 +4,6 @@ from autocompress.config.checking import check_file, is_study
 from autocompress.config.devices import device_from_json, device_to_json, dump_device, load_device
 from autocompress.config.differences import diff_specs
 from autocompress.config.limits import beyond_limits
-from autocompress.config.names import HOST, Kind, locate, named
 from autocompress.config.own import own_space, own_spec_of, own_spec_to_json
 from autocompress.config.schemas import json_schema
 from autocompress.config.spaces import load_space, space_to_json
@@ -18,6 +17,8 @@ from autocompress.config.studies import (
 )
 from autocompress.config.threads import threads_of, too_many_threads
 from autocompress.config.writing import commented_yaml, flow_mapping, merged, set_values
+from autocompress.core.device import HOST
+from autocompress.core.names import Kind, locate, named
 
 __all__ = [
     "HOST",

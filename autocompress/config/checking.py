@@ -8,11 +8,11 @@ from pathlib import Path
 
 from autocompress.config.devices import device_of
 from autocompress.config.document import Document, read_document
-from autocompress.config.names import Kind
 from autocompress.config.problems import Problems
 from autocompress.config.spaces import space_of
 from autocompress.config.studies import study_of
 from autocompress.core.device import DeviceProfile
+from autocompress.core.names import Kind
 from autocompress.core.ports import Operator
 from autocompress.core.space import SearchSpace
 from autocompress.core.spec import StudySpec

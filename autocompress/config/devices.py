@@ -9,10 +9,10 @@ from typing import Any, get_args
 import yaml
 
 from autocompress.config.document import PLAIN_SCALARS, Document, read_document
-from autocompress.config.names import locate
 from autocompress.config.problems import Problems
 from autocompress.config.validation import adapter, validated
 from autocompress.core.device import Block, DeviceProfile
+from autocompress.core.names import locate
 
 _ROWS = [
     {"block": block, "bits": 32, "size": 0, "milliseconds": 0.0, "low": 0.0, "high": 0.0} for block in get_args(Block)

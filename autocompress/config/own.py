@@ -8,12 +8,12 @@ from pathlib import Path
 from typing import Any
 
 from autocompress.config.document import Document, read_document
-from autocompress.config.names import locate
 from autocompress.config.problems import Problems
 from autocompress.config.spaces import STAND_IN as SPACE_STAND_IN
 from autocompress.config.spaces import space_of
 from autocompress.config.steps import Ruled
 from autocompress.config.validation import adapter, validated
+from autocompress.core.names import locate
 from autocompress.core.own_spec import OwnSpec
 from autocompress.core.space import SearchSpace
 from autocompress.errors import SpecError

@@ -5,12 +5,12 @@ from __future__ import annotations
 from typing import Any, Final
 
 from autocompress.config.descriptions import key_descriptions
-from autocompress.config.names import FOLDERS, Kind
 from autocompress.config.threads import ALL
 from autocompress.config.validation import adapter
 from autocompress.core.data_spec import SPLITS
 from autocompress.core.device import DeviceProfile
 from autocompress.core.metrics import METRICS
+from autocompress.core.names import FOLDERS, Kind
 from autocompress.core.scores import SCORES
 from autocompress.core.space import SearchSpace
 from autocompress.core.spec import StudySpec

@@ -16,10 +16,10 @@ from pathlib import Path
 from typing import Any
 
 from autocompress.config.document import Document, Place, read_document
-from autocompress.config.names import locate
 from autocompress.config.problems import Problems, shown
 from autocompress.config.steps import Ruled, check_steps
 from autocompress.config.validation import adapter, validated
+from autocompress.core.names import locate
 from autocompress.core.space import Choice, Integer, Knob, Real, SearchSpace, Share
 
 STAND_IN: dict[str, Any] = {"name": "x", "version": 1, "steps": [{"operator": "", "target": "*"}]}

@@ -12,7 +12,6 @@ from autocompress.config.devices import device_of
 from autocompress.config.differences import diff_specs
 from autocompress.config.document import Document, read_document
 from autocompress.config.limits import check_limits
-from autocompress.config.names import HOST, locate
 from autocompress.config.problems import Problems, shown
 from autocompress.config.shares import place_shares
 from autocompress.config.sources import place_sources
@@ -22,6 +21,8 @@ from autocompress.config.steps import check_steps
 from autocompress.config.threads import place_threads
 from autocompress.config.validation import adapter, validated
 from autocompress.core.data_spec import SPLITS
+from autocompress.core.device import HOST
+from autocompress.core.names import locate
 from autocompress.core.own_spec import is_own
 from autocompress.core.policy import canonical_json
 from autocompress.core.ports import Operator, Phase

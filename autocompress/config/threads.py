@@ -6,10 +6,10 @@ from pathlib import Path
 from typing import Any, Final
 
 from autocompress.config.devices import load_device
-from autocompress.config.names import HOST, locate
 from autocompress.config.problems import Problems, shown
 from autocompress.core.cores import usable_cores
-from autocompress.core.device import DeviceProfile
+from autocompress.core.device import HOST, DeviceProfile
+from autocompress.core.names import locate
 from autocompress.errors import NotFoundError, SpecError
 
 ALL: Final = "all"

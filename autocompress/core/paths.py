@@ -3,8 +3,13 @@
 from __future__ import annotations
 
 from pathlib import Path
+from typing import Final
 
 from autocompress.errors import SpecError
+
+STORAGE_VARIABLE: Final = "AUTOCOMPRESS_STORAGE"
+DEFAULT_STORAGE: Final = "autocompress.db"
+"""Where the study database lies, when neither `--storage` nor that variable says."""
 
 
 def expanded(text: str | Path) -> Path:

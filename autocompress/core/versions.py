@@ -5,7 +5,6 @@ from __future__ import annotations
 import platform
 from collections.abc import Mapping
 from contextlib import suppress
-from importlib import metadata
 from typing import Final
 
 PACKAGES: Final = ("autocompress", "torch", "transformers", "onnxruntime", "optuna", "ray")
@@ -24,6 +23,8 @@ def with_python() -> Mapping[str, str]:
 
 def installed(package: str) -> str | None:
     """A package's version, or None. The ONNX Runtime for GPUs stands in the place of the plain one."""
+    from importlib import metadata  # takes as long to load as half of the command line does
+
     for name in (package, "onnxruntime-gpu") if package == "onnxruntime" else (package,):
         with suppress(metadata.PackageNotFoundError):
             return metadata.version(name)

@@ -11,13 +11,11 @@ from urllib.parse import unquote, unquote_plus
 
 from sqlalchemy import URL, make_url
 
-from autocompress.core.paths import expanded
+from autocompress.core.paths import DEFAULT_STORAGE, STORAGE_VARIABLE, expanded
 from autocompress.core.secrets import MASK, secrets_in, shows_part
 from autocompress.errors import HostError, SpecError, StoreError, did_you_mean
 
-STORAGE_VARIABLE = "AUTOCOMPRESS_STORAGE"
 ARTIFACTS_VARIABLE = "AUTOCOMPRESS_ARTIFACTS"
-DEFAULT_FILE = "autocompress.db"
 
 _DRIVERS = {
     "sqlite": "sqlite+pysqlite",
@@ -49,7 +47,7 @@ def parse_address(text: str | None) -> URL:
     Raises SpecError for what is no URL, or may be read in two ways, and HostError for a kind of database that cannot be
     used here. Neither shows any of a text that may hold a password.
     """
-    text = text or os.environ.get(STORAGE_VARIABLE) or DEFAULT_FILE
+    text = text or os.environ.get(STORAGE_VARIABLE) or DEFAULT_STORAGE
     kind, _, rest = text.strip().partition("://")
     if not _ or any(character in kind for character in ":/@ "):
         return _file(text)

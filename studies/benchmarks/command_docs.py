@@ -72,6 +72,9 @@ def registry() -> Mapping[str, Any]:
         found |= (
             {f"{name} {sub}": each for sub, each in one.commands.items()} if hasattr(one, "commands") else {name: one}
         )
+    for name, one in found.items():
+        if name:
+            one.read()
     return found
 
 

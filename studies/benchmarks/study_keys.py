@@ -7,8 +7,8 @@ from collections.abc import Iterator, Mapping
 from typing import Any
 
 from autocompress.config import json_schema
-from autocompress.config.names import Kind
 from autocompress.core.metrics import METRICS
+from autocompress.core.names import Kind
 from autocompress.operators import OPERATORS
 
 _WORDS = {"string": "text", "integer": "whole number", "number": "number", "boolean": "true or false"}

@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Callable
 
 import pytest
 
+from autocompress.cli.app import command
 from autocompress.store import Store
 from tests.report import given
 
@@ -60,6 +62,56 @@ def test_two_studies_or_a_study_and_its_candidates_are_offered_to_compare(store:
     assert set(offered("compare", "")) == {"other", "quickstart"}
     assert {*names, "other"} <= set(offered("compare", "quickstart", ""))
     assert set(offered("compare", "quickstart", "2", "")) == names
+
+
+@pytest.mark.expectation(6)
+def test_every_command_and_option_is_offered(offered: Offered) -> None:
+    program = command()
+    assert offered("") == list(program.commands)
+    assert offered("db", "") == list(program.commands["db"].commands)
+    for name, one in {**program.commands, "db upgrade": program.commands["db"].commands["upgrade"]}.items():
+        options = [option for each in one.get_params(one.context_class(one)) for option in each.opts]
+        long = {option for option in options if option.startswith("--")}
+        assert long <= set(offered(*name.split(), "--")), name
+        assert "--help" in long
+
+
+@pytest.mark.expectation(6)
+def test_the_file_and_the_store_say_the_same(store: Store, offered: Offered) -> None:
+    """A URL with options is read by the store, as one of a server is."""
+    given.study(store, "other")
+    slowly = f"{store.url}?timeout=5"
+    for line in (("show", ""), ("show", "quickstart", ""), ("export", "quickstart", ""), ("show", "nothing", "")):
+        found = offered(line[0], "--storage", slowly, *line[1:])
+        assert found == offered(*line) == offered(line[0], "--storage", store.url, *line[1:])
+        assert bool(found) == (line[1:] != ("nothing", "")), line
+
+
+COMPLETE = """
+import os, sys
+from autocompress.cli import main
+for line in sys.argv[1:]:
+    os.environ |= {"COMP_WORDS": f"autocompress {line}", "COMP_CWORD": str(line.count(" ") + 1)}
+    os.environ |= {"_TYPER_COMPLETE_ARGS": f"autocompress {line}", "_TYPER_COMPLETE_FISH_ACTION": "get-args"}
+    for shell in ("bash", "zsh", "fish"):
+        os.environ["_AUTOCOMPRESS_COMPLETE"] = f"complete_{shell}"
+        assert main([]) == 0
+        print()
+    names = {name.partition(".")[0] for name, module in sys.modules.items() if module}
+    print("loaded:", line, "|", *sorted(names), file=sys.stderr)
+"""
+
+
+@pytest.mark.expectation(1, 6)
+def test_to_complete_loads_next_to_nothing(store: Store, process: Run) -> None:
+    """Within 0.3 s: each of these libraries takes about as long as all the rest."""
+    lines = ("", "pick --", "show quickstart ", "pick quickstart --minimize ", "devices x")
+    ended = process(*lines, program=COMPLETE)
+    assert {"compress", "--minimize", "latency_ms", "xeon-2core", "10"} <= set(ended.out.split()), ended.err
+    found = dict(re.findall(r"^loaded: (.*) \| (.*)$", ended.err, re.MULTILINE))
+    assert tuple(found) == lines
+    heavy = {"pydantic", "sqlalchemy", "yaml", "rich", "numpy", "torch", "transformers", "ray", "optuna"}
+    assert {line: heavy & set(names.split()) for line, names in found.items()} == dict.fromkeys(lines, set())
 
 
 @pytest.mark.expectation(6)

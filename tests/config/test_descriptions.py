@@ -5,7 +5,7 @@ from typing import Any
 import pytest
 
 from autocompress.config import json_schema
-from autocompress.config.names import FOLDERS, Kind
+from autocompress.core.names import FOLDERS, Kind
 
 
 def keys(kind: Kind) -> dict[str, dict[str, Any]]:

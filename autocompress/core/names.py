@@ -15,7 +15,6 @@ from pathlib import Path
 from typing import Literal
 
 import autocompress
-from autocompress.core.device import HOST as HOST
 from autocompress.core.paths import expanded
 from autocompress.errors import NotFoundError, did_you_mean
 
