@@ -49,6 +49,28 @@ EXIT_CODES: Final[Mapping[int, str]] = {
     130: "interrupted, `resume` goes on",
 }
 _EPILOG: Final = f"Exit codes: {' · '.join(f'{code} {what}' for code, what in EXIT_CODES.items())}."
+_NEXT: Final[Mapping[str, str]] = {
+    "run": "`autocompress pareto STUDY` shows what was found; `autocompress resume STUDY` goes on after a stop",
+    "resume": "`autocompress pareto STUDY` shows what was found",
+    "compress": "`autocompress pareto STUDY` shows the models beside it; `autocompress explain STUDY` tells why",
+    "demo": "`autocompress compress MODEL --data FILE` does the same with your own",
+    "init": "`autocompress check FILE` finds mistakes in what you change; `autocompress run FILE` launches it",
+    "check": "`autocompress run FILE` launches a study",
+    "spaces": "name one as the `space` of a study; `autocompress run FILE` launches it",
+    "profile": "name the file as the `device` of a study; `autocompress devices FILE` shows it",
+    "pareto": "`autocompress pick STUDY` takes one; `autocompress show STUDY CANDIDATE` tells of one",
+    "pick": "`autocompress verify FOLDER` checks what `--out` wrote; `autocompress explain STUDY` tells why it is so",
+    "export": "`autocompress verify FOLDER` checks it",
+    "verify": "`autocompress push FOLDER OWNER/NAME` uploads it",
+    "studies": "`autocompress pareto STUDY` shows what one found; `autocompress resume STUDY` goes on with one",
+    "trials": "`autocompress show STUDY CANDIDATE` tells of one",
+    "show": "`autocompress repro STUDY CANDIDATE` judges it again",
+    "bundle": "`autocompress measure FOLDER --json` on the device, then `autocompress import-measurements` here",
+    "measure": "`autocompress import-measurements STUDY FILE` takes over what `--json` prints",
+    "import-measurements": "`autocompress pareto STUDY` shows the front as it is now",
+    "retarget": "`autocompress resume STUDY` trains and verifies the finalists of the new study",
+}
+"""What one does behind a command, where that is not plain: told below its help."""
 _COMMANDS: Final[tuple[Callable[..., None], ...]] = (
     runs.run,
     runs.resume,
@@ -98,7 +120,8 @@ def command() -> Any:
 
 
 def _lazy(function: Callable[..., None]) -> LazyCommand:
-    return LazyCommand(function.__name__.replace("_", "-"), function)
+    name = function.__name__.replace("_", "-")
+    return LazyCommand(name, function, epilog=f"Next: {_NEXT[name]}." if name in _NEXT else "")
 
 
 def _app() -> typer.Typer:

@@ -29,24 +29,37 @@ Data = Annotated[
     str, typer.Option("--data", metavar="FILE", help="Labelled rows: a file, a folder, or OWNER/NAME on the hub.")
 ]
 Validation = Annotated[
-    str | None, typer.Option("--validation", metavar="FILE", help="Rows to compare on. [default: split off]")
+    str | None, typer.Option("--validation", metavar="FILE", help="Rows to compare candidates on. [default: split off]")
 ]
 Test = Annotated[
     str | None, typer.Option("--test", metavar="FILE", help="Rows for finished models alone. [default: split off]")
 ]
-Task = Annotated[str | None, typer.Option("--task", metavar="KIND", help="What is asked of a row. [default: guessed]")]
-Text = Annotated[str | None, typer.Option("--text", metavar="COLUMN", help="The texts. [default: guessed]")]
-Pair = Annotated[str | None, typer.Option("--pair", metavar="COLUMN", help="The second texts. [default: guessed]")]
-Label = Annotated[str | None, typer.Option("--label", metavar="COLUMN", help="The labels. [default: guessed]")]
-Minutes = Annotated[float, typer.Option("--minutes", metavar="M", help="The longest that the whole study may take.")]
+Task = Annotated[
+    str | None,
+    typer.Option("--task", metavar="KIND", help="The kind of task, as `text-classification`. [default: guessed]"),
+]
+Text = Annotated[str | None, typer.Option("--text", metavar="COLUMN", help="The column of texts. [default: guessed]")]
+Pair = Annotated[
+    str | None, typer.Option("--pair", metavar="COLUMN", help="The column of second texts. [default: guessed]")
+]
+Label = Annotated[
+    str | None, typer.Option("--label", metavar="COLUMN", help="The column of labels. [default: guessed]")
+]
+Minutes = Annotated[
+    float,
+    typer.Option(
+        "--minutes", metavar="M", help="The longest that the whole study may take. [default: 20]", show_default=False
+    ),
+]
 MaxDrop = Annotated[
     str | None,
     typer.Option(
-        "--max-drop", metavar="DROP", help="At most this far below the model: 1pt, 1% or 0.01. [default: 1pt]"
+        "--max-drop", metavar="DROP", help="At most this far below the model, as 1pt, 1% or 0.01. [default: 1pt]"
     ),
 ]
 MaxLatency = Annotated[
-    str | None, typer.Option("--max-latency", metavar="TIME", help="At most this median latency: 5ms.")
+    str | None,
+    typer.Option("--max-latency", metavar="TIME", help="At most this median latency, as 5ms. [default: no bound]"),
 ]
 Device = Annotated[
     str,
@@ -58,7 +71,8 @@ Name = Annotated[
     str | None, typer.Option("--name", metavar="NAME", help="What the study is called. [default: by data and model]")
 ]
 Set = Annotated[
-    list[str] | None, typer.Option("--set", metavar="KEY=VALUE", help="Any key of a study, as `teacher.epochs=2`.")
+    list[str] | None,
+    typer.Option("--set", metavar="KEY=VALUE", help="Any key of a study, as `teacher.epochs=2`; repeat it."),
 ]
 
 _TIME: Final = re.compile(r"(?P<number>(\d+\.?\d*|\.\d+)(e[+-]?\d+)?)\s*(?P<unit>[^\d\s.]*)", re.IGNORECASE)

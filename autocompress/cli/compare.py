@@ -24,10 +24,11 @@ def compare(
         ),
     ],
     max_quality_drop: Annotated[
-        str | None, typer.Option(metavar="SHARE", help="The best of each study loses at most this (1pt).")
+        str | None, typer.Option(metavar="SHARE", help="The most that the best of each study may lose. [default: 1pt]")
     ] = None,
     other_storage: Annotated[
-        str | None, typer.Option("--other-storage", metavar="URL", help="The database of study B, if it is another.")
+        str | None,
+        typer.Option("--other-storage", metavar="URL", help="The database of the second study. [default: the same]"),
     ] = None,
     json: Json = False,
     storage: Storage = None,

@@ -14,7 +14,9 @@ from autocompress.cli.session import session_of
 def dashboard(
     context: typer.Context,
     study: StudyName,
-    port: Annotated[int, typer.Option(min=0, max=65535, metavar="PORT", help="0: any that is free.")] = 8080,
+    port: Annotated[
+        int, typer.Option(min=0, max=65535, metavar="PORT", help="Where to serve it; 0 takes any port that is free.")
+    ] = 8080,
     storage: Storage = None,
 ) -> None:
     """Look at a study in optuna-dashboard.

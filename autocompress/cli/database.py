@@ -9,7 +9,10 @@ from autocompress.cli.session import session_of
 
 
 def upgrade(context: typer.Context, storage: Storage = None) -> None:
-    """Bring the database to this version's schema; a SQLite file is copied first."""
+    """Bring the database to this version's schema.
+
+    A SQLite file is copied first.
+    """
     from autocompress.store import Store
     from autocompress.store import upgrade as upgrade_database
 

@@ -11,7 +11,7 @@ import typer
 from autocompress.cli.beginning import drop_of, shown, tell
 from autocompress.cli.compress import check_out, run_begun, show_taken, taken
 from autocompress.cli.options import Storage
-from autocompress.cli.runs import Workers, resumable
+from autocompress.cli.runs import resumable
 from autocompress.cli.session import Session, session_of
 
 if TYPE_CHECKING:
@@ -29,7 +29,9 @@ def demo(
         Path, typer.Option("--out", metavar="FOLDER", help="A new folder for the data, the checkpoint and the model.")
     ] = Path("demo"),
     name: Annotated[str, typer.Option("--name", metavar="NAME", help="What the study is called.")] = "demo",
-    workers: Workers = 0,
+    workers: Annotated[
+        int, typer.Option(min=0, max=1024, metavar="N", help="Candidates judged at a time, 0 without Ray.")
+    ] = 0,
     storage: Storage = None,
 ) -> None:
     """See all of it in two minutes, without a network.

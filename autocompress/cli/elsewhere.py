@@ -45,7 +45,7 @@ def measure(
         int | None, typer.Option(metavar="N", help="Rounds of 3 inferences. [default: 40, within two minutes]")
     ] = None,
     out: Annotated[
-        Path | None, typer.Option("--out", metavar="FILE", help="Write the JSON document there, too.")
+        Path | None, typer.Option("--out", metavar="FILE", help="Also write the JSON document to this file.")
     ] = None,
 ) -> None:
     """Measure exported models on this machine.

@@ -29,7 +29,7 @@ def explain(
         typer.Option(
             "--text",
             metavar="SENTENCE",
-            help="Show attention in this one; of a pair, give both. [default: a validation text]",
+            help="Show attention in this text; give both of a pair. [default: a validation text]",
         ),
     ] = None,
     out: Annotated[

@@ -15,7 +15,7 @@ if TYPE_CHECKING:
 
 def check(
     context: typer.Context,
-    files: Annotated[list[Path], typer.Argument(metavar="FILE...", help="Studies, search spaces, device profiles.")],
+    files: Annotated[list[Path], typer.Argument(metavar="FILE", help="Studies, search spaces, device profiles.")],
 ) -> None:
     """Report every mistake in YAML files.
 
@@ -57,7 +57,10 @@ def _of_inputs(file: Path) -> list[str]:
 def schema(
     context: typer.Context,
     kind: Annotated[
-        str, typer.Argument(metavar="KIND", help="study, space or device; or what a command prints: front, pick, ...")
+        str,
+        typer.Argument(
+            metavar="KIND", help="study, space or device; or the name of what a command prints, as front or pick."
+        ),
     ],
 ) -> None:
     """Print the JSON Schema of a kind of file.

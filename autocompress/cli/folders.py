@@ -43,9 +43,11 @@ def push(
     context: typer.Context,
     folder: Annotated[Path, typer.Argument(metavar="FOLDER", help="A folder written by `pick --out` or `export`.")],
     repository: Annotated[
-        str, typer.Argument(metavar="OWNER/NAME", help="Of the Hugging Face hub; made if it is new.")
+        str, typer.Argument(metavar="OWNER/NAME", help="A repository on the hub; it is made if it is new.")
     ],
-    public: Annotated[bool, typer.Option("--public", help="A new repository is for everybody to see.")] = False,
+    public: Annotated[
+        bool, typer.Option("--public", help="Let everybody see a new repository. [default: private]")
+    ] = False,
     texts: Annotated[
         bool, typer.Option("--texts", help="With `check.json`: rows of your data by which others can verify it.")
     ] = False,

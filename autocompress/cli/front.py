@@ -22,8 +22,10 @@ def pareto(
     json: Json = False,
     csv: Annotated[bool, typer.Option("--csv", help="Comma-separated values on stdout.")] = False,
     markdown: Annotated[bool, typer.Option("--markdown", help="A Markdown table on stdout.")] = False,
-    png: Annotated[Path | None, typer.Option("--png", metavar="FILE", help="Write a plot.")] = None,
-    html: Annotated[Path | None, typer.Option("--html", metavar="FILE", help="Write a page with everything.")] = None,
+    png: Annotated[Path | None, typer.Option("--png", metavar="FILE", help="Also write a plot.")] = None,
+    html: Annotated[
+        Path | None, typer.Option("--html", metavar="FILE", help="Also write a page with everything.")
+    ] = None,
     storage: Storage = None,
 ) -> None:
     """Show the Pareto front of a study.
@@ -63,28 +65,35 @@ def pick(
     context: typer.Context,
     study: StudyName,
     max_latency_ms: Annotated[float | None, typer.Option(metavar="MS", help="At most this median latency.")] = None,
-    min_quality: Annotated[str | None, typer.Option(metavar="SHARE", help="At least this: 94% or 0.94.")] = None,
+    min_quality: Annotated[
+        str | None, typer.Option(metavar="SHARE", help="At least this score, as 94% or 0.94.")
+    ] = None,
     max_quality_drop: Annotated[
-        str | None, typer.Option(metavar="SHARE", help="At most this far below the baseline: 1%, 1pt or 0.01.")
+        str | None, typer.Option(metavar="SHARE", help="At most this far below the baseline, as 1%, 1pt or 0.01.")
     ] = None,
     max_size_mb: Annotated[float | None, typer.Option(metavar="MB", help="At most this size on disk.")] = None,
-    max_energy_mj: Annotated[float | None, typer.Option(metavar="MJ", help="At most these mJ an inference.")] = None,
-    min_throughput: Annotated[float | None, typer.Option(metavar="RATE", help="At least so many a second.")] = None,
+    max_energy_mj: Annotated[float | None, typer.Option(metavar="MJ", help="At most this energy an inference.")] = None,
+    min_throughput: Annotated[
+        float | None, typer.Option(metavar="RATE", help="At least so many inputs a second.")
+    ] = None,
     max_memory_mib: Annotated[float | None, typer.Option(metavar="MIB", help="At most this peak memory.")] = None,
     sure: Annotated[
         bool,
-        typer.Option("--sure", help="The drop must be within its bound by its own 95 % interval."),
+        typer.Option("--sure", help="The whole 95 % interval of the drop must be within its bound."),
     ] = False,
     as_seen: Annotated[
-        bool, typer.Option("--as-seen", help="The drop as validation data show it, which flatters whoever is chosen.")
+        bool,
+        typer.Option("--as-seen", help="Judge the drop on validation data alone, which flatters whoever is chosen."),
     ] = False,
     minimize: Annotated[
-        str | None, typer.Option(metavar="METRIC", help="Take the lowest, e.g. latency_ms.", autocompletion=minimized)
+        str | None,
+        typer.Option(metavar="METRIC", help="Take the one with the lowest, as latency_ms.", autocompletion=minimized),
     ] = None,
     maximize: Annotated[
-        str | None, typer.Option(metavar="METRIC", help="Take the highest, e.g. quality.", autocompletion=maximized)
+        str | None,
+        typer.Option(metavar="METRIC", help="Take the one with the highest, as quality.", autocompletion=maximized),
     ] = None,
-    knee: Annotated[bool, typer.Option("--knee", help="Take the knee of the front (the default).")] = False,
+    knee: Annotated[bool, typer.Option("--knee", help="Take the knee of the front. [default: this rule]")] = False,
     candidate: Annotated[
         str | None,
         typer.Option(
@@ -98,7 +107,9 @@ def pick(
         bool,
         typer.Option("--cascade/--no-cascade", help="Two models as one: a small one hands on what it is unsure of."),
     ] = False,
-    out: Annotated[Path | None, typer.Option(metavar="FOLDER", help="Export the model to this folder.")] = None,
+    out: Annotated[
+        Path | None, typer.Option(metavar="FOLDER", help="Export the model to this folder. [default: nowhere]")
+    ] = None,
     force: Force = False,
     json: Json = False,
     storage: Storage = None,

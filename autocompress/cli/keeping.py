@@ -26,7 +26,7 @@ def rm(
     yes: Yes = False,
     keep_files: Annotated[bool, typer.Option("--keep-files", help="Forget it, and leave its files.")] = False,
     takeover: Annotated[
-        bool, typer.Option("--takeover", help="Also while a process runs it that cannot be reached.")
+        bool, typer.Option("--takeover", help="Remove it although a process holds it that cannot be reached.")
     ] = False,
     storage: Storage = None,
 ) -> None:

@@ -39,7 +39,7 @@ Out = Annotated[Path, typer.Option("--out", metavar="FOLDER", help="The folder t
 Force = Annotated[
     bool,
     typer.Option(
-        "--force", help="Taken for scripts of before: an earlier export is replaced without it, anything else never."
+        "--force", help="Kept for older scripts: an earlier export is replaced without it, anything else never."
     ),
 ]
 
@@ -61,7 +61,9 @@ def reference(candidate: str) -> int | str:
 
 
 Quiet = Annotated[bool, typer.Option("--quiet", "-q", help="Errors and results only.")]
-Verbose = Annotated[int, typer.Option("--verbose", "-v", count=True, show_default=False, help="Say more; -vv all.")]
+Verbose = Annotated[
+    int, typer.Option("--verbose", "-v", count=True, show_default=False, help="Say more; -vv says all.")
+]
 Debug = Annotated[bool, typer.Option("--debug", help="Show the traceback of an error.")]
 
 

@@ -19,12 +19,13 @@ FIT_SCHEMA: Final = "autocompress.fit/1"
 
 _QUICK_LENGTHS: Final = (32, 128)
 _LENGTHS: Final = (32, 64, 128, 256)
+_LONG: Final = ", ".join(map(str, _LENGTHS))
 
 
 def profile(
     context: typer.Context,
     file: Annotated[
-        Path | None, typer.Argument(metavar="[FILE]", help="With --validate a profile, with --fit a CSV.")
+        Path | None, typer.Argument(metavar="FILE", help="With --validate a profile, with --fit a CSV.")
     ] = None,
     out: Annotated[
         Path | None, typer.Option(metavar="FILE", help="The profile to write. [default: my-device.yaml]")
@@ -39,20 +40,26 @@ def profile(
         bool, typer.Option("--fit", help="Fit the latencies of FILE, a CSV of features, and print the error.")
     ] = False,
     target: Annotated[
-        list[str] | None, typer.Option(metavar="COLUMN", help="A latency column of the CSV; several are added.")
+        list[str] | None,
+        typer.Option(metavar="COLUMN", help="A latency column of the CSV; repeat it, and they are added."),
     ] = None,
-    drop: Annotated[list[str] | None, typer.Option(metavar="COLUMN", help="A column of the CSV to leave out.")] = None,
+    drop: Annotated[
+        list[str] | None, typer.Option(metavar="COLUMN", help="A column of the CSV to leave out; repeat it.")
+    ] = None,
     length: Annotated[
-        list[int] | None, typer.Option(min=1, max=2**15, metavar="N", help="Tokens a sequence; may be repeated.")
+        list[int] | None,
+        typer.Option(min=1, max=2**15, metavar="N", help=f"Tokens a sequence; repeat it. [default: {_LONG}]"),
     ] = None,
     batch: Annotated[
-        list[int] | None, typer.Option(min=1, max=2**15, metavar="N", help="Sequences at a time; repeat it.")
+        list[int] | None,
+        typer.Option(min=1, max=2**15, metavar="N", help="Sequences at a time; repeat it. [default: 1]"),
     ] = None,
     threads: Annotated[
-        list[str] | None, typer.Option(metavar="N", help="Threads of the runtime, or all; may be repeated.")
+        list[str] | None, typer.Option(metavar="N", help="Threads of the runtime, or all; repeat it. [default: 1]")
     ] = None,
     runtime: Annotated[
-        list[str] | None, typer.Option(metavar="NAME", help="A runtime to measure, e.g. openvino; repeat it.")
+        list[str] | None,
+        typer.Option(metavar="NAME", help="A runtime to measure, as openvino; repeat it. [default: onnxruntime]"),
     ] = None,
     hidden: Annotated[int, typer.Option(min=8, max=2**15, metavar="N", help="Hidden size of the models.")] = 384,
     heads: Annotated[int, typer.Option(min=1, max=1024, metavar="N", help="Most heads of a layer.")] = 12,
@@ -70,7 +77,7 @@ def profile(
     ] = False,
     attention: Annotated[
         list[str] | None,
-        typer.Option(metavar="FORM", help="Attention of a form too, e.g. 'local, window 64, 1 global'; repeat it."),
+        typer.Option(metavar="FORM", help="Attention of a form too, as 'local, window 64, 1 global'; repeat it."),
     ] = None,
     force: Annotated[bool, typer.Option("--force", help="Replace the profile that is there.")] = False,
     json: Json = False,

@@ -19,16 +19,18 @@ def retarget(
     device: Annotated[
         str,
         typer.Option(
-            metavar="DEVICE", help="A hardware profile: its name, its file, or host.", autocompletion=named_devices
+            metavar="DEVICE", help="A hardware profile: its name, its file, or `host`.", autocompletion=named_devices
         ),
     ],
     name: Annotated[
-        str | None, typer.Option(metavar="NAME", help="Name of the new study. [default: STUDY-DEVICE]")
+        str | None, typer.Option(metavar="NAME", help="The name of the new study. [default: STUDY-DEVICE]")
     ] = None,
     max_latency_ms: Annotated[float | None, typer.Option(metavar="MS", help="At most this latency there.")] = None,
     max_energy_mj: Annotated[float | None, typer.Option(metavar="MJ", help="At most this energy an inference.")] = None,
     max_size_mb: Annotated[float | None, typer.Option(metavar="MB", help="At most this size on disk.")] = None,
-    min_quality: Annotated[str | None, typer.Option(metavar="SHARE", help="At least this: 94% or 0.94.")] = None,
+    min_quality: Annotated[
+        str | None, typer.Option(metavar="SHARE", help="At least this score, as 94% or 0.94.")
+    ] = None,
     json: Json = False,
     storage: Storage = None,
 ) -> None:

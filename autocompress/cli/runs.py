@@ -38,7 +38,7 @@ Log = Annotated[
     typer.Option(
         "--log",
         metavar="LOGGER",
-        help="Keep it beside other runs too: tensorboard:FOLDER, mlflow:URI, wandb:PROJECT. May be given again.",
+        help="Show it beside other runs, in tensorboard:FOLDER, mlflow:URI or wandb:PROJECT; repeat it.",
     ),
 ]
 
@@ -46,15 +46,19 @@ Log = Annotated[
 def run(
     context: typer.Context,
     spec: Annotated[str, typer.Argument(metavar="SPEC", help="A study's YAML file, or the name of one.")],
-    name: Annotated[str | None, typer.Option(metavar="NAME", help="Store it under another name.")] = None,
-    trials: Annotated[int | None, typer.Option(metavar="N", help="Judge so many candidates instead.")] = None,
-    minutes: Annotated[float | None, typer.Option(metavar="M", help="Take so long for the whole study.")] = None,
-    search_minutes: Annotated[float | None, typer.Option(metavar="M", help="Search so long instead.")] = None,
+    name: Annotated[
+        str | None, typer.Option(metavar="NAME", help="The name to store it under. [default: the file's]")
+    ] = None,
+    trials: Annotated[int | None, typer.Option(metavar="N", help="Candidates to judge. [default: the file's]")] = None,
+    minutes: Annotated[
+        float | None, typer.Option(metavar="M", help="The longest that the whole study may take. [default: the file's]")
+    ] = None,
+    search_minutes: Annotated[
+        float | None, typer.Option(metavar="M", help="The longest that its search may take. [default: the file's]")
+    ] = None,
     fork: Annotated[
         str | None,
-        typer.Option(
-            metavar="STUDY", help="Take over from this study what still holds.", autocompletion=stored_studies
-        ),
+        typer.Option(metavar="STUDY", help="Take over what still holds of this study.", autocompletion=stored_studies),
     ] = None,
     workers: Workers = None,
     ray_address: RayAddress = None,
@@ -65,10 +69,12 @@ def run(
 ) -> None:
     """Launch the search of a study.
 
-    Candidates are searched; the best are trained, exported and verified. With --fork what another study judged with
-    the same teacher, data and elastic model, and this space has, is not judged again; what else of that study's front
-    this space has is proposed first. An elastic model is trained for one space and its bounds: where these changed,
-    only candidates from which nothing is cut keep their scores, or all where the study has no elastic model.
+    Candidates are searched; the best are trained, exported and verified. All is stored on the way.
+
+    With --fork, what another study judged with the same teacher, data and elastic model is not judged again where this
+    space has it, and the rest of that study's front is proposed first. An elastic model is trained for one space and
+    its bounds: where these changed, only candidates that cut nothing keep their scores, or all where the study has no
+    elastic model.
     """
     from autocompress import config
     from autocompress.config.document import read_document
@@ -119,15 +125,27 @@ def resume(
     study: StudyName,
     workers: Workers = None,
     ray_address: RayAddress = None,
-    trials: Annotated[int | None, typer.Option(min=1, metavar="N", help="Judge so many candidates in all.")] = None,
-    minutes: Annotated[float | None, typer.Option(metavar="M", help="Take so long for the whole study.")] = None,
-    search_minutes: Annotated[float | None, typer.Option(metavar="M", help="Search so long in all.")] = None,
-    finalists: Annotated[int | None, typer.Option(min=1, metavar="N", help="Train so many of them in all.")] = None,
+    trials: Annotated[
+        int | None, typer.Option(min=1, metavar="N", help="Candidates to judge in all. [default: as before]")
+    ] = None,
+    minutes: Annotated[
+        float | None, typer.Option(metavar="M", help="The longest that the whole study may take. [default: as before]")
+    ] = None,
+    search_minutes: Annotated[
+        float | None,
+        typer.Option(metavar="M", help="The longest that its search may take in all. [default: as before]"),
+    ] = None,
+    finalists: Annotated[
+        int | None, typer.Option(min=1, metavar="N", help="Candidates to train and verify in all. [default: as before]")
+    ] = None,
     takeover: Annotated[
-        bool, typer.Option("--takeover", help="Take it from a process that runs it and cannot be reached.")
+        bool, typer.Option("--takeover", help="Go on with it although a process holds it that cannot be reached.")
     ] = False,
     here: Annotated[
-        bool, typer.Option("--here", help="Its device is this machine from now on: measure it, keep all qualities.")
+        bool,
+        typer.Option(
+            "--here", help="This machine is its device from now on: costs are measured anew, scores are kept."
+        ),
     ] = False,
     log: Log = None,
     json: Json = False,
@@ -135,8 +153,8 @@ def resume(
 ) -> None:
     """Go on with a study after anything.
 
-    After Ctrl-C, a crash or a restart: what was finished is kept, what was running is run again. With more trials,
-    minutes or finalists than before, also with one that is finished.
+    After Ctrl-C, a crash or a restart: what was finished is kept, what was running is run again. A study that is
+    complete goes on with more trials, minutes or finalists than it had.
     """
     from autocompress.cli.live import watching
     from autocompress.store import Store

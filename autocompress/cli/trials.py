@@ -25,11 +25,16 @@ STATES: Final = ("evaluated", "infeasible", "failed", "unfinished")
 def trials(
     context: typer.Context,
     study: StudyName,
-    state: Annotated[str | None, typer.Option(metavar="STATE", help=f"Only these: {', '.join(STATES)}.")] = None,
+    state: Annotated[
+        str | None, typer.Option(metavar="STATE", help=f"Only those that are {', '.join(STATES)}. [default: all]")
+    ] = None,
     json: Json = False,
     csv: Annotated[bool, typer.Option("--csv", help="Comma-separated values on stdout.")] = False,
     parquet: Annotated[
-        Path | None, typer.Option("--parquet", metavar="FILE", help="All of them as in `study.to_pandas()`.")
+        Path | None,
+        typer.Option(
+            "--parquet", metavar="FILE", help="Also write all of them, with the columns of `study.to_pandas()`."
+        ),
     ] = None,
     storage: Storage = None,
 ) -> None:

@@ -298,14 +298,6 @@ def test_a_file_is_what_its_suffix_says_or_is_refused(
     assert not (folder / file).exists()
 
 
-def test_the_first_line_of_every_help_is_whole(run: Run, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setenv("COLUMNS", "80")
-    out = run("--help").out
-    assert "..." not in out.partition("Commands:")[2]
-    for command in ("run", "pareto", "pick", "explain", "retarget", "profile"):
-        assert max(map(len, run(command, "--help").out.splitlines())) <= 80
-
-
 @pytest.mark.expectation(19)
 def test_the_baseline_is_called_so(store: Store, run: Run) -> None:
     ended = run("show", "quickstart", "0")
