@@ -44,11 +44,19 @@ def test_a_csv_with_odd_columns_ends_in_a_folder_that_answers_and_the_same_comma
     text, label = rows[0]["text"], rows[0]["label"]
     assert autocompress.load(tmp_path / "small")([text])[0].label == label
 
-    again = command(tmp_path, *[one if one != "5%" else "2%" for one in asked], "--ray-address", "10.0.0.1:6379")
+    again = command(
+        tmp_path,
+        *[one if one != "5%" else "2%" for one in asked],
+        "--ray-address",
+        "10.0.0.1:6379",
+        "--log",
+        "tensorboard:runs",
+    )
     assert again.returncode == 8, again.stderr
     assert "study 'my-data-model' is complete already: nothing is run again" in again.stderr
     assert "not sure (90 %) to keep accuracy drop <= 0.02. This is the fastest" in " ".join(again.stdout.split())
     assert "verified in small:" in again.stdout
+    assert list((tmp_path / "runs" / "my-data-model").iterdir()), "a study that is complete is told to a logger too"
     with Store.open(str(tmp_path / "autocompress.db")) as store:
         assert [study.name for study in store.studies()] == ["my-data-model"]
 

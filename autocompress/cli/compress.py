@@ -28,10 +28,13 @@ from autocompress.cli.beginning import (
     tell,
 )
 from autocompress.cli.options import Json, Storage
-from autocompress.cli.runs import RayAddress, Workers, resumable
+from autocompress.cli.runs import Log, RayAddress, Workers, resumable
 from autocompress.cli.session import Session, session_of
 
 if TYPE_CHECKING:
+    from collections.abc import Sequence
+
+    from autocompress.core.ports import Logger
     from autocompress.exported.folder_check import FolderReport
     from autocompress.report import PickBounds, Settled
     from autocompress.study.beginning import Begun
@@ -61,6 +64,7 @@ def compress(
     settings: Set = None,
     workers: Workers = None,
     ray_address: RayAddress = None,
+    log: Log = None,
     json: Json = False,
     storage: Storage = None,
 ) -> None:
@@ -73,11 +77,13 @@ def compress(
     Where no model is sure to keep it, the fastest that is expected to is exported, or else the one that loses least,
     which is said; if you gave the bound, the exit code is 8 then.
     """
+    from autocompress.loggers import named
     from autocompress.report import PickBounds
     from autocompress.study.beginning import begin
 
     session = session_of(context)
     check_out(out, storage)
+    loggers = [named(one) for one in log or ()]
     asked = asked_of(
         model=model,
         data=data,
@@ -96,7 +102,7 @@ def compress(
     tell(session, begun.reasons)
     session.say(f"{'study':<12}  {begun.spec.name}: kept in the database; the same command goes on with it")
     with resumable(session, begun.spec.name, storage=storage):
-        run_begun(session, begun, storage=storage, workers=workers, ray_address=ray_address)
+        run_begun(session, begun, storage=storage, workers=workers, ray_address=ray_address, loggers=loggers)
         bounds = PickBounds(max_quality_drop=drop, max_latency_ms=asked.max_latency_ms)
         settled, report = taken(session, begun.spec.name, bounds, out, storage)
     if json:
@@ -118,9 +124,16 @@ def check_out(out: Path, storage: str | None) -> None:
 
 
 def run_begun(
-    session: Session, begun: Begun, *, storage: str | None, workers: int | None, ray_address: str | None
+    session: Session,
+    begun: Begun,
+    *,
+    storage: str | None,
+    workers: int | None,
+    ray_address: str | None,
+    loggers: Sequence[Logger] = (),
 ) -> None:
-    """A new study, or the stored one of the same settings: it goes on, and is at its end where it was."""
+    """A new study, or the stored one of the same settings: it goes on, and is at its end where it was. The
+    `loggers` are told of that too."""
     from autocompress.cli.live import watching
     from autocompress.store import Store
     from autocompress.study import study as studies
@@ -130,18 +143,30 @@ def run_begun(
         alike = stored_alike(store, begun.spec)
     if alike == "complete":
         session.say(f"study {begun.spec.name!r} is complete already: nothing is run again")
-        return
-    if alike:
+        if not loggers:
+            return
+    elif alike:
         session.say(f"study {begun.spec.name!r} is there already ({alike}): going on with it")
     with watching(session) as observer:
         if alike:
             studies.resume(
-                begun.spec.name, storage=storage, workers=workers, ray_address=ray_address, observer=observer
+                begun.spec.name,
+                storage=storage,
+                workers=workers,
+                ray_address=ray_address,
+                observer=observer,
+                loggers=loggers,
             ).close()
             return
         given = {"command": "compress", "study": dict(begun.tree)}
         studies.run(
-            begun.spec, storage=storage, workers=workers, ray_address=ray_address, observer=observer, given=given
+            begun.spec,
+            storage=storage,
+            workers=workers,
+            ray_address=ray_address,
+            observer=observer,
+            given=given,
+            loggers=loggers,
         ).close()
 
 
