@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Final, Literal
 
@@ -15,6 +15,8 @@ from rich.text import Text
 _BETWEEN: Final = 3
 """Columns of the terminal between two of a table."""
 _EDGES: Final = 2
+ROOMY: Final = 100
+"""Columns of a terminal that may have room for intervals beside their values."""
 
 Cell = str | Text
 
@@ -67,6 +69,10 @@ class Fitted:
             table.add_row(*(row.cells[place] for place in shown), style=row.style, end_section=row.ends_section)
         yield table
 
+    def fits(self, width: int) -> bool:
+        """Whether every column has all the room that it needs."""
+        return sum(self._widths().values()) + _BETWEEN * (len(self.columns) - 1) + _EDGES <= width
+
     def shown(self, width: int) -> list[int]:
         """The places of the columns that there is room for; those of one rank go together."""
         widths = self._widths()
@@ -85,6 +91,13 @@ class Fitted:
             longest = max(_width(cell) for cell in cells)
             found[place] = min(longest, column.least) if column.folds or column.cut else longest
         return found
+
+
+def with_gaps(made: Callable[[str], Fitted], width: int) -> Fitted:
+    """A table `made` with intervals beside their values (a gap of one space) where there is room for that, and below
+    them (a new line) elsewhere: rich would cut the last columns away."""
+    beside = made(" ")
+    return beside if width >= ROOMY and beside.fits(width) else made("\n")
 
 
 def _width(cell: Cell) -> int:

@@ -13,7 +13,7 @@ from autocompress.core.metrics import Direction
 from autocompress.report.cascade_picking import PickedCascade
 from autocompress.report.cascade_section import ABOUT, as_fitted
 from autocompress.report.front import Baseline, FrontReport, Member, Metrics, Relative
-from autocompress.report.layout import Cell, Column, Fitted, Row
+from autocompress.report.layout import ROOMY, Cell, Column, Fitted, Row, with_gaps
 from autocompress.report.notes import notes
 from autocompress.report.own_table import own_table
 from autocompress.report.picking import Picked
@@ -34,8 +34,6 @@ from autocompress.report.wording import (
 ESTIMATES_SHOWN: Final = 8
 """Further ones are counted; all of them are in `--json` and `--csv`."""
 
-ROOMY: Final = 100
-"""Columns of a terminal that has room for the interval of a predicted speed."""
 _FIXED: Final = ("quality", "test_quality", "latency_ms", "size_mb")
 _WORDED: Final = ("energy_mj", "peak_memory_mib")
 _STATE_STYLES: Final = {"verified": "green", "rejected": "red", "nominated": "yellow", "estimate": "dim"}
@@ -110,7 +108,7 @@ class _Picked:
 
     def __rich_console__(self, console: Console, options: ConsoleOptions) -> RenderResult:
         yield self._title
-        yield self._table(" " if options.max_width >= ROOMY else "\n")
+        yield with_gaps(self._table, options.max_width)
         for line in self._said:
             yield Text(one_line(line))
 

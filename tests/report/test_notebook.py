@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import html
 import re
+from dataclasses import replace
 
 import pytest
 
@@ -49,3 +50,15 @@ def test_a_picked_model_shows_itself_as_it_is_printed(store: Store) -> None:
     assert shown.startswith("<pre")
     assert picked.digest in shown
     assert "faster" in shown
+
+
+def test_what_a_pick_changes_is_shown_however_wide_its_values_are(store: Store) -> None:
+    picked = pick(store, "quickstart")
+    latency = picked.member.metrics["latency_ms"]
+    wide = replace(latency, value=12_345.678, interval=(10_234.567, 14_345.678), source="predicted")
+    metrics = {**picked.member.metrics, "latency_ms": wide, "energy_mj": replace(wide, metric="energy_mj", unit="mJ")}
+    known = replace(picked.baseline, metrics={**picked.baseline.metrics, "latency_ms": wide})
+    shown = replace(picked, member=replace(picked.member, metrics=metrics), baseline=known)._repr_html_()
+    told = html.unescape(re.sub("<[^>]+>", "", shown))
+    assert re.search(r"picked +baseline +change", told)
+    assert re.search(r"latency +~12,346 ms +~12,346 ms +\S+ faster", told), "intervals stand below"

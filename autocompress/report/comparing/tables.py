@@ -12,11 +12,11 @@ from autocompress.report.comparing.candidates import ComparedCandidates, Side
 from autocompress.report.comparing.deltas import Delta
 from autocompress.report.comparing.studies import ComparedStudies, StudySide
 from autocompress.report.front import Member
-from autocompress.report.layout import Cell, Column, Fitted, Row
+from autocompress.report.layout import Cell, Column, Fitted, Row, with_gaps
 from autocompress.report.plain_text import one_line
 from autocompress.report.promise import percent
 from autocompress.report.settling import Settled
-from autocompress.report.table import ROOMY, in_full
+from autocompress.report.table import in_full
 from autocompress.report.wording import (
     change,
     drop,
@@ -95,19 +95,22 @@ def _deltas(
     """A row for each metric, intervals below their values where there is little room, and what is not told apart."""
     if not found:
         return
-    gap = " " if width >= ROOMY else "\n"
-    rows = []
-    for one in found:
-        cells = [in_full(one.metric, {one.metric: side} if side else {}, gap) for side in (one.a, one.b)]
-        rows.append(Row([label(one.metric, one.known), *cells, _apart(one, gap)]))
     scores = sum(one.is_score for one in found)
-    rows[scores:scores] = [row for row in more if row is not None]
     columns = [
         Column(""),
         *(Column(f"{letter} {head}", "right") for letter, head in zip(_LETTERS, heads, strict=True)),
         Column("B beside A", "right"),
     ]
-    yield Fitted(columns, rows)
+
+    def made(gap: str) -> Fitted:
+        rows = []
+        for one in found:
+            cells = [in_full(one.metric, {one.metric: side} if side else {}, gap) for side in (one.a, one.b)]
+            rows.append(Row([label(one.metric, one.known), *cells, _apart(one, gap)]))
+        rows[scores:scores] = [row for row in more if row is not None]
+        return Fitted(columns, rows)
+
+    yield with_gaps(made, width)
     yield from (Text(line, style="dim") for line in _sureness(found))
 
 
