@@ -21,6 +21,7 @@ _OF_DATA: Final = tuple(
     f"*.{name}{packed}" for name in _TABLES for packed in ("", ".gz", ".bz2", ".xz", ".zst", ".zip")
 )
 
+_LICENCE: Final = ("license", "license_name", "license_link")
 _COMMIT: Final = re.compile(r"[0-9a-f]{40}")
 _PATIENCE: Final = 20.0
 """Seconds that the hub has for an answer."""
@@ -99,6 +100,22 @@ def _fetched(asset: Asset, kind: Kind, patterns: Sequence[str]) -> Path:
     if not found.exists():
         raise NotFoundError(f"{asset}: holds no {asset.member!r}")
     return found
+
+
+def licence_of(folder: Path) -> dict[str, str]:
+    """What the head of a model's own card says of its licence: `license`, and `license_name` and `license_link` where
+    it has them; empty where there is no card, or none that says it. A link into the repository of the card leads
+    nowhere from another's, and is left out."""
+    from huggingface_hub import metadata_load
+
+    try:
+        told = metadata_load(folder / "README.md") or {}
+    except Exception:  # noqa: BLE001 - no card, or a head that is no YAML: errors of the library's own parser
+        return {}
+    known = {key: str(told[key]) for key in _LICENCE if isinstance(told.get(key), str) and told[key].strip()}
+    if "://" not in known.get("license_link", ""):
+        known.pop("license_link", None)
+    return known if "license" in known else {}
 
 
 def card_block(known: Mapping[str, Any], results: Sequence[Mapping[str, Any]]) -> str:

@@ -11,7 +11,7 @@ from autocompress.core.policy import Step
 from autocompress.core.runtimes import DEFAULT_RUNTIME, RUNTIMES, named_runtime
 from autocompress.core.task_kinds import NOUNS, Modality
 from autocompress.core.workload import Workload
-from autocompress.deploy.folder import COVERAGE, Manifest
+from autocompress.deploy.folder import COVERAGE, Manifest, licence_in_words
 
 _NAMES = {
     "quality": "quality (validation)",
@@ -77,7 +77,7 @@ def model_card(manifest: Manifest, *, summary: str, steps: Sequence[str], plain:
         *_transformers(manifest, plain=plain),
         "## Made from",
         "",
-        f"- base model: {about['model']}; licence as stated by its authors",
+        f"- base model: {about['model']}; {licence_in_words(about)}",
         f"- data: {about['data']}",
         *([f"- unlabelled texts: {about['texts']}"] if "texts" in about else []),
         f"- device: {about['device']}",

@@ -7,6 +7,7 @@ from typing import Any, Final
 
 from autocompress.core.workload import Workload
 from autocompress.deploy.cascade_folder import CascadeManifest
+from autocompress.deploy.folder import licence_in_words
 
 _NAMES: Final = {
     "quality": "quality (validation)",
@@ -73,7 +74,7 @@ def cascade_card(manifest: CascadeManifest, *, small: str, large: str, requires:
         "",
         "## Made from",
         "",
-        f"- base model: {about['model']}; licence as stated by its authors",
+        f"- base model: {about['model']}; {licence_in_words(about)}",
         f"- data: {about['data']}",
         f"- device: {about['device']}",
         "",

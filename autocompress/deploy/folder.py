@@ -94,6 +94,19 @@ class Checked:
 COVERAGE: Final = "vocabulary"
 """What the provenance of a manifest tells of a tokenizer that knows fewer tokens than the uncompressed model's."""
 
+LICENCE: Final = "licence"
+"""What the provenance of a manifest tells of the base model's licence, by the names that the hub has for it, where the
+model's own card says it."""
+
+
+def licence_in_words(about: Mapping[str, Any]) -> str:
+    """Of a manifest's provenance, for a card."""
+    told: Mapping[str, str] = about.get(LICENCE, {})
+    if not told:
+        return "licence as stated by its authors"
+    link = told.get("license_link")
+    return f"licence {told.get('license_name', told['license'])}{f' ({link})' if link else ''}, as its card says"
+
 
 def read_manifest(folder: Path) -> Manifest:
     """Raises NotFoundError where there is no exported folder, SpecError where it holds two models as one, and

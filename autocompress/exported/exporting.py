@@ -27,6 +27,7 @@ from autocompress.deploy.folder import (
     CARD,
     COVERAGE,
     INDEX,
+    LICENCE,
     MODEL,
     WEIGHTS,
     Checked,
@@ -194,6 +195,7 @@ class Exporting:
             provenance={
                 **{name: str(asset) for name, asset in spec.sources.items() if not name.startswith("data")},
                 "data": str(spec.task.data),
+                **({LICENCE: dict(self.teacher.licence)} if self.teacher.licence else {}),
                 "device": profile.fingerprint.get("cpu", profile.name),
                 "fingerprint": dict(profile.fingerprint),
                 "latency": known.how,

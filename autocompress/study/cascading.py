@@ -12,6 +12,7 @@ from autocompress.deploy.cascade_card import cascade_card
 from autocompress.deploy.cascade_folder import LARGE, SMALL, CascadeManifest, Stage, write_cascade
 from autocompress.deploy.folder import Manifest, metrics_json, read_manifest
 from autocompress.errors import IntegrityError, NotFoundError
+from autocompress.exported.hub import cascade_metadata
 from autocompress.exported.proof import stored_files
 from autocompress.report import PickedCascade
 from autocompress.store import Store
@@ -42,7 +43,8 @@ def export_cascade(store: Store, picked: PickedCascade, out: Path) -> Path:
         requires = str(max((one.runtime.get("requires", "onnxruntime") for one in (small, large)), key=_newness))
         manifest = _manifest(store, picked, small)
         card = cascade_card(manifest, small=cascade.small.summary, large=cascade.large.summary, requires=requires)
-        write_cascade(draft, manifest, card=card, requires=requires)
+        head = cascade_metadata(manifest, (small.runtime_name, large.runtime_name))
+        write_cascade(draft, manifest, card=head + card, requires=requires)
         readable_alike(draft)
     return out
 

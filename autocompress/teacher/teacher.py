@@ -10,7 +10,7 @@ import logging
 import math
 import shutil
 from collections.abc import Callable, Iterator, Mapping, Sequence
-from dataclasses import asdict, dataclass, replace
+from dataclasses import asdict, dataclass, field, replace
 from pathlib import Path
 from typing import Any, Final
 
@@ -22,6 +22,7 @@ from autocompress.anatomy import Anatomy, anatomy_of
 from autocompress.anatomy.heads import EMBEDDING
 from autocompress.anatomy.positions import places_of
 from autocompress.assets import cache_folder, data_digest, file_digest, find_entry, new_entry
+from autocompress.assets.hub import licence_of
 from autocompress.core.policy import content_digest
 from autocompress.core.positions import why_too_long
 from autocompress.core.spec import StudySpec
@@ -64,7 +65,8 @@ _SHOWN: Final = 12
 @dataclass(frozen=True, slots=True)
 class Teacher:
     """A fine-tuned classifier, its folder (config, weights, tokenizer), its task and a digest of all three. `notes` say
-    what was made of the checkpoint, where that needs saying."""
+    what was made of the checkpoint, where that needs saying; `licence` is what the checkpoint's card says of it, see
+    `assets.hub.licence_of`."""
 
     anatomy: Anatomy
     folder: Path
@@ -72,6 +74,7 @@ class Teacher:
     digest: str
     validation: float
     notes: tuple[str, ...] = ()
+    licence: Mapping[str, str] = field(default_factory=dict)
 
 
 @dataclass(frozen=True, slots=True)
@@ -252,7 +255,8 @@ def _trained(
     trained = read_checkpoint(_place(digest), _head(spec))
     task = _task(spec, checkpoint, data, scoring, labels=trained.names())
     notes = [f"{checkpoint.purpose or 'the checkpoint'}: its head was replaced"] if checkpoint.has_head else []
-    return _opened(spec, trained, task, digest, (*notes, *_of_positions(spec, checkpoint)))
+    teacher = _opened(spec, trained, task, digest, (*notes, *_of_positions(spec, checkpoint)))
+    return replace(teacher, licence=licence_of(checkpoint.folder))
 
 
 def _taken_as_it_is(
@@ -371,7 +375,7 @@ def _opened(spec: StudySpec, checkpoint: Checkpoint, task: Task, digest: str, no
         task = task.settled(_outputs(spec, model, some), some)
     validation = task.examples("validation")
     score = task.score(_outputs(spec, model, validation), validation).value if can_score(task) else math.nan
-    return Teacher(anatomy_of(model), checkpoint.folder, task, digest, score, notes)
+    return Teacher(anatomy_of(model), checkpoint.folder, task, digest, score, notes, licence_of(checkpoint.folder))
 
 
 def _model(spec: StudySpec, checkpoint: Checkpoint, task: Task, *, new_head: bool) -> Any:

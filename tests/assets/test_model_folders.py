@@ -10,6 +10,7 @@ import pytest
 from safetensors.numpy import save_file
 
 from autocompress.assets import check_model_folder, check_weights, model_folder_problems
+from autocompress.assets.hub import licence_of
 from autocompress.assets.model_folders import numbered_names, tensor_shapes
 from autocompress.errors import IntegrityError, NotFoundError, SpecError
 
@@ -203,3 +204,30 @@ def test_weights_that_nothing_would_read_are_named(tmp_path: Path) -> None:
     (folder / "b.safetensors").unlink()
     with pytest.raises(SpecError, match=r"found a\.safetensors, without the name model\.safetensors"):
         check_model_folder(folder)
+
+
+@pytest.mark.parametrize(
+    ("card", "told"),
+    [
+        ("---\nlicense: apache-2.0\ntags: [a]\n---\n# M\n", {"license": "apache-2.0"}),
+        (
+            "---\nlicense: other\nlicense_name: ours\nlicense_link: LICENSE\n---\n",
+            {"license": "other", "license_name": "ours"},
+        ),
+        (
+            "---\nlicense: other\nlicense_link: https://example.org/terms\n---\n",
+            {"license": "other", "license_link": "https://example.org/terms"},
+        ),
+        ("---\nlicense: [mit, gpl]\n---\n", {}),
+        ("---\nlicense_name: ours\n---\n", {}),
+        ("---\nlicense: {a\n---\n", {}),
+        ("# A model under MIT\n", {}),
+        (None, {}),
+    ],
+)
+def test_a_licence_is_what_the_head_of_a_card_says_and_nothing_else(
+    card: str | None, told: dict[str, str], tmp_path: Path
+) -> None:
+    if card is not None:
+        (tmp_path / "README.md").write_text(card, encoding="utf-8")
+    assert licence_of(tmp_path) == told

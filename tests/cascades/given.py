@@ -35,6 +35,7 @@ def write_pair(place: Path) -> Store:
     """The study in a database at `place`. Its models have random weights: they answer, and mean little by it."""
     write_data(place / "texts.csv", rows=400)
     write_model(place / "model", head=True)
+    (place / "model" / "README.md").write_text("---\nlicense: apache-2.0\n---\n# A model\n", encoding="utf-8")
     data = {"source": {"path": "texts.csv"}, "format": "csv", "split": [0.3, 0.35, 0.35]}
     changes = {"task": {"max_length": 16, "data": data}, "teacher": {"accept_poor": True}}
     spec = config.load_study(write_study(place, name=STUDY, **changes), operators=OPERATORS)

@@ -94,6 +94,22 @@ def test_the_folder_holds_both_models_and_says_what_makes_them_one(picked: Path)
     assert "## When it fails" in card
 
 
+def test_its_card_tells_the_hub_what_both_together_reach(picked: Path) -> None:
+    from huggingface_hub import ModelCard
+
+    about, card = json.loads((picked / "manifest.json").read_text()), (picked / "README.md").read_text()
+    told = ModelCard(card).data
+    assert (told.pipeline_tag, told.library_name, told.base_model) == ("text-classification", "onnx", None)
+    assert (told.license, told.model_name) == ("apache-2.0", f"{STUDY}-{about['digest'][:8]}")
+    assert told.tags == ["onnx", "onnxruntime", "cascade", "model-compression", "autocompress"]
+    quality, drop = about["metrics"]["quality"], about["metrics"]["quality_drop"]
+    ends = "{:.4g} to {:.4g}".format(*drop["interval"])
+    (found,) = (one for one in told.eval_results if one.dataset_split == "validation")
+    assert (found.dataset_name, found.metric_value) == ("texts.csv", quality["value"])
+    assert found.metric_name == f"accuracy ({drop['value']:.4g} below the uncompressed model, 95 % interval {ends})"
+    assert re.search(r"base model: \S+; licence apache-2\.0, as its card says", card)
+
+
 def test_python_picks_the_same(picked: Path, pair: Store) -> None:
     study = autocompress.Study(pair, STUDY)
     found = study.pick_cascade(max_quality_drop="40%")

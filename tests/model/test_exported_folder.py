@@ -510,7 +510,7 @@ def test_a_pushed_folder_is_on_the_hub_without_rows_of_ones_data(
         with pytest.raises(IntegrityError, match=r"model\.onnx"):
             autocompress.push_to_hub(folder, "me/small")
     told = ModelCard(hub.files["me/small"]["README.md"].decode()).data
-    assert (told.pipeline_tag, told.license, told.base_model) == ("text-classification", "other", None)
+    assert (told.pipeline_tag, told.license, told.base_model) == ("text-classification", None, None)
     assert {one.dataset_split for one in told.eval_results} >= {"validation"}
 
 
@@ -520,9 +520,11 @@ def test_a_card_tells_the_hub_what_was_measured_and_names_repositories_alone(fol
     manifest = read_manifest(folder)
     known = {"value": 0.9, "unit": "accuracy", "source": "measured", "interval": [0.85, 0.95]}
     commit = "0" * 40
-    about = {**manifest.provenance, "model": f"me/large@{commit}", "data": "/home/me/rows.csv"}
+    named = {"license": "other", "license_name": "ours"}
+    about = {**manifest.provenance, "model": f"me/large@{commit}", "data": "/home/me/rows.csv", "licence": named}
     told = ModelCard(metadata(replace(manifest, metrics={"test_quality": known}, provenance=about), plain=True)).data
     assert (told.base_model, told.library_name, told.datasets) == ("me/large", "transformers", None)
+    assert (told.license, told.license_name) == ("other", "ours")
     (result,) = told.eval_results
     assert (result.dataset_name, result.dataset_split, result.metric_value) == ("rows.csv", "test", 0.9)
     assert result.metric_name == "accuracy (95 % interval 0.85 to 0.95)"
