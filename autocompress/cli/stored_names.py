@@ -22,7 +22,7 @@ _BUSY_SECONDS: Final = 0.2
 """The longest wait for a writer; nobody waits longer for an offer."""
 _SQLITE: Final = "sqlite:///"
 _CANDIDATES: Final = """
-    SELECT candidates.number, candidates.digest, candidates.policy = '[]', finalists.state
+    SELECT CAST(number AS INTEGER), CAST(digest AS TEXT), policy = '[]', finalists.state
     FROM candidates JOIN studies ON studies.id = candidates.study_id
     LEFT JOIN finalists ON finalists.candidate_id = candidates.id
     WHERE studies.name = ?
