@@ -116,8 +116,10 @@ def pick(
 ) -> None:
     """Pick one verified finalist, and say why.
 
-    By bounds and one rule. A drop is within its bound if it is so on texts that nobody has seen, with 90 % confidence,
-    by all held-out texts; other bounds and the rule look at the validation split.
+    By the bounds that are given and one rule. A drop is within its bound if it is so on texts that nobody has seen,
+    with 90 % confidence, by all held-out texts; other bounds and the rule look at the validation split.
+
+    Where nothing fits, what comes nearest is named, and the exit code is 3.
     """
     from autocompress import report as reports
     from autocompress.store import Store
