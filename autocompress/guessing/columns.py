@@ -5,16 +5,17 @@ from __future__ import annotations
 import ast
 import math
 import re
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from itertools import pairwise
 from typing import Any, Final, Literal
 
 from autocompress.reading.cells import is_missing, is_nested, plain
+from autocompress.reading.given import ARRAY
 
 Holds = Literal["texts", "classes", "amounts", "lists", "files", "other"]
-"""Texts to read; one of few classes; an amount; a list of words or of classes; names of images or recordings; else
-nothing that a study could use."""
+"""Texts to read; one of few classes; an amount; a list of words or of classes; images or recordings, or their names;
+else nothing that a study could use."""
 
 _LOOKED_AT: Final = 20_000
 _MOST_CLASSES: Final = 200
@@ -63,12 +64,21 @@ def column_of(name: str, cells: Sequence[Any]) -> Column:
     found = [cell for cell in found if not isinstance(cell, str) or cell.strip()]
     if not found:
         return Column(name, "other", "is empty")
+    if all(_is_whole(cell) for cell in found):
+        return Column(name, "files", "holds images or recordings", len(found))
+    if all(isinstance(cell, Mapping) for cell in found) and isinstance(told := found[0].get(ARRAY), str):
+        return Column(name, "other", f"holds arrays {told}; images are uint8 [height, width, 3]", len(found))
     if all(is_nested(cell) or _as_list(cell) is not None for cell in found):
         return _of_lists(name, found)
     written = ["true" if cell is True else "false" if cell is False else str(cell).strip() for cell in found]
     if (numbers := _numbers(written)) is not None:
         return _of_numbers(name, numbers)
     return _of_words(name, written)
+
+
+def _is_whole(cell: Any) -> bool:
+    """As a table holds a file: its bytes, or a mapping of them."""
+    return isinstance(cell, bytes) or (isinstance(cell, Mapping) and bool(cell.get("bytes") or cell.get("base64")))
 
 
 def _as_list(cell: Any) -> list[Any] | None:

@@ -8,13 +8,13 @@ import math
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import replace
 from pathlib import Path
-from typing import Any
+from typing import Any, Final
 
 from autocompress.core.data_spec import SPLITS, Asset, DataSpec, PartSpec
 from autocompress.core.task_kinds import Modality, Targets
 from autocompress.errors import SpecError, did_you_mean
 from autocompress.reading.columnar import table_of_arrow
-from autocompress.reading.folders import split_named
+from autocompress.reading.folders import is_picture, is_recording, split_named
 from autocompress.reading.json_rows import table_of_tree
 from autocompress.reading.labelled import ALL, inputs_of, targets_of
 from autocompress.reading.layout import Layout, Table, check_columns
@@ -23,6 +23,9 @@ from autocompress.reading.pairs import second_texts
 from autocompress.reading.pictures import PICTURES
 from autocompress.reading.recordings import RECORDINGS
 
+ARRAY: Final = "array"
+"""Under what a line tells the kind and sizes of an array that is no image."""
+_LONGEST_PATH: Final = 1000
 KINDS = (
     "a pandas DataFrame, a datasets.Dataset, an arrow table, a list of (text, label) pairs or of dicts, or a mapping "
     "of train, validation and test to these"
@@ -66,11 +69,11 @@ def kept(spec: DataSpec, files: Mapping[str, str]) -> DataSpec:
 
 
 def raw_lines(data: object) -> dict[str, bytes]:
-    """The same rows as lines of JSON with all of their columns, whatever these are called: what a study is guessed
-    from. Raises SpecError for what is no table."""
+    """The same rows as lines of JSON with all of their columns, whatever these are called, images and recordings whole:
+    what a study is guessed from. Raises SpecError for what is no table, or an array of bytes that is no image."""
     found = {}
     for name, (where, part) in _parts(data).items():
-        rows = [{str(key): _plain(cell) for key, cell in row.items()} for row in _raw(where, part)]
+        rows = [{str(key): _whole(cell) for key, cell in row.items()} for row in _raw(where, part)]
         found[name] = "".join(json.dumps(row, default=str) + "\n" for row in rows).encode()
     return found
 
@@ -94,7 +97,8 @@ def _raw(where: str, data: Any) -> list[Mapping[str, Any]]:
     if rows and all(isinstance(row, Mapping) for row in rows):
         return rows
     if rows and all(isinstance(row, Sequence) and not isinstance(row, str) and len(row) == 2 for row in rows):
-        return [dict(zip(("text", "label"), row, strict=True)) for row in rows]
+        first = "text" if _content(rows[0][0]) is None else "image"
+        return [dict(zip((first, "label"), row, strict=True)) for row in rows]
     raise SpecError(f"{where}: {type(data).__name__!r} is no table of texts; give {KINDS}")
 
 
@@ -103,6 +107,28 @@ def _named(cell: Any, names: Sequence[str]) -> Any:
     if isinstance(cell, list):
         return [_named(one, names) for one in cell]
     return names[cell] if isinstance(cell, int) and 0 <= cell < len(names) else None
+
+
+def _whole(cell: Any) -> Any:
+    content = _content(cell)
+    if content is not None:
+        return {"base64": base64.b64encode(content).decode()}
+    if getattr(cell, "ndim", 0) > 1:
+        return {ARRAY: f"{cell.dtype} {list(cell.shape)}"}
+    return _plain(cell)
+
+
+def _content(cell: Any) -> bytes | None:
+    """The bytes of a file, of an image or a recording that a cell holds or names; None of what is none."""
+    if isinstance(cell, bytes | bytearray | memoryview):
+        return bytes(cell)
+    if isinstance(cell, str | Path):
+        is_named = len(str(cell)) < _LONGEST_PATH and (is_picture(Path(cell)) or is_recording(Path(cell)))
+        return Path(cell).read_bytes() if is_named and Path(cell).is_file() else None
+    if isinstance(cell, Mapping):
+        return bytes(cell["bytes"]) if cell.get("bytes") else RECORDINGS.encoded(cell)
+    flat = getattr(cell, "ndim", 2) < 2 or str(getattr(cell, "dtype", "uint8")) != "uint8"
+    return None if flat else PICTURES.encoded(cell)
 
 
 def _plain(cell: Any) -> Any:

@@ -110,7 +110,7 @@ def begin(asked: Asked, *, base: Path, progress: Progress | None = None) -> Begu
     path = fetch(_asset(Asset, data["source"], base, "--data"), kind="dataset", progress=progress)
     reading = _reading(settings)
     seen = overview(path, reading)
-    guessed = _of_media(asked, seen, checkpoint, reading) if _reads_media(seen, checkpoint) else None
+    guessed = _of_media(asked, seen, checkpoint, reading, settings) if _reads_media(seen, checkpoint) else None
     guessed = guessed or _of_texts(asked, seen, checkpoint, folder)
     others = _other_formats(data, seen, reading, base) if seen.format else {}
     tree, reasons = _whole(
@@ -254,7 +254,9 @@ def _reads_media(seen: Overview, checkpoint: Checkpoint) -> bool:
     return seen.media is not None or checkpoint.modality != "text"
 
 
-def _of_media(asked: Asked, seen: Overview, checkpoint: Checkpoint, reading: DataSpec) -> _Task:
+def _of_media(
+    asked: Asked, seen: Overview, checkpoint: Checkpoint, reading: DataSpec, settings: Mapping[str, Any]
+) -> _Task:
     """Images and recordings: what the model reads says which."""
     modality = checkpoint.modality if checkpoint.modality != "text" else seen.media or "image"
     kind = asked.kind or f"{modality}-classification"
@@ -268,13 +270,22 @@ def _of_media(asked: Asked, seen: Overview, checkpoint: Checkpoint, reading: Dat
     files = [one.name for one in columns if one.holds == "files"] or [
         name for name in seen.table.columns if name in (modality, "img", "picture", "sound", "recording", "file")
     ]
+    if (named := _under(settings, "task", "data", modality)) is not None:
+        if named not in seen.table.columns:
+            missing = did_you_mean(str(named), seen.table.columns)
+            raise SpecError(f"task.data.{modality}: {seen.table.where} has no column {named!r}; {missing}")
+        files = [named]
     if len(files) != 1:
+        told = ", ".join(f"{one.name!r} {one.why}" for one in columns if not files or one.name in files)
         raise SpecError(
-            f"{seen.table.where}: {'several columns' if files else 'no column'} could hold the {modality}s; name it "
-            f"with `--set task.data.{modality}=COLUMN`"
+            f"{seen.table.where}: {'several columns' if files else 'no column'} could hold the {NOUNS[modality]} "
+            f"({told}); name it with `--set task.data.{modality}=COLUMN`, from Python with "
+            f"`'task': {{'data': {{{modality!r}: COLUMN}}}}`"
         )
+    (held,) = (one for one in columns if one.name == files[0])
+    why_file = "you named it" if named is not None else held.why
     label, why = label_of(seen.table.where, columns, checkpoint, asked.named, kind)
-    reasons += [Reason(modality, repr(files[0]), "names of files"), Reason("label", repr(label.name), why)]
+    reasons += [Reason(modality, repr(files[0]), why_file), Reason("label", repr(label.name), why)]
     return _Task(kind, {"kind": kind}, {modality: files[0], "label": label.name}, tuple(reasons), label)
 
 

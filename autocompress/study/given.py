@@ -9,6 +9,7 @@ from __future__ import annotations
 import dataclasses
 import hashlib
 import json
+import os
 import re
 import shutil
 import tempfile
@@ -38,6 +39,7 @@ _WHOLE: Final = ("objectives", "constraints", "space")
 """What replaces a guess, and is not laid over it."""
 _DATA: Final = "the study"
 _WORD: Final = re.compile(r"[^A-Za-z0-9.]+")
+_WRITTEN: Final = re.compile("\0(rows|train|validation|test)[.]jsonl")
 _UNNAMED: Final = "scored"
 
 
@@ -223,7 +225,11 @@ def _guessed(
         place = _as_text(tree["model"]) if model is None else str(kept_place(store.artifacts, str(model.kept)))
         title = tree.get("name") or (None if model is None else _title(given.model))
         asked = replace(Asked(place, found.pop("data"), name=title, settings=settings), **found)  # type: ignore[arg-type]
-        begun = begin(asked, base=Path.cwd())
+        try:
+            begun = begin(asked, base=Path.cwd())
+        except SpecError as error:  # of files that are gone by then, and that nobody wrote
+            told = [_WRITTEN.sub(_given_as, line.replace(f"{folder}{os.sep}", "\0")) for line in error.problems]
+            raise SpecError(*told) from error
     for reason in begun.reasons:
         if reason.why != "you set it":
             note(f"{reason.what}: {reason.value}, {reason.why}")
@@ -241,6 +247,10 @@ def _written(data: object, folder: Path) -> dict[str, str]:
         path.write_bytes(lines)
         found["data" if part in (ALL, "train") else part] = str(path)
     return found
+
+
+def _given_as(file: re.Match[str]) -> str:
+    return "data" if file[1] == "rows" else f"data[{file[1]!r}]"
 
 
 def _as_text(asset: Any) -> str:

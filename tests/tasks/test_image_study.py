@@ -9,13 +9,17 @@ import sys
 from pathlib import Path
 from typing import Any
 
+import datasets
 import numpy as np
+import pandas
 import pytest
 from PIL import Image
 
 import autocompress
 from autocompress.errors import SpecError
 from autocompress.exported.folder_check import verify_folder
+from autocompress.store import Store
+from autocompress.study.given import Given, settled
 from autocompress.study.study import Study
 from tests.tasks.given_images import COLOURS, coloured, write_image_study, write_images, write_vit
 
@@ -100,6 +104,45 @@ def test_what_mattered_is_explained_without_maps_of_words(studied: tuple[Path, S
     assert any("maps of attention are shown of texts alone" in note for note in told.notes)
     with pytest.raises(SpecError, match="--text: image-classification reads images; leave it out"):
         study.explain(text="red")
+
+
+def test_a_study_of_images_in_memory_is_guessed_whatever_they_are_held_in(tmp_path: Path) -> None:
+    write_vit(tmp_path / "model")
+    made = [coloured(number) for number in range(24)]
+    labels, images = [label for label, _ in made], [image for _, image in made]
+    arrays = [np.asarray(image) for image in images]
+    forms: dict[str, Any] = {
+        "photo": pandas.DataFrame({"photo": images, "kind of": labels}),
+        "image": list(zip(arrays, labels, strict=True)),
+        "img": datasets.Dataset.from_list(
+            [{"img": image, "label": label} for image, label in zip(images, labels, strict=True)],
+            features=datasets.Features({"img": datasets.Image(), "label": datasets.Value("string")}),
+        ),
+    }
+    asked: dict[str, Any] = {"model": str(tmp_path / "model"), "device": "raspberry-pi-5"}
+    with Store.open(str(tmp_path / "guessed.db")) as store:
+        kept = []
+        for name, data in forms.items():
+            said: list[str] = []
+            spec, _ = settled(asked, Given(data=data), store, name="mine", note=said.append)
+            assert spec.task.kind == "image-classification"
+            assert f"image: {name!r}, holds images or recordings" in said
+            kept.append(spec.task.data)
+        assert kept[0] == kept[1], "the same images, whatever held them"
+        two = pandas.DataFrame({"a": images, "b": images[::-1], "label": labels})
+        message = r"^data: several columns could hold the images \('a' .*, 'b' .*--set task\.data\.image=COLUMN"
+        with pytest.raises(SpecError, match=message):
+            settled(asked, Given(data=two), store, name="mine", note=print)
+        with pytest.raises(SpecError, match=r"task\.data\.image: data has no column 'c'"):
+            settled(asked | {"task": {"data": {"image": "c"}}}, Given(data=two), store, name="mine", note=print)
+        spec, _ = settled(asked | {"task": {"data": {"image": "a"}}}, Given(data=two), store, name="mine", note=print)
+        assert spec.task.data == kept[0]
+        floats = {"train": pandas.DataFrame({"x": [one / 255 for one in arrays], "label": labels})}
+        message = (
+            r"^data\['train'\]: no column could hold the images \('x' holds arrays float64 \[30, 40, 3\]; images are"
+        )
+        with pytest.raises(SpecError, match=message):
+            settled(asked, Given(data=floats), store, name="mine", note=print)
 
 
 def test_images_are_given_from_python(tmp_path: Path) -> None:
