@@ -85,7 +85,8 @@ def test_an_installed_package_brings_an_operator_and_a_family_and_what_is_broken
     )
     first, second = done.stdout.splitlines()
     pruned = "prune_channels prune_heads prune_hidden prune_vocabulary prune_weights"
-    assert first == f"1 24 drop_biases low_rank {pruned} quantize remove_block remove_layer replace_attention runtime"
+    others = "quantize remove_block remove_layer replace_attention runtime"
+    assert first == f"1 24 drop_biases keep_tokens low_rank {pruned} {others}"
     assert second == "True autocompress.operators.quantize"
     left_out = {line.split(" is left out: ")[0]: line.split(" is left out: ")[1] for line in done.stderr.splitlines()}
     assert {name: reason.split(";")[0] for name, reason in left_out.items()} == {

@@ -254,7 +254,12 @@ class Anatomy:
     def keep_hidden(self, channels: Sequence[int]) -> None:
         """Only these of the channels that the stream has now stay, in the given order, from the embeddings to the
         head, whose first product has its outputs as before; what the others said is guessed from these (`narrowing`),
-        on the model's texts and as the model is now."""
+        on the model's texts and as the model is now. Raises SpecError for one that keeps some of its tokens."""
+        if any(layer.mixes is not None and layer.mixes.keeps is not None for layer in self.layers):
+            raise SpecError(
+                "model: its stream is narrowed by what every token says, and some go no further; narrow it before its "
+                "layers keep tokens"
+            )
         left = tuple(self.hidden[channel] for channel in channels)
         narrow(self.model, self._stream(), channels, self._texts)
         setattr(self.model, KEPT_HIDDEN, left)

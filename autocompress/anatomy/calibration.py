@@ -12,6 +12,7 @@ from numpy.typing import NDArray
 from torch import Tensor, nn
 
 from autocompress.anatomy.int8 import LEVELS
+from autocompress.anatomy.kept_tokens import left_of
 from autocompress.core.storage import Calibration
 from autocompress.errors import CandidateError
 
@@ -86,12 +87,15 @@ def run(
     see: Callable[[str, Tensor], None],
 ) -> None:
     """Runs a model over examples: `see` gets what goes into each product, [tokens, inputs], batch after batch; with a
-    relief, multiplied by it."""
+    relief, multiplied by it. Behind a layer that keeps some of its tokens, those that are left are real."""
     inputs: Mapping[str, Tensor] = {}
+    left = next((found for one in model.modules() if (found := left_of(one)) is not None), None)
 
     def watch(name: str, product: Product) -> Callable[[nn.Module, tuple[Any, ...]], None]:
         def hook(_: nn.Module, given: tuple[Any, ...]) -> None:
             mask = inputs.get(product.masked_by)
+            if left is not None and not product.first_token:
+                mask = left.real(mask, given[0].shape[1])
             if product.first_token:
                 values = given[0][:, 0]
             elif mask is not None and mask.shape == given[0].shape[:2]:

@@ -14,7 +14,7 @@ import torch
 from torch import Tensor, nn
 
 from autocompress.anatomy.int8 import Int8Linear
-from autocompress.core.kept_tokens import KeptTokens
+from autocompress.core.kept_tokens import FINENESS, KeptTokens
 
 KEEPS: Final = "autocompress_keeps"
 """Where a module that mixes positions has what goes on behind it."""
@@ -33,12 +33,17 @@ def keeps_of(module: nn.Module) -> KeptTokens | None:
 @final
 class Left:
     """What is left of the positions of the texts that a model is reading: of one model, shared by its layers. `places`
-    [texts, kept] are those among the positions that came in; `there` [texts, kept] says which are real (None: all).
-    Copies start empty."""
+    [texts, kept] are those among the positions that came in; `there` says which of so many are real, [texts, kept]
+    (None: all), by their number: texts that one layer leaves as long as another have the same padding, and a layer that
+    is computed once more in the backward pass finds its own. Copies start empty."""
 
     def __init__(self) -> None:
         self.places: Tensor | None = None
-        self.there: Tensor | None = None
+        self.there: dict[int, Tensor | None] = {}
+
+    def real(self, mask: Tensor | None, length: int) -> Tensor | None:
+        """Which of so many positions are real: the `mask` that the model was given says it of all."""
+        return mask if mask is None or mask.shape[1] == length else self.there.get(length)
 
     def __deepcopy__(self, memo: dict[int, Any]) -> Left:
         return Left()
@@ -48,6 +53,7 @@ class Left:
 
 
 def left_of(module: nn.Module) -> Left | None:
+    """Of a module that mixes positions; None where its model loses none."""
     found = getattr(module, LEFT, None)
     assert found is None or isinstance(found, Left)
     return found
@@ -71,9 +77,9 @@ def most_attended(attention: Tensor, there: Tensor | None, kept: KeptTokens) -> 
     real = there.sum(dim=1)
     each = real.clamp(max=kept.count) if kept.count else (real * kept.percent + 99) // 100
     each = each.clamp(min=1)
-    score = attention.float().masked_fill(~there, -1.0)
+    score = (attention.float() * FINENESS).round().masked_fill(~there, -1.0)
     score[:, 0] = torch.finfo(score.dtype).max
-    places = score.topk(int(each.max()), dim=1).indices
+    places = score.sort(dim=1, descending=True, stable=True).indices[:, : int(each.max())]
     beyond = torch.arange(places.shape[1], device=places.device) >= each[:, None]
     places = places.masked_fill(beyond, length).sort(dim=1).values
     return places.clamp(max=length - 1), places < length
@@ -92,7 +98,8 @@ class HandOn:
         places, self._left.places = self._left.places, None
         if places is None or places.shape[1] == hidden.shape[1]:  # all go on
             return hidden
+        there = self._left.there[places.shape[1]]
         for one in (one for layer in self._behind for one in layer.modules()):
             if isinstance(one, Int8Linear):
-                one.mask = self._left.there
+                one.mask = there
         return hidden.gather(1, places[..., None].expand(-1, -1, hidden.shape[2]))

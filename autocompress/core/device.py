@@ -103,6 +103,8 @@ class KernelRow:
     """The width of a head of an attention block, where it is not the table's."""
     form: str = "full"
     """The form of an attention block, where not every position sees all: `local, window 64, 1 global`."""
+    keeps: bool = False
+    """Whether it was an attention block that also finds the most attended tokens, and hands on all of them."""
     __pydantic_config__: ClassVar[dict[str, str]] = _FORBID
 
     def __post_init__(self) -> None:
@@ -225,7 +227,7 @@ class KernelTable:
             raise ValueError(f"`workload.threads <= {_MOST_THREADS}` must hold, got {self.workload.threads:,}")
         seen: set[tuple[object, ...]] = set()
         for row in self.rows:
-            key = (row.block, row.bits, row.activations, row.size, self.signature(row), row.width)
+            key = (row.block, row.bits, row.activations, row.size, self.signature(row), row.width, row.keeps)
             if key in seen:
                 raise ValueError(
                     f"`rows` hold {row.block} of size {row.size} in {named_precision(row.bits, row.activations)} twice"
@@ -272,11 +274,12 @@ class KernelTable:
 
     def curve(self, block: Block, bits: Bits, activations: Activations = "dynamic") -> list[tuple[int, float]]:
         """(size, milliseconds) of one kind of block with whole matrices on the whole stream, by size."""
-        kind = (block, bits, activations, 0, "full")
+        kind = (block, bits, activations, 0, "full", False)
         return sorted(
             (row.size, row.milliseconds)
             for row in self.rows
-            if (row.block, row.bits, row.activations, row.rank, row.form) == kind and row.width in (None, self.hidden)
+            if (row.block, row.bits, row.activations, row.rank, row.form, row.keeps) == kind
+            and row.width in (None, self.hidden)
         )
 
 

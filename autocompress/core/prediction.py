@@ -10,6 +10,7 @@ from typing import Final
 from autocompress.core.attention_form import FULL_ATTENTION
 from autocompress.core.cost import block_bytes, macs_by_arithmetic, passes, unpacked, weight_bytes
 from autocompress.core.device import COST_FEATURES, CostModel, DeviceProfile, Estimate, KernelTable, named_precision
+from autocompress.core.kept_tokens import KeptTokens, keeps_tokens
 from autocompress.core.parts import ModelParts, Part, Pass
 from autocompress.core.runtimes import DEFAULT_RUNTIME
 from autocompress.core.signature import Signature, signature
@@ -63,7 +64,7 @@ def _of_runtime(tables: Sequence[KernelTable], workload: Workload) -> Predictor 
             return None
         for length, share in around.items():
             shares[length] = shares.get(length, 0.0) + share / len(batches)
-    parts = [(LatencyPredictor(by_length[length]), share) for length, share in shares.items()]
+    parts = [(LatencyPredictor(by_length[length], like), share) for length, share in shares.items()]
     between = any(one.length not in by_length for one in batches)
     return WeightedSum(parts, more_spread=_BETWEEN) if between else WeightedSum(parts)
 
@@ -112,16 +113,26 @@ class LatencyPredictor:
 
     Summing is exact for a runtime that executes one node after another on one thread; what it misses (caches that a
     whole model shares, the runtime's own cost a node) is fitted on whole models.
+
+    Layers behind one that keeps some of its tokens compute fewer rows: their blocks are looked up in the table of that
+    length, among `others` of the same runtime, batch and threads, and between two of them interpolated, which is more
+    than they take, as attention grows with the square of the length. Finding the tokens costs what it was measured to
+    take where all of them go on.
     """
 
-    def __init__(self, table: KernelTable) -> None:
+    def __init__(self, table: KernelTable, others: Sequence[KernelTable] = ()) -> None:
         curves: dict[Signature, dict[int, float]] = {}
         for row in table.rows:
+            if row.keeps:
+                continue
             kind = table.signature(row) or _outside(row.width or table.hidden, row.bits)
             curves.setdefault(kind, {})[row.size] = row.milliseconds
         self._curves = {
             kind: (sorted(curve), [curve[size] for size in sorted(curve)]) for kind, curve in curves.items()
         }
+        self._finding = _finding(table)
+        self._shorter = {one.workload.length: one for one in others if one.workload.length < table.workload.length}
+        self._behind: dict[int, LatencyPredictor] = {}
         self._known: dict[tuple[Signature, int], float] = {}
         self._workload, self._width = table.workload, table.hidden
         correction = table.correction
@@ -132,7 +143,8 @@ class LatencyPredictor:
     def __call__(self, shape: ModelParts) -> Estimate:
         """Predicted milliseconds. Raises ValueError outside the measured range."""
         value = sum(weight * part for weight, part in zip(self._weights, self.features(shape), strict=True))
-        return Estimate.around(value + self.front(shape), self._spread)
+        between = _BETWEEN if keeps_tokens(shape) else 0.0
+        return Estimate.around(value + self.front(shape), self._spread + between)
 
     def front(self, shape: ModelParts) -> float:
         """Milliseconds of the products before the layers, of patches or of convolutions over sound: as much for each
@@ -154,15 +166,51 @@ class LatencyPredictor:
         """The values of `COST_FEATURES`."""
         inner, last = {8: [0.0, 0.0], 32: [0.0, 0.0]}, {8: [0.0, 0.0], 32: [0.0, 0.0]}
         ends = {stack: shape.layers(stack)[-1:] for stack in shape.stacks}
+        whole = left = self._workload.length
         for part in shape.blocks():
             few = shape.read is not None and part.layer in ends[part.stack]
             kind, size = signature(part, few=few)
             sums = last if few else inner
-            sums[arithmetic(kind.storage)][0 if part.mixing else 1] += self._at(kind, size)
+            around = [(self, 1.0)] if left == whole else self._around(left, part)
+            took = sum(share * one._at(kind, size) for one, share in around)
+            if part.mixing is not None and (kept := part.mixing.keeps) is not None and not few:
+                took += sum(share * one._found(part, size) for one, share in around)
+                left = kept.of(left)
+            sums[arithmetic(kind.storage)][0 if part.mixing else 1] += took
         read = last[32][0], last[8][0], last[32][1], last[8][1]
         sums_of = inner[32][0] + read[0], inner[8][0] + read[1], inner[32][1] + read[2], inner[8][1] + read[3]
         outside = self._at(_outside(shape.width, table_bits(shape)), 0)
         return (outside, *sums_of, float(shape.depth), *read, self._megabytes(shape))
+
+    def _around(self, length: int, part: Part) -> list[tuple[LatencyPredictor, float]]:
+        """By whom a part is told that computes so many tokens of a text, and the share that each has of it."""
+        measured = {self._workload.length: self, **self._shorter}
+        around = _around(measured, length)
+        if not around:
+            known = ", ".join(map(str, sorted(measured)))
+            raise ValueError(
+                f"{part.name} on {length} tokens that are left of {self._workload.length} was not measured (measured "
+                f"lengths: {known}); profile it for a study that keeps tokens, as `device: host` does"
+            )
+        return [(self._of(one), share) for one, share in around.items()]
+
+    def _of(self, length: int) -> LatencyPredictor:
+        if length == self._workload.length:
+            return self
+        if length not in self._behind:
+            self._behind[length] = LatencyPredictor(self._shorter[length])
+        return self._behind[length]
+
+    def _found(self, part: Part, heads: int) -> float:
+        """Milliseconds of finding the most attended tokens, by the number of heads that attend."""
+        sizes, milliseconds = self._finding
+        if not sizes or not sizes[0] <= heads <= sizes[-1]:
+            measured = f"{sizes[0]} to {sizes[-1]}" if sizes else "nothing"
+            raise ValueError(
+                f"{part.name}: finding the most attended tokens of {heads} heads was not measured (measured: "
+                f"{measured}); profile it for a study that keeps tokens, as `device: host` does"
+            )
+        return _between(sizes, milliseconds, heads)
 
     def _megabytes(self, shape: ModelParts) -> float:
         """Of the weights of all layers, as they are computed with."""
@@ -205,12 +253,7 @@ class LatencyPredictor:
         if not sizes or not sizes[0] <= size <= sizes[-1]:
             measured = f"{sizes[0]} to {sizes[-1]}" if sizes else "nothing"
             raise ValueError(f"{self._named(kind, size)} was not measured (measured: {measured}); {self._again(kind)}")
-        right = bisect.bisect_left(sizes, size)
-        if sizes[right] == size:
-            return milliseconds[right]
-        span = sizes[right] - sizes[right - 1]
-        share = (size - sizes[right - 1]) / span
-        return milliseconds[right - 1] + share * (milliseconds[right] - milliseconds[right - 1])
+        return _between(sizes, milliseconds, size)
 
     def _named(self, kind: Signature, size: int) -> str:
         narrow = "" if kind.width == self._width else f" in hidden size {kind.width}"
@@ -230,6 +273,25 @@ class LatencyPredictor:
         options += f" --attention '{kind.form}'" if kind.form != FULL_ATTENTION else ""
         options += " --widths" if kind.width != self._width else ""
         return f"profile the device again with `autocompress profile{options}`"
+
+
+def _between(sizes: Sequence[int], milliseconds: Sequence[float], size: int) -> float:
+    """At a size within the measured ones."""
+    right = bisect.bisect_left(sizes, size)
+    if sizes[right] == size:
+        return milliseconds[right]
+    span = sizes[right] - sizes[right - 1]
+    share = (size - sizes[right - 1]) / span
+    return milliseconds[right - 1] + share * (milliseconds[right] - milliseconds[right - 1])
+
+
+def _finding(table: KernelTable) -> tuple[list[int], list[float]]:
+    """Heads, and the milliseconds that finding the most attended tokens adds to an attention of so many."""
+    plain = dict(table.curve("attention", 32))
+    found = {
+        row.size: max(0.0, row.milliseconds - plain[row.size]) for row in table.rows if row.keeps and row.size in plain
+    }
+    return sorted(found), [found[size] for size in sorted(found)]
 
 
 def _outside(width: int, bits: Bits) -> Signature:
@@ -256,34 +318,64 @@ class RooflinePredictor:
 
     def __init__(self, cost: CostModel, workload: Workload) -> None:
         self._cost, self._workload = cost, workload
-        self._known: dict[tuple[int, tuple[Part, ...], bool], float] = {}
+        self._known: dict[tuple[int, tuple[Part, ...], bool, int], float] = {}
 
     def __call__(self, shape: ModelParts) -> Estimate:
-        """Raises ValueError for another runtime than the default: a cost model tells none from another; and for models
-        that keep some of their tokens, whose layers have numbers of rows of their own."""
-        for part in shape.blocks():
-            if part.mixing is not None and part.mixing.keeps is not None:
-                raise ValueError(f"{part.name}: an attention that keeps {part.mixing.keeps} was not measured")
+        """Raises ValueError for another runtime than the default: a cost model tells none from another. Layers behind
+        one that keeps some of its tokens have as many fewer products."""
         if shape.runtime != DEFAULT_RUNTIME:
             raise ValueError(
                 f"runtime {shape.runtime!r} was not measured there: a cost model knows {DEFAULT_RUNTIME!r} alone"
             )
         fronts = tuple(part for part in shape.parts if part.layer is None and part.kind not in ("head", "common"))
         layers = [(stack, layer) for stack in shape.stacks for layer in shape.layers(stack)]
-        total = self._cost.ms_base
-        total += sum(self._layer(shape, fronts, *layer, last=False) for layer in layers[:-1])
-        total += sum(self._layer(shape, fronts, *layer, last=True) for layer in layers[-1:])
+        total, left = self._cost.ms_base, self._workload.length
+        for place, layer in enumerate(layers):
+            last = place == len(layers) - 1
+            total += self._layer(shape, fronts, *layer, last=last, length=left)
+            kept = None if last else _kept_behind(shape.of_layer(*layer))
+            left = left if kept is None else kept.of(left)
         return Estimate.around(total, self._cost.spread)
 
-    def _layer(self, shape: ModelParts, fronts: tuple[Part, ...], stack: str, layer: int, *, last: bool) -> float:
+    def _layer(
+        self, shape: ModelParts, fronts: tuple[Part, ...], stack: str, layer: int, *, last: bool, length: int
+    ) -> float:
+        """Of one that so many tokens come into."""
         found = enumerate(shape.of_layer(stack, layer))
         parts = tuple(replace(part, name=str(i), layer=0, owner=None) for i, part in found)
-        key = (shape.width, parts, last)
+        key = (shape.width, parts, last, length)
         if key not in self._known:
             cost = self._cost
             alone = unpacked(replace(shape, parts=(*fronts, *parts), read=shape.read if last else None))
-            by_bits = macs_by_arithmetic(alone, passes(alone, self._workload))
-            arithmetic = sum(count / cost.rate(bits) for bits, count in by_bits.items())
+            arithmetic = self._products(alone, length)
+            kept = None if last else _kept_behind(parts)
+            if kept is not None:
+                attends, feeds = _halves(alone)
+                heads = sum(part.mixing.heads for part in parts if part.mixing is not None)
+                looked = self._workload.batch * heads * length**2  # the map is summed over its queries
+                arithmetic = self._products(attends, length) + looked / cost.rate(32)
+                arithmetic += self._products(feeds, kept.of(length))
             traffic = weight_bytes(alone, tables=False) / (1e6 * cost.gbytes_per_second)
             self._known[key] = max(arithmetic, traffic) + cost.ms_per_layer
         return self._known[key]
+
+    def _products(self, alone: ModelParts, length: int) -> float:
+        """Milliseconds of its arithmetic."""
+        if not alone.stacks:
+            return 0.0
+        by_bits = macs_by_arithmetic(alone, passes(alone, replace(self._workload, length=length)))
+        return sum(count / self._cost.rate(bits) for bits, count in by_bits.items())
+
+
+def _kept_behind(parts: Sequence[Part]) -> KeptTokens | None:
+    """What goes on behind the attention of a layer; None where all do."""
+    return next((part.mixing.keeps for part in parts if part.mixing is not None), None)
+
+
+def _halves(layer: ModelParts) -> tuple[ModelParts, ModelParts]:
+    """What lies before its feed-forward block, and that alone."""
+    feeds = {part.name for part in layer.blocks() if part.mixing is None}
+    return (
+        replace(layer, parts=tuple(part for part in layer.parts if part.name not in feeds)),
+        replace(layer, parts=tuple(part for part in layer.parts if part.name in feeds)),
+    )

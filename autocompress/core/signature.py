@@ -38,11 +38,9 @@ def signature(part: Part, *, few: bool = False) -> tuple[Signature, int]:
     """A block's signature and its size: heads, or channels between its products.
 
     Raises ValueError for a block of another form than any that is measured: with other matrices than its kind has, or
-    with some of them held otherwise than the others, or in another rank. So it does for one that keeps some of its
-    positions alone, which leaves fewer rows to all that follows.
+    with some of them held otherwise than the others, or in another rank. That an attention keeps some of its positions
+    alone is not told here: finding them takes as long whatever it is held in.
     """
-    if part.mixing is not None and part.mixing.keeps is not None:
-        raise ValueError(f"{part.name}: an attention that keeps {part.mixing.keeps} was not measured")
     if len(part.storages) != 1:
         raise ValueError(f"{part.name}: its matrices are held in several ways, which was not measured")
     ranks = {one.rank or 0 for one in part.matrices}

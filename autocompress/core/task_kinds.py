@@ -48,6 +48,9 @@ OURS: Final[Mapping[str, TaskForm]] = {
     "audio-classification": TaskForm(_OF_CLASSES, modality="audio"),
 }
 
+EVERY_TOKEN: Final = ("sentence-embeddings", "token-classification")
+"""Tasks whose heads read every token of a text."""
+
 
 def form_of(kind: str) -> TaskForm:
     """One from elsewhere is read like classes, and may use any metric."""

@@ -17,7 +17,9 @@ ONE_POINT: Final = 0.01
 EPOCH_ROWS: Final = 2000
 """The most validation rows on which an epoch's weights are told from another's: a training takes no longer for more."""
 
-_FEATURES = ("attention", "relations", "hidden", "embeddings")
+PER_LAYER: Final = ("attention", "relations", "hidden")
+"""The losses that compare what layers say."""
+_FEATURES = (*PER_LAYER, "embeddings")
 """The losses that look inside of the teacher."""
 
 _LEAST = {"learning_rate": 1e-8, "temperature": 0.1, "hard_weight": 0.0, "epochs": 1, **dict.fromkeys(_FEATURES, 0.0)}

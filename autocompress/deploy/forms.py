@@ -19,11 +19,13 @@ from autocompress.families import FAMILIES
 
 def forms_of(student: Anatomy) -> tuple[Form, ...]:
     """Those that there are of a model, the written one first. Attention in blocks takes minutes to trace, and comes to
-    the same nodes: what has a written graph is not traced then, and a model with half layers is not either."""
+    the same nodes: what has a written graph is not traced then, and a model with half layers, or one that keeps some of
+    its tokens, is not either."""
     traced = isinstance(student, LiveAnatomy) or student.family.model_type in FAMILIES
     in_blocks = any(layer.mixes and layer.mixes.form != FULL_ATTENTION for layer in student.layers)
     in_halves = any(not (layer.mixes and layer.feeds) for layer in student.layers)
-    traced = traced and not ((in_blocks or in_halves) and student.is_written)
+    loses = any(layer.mixes and layer.mixes.keeps is not None for layer in student.layers)
+    traced = traced and not ((in_blocks or in_halves or loses) and student.is_written)
     both: tuple[tuple[Form, bool], ...] = (("written", student.is_written), ("traced", traced))
     return tuple(form for form, there in both if there)
 

@@ -44,6 +44,7 @@ from autocompress.devices.profiling import (
 )
 from autocompress.errors import AutocompressError, HostError, SpecError
 from autocompress.operators import OPERATORS
+from autocompress.operators.keep_tokens import fewest_in, keeps_in
 from autocompress.operators.replace_attention import forms_in
 
 logger = logging.getLogger(__name__)
@@ -92,13 +93,14 @@ def known_profile(spec: StudySpec, shape: ModelParts) -> DeviceProfile | None:
 def _host_path(name: str, spec: StudySpec, shape: ModelParts) -> Path:
     """Where the profile of this machine in one runtime is kept."""
     here, load, head_size = fingerprint(), spec.workload, shape.head_size
-    measured, asked = loads_to_measure(load), _Asked.by(spec.space)
+    measured, asked = _loads(spec, shape), _Asked.by(spec.space)
     lengths = "-".join(str(one.length) for one in measured)
     sizes = f"h{shape.width}x{head_size}-b{load.batch}l{lengths}t{load.threads}"
     sizes += ("-static" if asked.static else "") + ("-ranks" if asked.ranks else "")
     if asked.widths:  # the narrower ones have ranks too, which they had not always
         sizes += "-of-all-widths" if asked.ranks else "-widths"
     sizes += f"-forms-{content_digest(sorted(map(str, asked.forms)))[:8]}" if asked.forms else ""
+    sizes += "-keeps" if asked.keeps else ""
     if not is_like_bert(shape.family):
         sizes += f"-{shape.family}-{content_digest([spec.export.form, parts_to_json(_one_layer(shape))])[:8]}"
     return cache_folder() / "profiles" / f"{content_digest([here, asdict(runtime(name)), RECIPE])}-{sizes}.yaml"
@@ -117,7 +119,12 @@ def seconds_to_profile(spec: StudySpec, shape: ModelParts) -> float:
     missing = sum(not find_entry(_host_path(name, spec, shape)) for name in spec.runtimes)
     each = _SECONDS if is_like_bert(shape.family) else _LIVE_SECONDS
     each *= 1 + _A_FORM * len(forms_in(spec.space))
-    return missing * each * len(loads_to_measure(spec.workload))
+    return missing * each * len(_loads(spec, shape))
+
+
+def _loads(spec: StudySpec, shape: ModelParts) -> list[Workload]:
+    """The lengths to measure for a study: those of its workload, and those of what is left where tokens are kept."""
+    return loads_to_measure(spec.workload, fewest=lambda length: fewest_in(spec.space, shape.depth, length))
 
 
 def _host_profile(
@@ -132,12 +139,13 @@ def _host_profile(
             asked = _Asked.by(spec.space)
             profile = profile_host(
                 shape,
-                loads_to_measure(load),
+                _loads(spec, shape),
                 runtimes=[named_runtime(name)],
                 static=asked.static,
                 ranks=asked.ranks,
                 widths=asked.widths,
                 forms=asked.forms,
+                keeps=asked.keeps,
                 progress=progress,
             )
         elif isinstance(anatomy, LiveAnatomy):
@@ -189,13 +197,14 @@ def set_aside(spec: StudySpec, shape: ModelParts) -> bool:
 
 @dataclass(frozen=True, slots=True)
 class _Asked:
-    """Whether a policy of a space may have static activations, matrices of two factors, or a narrower stream, and
-    which forms of attention: blocks that are measured only then."""
+    """Whether a policy of a space may have static activations, matrices of two factors, or a narrower stream, which
+    forms of attention, and whether it may keep some tokens: blocks that are measured only then."""
 
     static: bool
     ranks: bool
     widths: bool
     forms: tuple[AttentionForm, ...] = ()
+    keeps: bool = False
 
     @staticmethod
     def by(space: SearchSpace) -> _Asked:
@@ -204,7 +213,7 @@ class _Asked:
         static = "static" in fixed or any(isinstance(knob, Choice) and "static" in knob.choices for knob in knobs)
         ranks = any(OPERATORS[step.operator].phase == Phase.RANK for step in space.steps)
         widths = any("hidden_size" in OPERATORS[step.operator].rules for step in space.steps)
-        return _Asked(static, ranks, widths, forms_in(space))
+        return _Asked(static, ranks, widths, forms_in(space), keeps_in(space))
 
 
 def profile_to(

@@ -9,6 +9,7 @@ from __future__ import annotations
 import datetime
 import itertools
 import logging
+import math
 from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass, replace
 from typing import Any, Final, cast
@@ -29,10 +30,12 @@ from autocompress.core.encoders import (
     feed_forward,
     in_form,
     in_rank,
+    keeping,
     largest_rank,
     with_layers,
     with_vocabulary,
 )
+from autocompress.core.kept_tokens import KeptTokens
 from autocompress.core.lowering import PLAIN, Lowering, Tried
 from autocompress.core.narrowing import narrowed
 from autocompress.core.parts import ModelParts
@@ -69,6 +72,9 @@ VOCABULARY: Final = 1000
 
 _FEW_SHARES: Final = (0.0, 0.25, 0.5, 1.0)
 """Of the largest block on streams that are narrower: what is measured, as work is linear in it."""
+
+_SHORTER: Final = 4
+"""So many lengths are measured at most below the shortest of a workload."""
 
 _FAR: Final = 2.5
 """Lengths further apart than this have a third one measured between them."""
@@ -126,6 +132,7 @@ def profile_host(
     ranks: bool = False,
     widths: bool = False,
     forms: Sequence[AttentionForm] = (),
+    keeps: bool = False,
     known: Iterable[KernelTable] = (),
     on_table: Callable[[DeviceProfile], None] = lambda _: None,
     progress: Progress = lambda _, __: None,
@@ -133,7 +140,8 @@ def profile_host(
     """Measures this machine for models up to `largest` under some workloads, in one runtime after the other; blocks
     with `static` activations too, if asked for, which takes half as long again, and blocks of two factors, for `ranks`,
     or on narrower streams, for `widths`, which take twice as long each, and four times as long together; attention in
-    other `forms` takes a fifth as long again for each of them.
+    other `forms` takes a fifth as long again for each of them, and a tenth what finding the tokens that are kept takes,
+    for `keeps`.
 
     Tables that are `known` already are kept as they are; after each new one `on_table` gets the profile so far, so that
     whoever is interrupted loses one table at most. Raises HostError when a runtime is not installed.
@@ -157,7 +165,7 @@ def profile_host(
         tried: tuple[Tried, ...] = ()
         if name == DEFAULT_RUNTIME:
             lowering, tried = choose_lowering(small, load, rounds=effort.rounds, seconds=effort.seconds / 4)
-        way = _Way(load, effort, name, lowering, static, ranks, widths, tuple(forms))
+        way = _Way(load, effort, name, lowering, static, ranks, widths, tuple(forms), keeps)
         table, noticed = _table(largest, way)
         table = replace(table, tried=tried)
         progress(f"whole models, {load}, {name}", min(_SHARE, done + 0.5 * _SHARE / len(missing)))
@@ -198,14 +206,22 @@ def profile_of(tables: Sequence[KernelTable], runtimes: Sequence[Runtime], notes
     )
 
 
-def loads_to_measure(workload: Workload) -> list[Workload]:
+def loads_to_measure(workload: Workload, *, fewest: Callable[[int], int] = lambda length: length) -> list[Workload]:
     """The lengths to measure so that a workload can be predicted: its own, or the shortest and the longest of its
-    batches, and one in between where these are far apart, for attention grows with the square of the length."""
+    batches, and one in between where these are far apart, for attention grows with the square of the length. Where
+    tokens are kept, and of so many the `fewest` that may be left are fewer, lengths down to these, at even shares of
+    each other: halves, where few of them do."""
     lengths = sorted({one.length for one in workload.batches})
     shortest, longest = lengths[0], lengths[-1]
     wanted = {shortest, longest}
     if longest > _FAR * shortest:
         wanted.add(min(lengths, key=lambda length: abs(length - (shortest * longest) ** 0.5)))
+    least = fewest(shortest)
+    if least < shortest:
+        steps = min(_SHORTER, math.ceil(math.log2(shortest / least)))
+        halves = steps < _SHORTER or least * 2**steps >= shortest
+        share = 2.0 if halves else (shortest / least) ** (1 / steps)
+        wanted |= {least, *(max(least, math.ceil(shortest / share**step)) for step in range(1, steps))}
     return [Workload(workload.batch, length, workload.threads) for length in sorted(wanted)]
 
 
@@ -304,7 +320,8 @@ def largest_shape(table: KernelTable, *, layers: int = 6) -> ModelParts:
 @dataclass(frozen=True, slots=True)
 class _Way:
     """How models are measured: under which workload, how thoroughly, in which runtime, written and run how; blocks
-    with `static` activations too, or not; and in `ranks`, in `widths` of the stream, and in `forms` of attention."""
+    with `static` activations too, or not; and in `ranks`, in `widths` of the stream, in `forms` of attention, and
+    finding the tokens that it `keeps`."""
 
     workload: Workload
     effort: Effort
@@ -314,13 +331,14 @@ class _Way:
     ranks: bool = False
     widths: bool = False
     forms: tuple[AttentionForm, ...] = ()
+    keeps: bool = False
 
 
 def _table(largest: ModelParts, way: _Way) -> tuple[KernelTable, bool]:
     """The kernel table of one workload in one runtime, without a correction, and whether others were at work."""
     found, noticed = _measured(largest, way, way.effort.shares)
     for width in widths_to_measure(largest.width) if way.widths else ():
-        more, seen = _measured(narrowed(largest, width), replace(way, forms=()), _FEW_SHARES)
+        more, seen = _measured(narrowed(largest, width), replace(way, forms=(), keeps=False), _FEW_SHARES)
         found, noticed = [*found, *(replace(row, width=width) for row in more)], noticed or seen
     table = KernelTable(
         largest.width, largest.head_size, way.workload, tuple(found), lowering=way.lowering, runtime=way.runtime
@@ -332,7 +350,7 @@ def _measured(largest: ModelParts, way: _Way, shares: Sequence[float]) -> tuple[
     """The rows of one width of the stream; blocks at these shares of the largest."""
     workload, effort = way.workload, way.effort
     bare, *stacks = _stacks(largest, shares, way)
-    seconds = effort.seconds * len(stacks) / sum(not stack.rank and stack.form == FULL_ATTENTION for stack in stacks)
+    seconds = effort.seconds * len(stacks) / sum(stack.is_usual for stack in stacks)
     seconds *= len(shares) / len(effort.shares)
     size = _GROUP if workload.batch * workload.length > _MANY_TOKENS else len(stacks)
     groups = [stacks[start : start + size] for start in range(0, len(stacks), size)]
@@ -373,12 +391,18 @@ class _Stack:
     shape: ModelParts
     rank: int = 0
     form: AttentionForm = FULL_ATTENTION
+    keeps: bool = False
+
+    @property
+    def is_usual(self) -> bool:
+        return not self.rank and self.form == FULL_ATTENTION and not self.keeps
 
 
 def _stacks(largest: ModelParts, shares: Sequence[float], way: _Way) -> list[_Stack]:
     """Every block at every size and precision; first the bare graph, the reference of all. There is one last layer in
     a model, so its blocks come once. In ranks they come in the smallest and the largest size, as the work of two
-    factors is linear in it, and so does attention in other forms, with a middle one."""
+    factors is linear in it, and so do attention in other forms, and in fp32 one that finds the tokens it keeps, with a
+    middle one: all of them are kept, which takes longest."""
     width, head_size = largest.width, largest.head_size
     bare = with_layers(with_vocabulary(largest, VOCABULARY), ())
     found = [
@@ -396,6 +420,11 @@ def _stacks(largest: ModelParts, shares: Sequence[float], way: _Way) -> list[_St
 
         return _Stack(block, storage, size, copies, with_layers(bare, map(layer, range(copies))), rank, form)
 
+    def keeper(size: int) -> _Stack:
+        every, storage = KeptTokens(count=way.workload.length), Storage(32)
+        layers = [(keeping(attention(index, width, size, head_size, storage), every),) for index in range(_COPIES)]
+        return _Stack("attention", storage, size, _COPIES, with_layers(bare, layers), keeps=True)
+
     blocks: tuple[tuple[Block, int, int], ...] = (
         ("attention", heads, _COPIES),
         ("feed_forward", channels, _COPIES),
@@ -412,7 +441,7 @@ def _stacks(largest: ModelParts, shares: Sequence[float], way: _Way) -> list[_St
             found += [stack(block, copies, size, storage, rank) for size, rank in ends]
             several_sizes = itertools.product(_sizes(most, (0.0, 0.5, 1.0)), forms)
             found += [stack(block, copies, size, storage, form=form) for size, form in several_sizes]
-    return found
+    return [*found, *map(keeper, _sizes(heads, (0.0, 0.5, 1.0)) if way.keeps else ())]
 
 
 def ranks_to_measure(width: int, inner: int) -> list[int]:
@@ -437,7 +466,8 @@ def _row(stack: _Stack, found: Timed, base: Timed) -> KernelRow:
     readings = np.asarray(found.turns)
     if stack.block != "base":
         readings = (readings - np.asarray(base.turns)) / stack.copies  # same round, same machine state
-    return kernel_row(stack.block, stack.storage, stack.size, readings, rank=stack.rank, form=str(stack.form))
+    more = {"rank": stack.rank, "form": str(stack.form), "keeps": stack.keeps}
+    return kernel_row(stack.block, stack.storage, stack.size, readings, **more)
 
 
 def kernel_row(block: Block, storage: Storage, size: int, readings: NDArray[np.float64], **more: Any) -> KernelRow:
@@ -449,10 +479,14 @@ def kernel_row(block: Block, storage: Storage, size: int, readings: NDArray[np.f
 
 def monotone(rows: Iterable[KernelRow]) -> list[KernelRow]:
     """A larger block never costs less: what says otherwise is noise, and would draw a search to it."""
-    highest: dict[tuple[Block, Bits, Activations, int, str], float] = {}
+    highest: dict[tuple[object, ...], float] = {}
     smoothed = []
-    for row in sorted(rows, key=lambda row: (row.block, row.bits, row.activations, row.rank, row.form, row.size)):
-        key = (row.block, row.bits, row.activations, row.rank, row.form)
+    for row in sorted(rows, key=lambda row: (*_kind(row), row.size)):
+        key = _kind(row)
         highest[key] = max(highest.get(key, 0.0), row.milliseconds)
         smoothed.append(replace(row, milliseconds=highest[key], high=max(row.high, highest[key])))
     return smoothed
+
+
+def _kind(row: KernelRow) -> tuple[Block, Bits, Activations, int, str, bool]:
+    return row.block, row.bits, row.activations, row.rank, row.form, row.keeps

@@ -11,7 +11,8 @@ from torch.nn import functional
 
 from autocompress.anatomy import Anatomy
 from autocompress.anatomy.kept_rows import tokens_of
-from autocompress.core.training_spec import DistillationSpec
+from autocompress.core.kept_tokens import TOKENS_ARE_GONE, keeps_tokens
+from autocompress.core.training_spec import PER_LAYER, DistillationSpec
 from autocompress.distill.features import Features, Part, recorded
 from autocompress.distill.losses import (
     Learned,
@@ -102,7 +103,8 @@ class Objective(nn.Module):
         are from them; `teacher` is needed where the spec looks inside.
 
         Raises CandidateError when the two cannot be compared: other classes, another vocabulary, a student that is
-        deeper than its teacher or has layers that were not cut from it.
+        deeper than its teacher, has layers that were not cut from it, or loses tokens on its way, where layers are
+        compared.
         """
         classes = student.shape().classes or student.shape().width
         if teacher_logits.shape[-1] != classes:
@@ -112,6 +114,8 @@ class Objective(nn.Module):
             )
         if not spec.looks_inside:
             teacher = None
+        elif any(spec.feature_weights[name] for name in PER_LAYER) and keeps_tokens(student.shape()):
+            raise CandidateError(f"distillation: {TOKENS_ARE_GONE}")
         elif teacher is None:
             raise CandidateError(
                 "distillation: `attention`, `relations`, `hidden` and `embeddings` need the teacher beside its logits"

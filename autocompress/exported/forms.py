@@ -27,6 +27,7 @@ from autocompress.devices.lowering import PAYS
 from autocompress.devices.timing import Timed, time_sessions
 from autocompress.errors import SpecError
 from autocompress.families import FAMILIES as TRACED
+from autocompress.operators.keep_tokens import keeps_in
 from autocompress.operators.replace_attention import forms_in
 
 _RECIPE: Final = 1
@@ -40,6 +41,11 @@ def form_problems(spec: StudySpec, settings: Mapping[str, Any]) -> list[str]:
     if asked == "fastest" or family not in SEARCHED:
         return []
     written = SEARCHED[family].like_bert or (family in TRACED and TRACED[family].writing is not None)
+    if asked == "traced" and written and keeps_in(spec.space):
+        return [
+            "export.form: a model that keeps some of its tokens is not traced, as how many each text keeps is found in "
+            "the graph (allowed: written, fastest)"
+        ]
     if asked == "traced" and written and forms_in(spec.space):
         return [
             "export.form: a model with attention in blocks is not traced, which takes minutes for the same nodes "

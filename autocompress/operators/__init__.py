@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING, Final
 
 from autocompress.core.attention_form import why_full
 from autocompress.core.extensions import Registry
+from autocompress.core.kept_tokens import why_all_positions
 from autocompress.core.narrowing import why_whole
 from autocompress.core.parts import WHOLE, ModelParts
 from autocompress.core.policy import CompressionPolicy, Setting, Step
@@ -21,6 +22,7 @@ from autocompress.core.storage import FEW_BITS
 from autocompress.core.vocabulary import why_all_words
 from autocompress.operators.choose_runtime import ChooseRuntime
 from autocompress.operators.distill import Distill
+from autocompress.operators.keep_tokens import KeepTokens, why_not_said
 from autocompress.operators.low_rank import LowRank
 from autocompress.operators.operator import LiveOperator
 from autocompress.operators.part_operator import PartOperator
@@ -48,6 +50,7 @@ _OURS: Final[tuple[LiveOperator, ...]] = (
     LowRank(),
     PruneWeights(),
     ReplaceAttention(),
+    KeepTokens(),
     Distill(),
     Quantize(),
     ChooseRuntime(),
@@ -95,6 +98,9 @@ def bound(space: SearchSpace, model: ModelParts) -> SearchSpace:
         raise ValueError(f"{ReplaceAttention.name}: {why}")
     if any(step.operator == RemoveBlock.name for step in space.steps) and (why := why_whole_layers(model.family)):
         raise ValueError(f"{RemoveBlock.name}: {why}")
+    for step in space.steps:
+        if step.operator == KeepTokens.name and (why := why_all_positions(model) or why_not_said(step)):
+            raise ValueError(f"{KeepTokens.name}: {why}")
     if cuts_words(space):
         space = _with_rows(space, model)
     return space.bind(model.names(), size_of, suits=suits, multiple_of=multiple_of)

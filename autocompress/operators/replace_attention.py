@@ -66,6 +66,11 @@ class ReplaceAttention:
             return None
         if why := why_full(model.family):
             raise CandidateError(f"{self.name} on {part.name}: {why}")
+        if part.mixing.keeps is not None:
+            raise CandidateError(
+                f"{self.name} on {part.name}: it keeps {part.mixing.keeps} by the map of full attention, and "
+                f"{form.name} attention has none; give another layer this `form`"
+            )
         if part.mixing.form != FULL_ATTENTION:
             raise CandidateError(
                 f"{self.name} on {part.name}: its attention is {part.mixing.form} already; let one step say its `form`"

@@ -7,6 +7,7 @@ from __future__ import annotations
 import json
 import random
 from collections.abc import Iterator, Mapping
+from dataclasses import replace
 from pathlib import Path
 from typing import Any, Final
 
@@ -15,16 +16,20 @@ from autocompress.assets import file_digest
 from autocompress.assets.model_folders import model_folder_problems, tensor_shapes
 from autocompress.core.data_spec import Asset
 from autocompress.core.encoders import encoder, encoder_layer
+from autocompress.core.kept_tokens import TOKENS_ARE_GONE
 from autocompress.core.parts import ModelParts
 from autocompress.core.paths import expanded
 from autocompress.core.positions import places_in, why_too_long
 from autocompress.core.prediction import predictor_of
 from autocompress.core.spec import StudySpec
-from autocompress.core.task_kinds import NOUNS, form_of
+from autocompress.core.task_kinds import EVERY_TOKEN, NOUNS, form_of
+from autocompress.core.training_spec import PER_LAYER
 from autocompress.core.vocabulary import KINDS, why_all_tokens
 from autocompress.errors import AutocompressError, CandidateError
 from autocompress.families import FAMILIES
 from autocompress.operators import bound, cuts_words, effective
+from autocompress.operators.distill import Distill
+from autocompress.operators.keep_tokens import keeps_in
 from autocompress.operators.replace_attention import forms_in
 from autocompress.pricing import draw
 from autocompress.reading import read_labelled, read_texts
@@ -69,14 +74,14 @@ def misfits(spec: StudySpec, model: Path) -> list[str]:
     if shape is None:
         return found
     try:
-        bound(spec.policies, shape)
+        bound(spec.policies, replace(shape, read=None) if _reads_every_token(spec) else shape)
     except ValueError as error:
         found.append(f"space {spec.space.name!r} does not fit the model: {error}")
     if wanted == "text" and (places := places_in(settings)) is not None:
         name, longest = str(settings.get("model_type")), spec.task.max_length
         problem = why_too_long(str(model), name, places, longest, spec.model.positions)
         found += [problem] if problem else []
-    found += _windows_of_all(spec) if wanted == "text" else []
+    found += [*_windows_of_all(spec), *_tokens_compared(spec)] if wanted == "text" else []
     if spec.device != config.HOST and spec.workload.lengths == "padded" and wanted == "text":
         found += _unmeasured(spec, shape)
     return found
@@ -92,6 +97,21 @@ def _windows_of_all(spec: StudySpec) -> Iterator[str]:
             "which is full attention, and slower; take a smaller `window`, longer texts (`task.max_length`), or leave "
             "the step out"
         )
+
+
+def _reads_every_token(spec: StudySpec) -> bool:
+    return spec.task.kind in EVERY_TOKEN
+
+
+def _tokens_compared(spec: StudySpec) -> Iterator[str]:
+    """Where layers of a student would be compared with those of its teacher token by token, and it loses some."""
+    if not keeps_in(spec.space):
+        return
+    told = [f"finalists.distillation.{name}" for name in PER_LAYER if getattr(spec.finalists.distillation, name)]
+    steps = [step for step in spec.policies.steps if step.operator == Distill.name]
+    told += [f"distill: {name}" for name in PER_LAYER if any({**one.knobs, **one.settings}.get(name) for one in steps)]
+    if told:
+        yield f"space {spec.space.name!r}: keep_tokens, beside {', '.join(told)}: {TOKENS_ARE_GONE}"
 
 
 def _words_needed(spec: StudySpec, model: Path) -> Iterator[str]:

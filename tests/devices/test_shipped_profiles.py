@@ -13,6 +13,7 @@ from autocompress import operators
 from autocompress.config import dump_device, load_device, load_space, load_study
 from autocompress.core.device import DeviceProfile
 from autocompress.core.encoders import encoder, encoder_layer
+from autocompress.core.kept_tokens import keeps_tokens
 from autocompress.core.parts import ModelParts
 from autocompress.core.prediction import predictor_of
 from autocompress.core.storage import Bits, Storage
@@ -108,6 +109,12 @@ def test_whatever_a_space_that_ships_leads_to_has_a_price(profile: DeviceProfile
             continue
         if profile.tables and any(part.mixing and part.mixing.form.window for part in shape.blocks()):
             with pytest.raises(ValueError, match="of the form local, window .* was not measured"):
+                predict(shape)
+            continue
+        if profile.tables and keeps_tokens(shape):
+            with pytest.raises(
+                ValueError, match="tokens of .* heads was not measured .measured: nothing.; profile it for"
+            ):
                 predict(shape)
             continue
         if profile.tables and shape.width != 384:

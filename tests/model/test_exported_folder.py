@@ -453,15 +453,20 @@ def test_batches_of_texts_are_judged_as_they_are_served(made: Exported, tmp_path
     [
         (Step("low_rank", "layers.*", {"rank": 0.3}), "rank "),
         (Step("prune_weights", "layers.*", {"pattern": "2:4"}), "50 % zeros (2:4)"),
+        (Step("keep_tokens", "layers.0.attention", {"share": 50}), "50 % of tokens kept behind layers.0"),
     ],
-    ids=["two factors", "zeros"],
+    ids=["two factors", "zeros", "kept tokens"],
 )
-def test_two_factors_or_zeros_and_a_narrower_stream_are_in_the_file_and_in_the_torch_form(
+def test_two_factors_or_zeros_or_kept_tokens_and_a_narrower_stream_are_in_the_file_and_in_the_torch_form(
     made: Exported, tmp_path: Path, step: Step, told: str
 ) -> None:
     steps = [step, Step("quantize", "layers.*", {"bits": 8})]
     layers = [layer.index for layer in made.teacher.anatomy.layers]
-    in_layers = [Step(step.operator, f"layers.{layer}", step.settings) for step in steps for layer in layers]
+    in_layers = [
+        replace(step, target=step.target.replace("*", f"{layer}"))
+        for step in steps
+        for layer in (layers if "*" in step.target else layers[:1])
+    ]
     policy = CompressionPolicy((Step("prune_hidden", "*", {"hidden_size": 16}), *in_layers))
     student, importance = made.teacher.anatomy.copy(), no_preference(made.teacher.anatomy.shape())
     apply(policy, student, importance, before=Phase.PRECISION)
@@ -478,6 +483,10 @@ def test_two_factors_or_zeros_and_a_narrower_stream_are_in_the_file_and_in_the_t
         ids = torch.from_numpy(model.tokens([text])[0])[None]
         with torch.inference_mode():
             assert np.abs(torch_form(input_ids=ids).logits.numpy() - model.logits(text)).max() < 1e-4
+    if step.operator == "keep_tokens":  # which no config can say, and no trace
+        report = verify_folder(tmp_path / "picked", rounds=2, seconds=0.1)
+        assert report.ok, report.problems
+        assert "12 texts put in" in "\n".join(report.lines)
 
 
 def test_a_pushed_folder_is_on_the_hub_without_rows_of_ones_data(

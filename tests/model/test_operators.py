@@ -60,6 +60,10 @@ STEPS = {
         for layer, count in ((0, 0), (1, 2), (2, 0))
     ]
     + [Step("replace_attention", "layers.2.attention", {"form": form}) for form in ("linear", "performer")],
+    "keep_tokens": [
+        Step("keep_tokens", "layers.0.attention", {"share": 50}),
+        Step("keep_tokens", "layers.1.attention", {"count": 3}),
+    ],
     "distill": [Step("distill", "*", {"temperature": 3.0, "hidden": 1.0, "layer_map": "uniform"})],
     "quantize": [
         Step("quantize", target, {"bits": bits})
@@ -82,6 +86,8 @@ IDENTITY = [
     Step("low_rank", "layers.0.attention", {"rank": 0.5}),  # two factors of a square would hold as many numbers
     Step("replace_attention", "layers.0.attention", {"form": "full"}),
     Step("replace_attention", "layers.2.attention", {"form": "local"}),  # whose first position alone is read
+    Step("keep_tokens", "layers.0.attention", {"share": 100}),
+    Step("keep_tokens", "layers.2.attention", {"count": 1}),  # behind which the first token alone is computed
     Step("quantize", "layers.0", {"bits": 32}),
     Step("runtime", "*", {"runtime": "onnxruntime"}),
 ]
@@ -129,13 +135,17 @@ def mask_stream(model: torch.nn.Module, kept: list[int], *, width: int = 64) -> 
             module.register_forward_hook(lambda _, __, found: masking(kept, 1)(None, (found,))[0])
 
 
+def _why_all(family: str) -> str:
+    return "" if not why_full(family) else f"a {family} loses no tokens on its way"
+
+
 def test_every_shipped_operator_is_tested_here() -> None:
     assert set(STEPS) == set(OPERATORS)
 
 
 @pytest.mark.parametrize("name", sorted(STEPS))
 def test_every_operator_passes_the_contract(name: str, anatomy: Anatomy, importance: Importance) -> None:
-    refusals = {"replace_attention": why_full, "remove_block": why_whole_layers}
+    refusals = {"replace_attention": why_full, "remove_block": why_whole_layers, "keep_tokens": _why_all}
     if name in refusals and (why := refusals[name](anatomy.family.model_type)):
         with pytest.raises(CandidateError, match=re.escape(why)):
             OPERATORS[name].reshape(anatomy.shape(), STEPS[name][0])
@@ -219,7 +229,9 @@ def test_a_layer_without_blocks_is_gone_and_one_attention_stays(anatomy: Anatomy
 
 @pytest.mark.parametrize("step", IDENTITY, ids=lambda step: step.operator)
 def test_identity_settings_change_nothing(step: Step, anatomy: Anatomy, importance: Importance) -> None:
-    if step.settings.get("form", "full") != "full" and (why := why_full(anatomy.family.model_type)):
+    asked = step.settings.get("form", "full") != "full" or "count" in step.settings
+    refuses = _why_all if step.operator == "keep_tokens" else why_full
+    if asked and (why := refuses(anatomy.family.model_type)):
         with pytest.raises(CandidateError, match=re.escape(why)):
             effective(CompressionPolicy((step,)), anatomy.shape())
         return
@@ -243,7 +255,8 @@ def test_operators_work_after_every_earlier_phase(anatomy: Anatomy, importance: 
             Step("low_rank", "layers.1", {"rank": 0.3}),
             Step("low_rank", "layers.2.feed_forward", {"rank": 0.3}),
             Step("prune_weights", "layers.2.attention", {"pattern": "2:4"}),
-            *(STEPS["replace_attention"][1:3] if not why_full(anatomy.family.model_type) else ()),
+            *(STEPS["replace_attention"][2:3] if not why_full(anatomy.family.model_type) else ()),
+            *(STEPS["keep_tokens"][1:] if not why_full(anatomy.family.model_type) else ()),
             Step("quantize", "layers.1", {"bits": 8}),
             Step("quantize", "layers.2", {"bits": 8}),
             Step("quantize", "embeddings", {"bits": 8}),

@@ -92,9 +92,8 @@ def _attend(
     if (shared := query.shape[1] // key.shape[1]) > 1:
         key, value = (one.repeat_interleave(shared, dim=1) for one in (key, value))
     there, left = _there(attention_mask), left_of(module)
-    if left is not None and there is not None and there.shape[1] != key.shape[2]:
-        there = left.there
     if left is not None:
+        there = left.real(there, key.shape[2])
         left.places = None  # of this layer nothing is known yet
     if form != FULL_ATTENTION:
         found = FORMS[form.name](query * scale, key, value, there, form, drop)
@@ -114,7 +113,8 @@ def _keeping(
     if there is not None:
         scores = scores.masked_fill(~there[:, None, None], torch.finfo(scores.dtype).min)
     probabilities = scores.softmax(dim=-1)
-    left.places, left.there = most_attended(received(probabilities.detach(), there), there, kept)
+    left.places, real = most_attended(received(probabilities.detach(), there), there, kept)
+    left.there[left.places.shape[1]] = real
     return nn.functional.dropout(probabilities, drop, training=drop > 0) @ value
 
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 
 from onnx import TensorProto
 
-from autocompress.core.kept_tokens import KeptTokens
+from autocompress.core.kept_tokens import FINENESS, KeptTokens
 from autocompress.deploy.blocks.attention import Masks
 from autocompress.deploy.blocks.attention_form.mixed import MASKED
 from autocompress.deploy.nodes import Graph
@@ -24,6 +24,7 @@ def keep_most_attended(
     there = graph.once("Cast", graph.once("Not", padding), to=TensorProto.FLOAT)  # [batch, 1, 1, length]
     of_heads = graph.node("MatMul", there, probabilities)  # [batch, heads, 1, length]
     attention = graph.node("ReduceSum", of_heads, graph.ints([1, 2]), keepdims=0)
+    attention = graph.node("Round", graph.node("Mul", attention, graph.scalar(float(FINENESS))))
     attention = graph.node("Add", attention, graph.once("Squeeze", masks.for_one, graph.ints([1, 2])))
     length = graph.once("Squeeze", graph.once("Shape", hidden, start=1, end=2))
     positions = graph.once("Range", graph.integer(0), length, graph.integer(1))
