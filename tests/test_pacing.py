@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import functools
+import re
 import time
 from collections.abc import Iterator
 from dataclasses import replace
@@ -14,9 +15,10 @@ import pytest
 from autocompress import config
 from autocompress.core.ports import Tally
 from autocompress.core.spec import Budget, StudySpec
+from autocompress.core.training_spec import CertifySpec
 from autocompress.errors import SpecError
 from autocompress.operators import OPERATORS
-from autocompress.planning.stages import ELASTIC, FINALISTS, SEARCH, TEACHER, Measured
+from autocompress.planning.stages import CERTIFICATION, ELASTIC, FINALISTS, SEARCH, TEACHER, Measured
 from autocompress.store import Lease, Store
 from autocompress.study.life import extended
 from autocompress.study.pacing import Pacing
@@ -156,6 +158,30 @@ def test_finalists_have_steps_by_the_work_of_those_that_were_chosen(held: tuple[
     again = Pacing(spec, *held, Notes(), {"teacher": 400.0})
     again.begin(measured_twice)
     assert again.at_training([0.9], spec).finalists.training.steps == steps
+
+
+def test_certification_is_left_out_where_no_fold_fits_and_what_would_do_is_said(held: tuple[Store, Lease]) -> None:
+    asked = study(30)
+    spec = replace(asked, finalists=replace(asked.finalists, certify=CertifySpec(minutes=5.0)))
+    watching, timings = Notes(), {"teacher": 600.0}
+    pacing = Pacing(spec, *held, watching, timings)
+    pacing.begin(lambda: FAST)
+    for stage in (TEACHER, ELASTIC, SEARCH):
+        pacing.at(stage, spec)
+    counted = pacing.at(FINALISTS, spec)
+    pacing.at_training([0.3] * counted.finalists.count, counted)
+    timings["finalists"] = 1790.0 - 600.0
+    assert pacing.at(CERTIFICATION, counted).finalists.certify is None
+    said = re.search(
+        r"certification is left out: a fold takes about (\d+\.\d) minutes, and 0\.2 of 30 are left; "
+        r"`budget.minutes` of (\d+) or more would do",
+        watching.notes[-1],
+    )
+    assert said is not None
+    assert 30 < int(said[2]) <= 31 + float(said[1])
+    again = Pacing(spec, *held, Notes(), {"teacher": 1.0})
+    again.begin(measured_twice)
+    assert again.at(CERTIFICATION, spec).finalists.certify is None, "it was decided"
 
 
 def test_the_plan_is_told_as_a_table(held: tuple[Store, Lease]) -> None:

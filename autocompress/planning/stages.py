@@ -320,11 +320,12 @@ SEARCH_MINUTES: Final = "search.minutes"
 FINALIST_COUNT: Final = "finalists.count"
 FINALIST_STEPS: Final = "finalists.steps"
 CERTIFY_MINUTES: Final = "certify.minutes"
+"""0 where it is left out."""
 
 
 def decided_at(stage: str, plan: Plan, spec: StudySpec) -> dict[str, float | None]:
     """What a plan says of a stage that begins. A search that is not cut may take half of what nobody asks for too, as
-    long as the study lets it."""
+    long as the study lets it. Certification is left out where not even one fold fits: half of one certifies nothing."""
     if stage == TEACHER:
         return {TEACHER_STEPS: plan.cut(TEACHER)}
     if stage == ELASTIC:
@@ -339,6 +340,8 @@ def decided_at(stage: str, plan: Plan, spec: StudySpec) -> dict[str, float | Non
         cut = plan.finalists < spec.finalists.count + spec.finalists.more
         return {FINALIST_COUNT: plan.finalists if cut else None}
     assert stage == CERTIFICATION, stage
+    if not plan.fits:
+        return {CERTIFY_MINUTES: 0.0}
     seconds = plan.cut(CERTIFICATION)
     return {CERTIFY_MINUTES: None if seconds is None else round(seconds / 60, 3)}
 
@@ -359,7 +362,7 @@ def as_decided(spec: StudySpec, decided: Decisions) -> StudySpec:
         last = replace(last, training=replace(last.training, steps=int(steps)))
     minutes = decided.get(CERTIFY_MINUTES)
     if minutes is not None and last.certify is not None:
-        last = replace(last, certify=replace(last.certify, minutes=minutes))
+        last = replace(last, certify=replace(last.certify, minutes=minutes) if minutes else None)
     return replace(spec, teacher=teacher, elastic=elastic, budget=budget, finalists=last)
 
 

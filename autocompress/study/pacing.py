@@ -3,6 +3,7 @@ of them left than was thought."""
 
 from __future__ import annotations
 
+import math
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import replace
 from typing import Any, Final
@@ -13,6 +14,7 @@ from autocompress.errors import SpecError
 from autocompress.finalists.promotion import places_taken
 from autocompress.planning.stages import (
     CERTIFICATION,
+    CERTIFY_MINUTES,
     ELASTIC,
     FINALIST_COUNT,
     FINALIST_STEPS,
@@ -94,8 +96,11 @@ class Pacing:
             plan = drawn_up(self._asked, self._measured, self._whole()) if whole else self._drawn_up(stage)
             if stage in (TEACHER, ELASTIC) and (part := plan.part(stage)) is not None:
                 self._known[_FORESEEN] = {**self._known.get(_FORESEEN, {}), stage: round(part.seconds, 1)}
-            self._decide(decided_at(stage, plan, self._asked))
-            if stage not in (TEACHER, FINALISTS):  # told already, or told when these are known
+            found = decided_at(stage, plan, self._asked)
+            self._decide(found)
+            if found.get(CERTIFY_MINUTES) == 0:
+                self._leaves_out(plan)
+            elif stage not in (TEACHER, FINALISTS):  # told already, or told when these are known
                 self._tell(plan)
         return self._so_far(stage, spec)
 
@@ -160,6 +165,15 @@ class Pacing:
     def _remember(self, **parts: Any) -> None:
         self._known |= parts
         self._store.set_fact(self._lease, PLAN_FACT, self._known)
+
+    def _leaves_out(self, plan: Plan) -> None:
+        minutes = self._asked.budget.minutes
+        assert minutes is not None
+        self._observer.note(
+            f"plan: certification is left out: a fold takes about {plan.total / 60:.1f} minutes, and "
+            f"{max(0.0, plan.seconds) / 60:.1f} of {minutes:g} are left; `budget.minutes` of "
+            f"{math.ceil(minutes + (plan.total - plan.seconds) / 60)} or more would do"
+        )
 
     def _tell(self, plan: Plan) -> None:
         """What the stages before took, and what is planned for the others."""

@@ -154,6 +154,9 @@ def test_certification_gets_a_share_too(spec: StudySpec) -> None:
     assert 60 < given < 300
     run = as_decided(certified, decided_at(CERTIFICATION, plan, certified))
     assert run.finalists.certify == CertifySpec(minutes=round(given / 60, 3))
+    late = drawn_up(certified, FAST, 5, since=CERTIFICATION, finalists=2, steps=300)
+    assert not late.fits, "a fold has a teacher and a student, whatever is left"
+    assert as_decided(certified, decided_at(CERTIFICATION, late, certified)).finalists.certify is None
 
 
 def test_lessons_are_those_of_the_first_run_whatever_was_decided_later(spec: StudySpec) -> None:
