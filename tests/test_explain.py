@@ -3,9 +3,10 @@
 from __future__ import annotations
 
 import numpy as np
+import pytest
 
 from autocompress.core.policy import CompressionPolicy, Step
-from autocompress.explain.explanation import _as_used, kept_heads
+from autocompress.explain.explanation import _as_used, kept_heads, why_no_maps
 from autocompress.importance import Importance
 from tests.report.given import SHAPE
 
@@ -35,3 +36,16 @@ def test_stored_scores_count_when_the_ones_measured_now_are_others() -> None:
     used, notes = _as_used(facts, others)
     assert used.best_heads("fisher", 0, 2) == [10, 11]
     assert "not those that the study stored" in notes[0]
+
+
+@pytest.mark.parametrize(
+    "step",
+    [
+        Step("keep_tokens", "layers.0.attention", {"share": 50}),
+        Step("replace_attention", "layers.2.attention", {"form": "linear"}),
+    ],
+)
+def test_maps_are_told_to_be_missing_where_a_member_has_none(step: Step) -> None:
+    assert "no map of all tokens" in why_no_maps(CompressionPolicy((step,)), SHAPE)
+    narrow = Step("prune_heads", "layers.0.attention", {"heads": 6, "importance": "fisher"})
+    assert why_no_maps(CompressionPolicy((narrow,)), SHAPE) == ""

@@ -121,6 +121,16 @@ def found_teacher(
     )
 
 
+def why_no_maps(policy: CompressionPolicy, shape: ModelParts) -> str:
+    """Why a member's maps of attention cannot stand beside its teacher's; empty where they can."""
+    if all(part.mixing is None or part.mixing.is_usual for part in effective(policy, shape)[1].blocks()):
+        return ""
+    return (
+        "maps of attention are not shown, as layers of the member attend in another form or keep some of their tokens, "
+        "and so have no map of all tokens"
+    )
+
+
 @_one_thread()
 def explain(
     spec: StudySpec,
@@ -149,6 +159,8 @@ def explain(
             notes.append(f"maps of attention are shown of texts alone, and {spec.task.kind} reads none")
         elif (own := _as_read(teacher, member, sentence.batch)) is None:
             notes.append("maps of attention are not shown, as the member reads the text with other tokens; try --text")
+        elif why_not := why_no_maps(member.policy, shape):
+            notes.append(why_not)
         else:
             observer.stage("attention")
             sections.append(_attention(teacher, member, kept, sentence, own, importance))
