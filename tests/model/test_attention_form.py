@@ -10,8 +10,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 import torch
-from numpy.typing import NDArray
-from torch import Tensor, nn
+from torch import nn
 
 from autocompress import operators
 from autocompress.anatomy import Anatomy, anatomy_of
@@ -42,6 +41,7 @@ from autocompress.report import explain_policy
 from autocompress.study.preflight import misfits
 from autocompress.tasks import TextClassification
 from tests.conftest import build_model
+from tests.model.padded import logits, texts
 
 PERFORMER = AttentionForm("performer", features=64, seed=7)
 SPARSE = AttentionForm("sparse", 16, 2, blocks=2, seed=3)
@@ -61,21 +61,6 @@ def student_of(whole: Anatomy, *steps: Step) -> Anatomy:
     operators.apply(policy, student, no_preference(whole.shape()))
     assert student.shape() == shape
     return student
-
-
-def texts(length: int) -> tuple[Tensor, Tensor]:
-    """Three, of which two are padded."""
-    ids = torch.randint(5, 90, (3, length), generator=torch.Generator().manual_seed(length))
-    mask = torch.ones_like(ids)
-    mask[1, (length + 1) // 2 :] = 0
-    mask[2, 1:] = 0
-    return ids, mask
-
-
-def logits(anatomy: Anatomy, ids: Tensor, mask: Tensor) -> NDArray[np.float32]:
-    with torch.inference_mode():
-        found: NDArray[np.float32] = anatomy.model(input_ids=ids, attention_mask=mask).logits.numpy()
-    return found
 
 
 # What it computes

@@ -13,7 +13,6 @@ from typing import Any
 import numpy as np
 import pytest
 import torch
-from numpy.typing import NDArray
 from torch import Tensor
 
 from autocompress import config, operators
@@ -47,6 +46,7 @@ from autocompress.importance import no_preference
 from autocompress.operators.keep_tokens import fewest_in, keeps_in
 from autocompress.study.preflight import misfits
 from tests.conftest import build_model
+from tests.model.padded import logits, texts
 
 HALF, FOUR, ALL = KeptTokens(percent=50), KeptTokens(count=4), KeptTokens(count=64)
 LENGTHS = (1, 2, 3, 17, 64)
@@ -59,21 +59,6 @@ def keeps(*kept: KeptTokens | None, family: str = "bert", steps: tuple[Step, ...
     for index, one in enumerate(kept):
         if one is not None:
             found.keep_tokens(index, one)
-    return found
-
-
-def texts(length: int) -> tuple[Tensor, Tensor]:
-    """Three, of which two are padded."""
-    ids = torch.randint(5, 90, (3, length), generator=torch.Generator().manual_seed(length))
-    mask = torch.ones_like(ids)
-    mask[1, (length + 1) // 2 :] = 0
-    mask[2, 1:] = 0
-    return ids, mask
-
-
-def logits(anatomy: Anatomy, ids: Tensor, mask: Tensor) -> NDArray[np.float32]:
-    with torch.inference_mode():
-        found: NDArray[np.float32] = anatomy.model(input_ids=ids, attention_mask=mask).logits.numpy()
     return found
 
 
